@@ -1,0 +1,22 @@
+"""Shared by all tests: where real pictures and real data lie."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Path:
+    """NASA's portrait of Eileen Collins, 512x512, one smiling face at about (170, 65, 280, 205)."""
+    return ROOT / "examples" / "astronaut.jpg"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The real data beside the project; tests that use it are marked `real_data`."""
+    folder = ROOT.parent / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip("../shared/data is not here")
+    return folder
