@@ -1,0 +1,78 @@
+"""From what a user typed (files, folders, quoted globs) to the paths of pictures, in natural order."""
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from mien.errors import InputError
+
+__all__ = ["SUFFIXES", "find_pictures"]
+
+# What counts as a picture inside a folder; a file that is named outright is tried whatever its suffix.
+SUFFIXES: Final = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"}
+)
+
+
+def find_pictures(paths: Sequence[str | Path], recursive: bool = True) -> list[Path]:
+    """The pictures that `paths` name, each once, in the order given.
+
+    A folder stands for the pictures in it, by suffix and in natural order (2 before 10), without hidden files
+    and folders. A glob pattern (`photos/*.jpg`; `**` crosses folders) stands for what it matches, as in a
+    shell. What does not exist, and a pattern without a match, stays in the list: reading it gives the error
+    that says so.
+
+    Args:
+        paths: Files, folders and patterns.
+        recursive: Look into the folders of folders as well.
+
+    Raises:
+        InputError: A folder holds no picture or cannot be listed.
+    """
+    found: dict[str, Path] = {}
+    for path in map(Path, paths):
+        for picture in _expand(path, recursive):
+            found.setdefault(os.path.abspath(picture), picture)
+    return list(found.values())
+
+
+def _expand(path: Path, recursive: bool) -> list[Path]:
+    if os.path.isdir(path):
+        pictures = list(_inside(path, recursive))
+        if not pictures:
+            raise InputError(f"no pictures in the folder '{path}'", hint=f"looked for {' '.join(sorted(SUFFIXES))}")
+        return pictures
+    if os.path.lexists(path) or not glob.has_magic(str(path)):
+        return [path]
+    matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=_natural_path)
+    # A folder that a pattern happens to match may well hold no pictures: that is no mistake of the user's.
+    pictures = [picture for match in matches for picture in (_inside(match, recursive) if match.is_dir() else [match])]
+    return pictures or [path]
+
+
+def _inside(folder: Path, recursive: bool) -> Iterator[Path]:
+    """The pictures of a folder in natural order: its own first, then those of each folder in it."""
+    for parent, folders, files in os.walk(folder, onerror=_not_listed):
+        # os.walk goes on with what is left in `folders`.
+        seen = [name for name in folders if recursive and not name.startswith(".")]
+        folders[:] = sorted(seen, key=_natural)
+        for name in sorted(files, key=_natural):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+                yield Path(parent, name)
+
+
+def _not_listed(error: OSError) -> None:
+    raise InputError(f"the folder '{error.filename}' cannot be listed: {error.strerror}") from error
+
+
+def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """A key that sorts `img2` before `img10`: runs of digits count as numbers, letters regardless of case."""
+    parts = re.findall(r"([0-9]+)|([^0-9]+)", name.lower())
+    return [(0, int(digits), "") if digits else (1, 0, text) for digits, text in parts], name
+
+
+def _natural_path(path: Path) -> list[tuple[list[tuple[int, int, str]], str]]:
+    return [_natural(part) for part in path.parts]

@@ -1,0 +1,106 @@
+"""Smooth shapes and text on a picture: a thin layer over Pillow, whose own shapes have stairs for edges."""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from mien.errors import UnsupportedError
+from mien.output.layout import Rect
+from mien.output.palette import RGB
+
+__all__ = ["Canvas", "text_width"]
+
+# Shapes are drawn so many times larger and reduced, which smooths their edges; large ones need less of it.
+_FINE, _COARSE, _LARGE_AREA = 4, 2, 1_000_000
+
+
+class Canvas:
+    """A picture to draw on. Coordinates are pixels, fractions count, what lies outside is cut off.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; it is copied, not changed.
+    """
+
+    def __init__(self, image: NDArray[np.uint8]) -> None:
+        self._image = Image.fromarray(image).copy()
+
+    def array(self) -> NDArray[np.uint8]:
+        """The picture as it is now, (H, W, 3) uint8 RGB."""
+        return np.array(self._image)
+
+    def rounded(
+        self, rect: Rect, radius: float, colour: RGB, *, opacity: float = 1.0, line: float | None = None
+    ) -> None:
+        """A rectangle with round corners: filled, or an outline of width `line` inside of `rect`."""
+        width, height = self._image.size
+        left, top = max(int(rect.x0) - 1, 0), max(int(rect.y0) - 1, 0)
+        right, bottom = min(int(rect.x1) + 2, width), min(int(rect.y1) + 2, height)
+        scale = _FINE if (right - left) * (bottom - top) < _LARGE_AREA else _COARSE
+        if left >= right or top >= bottom or min(rect.width, rect.height) * scale < 1:
+            return  # outside of the picture, or thinner than can be drawn
+        mask = Image.new("L", ((right - left) * scale, (bottom - top) * scale))
+        corners = [
+            ((rect.x0 - left) * scale, (rect.y0 - top) * scale),
+            ((rect.x1 - left) * scale - 1, (rect.y1 - top) * scale - 1),
+        ]
+        ink = round(255 * opacity)
+        draw = ImageDraw.Draw(mask)
+        if line is None:
+            draw.rounded_rectangle(corners, radius * scale, fill=ink)
+        else:
+            draw.rounded_rectangle(corners, radius * scale, outline=ink, width=max(round(line * scale), 1))
+        self._image.paste(colour, (left, top), mask.reduce(scale))
+
+    def dot(self, x: float, y: float, radius: float, colour: RGB, *, opacity: float = 1.0) -> None:
+        """A disc around (x, y)."""
+        self.rounded(Rect(x, y, x, y).grown(radius), radius, colour, opacity=opacity)
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        size: float,
+        colour: RGB,
+        *,
+        right: bool = False,
+        bold: bool = False,
+    ) -> None:
+        """A line of text around the height `y`, beginning at `x`, or with `right` ending there."""
+        # At its real size small text would be set on whole pixels, with uneven gaps. The anchor is the
+        # baseline ("s"), so that words with and without descenders stand on one line.
+        scale = _FINE
+        font = _font(size * scale)
+        left = int(x - font.getlength(text) / scale if right else x) - 2
+        top = int(y - size)
+        width, height = math.ceil(font.getlength(text) / scale) + 5, math.ceil(2 * size)
+        mask = Image.new("L", (width * scale, height * scale))
+        ImageDraw.Draw(mask).text(
+            ((x - left) * scale, (y + 0.36 * size - top) * scale),
+            text,
+            255,
+            font,
+            "rs" if right else "ls",
+            stroke_width=(0.03 if bold else 0.01) * size * scale,
+        )
+        self._image.paste(colour, (left, top), mask.reduce(scale))
+
+
+def text_width(text: str, size: float) -> float:
+    """The width of a line of text in pixels."""
+    return _font(size * _FINE).getlength(text) / _FINE
+
+
+@lru_cache(maxsize=32)
+def _font(size: float) -> ImageFont.FreeTypeFont:
+    """Aileron, which Pillow carries with it."""
+    font = ImageFont.load_default(max(size, 1))
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise UnsupportedError(
+            "this Pillow was built without FreeType, which writes text on pictures",
+            hint="pip install --force-reinstall pillow",
+        )
+    return font

@@ -1,0 +1,73 @@
+"""What every output is, and how a file comes to its name only when it is whole."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from mien.errors import OutputError
+from mien.results import FrameResult
+
+__all__ = ["Output", "TableFormat", "cannot_write", "replacing"]
+
+
+class Output(Protocol):
+    """A place for results: used in a `with` statement, fed one result at a time."""
+
+    def __enter__(self) -> Self: ...
+
+    def write(self, result: FrameResult) -> None:
+        """Adds one result.
+
+        Raises:
+            OutputError: The place cannot be written.
+            ValueError: It is not open: outside of `with`.
+        """
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class TableFormat(Protocol):
+    """What a module lists in its `TABLES`, by suffix: a table class, or whatever else makes an `Output`."""
+
+    def __call__(self, target: str | Path, emotions: Sequence[str]) -> Output:
+        """A table for a path ("-": standard output) with these columns of probabilities."""
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Gives the path to write, `<name>.partial`; at a clean end that file takes the name of `target`.
+
+    A file that had this name is replaced in one step. After an exception, or a crash, it is still there as it
+    was, and what was written so far lies beside it as `<name>.partial`.
+
+    Raises:
+        OutputError: The folder is missing, the target is a folder or a device, or the file cannot be renamed.
+    """
+    if not target.parent.is_dir():
+        raise OutputError(
+            f"cannot write '{target}': there is no folder '{target.parent}'", hint="make the folder first"
+        )
+    if target.is_dir():
+        raise OutputError(f"cannot write '{target}': it is a folder", hint="give a file name")
+    if target.exists() and not target.is_file():  # a rename would put a file in the place of, say, /dev/null
+        raise OutputError(f"cannot write '{target}': it is not a regular file", hint="use - for standard output")
+    target = target.resolve()  # of a link, the file behind it is replaced, not the link
+    partial = target.with_name(target.name + ".partial")
+    yield partial
+    try:
+        os.replace(partial, target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+
+
+def cannot_write(target: object, error: OSError) -> OutputError:
+    """The error to raise where the system refused to write `target`."""
+    return OutputError(
+        f"cannot write '{target}': {(error.strerror or str(error)).lower()}",
+        hint="check the folder's permissions and the free space",
+    )

@@ -1,0 +1,123 @@
+"""Where a panel or a label goes beside its face: inside the picture, off other faces where there is room."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+__all__ = ["Place", "Rect", "beside", "on_top"]
+
+
+class Rect(NamedTuple):
+    """A rectangle in pixels; x grows to the right, y downwards."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    @property
+    def width(self) -> float:
+        """In pixels."""
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> float:
+        """In pixels."""
+        return self.y1 - self.y0
+
+    @property
+    def area(self) -> float:
+        """In square pixels."""
+        return self.width * self.height
+
+    def overlap(self, other: "Rect") -> float:
+        """The area that both cover."""
+        width = min(self.x1, other.x1) - max(self.x0, other.x0)
+        height = min(self.y1, other.y1) - max(self.y0, other.y0)
+        return max(width, 0.0) * max(height, 0.0)
+
+    def grown(self, margin: float) -> "Rect":
+        """With `margin` added on all sides."""
+        return Rect(self.x0 - margin, self.y0 - margin, self.x1 + margin, self.y1 + margin)
+
+
+class Place(NamedTuple):
+    """A possible place.
+
+    Attributes:
+        rect: The place itself, inside the picture.
+        on_face: The share of its own face that it hides, 0-1.
+        on_middle: The share of that face's middle, where eyes and mouth are, that it hides, 0-1.
+        on_others: The share of itself that lies on other faces, panels and labels; 1 and more for several.
+    """
+
+    rect: Rect
+    on_face: float
+    on_middle: float
+    on_others: float
+
+
+def beside(size: tuple[float, float], face: Rect, others: Sequence[Rect], picture: Rect, gap: float) -> Place | None:
+    """The best place for a panel of `size` (width, height): right of the face, else left, below, above, over.
+
+    A face that is alone may have its panel in a corner of the picture too. None if the picture is smaller
+    than the panel.
+    """
+    width, height = size
+    levels = (face.y0, (face.y0 + face.y1 - height) / 2, face.y1 - height)
+    columns = (face.x0, (face.x0 + face.x1 - width) / 2, face.x1 - width)
+    corners = [
+        *((face.x1 + gap, y) for y in levels),
+        *((face.x0 - gap - width, y) for y in levels),
+        *((x, face.y1 + gap) for x in columns),
+        *((x, face.y0 - gap - height) for x in columns),
+    ]
+    if not others:
+        corners += [(x, y) for y in (picture.y0, picture.y1) for x in (picture.x1, picture.x0)]
+    return _best(size, corners, face, others, picture)
+
+
+def on_top(size: tuple[float, float], face: Rect, others: Sequence[Rect], picture: Rect, gap: float) -> Place | None:
+    """The best place for a label of `size` (width, height): above the face, else below, right or left of it.
+
+    None if the picture is smaller than the label.
+    """
+    width, height = size
+    columns = (face.x0, (face.x0 + face.x1 - width) / 2, face.x1 - width)
+    corners = [
+        *((x, face.y0 - gap - height) for x in columns),
+        *((x, face.y1 + gap) for x in columns),
+        (face.x1 + gap, face.y0),
+        (face.x0 - gap - width, face.y0),
+    ]
+    return _best(size, corners, face, others, picture)
+
+
+def _best(
+    size: tuple[float, float],
+    corners: Sequence[tuple[float, float]],
+    face: Rect,
+    others: Sequence[Rect],
+    picture: Rect,
+) -> Place | None:
+    """The first of the least costly places; one that reaches over the picture's border is moved inside."""
+    width, height = size
+    if width > picture.width or height > picture.height:
+        return None
+
+    side, above, below = 0.2 * face.width, 0.2 * face.height, 0.28 * face.height  # from the brows to the mouth
+    middle = Rect(face.x0 + side, face.y0 + above, face.x1 - side, face.y1 - below)
+
+    def places() -> Iterator[Place]:
+        for x, y in corners:
+            left = min(max(x, picture.x0), picture.x1 - width)
+            top = min(max(y, picture.y0), picture.y1 - height)
+            rect = Rect(left, top, left + width, top + height)
+            yield Place(
+                rect,
+                on_face=rect.overlap(face) / face.area,
+                on_middle=rect.overlap(middle) / middle.area,
+                on_others=sum(rect.overlap(other) for other in others) / rect.area,
+            )
+
+    # Eyes and mouth are worse to hide than the rim of a face, and others worse than one's own.
+    return min(places(), key=lambda place: place.on_face + 3 * place.on_middle + 4 * place.on_others)

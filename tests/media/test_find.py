@@ -1,0 +1,107 @@
+"""From names to pictures: folders, patterns, order, what is missing."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mien.errors import InputError
+from mien.media import find_pictures, read_frames
+from mien.media.find import _natural
+from mien.results import FrameResult
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """A folder of (empty) pictures, other files and hidden ones; chosen as the current one by the test."""
+    for name in (
+        "img10.jpg",
+        "img2.JPG",
+        "Img1.png",
+        "notes.txt",
+        ".hidden.png",
+        "trip/b.webp",
+        "trip/a.bmp",
+        "trip/.cache/thumb.png",
+        "other/readme.md",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def names(found: list[Path], root: Path) -> list[str]:
+    return [path.relative_to(root).as_posix() for path in found]
+
+
+def test_a_folder_gives_its_pictures_in_natural_order(album: Path) -> None:
+    found = find_pictures([album])
+    assert names(found, album) == ["Img1.png", "img2.JPG", "img10.jpg", "trip/a.bmp", "trip/b.webp"]
+    assert names(find_pictures([album], recursive=False), album) == ["Img1.png", "img2.JPG", "img10.jpg"]
+
+
+def test_names_keep_their_order_and_come_once(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(album)
+    found = find_pictures(["trip", "img10.jpg", "./trip/a.bmp", str(album / "img10.jpg"), "trip/../img2.JPG"])
+    assert list(map(str, found)) == ["trip/a.bmp", "trip/b.webp", "img10.jpg", "trip/../img2.JPG"]
+
+
+def test_a_named_file_is_kept_whatever_its_name(album: Path) -> None:
+    paths = [album / "notes.txt", album / ".hidden.png"]
+    assert find_pictures(paths) == paths
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("img*", ["img2.JPG", "img10.jpg"]),
+        ("*/?.*", ["trip/a.bmp", "trip/b.webp"]),
+        ("**/[ab].*", ["trip/a.bmp", "trip/b.webp"]),
+        ("tr*", ["trip/a.bmp", "trip/b.webp"]),
+        ("*", ["Img1.png", "img2.JPG", "img10.jpg", "notes.txt", "trip/a.bmp", "trip/b.webp"]),
+        ("*.tiff", ["*.tiff"]),
+        ("oth*", ["oth*"]),
+    ],
+)
+def test_patterns(album: Path, pattern: str, expected: list[str]) -> None:
+    assert names(find_pictures([album / pattern]), album) == expected
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(album: Path) -> None:
+    path = album / "img[1].png"
+    path.touch()
+    (album / "img1.png").touch()
+    assert find_pictures([path]) == [path]
+
+
+def test_what_is_missing_becomes_an_error_row(album: Path) -> None:
+    paths = [str(album / "gone.jpg"), str(album / "*.tiff")]
+    results = list(read_frames(find_pictures(paths)))
+    for result, path in zip(results, paths, strict=True):
+        assert isinstance(result, FrameResult)
+        assert result.error == f"'{path}' does not exist"
+
+
+def test_a_folder_without_pictures_is_an_error(album: Path) -> None:
+    with pytest.raises(InputError, match="no pictures in the folder") as caught:
+        find_pictures([album / "img10.jpg", album / "other"])
+    assert ".jpg" in caught.value.hint
+
+
+def test_nothing_asked_nothing_found() -> None:
+    assert find_pictures([]) == []
+
+
+@given(st.lists(st.integers(0, 10**6), unique=True), st.sampled_from(["img", "IMG_", "", "a1b"]))
+def test_numbers_in_names_count_as_numbers(numbers: list[int], stem: str) -> None:
+    files = sorted((f"{stem}{number}.png" for number in numbers), key=_natural)
+    assert files == [f"{stem}{number}.png" for number in sorted(numbers)]
+
+
+@example(["¹", "1", "٣"])
+@given(st.lists(st.text(max_size=8)))
+def test_any_names_can_be_ordered_and_the_order_is_one(texts: list[str]) -> None:
+    backwards = texts[::-1]
+    assert sorted(texts, key=_natural) == sorted(backwards, key=_natural)
