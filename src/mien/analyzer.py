@@ -1,0 +1,215 @@
+"""The analyzer: frames in, results out. It knows detectors and classifiers, and no file format."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.expression import Classifier
+from mien.faces import detectors
+from mien.faces.crop import Template, crop_faces, landmark_points
+from mien.media import as_rgb, read_picture
+from mien.results import Face, Frame, FrameResult
+
+__all__ = ["Analyzer", "analyze", "detect"]
+
+Picture = str | Path | NDArray[np.uint8]
+
+# A batch is closed early once the pictures kept for it hold this many pixels: memory stays flat.
+_HELD_PIXELS: Final = 64_000_000
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A frame whose faces are found and not yet read."""
+
+    result: FrameResult
+    crops: Sequence[NDArray[np.uint8]]
+
+
+class Analyzer:
+    """Finds the faces of frames and reads their expressions, batched across faces and frames.
+
+    One analyzer serves one thread at a time. Making one loads the weights; use it again.
+
+    Args:
+        model: Name of a shipped model, or path of an exported ONNX file; None for the default.
+        detector: Name of a detector, or None for the default.
+        emotions: 6, 7, 8 or 10 classes.
+        min_score: Faces with a lower score are left out; 0.5 is each detector's operating point.
+        faces_are_crops: Each frame is a cropped face already: no detector, one face a frame.
+        abstain: Top probabilities under it are `uncertain`; None for the model's own threshold.
+        keep_images: Results carry their frames' pixels, for drawing.
+        batch_size: Faces that the network sees at once.
+        threads: For the network.
+
+    Raises:
+        ConfigError: An option is none that exists.
+        WeightsError: The weights are missing or damaged.
+        UnsupportedError: The detector cannot run here.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str | Path | None = None,
+        detector: str | None = None,
+        emotions: int = 8,
+        min_score: float = 0.5,
+        faces_are_crops: bool = False,
+        abstain: float | None = None,
+        keep_images: bool = False,
+        batch_size: int = 32,
+        threads: int = 1,
+    ) -> None:
+        self.classifier = Classifier(model, emotions=emotions, abstain=abstain, batch_size=batch_size, threads=threads)
+        self.detector = None if faces_are_crops else detectors.load(detector or detectors.DEFAULT)
+        self.min_score = min_score
+        self.keep_images = keep_images
+        self.batch_size = batch_size
+        entry = self.classifier.entry
+        self._template = None if faces_are_crops else Template(entry.input.size, entry.template)
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """The classes, in the order of every probability."""
+        return self.classifier.emotions
+
+    @overload
+    def analyze(self, pictures: Picture | Frame) -> FrameResult: ...
+    @overload
+    def analyze(self, pictures: list[Any] | tuple[Any, ...]) -> list[FrameResult]: ...
+    def analyze(self, pictures: Picture | Frame | list[Any] | tuple[Any, ...]) -> FrameResult | list[FrameResult]:
+        """Reads one picture, or a list of them.
+
+        Args:
+            pictures: Paths, frames, or arrays (H, W) grey, (H, W, 3) RGB, (H, W, 4) RGBA uint8.
+
+        Raises:
+            InputError: A picture cannot be read. To go on with the others, use `mien.media.read_frames` and `stream`.
+            ValueError: An array has another shape.
+            TypeError: An array has another type.
+        """
+        if isinstance(pictures, (str, Path, np.ndarray, Frame)):
+            return next(self.stream([_frame(pictures)]))
+        return list(self.stream(map(_frame, pictures)))
+
+    def stream(self, frames: Iterable[Frame | FrameResult]) -> Iterator[FrameResult]:
+        """Reads frames as they come, in their order, in constant memory.
+
+        A `FrameResult` among them (a picture that could not be read) is passed through.
+        """
+        waiting: list[_Pending] = []
+        for frame in frames:
+            waiting.append(self._find(frame))
+            crops = sum(len(item.crops) for item in waiting)
+            pixels = sum(item.result.width * item.result.height for item in waiting)
+            held = pixels if self.keep_images else 0
+            if crops >= self.batch_size or len(waiting) >= self.batch_size or held >= _HELD_PIXELS:
+                yield from self._read(waiting)
+                waiting = []
+        yield from self._read(waiting)
+
+    def _find(self, frame: Frame | FrameResult) -> _Pending:
+        if isinstance(frame, FrameResult):
+            return _Pending(frame, [])
+        image = frame.image
+        height, width = image.shape[:2]
+        if self.detector is None or self._template is None:
+            faces: list[Face] = [Face(np.array([0, 0, width, height], np.float32), 1.0)]
+            crops: Sequence[NDArray[np.uint8]] = [image]
+        else:
+            faces = _faces(self.detector, image, self.min_score)
+            anchor = self.detector.anchor
+            points = [landmark_points(face.box, face.landmarks, anchor) for face in faces]
+            crops = list(crop_faces(image, points, self._template))
+        result = FrameResult(
+            source=frame.source,
+            frame=frame.index,
+            timestamp=frame.timestamp,
+            width=width,
+            height=height,
+            faces=tuple(faces),
+            image=image if self.keep_images else None,
+        )
+        return _Pending(result, crops)
+
+    def _read(self, waiting: Sequence[_Pending]) -> Iterator[FrameResult]:
+        expressions = iter(self.classifier([crop for item in waiting for crop in item.crops]))
+        for item in waiting:
+            faces = tuple(replace(face, expression=next(expressions)) for face in item.result.faces)
+            yield replace(item.result, faces=faces)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing is held open; the `with` statement is welcome all the same."""
+
+
+def _frame(picture: Picture | Frame) -> Frame:
+    if isinstance(picture, Frame):
+        return picture
+    if isinstance(picture, (str, Path)):
+        return Frame(read_picture(picture), source=str(picture))
+    return Frame(as_rgb(picture))
+
+
+def _faces(detector: detectors.Detector, image: NDArray[np.uint8], min_score: float) -> list[Face]:
+    found = detector.detect(image, min_score=min_score)
+    points = found.landmarks if found.landmarks is not None else [None] * len(found)
+    return [
+        Face(box, float(score), landmarks)
+        for box, score, landmarks in zip(found.boxes, found.scores, points, strict=True)
+    ]
+
+
+@lru_cache(maxsize=4)
+def _analyzer(**options: Any) -> Analyzer:
+    return Analyzer(**options)
+
+
+@lru_cache(maxsize=4)
+def _detector(name: str) -> detectors.Detector:
+    return detectors.load(name)
+
+
+@overload
+def analyze(pictures: Picture, **options: Any) -> FrameResult: ...
+@overload
+def analyze(pictures: list[Any] | tuple[Any, ...], **options: Any) -> list[FrameResult]: ...
+def analyze(pictures: Picture | list[Any] | tuple[Any, ...], **options: Any) -> FrameResult | list[FrameResult]:
+    """Finds the faces in a picture and reads their emotions.
+
+    Args:
+        pictures: A path or an array (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA uint8; or a list of those.
+        options: As for `Analyzer`. The last few analyzers are kept, so that calling again is quick.
+
+    Returns:
+        A `FrameResult`, which is a sequence of `Face`s; a list of them for a list.
+
+    Raises:
+        InputError: A picture cannot be read.
+        ConfigError: An option is none that exists.
+    """
+    return _analyzer(**options).analyze(pictures)
+
+
+def detect(picture: Picture, *, detector: str | None = None, min_score: float = 0.5) -> list[Face]:
+    """Finds the faces in a picture, largest first, without reading their emotions.
+
+    Args:
+        picture: A path or an array (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA uint8.
+        detector: Name of a detector, or None for the default.
+        min_score: Faces with a lower score are left out; 0.5 is each detector's operating point.
+
+    Raises:
+        InputError: The picture cannot be read.
+        ConfigError: There is no such detector.
+        UnsupportedError: The detector cannot run here.
+    """
+    return _faces(_detector(detector or detectors.DEFAULT), _frame(picture).image, min_score)

@@ -1,0 +1,89 @@
+"""Finds weights and opens them, checked: the shipped ones against their hash, a file against what it says of itself."""
+
+import hashlib
+from pathlib import Path
+
+from mien.assets.manifest import FOLDER, METADATA_KEY, Entry, entries, entry
+from mien.assets.session import Session
+from mien.errors import WeightsError
+
+__all__ = ["default_model", "open_model", "verified"]
+
+
+def default_model() -> str:
+    """The model that is used where none is named: the manifest's first."""
+    return next(iter(entries()))
+
+
+def open_model(model: str | Path | None = None, *, threads: int = 1) -> tuple[Entry, Session]:
+    """Opens a shipped model by its name, or any exported one by the path of its ONNX file.
+
+    Raises:
+        ConfigError: There is no model of that name.
+        WeightsError: The file is missing, damaged, or was not exported by mien.
+    """
+    name = str(model or default_model())
+    if name not in entries() and (name.endswith(".onnx") or Path(name).exists()):
+        return _open_file(Path(name), threads)
+    known = entry(name)
+    path = FOLDER / known.file
+    return known, _session(known, verified(path, known.sha256), str(path), threads)
+
+
+def verified(path: Path, sha256: str) -> bytes:
+    """The bytes of a shipped file, if they are the ones its manifest entry names.
+
+    Raises:
+        WeightsError: The file is missing, or has another hash.
+    """
+    data = _read(path)
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise WeightsError(
+            f"{path}: is damaged or was swapped: sha256 {found[:12]}..., expected {sha256[:12]}...",
+            hint="install mien again: pip install --force-reinstall --no-deps mien",
+        )
+    return data
+
+
+def _open_file(path: Path, threads: int) -> tuple[Entry, Session]:
+    session = Session(_read(path), str(path), threads=threads)
+    if METADATA_KEY not in session.metadata:
+        raise WeightsError(
+            f"{path}: carries no entry of mien's, so its labels and preprocessing are unknown",
+            hint="make the file with `mien export`",
+        )
+    own = Entry.from_json(session.metadata[METADATA_KEY], str(path))
+    _check_shapes(own, session)
+    return own, session
+
+
+def _session(known: Entry, data: bytes, origin: str, threads: int) -> Session:
+    session = Session(data, origin, threads=threads)
+    _check_shapes(known, session)
+    return session
+
+
+def _check_shapes(known: Entry, session: Session) -> None:
+    """The network must have the one input and the heads that its entry names."""
+    expected = (known.input.depth, known.input.size, known.input.size)
+    shapes = list(session.inputs.values())
+    if len(shapes) != 1 or shapes[0][1:] != expected:
+        raise WeightsError(
+            f"{session.origin}: takes {shapes}, its entry says (N, {', '.join(map(str, expected))})",
+            hint="is it the right file?",
+        )
+    heads = {head.name: (None, len(head.emotions)) for head in known.heads}
+    if session.outputs != heads:
+        raise WeightsError(
+            f"{session.origin}: gives {session.outputs}, its entry says {heads}", hint="is it the right file?"
+        )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: no such weights", hint="check the path of the .onnx file") from None
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error

@@ -1,0 +1,210 @@
+"""Whether a model is right as often as it says, the temperature that makes it so, and when to abstain.
+
+`confidence` is the probability of the top class (N,) and `correct` whether that class is the true one (N,).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.evaluation.intervals import DRAWS, Estimate, batches, bootstrap
+from mien.evaluation.metrics import Floats, Numbers, distributions
+
+__all__ = [
+    "BINS",
+    "CalibrationBins",
+    "RiskCoverage",
+    "calibration_bins",
+    "calibration_error",
+    "calibration_estimate",
+    "coverage_threshold",
+    "fit_temperature",
+    "perfect_errors",
+    "risk_coverage",
+]
+
+BINS: Final = 15
+
+# Temperatures are looked for from e^-3 = 0.05 to e^3 = 20.
+_LOG_TEMPERATURE: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CalibrationBins:
+    """A reliability diagram as numbers, least confident bin first; every array is (B,).
+
+    Attributes:
+        low: Least confidence in the bin.
+        high: Greatest.
+        confidence: Mean confidence.
+        accuracy: Share of right predictions.
+        count: Faces.
+    """
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    count: NDArray[np.int64]
+
+
+def calibration_bins(confidence: Floats, correct: NDArray[np.bool_], bins: int = BINS) -> CalibrationBins:
+    """Sorts faces by confidence into bins of equal mass: sizes differ by one at most, ties stay in row order.
+
+    Fewer faces than bins give one bin a face.
+    """
+    confidence, correct = _sorted(confidence, correct)
+    starts = _starts(len(confidence), bins)
+    ends = np.append(starts[1:], len(confidence))
+    count = ends - starts
+    return CalibrationBins(
+        low=confidence[starts],
+        high=confidence[ends - 1],
+        confidence=np.add.reduceat(confidence, starts) / count,
+        accuracy=np.add.reduceat(correct.astype(np.float64), starts) / count,
+        count=count,
+    )
+
+
+def calibration_error(confidence: Floats, correct: NDArray[np.bool_], bins: int = BINS) -> float:
+    """Expected calibration error, 0-1: how far accuracy is from confidence, on average over the bins.
+
+    Top label (Naeini et al. 2015) in bins of equal mass (Nixon et al. 2019), each weighted by its faces.
+    Chance alone lifts it above 0: see `perfect_errors`.
+    """
+    return float(_error(*_sorted(confidence, correct), bins))
+
+
+def calibration_estimate(
+    confidence: Floats, correct: NDArray[np.bool_], bins: int = BINS, *, draws: int = DRAWS, seed: int = 0
+) -> Estimate:
+    """`calibration_error` with its bootstrap interval.
+
+    A resample adds noise to noise, and the error counts noise as error: its values lie too high, by about 40%
+    where the model is well calibrated. So they are moved down by their mean excess over the value, but not
+    below 0.
+    """
+    confidence, correct = _sorted(confidence, correct)
+
+    def resampled(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        rows = np.sort(rows, axis=1)  # the faces are sorted by confidence, so sorted numbers are sorted faces
+        return _error(confidence[rows], correct[rows], bins)
+
+    value = float(_error(confidence, correct, bins))
+    errors = bootstrap(resampled, len(confidence), draws=draws, seed=seed)
+    return Estimate.from_draws(value, np.maximum(errors - (errors.mean() - value), 0))
+
+
+def perfect_errors(confidence: Floats, bins: int = BINS, *, draws: int = DRAWS, seed: int = 0) -> NDArray[np.float64]:
+    """The `calibration_error` (draws,) that chance gives a perfectly calibrated model.
+
+    Each draw lets every face be right with the confidence that the model states (consistency resampling,
+    Bröcker and Smith 2007). Their mean is what an error has to be compared with.
+    """
+    rising = np.sort(confidence).astype(np.float64)
+    random = np.random.default_rng(seed)
+    n = len(rising)
+    return np.concatenate([_error(rising, random.random((rows, n)) < rising, bins) for rows in batches(n, draws)])
+
+
+def fit_temperature(logits: Floats, truth: Numbers) -> float:
+    """The temperature T that brings softmax(logits / T) nearest to the truth (Guo et al. 2017).
+
+    Nearest in cross-entropy: for labels, in negative log-likelihood. In 1 / T it is convex, and its slope is
+    the mean logit under the model less that under the truth. The slope's change of sign is found by bisection
+    on log T between 0.05 and 20; an edge is returned where the loss falls all the way to it, 1 where no
+    temperature matters.
+
+    Args:
+        logits: (N, C).
+        truth: (N,) labels as integers, or (N, C) votes, normalised here.
+
+    Raises:
+        ValueError: The shapes do not fit, or a logit is not finite.
+    """
+    if logits.ndim != 2 or not len(logits) or truth.shape not in (logits.shape, logits.shape[:1]):
+        raise ValueError(f"expected logits (N, C) and truth (N,) or (N, C), got {logits.shape}, {truth.shape}")
+    if not np.isfinite(logits).all():
+        raise ValueError("logits: expected finite numbers")
+    targets = distributions(truth) if truth.ndim == 2 else np.eye(logits.shape[1])[truth]
+    # A constant added to a row changes no probability; with the maximum at 0, exp() cannot overflow.
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    meant = float((targets * shifted).sum())
+
+    low, high = -_LOG_TEMPERATURE, _LOG_TEMPERATURE
+    for _ in range(50):
+        middle = (low + high) / 2  # starts at log 1
+        powers = np.exp(shifted / np.exp(middle))
+        expected = float(((powers * shifted).sum(axis=1) / powers.sum(axis=1)).sum())
+        if expected == meant:
+            break
+        if expected < meant:  # the model expects less than the truth has: too soft
+            high = middle
+        else:
+            low = middle
+    return float(np.exp(middle))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RiskCoverage:
+    """What abstaining buys: a point for every distinct threshold, strictest first; every array is (P,).
+
+    Attributes:
+        threshold: Faces with at least this confidence are decided.
+        coverage: Their share, above 0 to 1.
+        risk: Share of wrong decisions among them.
+    """
+
+    threshold: NDArray[np.float64]
+    coverage: NDArray[np.float64]
+    risk: NDArray[np.float64]
+
+
+def risk_coverage(confidence: Floats, correct: NDArray[np.bool_]) -> RiskCoverage:
+    """The risk at every coverage that a threshold on the confidence can reach (El-Yaniv and Wiener 2010)."""
+    confidence, correct = _sorted(confidence, correct)
+    falling = confidence[::-1]
+    decided = np.arange(1, len(falling) + 1)
+    wrong = np.cumsum(~correct[::-1])
+    last = np.append(falling[1:] < falling[:-1], True)  # equal confidences pass a threshold together
+    return RiskCoverage(
+        threshold=falling[last],
+        coverage=decided[last] / len(falling),
+        risk=wrong[last] / decided[last],
+    )
+
+
+def coverage_threshold(confidence: Floats, coverage: float = 0.8) -> float:
+    """The strictest threshold that decides at least this share of the faces: `confidence >= threshold`.
+
+    Raises:
+        ValueError: The coverage is not above 0 and at most 1, or there are no faces.
+    """
+    if not 0 < coverage <= 1 or confidence.ndim != 1 or not len(confidence):
+        raise ValueError(f"expected confidences (N,) and 0 < coverage <= 1, got {confidence.shape}, {coverage}")
+    decided = int(np.ceil(coverage * len(confidence) - 1e-9))  # .07 * 100 is a hair above 7
+    return float(np.sort(confidence)[len(confidence) - decided])
+
+
+def _sorted(confidence: Floats, correct: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Both by rising confidence, checked."""
+    if confidence.ndim != 1 or confidence.shape != correct.shape or not len(confidence):
+        raise ValueError(f"expected confidence and correct (N,), not empty, got {confidence.shape} and {correct.shape}")
+    order = np.argsort(confidence, kind="stable")
+    return confidence[order].astype(np.float64), correct[order].astype(np.bool_)
+
+
+def _starts(n: int, bins: int) -> NDArray[np.int64]:
+    """Where each bin of n sorted faces begins."""
+    filled = min(bins, n)
+    return np.arange(filled) * n // filled
+
+
+def _error(confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int) -> NDArray[np.float64]:
+    """Calibration error (...) of faces (..., N) that are sorted by confidence."""
+    n = confidence.shape[-1]
+    gaps = np.add.reduceat(correct - confidence, _starts(n, bins), axis=-1)  # (..., B), times the bin's count
+    errors: NDArray[np.float64] = np.abs(gaps).sum(axis=-1) / n
+    return errors

@@ -1,0 +1,172 @@
+"""What a model gets right, per class and on the whole, and how far it is from the votes.
+
+Scores of decisions are functions of a confusion matrix, of any leading shape: one matrix (C, C) gives one
+score, a thousand resampled ones (D, C, C) give a thousand. Distances are given per face, to be averaged.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "ClassScores",
+    "accuracy",
+    "class_scores",
+    "confusion_matrix",
+    "cross_entropy",
+    "distributions",
+    "jensen_shannon",
+    "macro_f1",
+    "negative_log_likelihood",
+    "predictions",
+]
+
+Floats: TypeAlias = NDArray[np.floating[Any]]
+Integers: TypeAlias = NDArray[np.integer[Any]]
+Numbers: TypeAlias = NDArray[np.floating[Any] | np.integer[Any]]
+
+# No probability counts as less: one face that was thought impossible costs 27.6 nats, not infinitely many.
+FLOOR: Final = 1e-12
+
+
+def predictions(probabilities: Floats) -> NDArray[np.intp]:
+    """The top class (N,) of each row of (N, C); the first of those that tie."""
+    top: NDArray[np.intp] = probabilities.argmax(axis=1)
+    return top
+
+
+def confusion_matrix(labels: Integers, predicted: Integers, classes: int) -> NDArray[np.int64]:
+    """Counts (C, C): row = true class, column = predicted class.
+
+    Args:
+        labels: (N,) true classes, 0 to C - 1.
+        predicted: (N,) predicted classes, likewise.
+        classes: C.
+
+    Raises:
+        ValueError: The shapes differ, or a class is out of range.
+    """
+    if labels.ndim != 1 or labels.shape != predicted.shape:
+        raise ValueError(f"expected labels and predictions (N,), got {labels.shape} and {predicted.shape}")
+    for name, values in (("labels", labels), ("predictions", predicted)):
+        if values.size and (values.min() < 0 or values.max() >= classes):
+            raise ValueError(f"{name}: expected 0 to {classes - 1}, got {values.min()} to {values.max()}")
+    cells = labels.astype(np.int64) * classes + predicted
+    return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+
+
+def accuracy(confusion: Integers) -> NDArray[np.float64]:
+    """The share of right predictions (...) in counts (..., C, C); nan where there are no faces."""
+    return _ratio(np.trace(confusion, axis1=-2, axis2=-1), confusion.sum(axis=(-2, -1)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassScores:
+    """Scores of each class; nan where a score is undefined, never a made-up 0.
+
+    Attributes:
+        precision: (..., C) Right among those predicted as the class; nan for a class never predicted.
+        recall: (..., C) Right among those truly of the class; nan for a class absent from the truth.
+        f1: (..., C) Harmonic mean of the two, 2 TP / (2 TP + FP + FN); 0 for a class that is only
+            predicted or only missed, nan for one that is neither in the truth nor predicted.
+        support: (..., C) Faces truly of the class.
+        predicted: (..., C) Faces predicted as the class.
+    """
+
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    f1: NDArray[np.float64]
+    support: Integers
+    predicted: Integers
+
+
+def class_scores(confusion: Integers) -> ClassScores:
+    """Precision, recall, F1 and support of every class, from counts (..., C, C)."""
+    right = np.diagonal(confusion, axis1=-2, axis2=-1)
+    support, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    return ClassScores(
+        precision=_ratio(right, predicted),
+        recall=_ratio(right, support),
+        f1=_ratio(2 * right, support + predicted),
+        support=support,
+        predicted=predicted,
+    )
+
+
+def macro_f1(confusion: Integers) -> NDArray[np.float64]:
+    """The unweighted mean (...) of F1 over the classes that the truth holds, from counts (..., C, C).
+
+    A class absent from the truth is left out: predicting it already costs the class that was meant recall.
+    (scikit-learn's `f1_score(average="macro", labels=np.unique(labels))`.) nan where there are no faces.
+    """
+    scores = class_scores(confusion)
+    present = scores.support > 0
+    return _ratio(np.where(present, scores.f1, 0).sum(axis=-1), present.sum(axis=-1))
+
+
+def distributions(votes: Numbers) -> NDArray[np.float64]:
+    """Votes (N, C), counts or shares, as distributions (N, C) that sum to 1.
+
+    Raises:
+        ValueError: Not (N, C), a vote is negative, or a row has none: leave such rows out before.
+    """
+    if votes.ndim != 2:
+        raise ValueError(f"votes: expected (N, C), got {votes.shape}")
+    totals = votes.sum(axis=1, keepdims=True, dtype=np.float64)
+    if (votes < 0).any() or not (totals > 0).all():
+        raise ValueError("votes: expected numbers from 0 and at least one vote in every row")
+    shares: NDArray[np.float64] = votes / totals
+    return shares
+
+
+def negative_log_likelihood(probabilities: Floats, labels: Integers) -> NDArray[np.float64]:
+    """-log p(label) of each face (N,), in nats, for probabilities (N, C) and labels (N,)."""
+    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
+        raise ValueError(f"expected (N, C) and labels (N,), got {probabilities.shape} and {labels.shape}")
+    chosen = probabilities[np.arange(len(labels)), labels]
+    return -np.log(np.maximum(chosen, FLOOR, dtype=np.float64))
+
+
+def cross_entropy(probabilities: Floats, votes: Numbers) -> NDArray[np.float64]:
+    """-sum q log p of each face (N,), in nats, for probabilities p (N, C) and votes q (N, C).
+
+    The votes are normalised here. The least value is the entropy of the votes, not 0.
+    """
+    truth = _against(probabilities, votes)
+    entropies: NDArray[np.float64] = -(truth * np.log(np.maximum(probabilities, FLOOR, dtype=np.float64))).sum(axis=1)
+    return entropies
+
+
+def jensen_shannon(probabilities: Floats, votes: Numbers) -> NDArray[np.float64]:
+    """Jensen-Shannon divergence of each face (N,), in nats: 0 (equal) to log 2 = 0.693 (nothing shared).
+
+    The divergence of Lin (1991, section IV), not its square root. Votes (N, C) are normalised here.
+    """
+    truth = _against(probabilities, votes)
+    model = probabilities.astype(np.float64)
+    middle = (truth + model) / 2
+    return (_relative_entropy(truth, middle) + _relative_entropy(model, middle)) / 2
+
+
+def _against(probabilities: Floats, votes: Numbers) -> NDArray[np.float64]:
+    """The votes as distributions, which must have the shape of the probabilities."""
+    if probabilities.shape != votes.shape:
+        raise ValueError(f"expected votes of shape {probabilities.shape}, got {votes.shape}")
+    return distributions(votes)
+
+
+def _relative_entropy(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum of p log(p / q) over the last axis; a term with p = 0 is 0. q must be above 0 wherever p is."""
+    quotients = np.divide(p, q, out=np.ones_like(p), where=p > 0)
+    entropies: NDArray[np.float64] = (p * np.log(quotients)).sum(axis=-1)
+    return entropies
+
+
+def _ratio(part: Numbers, whole: Integers) -> NDArray[np.float64]:
+    """Part / whole as an array; nan where the whole is 0."""
+    ratios: NDArray[np.float64] = np.divide(
+        part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0
+    )
+    return ratios

@@ -1,0 +1,93 @@
+"""The classifier: faces in, expressions out, over one exported network."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien import emotions as vocabularies
+from mien.assets.manifest import Entry, Head
+from mien.assets.store import open_model
+from mien.errors import ConfigError
+from mien.expression.pictures import fitted, normalised
+from mien.expression.probabilities import softmax
+from mien.results import Expression
+
+__all__ = ["Classifier", "head_for"]
+
+
+def head_for(entry: Entry, target: Sequence[str]) -> Head:
+    """The head that speaks of all `target` emotions with the fewest others besides.
+
+    Six and seven emotions are thus read from a FER2013 head of seven, eight and ten from a votes head of ten.
+
+    Raises:
+        ConfigError: No head knows them all.
+    """
+    able = [head for head in entry.heads if set(target) <= set(head.emotions)]
+    if not able:
+        known = sorted({len(head.emotions) for head in entry.heads})
+        raise ConfigError(
+            f"the model '{entry.name}' cannot tell {len(target)} emotions apart",
+            hint=f"its heads have {' and '.join(map(str, known))}; choose another --emotions or --model",
+        )
+    return min(able, key=lambda head: len(head.emotions))
+
+
+class Classifier:
+    """Reads expressions from cropped faces.
+
+    Args:
+        model: Name of a shipped model, or path of an exported ONNX file; None for the default.
+        emotions: Size of the vocabulary: 6, 7, 8 or 10; or the classes by name; None for those of the model's first
+            head as they are.
+        abstain: Top probabilities under it are `uncertain`; None for the model's own threshold.
+        batch_size: Faces that the network sees at once.
+        threads: For the network.
+
+    Raises:
+        ConfigError: There is no such model or vocabulary, or the model has no head for it.
+        WeightsError: The weights are missing or damaged.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        emotions: int | Sequence[str] | None = 8,
+        abstain: float | None = None,
+        batch_size: int = 32,
+        threads: int = 1,
+    ) -> None:
+        self.entry, self._session = open_model(model, threads=threads)
+        if emotions is None:
+            emotions = self.entry.heads[0].emotions
+        self.emotions = vocabularies.vocabulary(emotions) if isinstance(emotions, int) else tuple(emotions)
+        self.head = head_for(self.entry, self.emotions)
+        self.threshold = self.head.threshold if abstain is None else abstain
+        self.batch_size = batch_size
+
+    def logits(self, pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """What each head says of faces, each (H, W) grey or (H, W, 3) RGB uint8: (N, C) float32 by head's name."""
+        spec = self.entry.input
+        parts: dict[str, list[NDArray[np.float32]]] = {
+            head.name: [np.empty((0, len(head.emotions)), np.float32)] for head in self.entry.heads
+        }
+        for start in range(0, len(pictures), self.batch_size):
+            batch = fitted(pictures[start : start + self.batch_size], spec)
+            for name, values in self._session.run(normalised(batch, spec)).items():
+                parts[name].append(values)
+        return {name: np.concatenate(values) for name, values in parts.items()}
+
+    def probabilities(self, pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, C) float32 over `emotions`, each row summing to 1."""
+        logits = self.logits(pictures)[self.head.name]
+        return vocabularies.convert(softmax(logits, self.head.temperature), self.head.emotions, self.emotions)
+
+    def __call__(self, pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> list[Expression]:
+        """The expressions of faces, each (H, W) grey or (H, W, 3) RGB uint8."""
+        return [
+            Expression(row, self.emotions, uncertain=bool(row.max() < self.threshold))
+            for row in self.probabilities(pictures)
+        ]

@@ -1,0 +1,105 @@
+"""The printed judgement: one golden text, and what must hold for any."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from mien.emotions import vocabulary
+from mien.evaluation.calibration import CalibrationBins
+from mien.evaluation.intervals import Estimate
+from mien.evaluation.judge import ClassRow, Judgement, judge
+from mien.evaluation.report import text
+
+UNDEFINED = Estimate(np.nan, np.nan, np.nan)
+ONE = np.ones(1)
+
+# Written by hand, not by judge(), so that the golden text stands still when numpy's random numbers change.
+JUDGEMENT = Judgement(
+    protocol="FER+ majority",
+    classes=("anger", "surprise", "contempt"),
+    n=1202,
+    dropped=390,
+    voted=1200,
+    accuracy=Estimate(0.9975, 0.99, 1.0),
+    macro_f1=Estimate(0.684, 0.669, 0.699),
+    nll=Estimate(0.4321, 0.41, 0.45),
+    calibration_error=Estimate(0.031, 0.025, 0.038),
+    perfect_error=Estimate(0.02, 0.014, 0.027),
+    excess_error=Estimate(0.011, 0.005, 0.018),
+    cross_entropy=Estimate(0.8, 0.79, 0.81),
+    jensen_shannon=Estimate(0.05, 0.04, 0.06),
+    rows=(
+        ClassRow("anger", 1002, 1000, *[Estimate(0.9, 0.85, 0.95)] * 3),
+        ClassRow("surprise", 200, 202, *[Estimate(0.985, 0.97, 1.0)] * 3),
+        ClassRow("contempt", 0, 0, *[UNDEFINED] * 3),
+    ),
+    confusion=np.array([[999, 3, 0], [1, 199, 0], [0, 0, 0]]),
+    bins=CalibrationBins(ONE, ONE, ONE, ONE, np.ones(1, np.int64)),
+)
+
+GOLDEN = """\
+FER+ majority: 1,202 faces, 390 left out by the protocol
+========================================================
+
+accuracy                     99.8% (99.0-100.0)
+macro F1                     68.4% (66.9-69.9)
+negative log-likelihood      0.432 (0.410-0.450)  nats
+cross-entropy to the votes   0.800 (0.790-0.810)  nats, 1,200 faces with votes
+Jensen-Shannon to the votes  0.050 (0.040-0.060)  nats, 1,200 faces with votes
+calibration error            3.1% (2.5-3.8)       15 bins of equal mass
+  of perfect calibration     2.0% (1.4-2.7)       by chance, with these confidences
+  above that                 1.1% (0.5-1.8)
+
+class     faces  read as           precision              recall                  F1
+anger     1,002    1,000   90.0% (85.0-95.0)   90.0% (85.0-95.0)   90.0% (85.0-95.0)
+surprise    200      202  98.5% (97.0-100.0)  98.5% (97.0-100.0)  98.5% (97.0-100.0)
+contempt      0        0                   -                   -                   -
+
+Confusion in % of the true class (row: truth, column: read as)
+
+           ang    sur   con
+anger     [>99]    <1     .
+surprise    <1   [>99]    .
+contempt     -      -    [-]
+
+Confusion in faces
+
+           ang    sur   con
+anger     [999]     3     .
+surprise     1   [199]    .
+contempt     .      .    [.]
+
+In brackets: 95% bootstrap intervals. Macro F1 covers the classes that the truth holds.
+"""
+
+
+def test_golden_text() -> None:
+    assert text(JUDGEMENT) == GOLDEN
+
+
+def test_lines_without_votes_and_without_dropped_faces() -> None:
+    written = text(replace(JUDGEMENT, cross_entropy=None, jensen_shannon=None, voted=0, dropped=0))
+    assert "votes" not in written
+    assert written.startswith("FER+ majority: 1,202 faces\n==========================\n")
+
+
+def test_any_report_is_plain_ascii_of_at_most_100_columns() -> None:
+    random = np.random.default_rng(0)
+    probabilities = random.dirichlet(np.ones(10), size=30_000)
+    labels = random.integers(10, size=30_000)
+    for size in (6, 7, 8, 10):
+        known = labels < size
+        part = probabilities[known, :size]
+        part = part / part.sum(axis=1, keepdims=True)
+        written = text(judge(part, labels[known], vocabulary(size), protocol="FER+ majority", draws=5))
+        assert written.isascii()
+        assert "\x1b" not in written
+        assert all(len(line) <= 100 and line == line.rstrip() for line in written.splitlines())
+        heading = written.split("Confusion in faces\n\n")[1].splitlines()[0].split()
+        assert len(set(heading)) == size
+
+
+def test_short_names_grow_until_they_differ() -> None:
+    judgement = replace(JUDGEMENT, classes=("surprise", "surrender", "anger"))
+    heading = text(judgement).split("Confusion in faces\n\n")[1].splitlines()[0].split()
+    assert heading == ["surp", "surr", "ange"]

@@ -1,0 +1,206 @@
+"""What every detector must do, run over every name in the registry."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien.errors import ConfigError, UnsupportedError
+from mien.faces.detectors import DEFAULT, Detections, Detector, DetectorOptions, load, names
+
+ASTRONAUT_FACE = (170, 65, 280, 205)
+
+
+@pytest.fixture(scope="module", params=names())
+def detector(request: pytest.FixtureRequest) -> Detector:
+    try:
+        return load(request.param)
+    except UnsupportedError as error:
+        pytest.skip(str(error))
+
+
+def same(one: Detections, other: Detections) -> bool:
+    return np.array_equal(one.boxes, other.boxes) and np.array_equal(one.scores, other.scores)
+
+
+def iou(one: NDArray[np.float32], other: tuple[float, ...]) -> float:
+    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
+    common = float(np.clip(high - low, 0, None).prod())
+    areas = [float((box[2] - box[0]) * (box[3] - box[1])) for box in (one, other)]
+    return common / (sum(areas) - common)
+
+
+def test_a_detector_describes_itself(detector: Detector) -> None:
+    right_eye, left_eye, nose, right_mouth, left_mouth = detector.anchor
+    assert detector.name in names()
+    assert detector.anchor.dtype == np.float32
+    assert (detector.anchor > 0).all()
+    assert (detector.anchor < 1).all()
+    assert right_eye[0] < nose[0] < left_eye[0]
+    assert right_mouth[0] < nose[0] < left_mouth[0]
+    assert max(right_eye[1], left_eye[1]) < nose[1] < min(right_mouth[1], left_mouth[1])
+
+
+def test_a_real_face_is_found(detector: Detector, astronaut: NDArray[np.uint8]) -> None:
+    found = detector.detect(astronaut)
+    assert len(found) >= 1
+    best = int(found.scores.argmax())
+    assert iou(found.boxes[best], ASTRONAUT_FACE) > 0.5
+    assert found.scores[best] > 0.6
+
+
+@pytest.mark.parametrize("scale", [0.4, 1.0, 3.0])
+def test_the_box_follows_the_size_of_the_picture(
+    detector: Detector, astronaut: NDArray[np.uint8], scale: float
+) -> None:
+    picture = np.asarray(cv2.resize(astronaut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    found = detector.detect(picture)
+    best = int(found.scores.argmax())
+    assert iou(found.boxes[best] / scale, ASTRONAUT_FACE) > 0.45
+
+
+def test_a_face_that_fills_a_large_picture_is_found(detector: Detector, astronaut: NDArray[np.uint8]) -> None:
+    close = astronaut[20:270, 90:340]
+    found = detector.detect(np.asarray(cv2.resize(close, (3000, 3000), interpolation=cv2.INTER_CUBIC), np.uint8))
+    assert max(iou(box / 12 + np.array([90, 20, 90, 20]), ASTRONAUT_FACE) for box in found.boxes) > 0.45
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 300), (300, 1), (16, 16), (240, 320), (500, 8000)])
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_flat_pictures_of_any_size_hold_no_face(detector: Detector, height: int, width: int, level: int) -> None:
+    found = detector.detect(np.full((height, width, 3), level, np.uint8))
+    assert len(found) == 0
+    assert found.boxes.shape == (0, 4)
+
+
+def test_a_real_picture_of_16_pixels_does_not_fail(detector: Detector, astronaut: NDArray[np.uint8]) -> None:
+    detector.detect(np.asarray(cv2.resize(astronaut, (16, 16), interpolation=cv2.INTER_AREA), np.uint8))
+
+
+def test_a_face_at_the_border_does_not_fail(detector: Detector, astronaut: NDArray[np.uint8]) -> None:
+    for part in (astronaut[:, 200:], astronaut[100:], astronaut[:, :250], astronaut[:170]):
+        detector.detect(part)  # a view of the picture, not a copy of its own
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((64, 64), np.uint8),
+        np.zeros((64, 64, 4), np.uint8),
+        np.zeros((64, 64, 3), np.float32),
+        np.zeros((0, 64, 3), np.uint8),
+        np.zeros((1, 64, 64, 3), np.uint8),
+    ],
+    ids=["grey", "alpha", "float", "empty", "batch"],
+)
+def test_other_shapes_and_types_are_refused(detector: Detector, image: NDArray[np.uint8]) -> None:
+    with pytest.raises(ValueError, match=r"expected \(H, W, 3\) uint8 RGB, got"):
+        detector.detect(image)
+
+
+def test_the_same_picture_gives_the_same_faces(detector: Detector, astronaut: NDArray[np.uint8]) -> None:
+    before = astronaut.copy()
+    assert same(detector.detect(astronaut, min_score=0.2), detector.detect(astronaut, min_score=0.2))
+    assert np.array_equal(astronaut, before)
+
+
+def test_faces_come_largest_first(detector: Detector, astronaut: NDArray[np.uint8]) -> None:
+    half = np.asarray(cv2.resize(astronaut, (256, 256), interpolation=cv2.INTER_AREA), np.uint8)
+    picture = np.vstack([np.hstack([half, half]), astronaut])
+    found = detector.detect(picture)
+    areas = np.prod(found.boxes[:, 2:] - found.boxes[:, :2], axis=1)
+    assert len(found) >= 3
+    assert (np.diff(areas) <= 0).all()
+
+
+def test_a_higher_score_keeps_a_part_of_the_faces(detector: Detector, astronaut: NDArray[np.uint8]) -> None:
+    everything = detector.detect(astronaut, min_score=0)
+    for min_score in (0.0, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0):
+        assert same(detector.detect(astronaut, min_score=min_score), everything.at_least(min_score))
+    assert len(everything.at_least(0.3)) >= 1
+    assert len(everything.at_least(1)) == 0
+
+
+def test_smaller_faces_are_left_out_on_request(detector: Detector, astronaut: NDArray[np.uint8]) -> None:
+    assert len(load(detector.name, DetectorOptions(min_face=300)).detect(astronaut)) == 0
+
+
+@pytest.mark.real_data
+def test_faces_of_photographs_are_found(detector: Detector, face_data: Path) -> None:
+    """A short form of the measurement in docs/design/geometry.json."""
+    with (face_data / "labels.jsonl").open() as lines:
+        rows = [json.loads(line) for line in lines]
+    rows = [row for row in rows if row["zip"] == "portraits.zip" and row["split"] == "valid"][:40]
+    hits = []
+    with zipfile.ZipFile(face_data / "portraits.zip") as archive:
+        for row in rows:
+            picture = np.asarray(Image.open(io.BytesIO(archive.read(row["file"]))).convert("RGB"))
+            boxes = detector.detect(picture).boxes
+            hits += [any(iou(box, face["box"]) > 0.4 for box in boxes) for face in row["faces"]]
+    assert np.mean(hits) > 0.85
+
+
+def test_the_default_comes_first() -> None:
+    assert names()[0] == DEFAULT
+    assert load().name == DEFAULT
+    assert set(names()) == {path.stem for path in _folder().glob("[!_]*.py")}
+
+
+def _folder() -> Path:
+    import mien.faces.detectors
+
+    return Path(next(iter(mien.faces.detectors.__path__)))
+
+
+def test_an_unknown_name_is_answered_with_those_that_exist() -> None:
+    with pytest.raises(ConfigError, match=r"there is no detector 'retina'.*hog"):
+        load("retina")
+
+
+@pytest.mark.parametrize("options", [{"min_face": 0}, {"max_side": -3}])
+def test_options_are_checked(options: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(options))}: expected a number of pixels above 0"):
+        DetectorOptions(**options)
+
+
+class TestDetections:
+    boxes = np.array([[0, 0, 2, 2], [1, 1, 9, 9], [0, 0, 4, 4]], np.float32)
+    scores = np.array([0.9, 0.2, 0.5], np.float32)
+
+    def test_shapes_are_checked_by_name(self) -> None:
+        with pytest.raises(ValueError, match=r"boxes: expected shape \(3, 4\), got \(4, 3\)"):
+            Detections(self.boxes.T, self.scores)
+        with pytest.raises(ValueError, match=r"scores: expected shape \(3,\), got \(3, 1\)"):
+            Detections(self.boxes, self.scores[:, None])
+        with pytest.raises(ValueError, match=r"landmarks: expected shape \(3, 5, 2\), got \(3, 10\)"):
+            Detections(self.boxes, self.scores, np.zeros((3, 10), np.float32))
+
+    def test_values_are_checked(self) -> None:
+        with pytest.raises(ValueError, match="scores: expected numbers 0-1"):
+            Detections(self.boxes, self.scores + 1)
+        with pytest.raises(ValueError, match="boxes: expected finite numbers"):
+            Detections(self.boxes * np.float32(np.nan), self.scores)
+        with pytest.raises(ValueError, match="boxes: expected x0 < x1"):
+            Detections(self.boxes[:, ::-1], self.scores)
+
+    def test_they_cannot_be_changed(self) -> None:
+        found = Detections(self.boxes, self.scores)
+        with pytest.raises(ValueError, match="read-only"):
+            found.boxes[0] = 0
+
+    def test_at_least_filters_and_sorts_everything_alike(self) -> None:
+        landmarks = np.arange(30, dtype=np.float32).reshape(3, 5, 2)
+        kept = Detections(self.boxes, self.scores, landmarks).at_least(0.5)
+        assert kept.boxes.tolist() == [[0, 0, 4, 4], [0, 0, 2, 2]]
+        assert kept.scores.tolist() == [0.5, np.float32(0.9)]
+        assert kept.landmarks is not None
+        assert np.array_equal(kept.landmarks, landmarks[[2, 0]])
+
+    def test_none_is_a_result_too(self) -> None:
+        assert len(Detections.empty().at_least(0.5)) == 0

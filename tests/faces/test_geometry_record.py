@@ -1,0 +1,46 @@
+"""The code agrees with the measurement that its figures come from, and the measurement is good enough."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mien.faces.detectors import names
+
+FILE = Path(__file__).parents[2] / "docs" / "design" / "geometry.json"
+RECORD: dict[str, Any] = json.loads(FILE.read_text())
+
+
+def test_every_detector_is_measured() -> None:
+    assert set(RECORD["detectors"]) == set(names())
+
+
+@pytest.mark.parametrize("name", names())
+def test_its_anchor_is_the_measured_one(name: str) -> None:
+    module = importlib.import_module(f"mien.faces.detectors.{name}")
+    assert np.allclose(module.ANCHOR, RECORD["detectors"][name]["anchor"]["median"], atol=0.002)
+
+
+@pytest.mark.parametrize("name", names())
+def test_its_crops_land_where_fer2013_has_its_faces(name: str) -> None:
+    for row in RECORD["detectors"][name]["fer2013_on_canvas"]:
+        assert row["found"] > 0.65
+        assert row["scale"]["median"] == pytest.approx(1, abs=0.05)
+        assert np.abs(row["shift_of_centre_px"]["median"]).max() < 1
+
+
+def test_the_template_leaves_the_typical_fer2013_face_as_it_is() -> None:
+    crops = RECORD["fer2013"]["crops_by_template"]
+    assert crops["scale"]["median"] == pytest.approx(1, abs=0.01)
+    assert np.abs(crops["shift_of_centre_px"]["median"]).max() < 0.1
+
+
+def test_recall_and_precision_are_as_published() -> None:
+    hog, haar = (RECORD["detectors"][name]["valid_split"] for name in ("hog", "haar"))
+    assert hog["recall_from_40_px"] >= 0.95
+    assert hog["precision"] >= 0.99
+    assert haar["recall_from_40_px"] >= 0.9
+    assert haar["precision"] >= 0.98

@@ -1,0 +1,152 @@
+"""The analyzer over real pixels and the shipped weights."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mien
+from mien.errors import ConfigError, InputError, WeightsError
+from mien.media import read_frames, read_picture
+
+
+@pytest.fixture(scope="module")
+def analyzer() -> mien.Analyzer:
+    return mien.Analyzer()
+
+
+def test_the_astronaut_smiles(astronaut: Path) -> None:
+    result = mien.analyze(astronaut)
+    assert isinstance(result, mien.FrameResult)
+    assert len(result) == 1
+    face = result.faces[0]
+    assert face.emotion == "happiness"
+    assert face.confidence is not None
+    assert face.confidence > 0.8
+    assert face.expression is not None
+    assert not face.expression.uncertain
+    assert face.expression.emotions == mien.emotions.vocabulary(8)
+
+
+def test_paths_and_arrays_and_lists_agree(astronaut: Path, analyzer: mien.Analyzer) -> None:
+    pixels = read_picture(astronaut)
+    one, other, (third, fourth) = (
+        analyzer.analyze(str(astronaut)),
+        analyzer.analyze(pixels),
+        analyzer.analyze([astronaut, pixels]),
+    )
+    expected = one.faces[0].expression
+    assert expected is not None
+    for result in (other, third, fourth):
+        found = result.faces[0].expression
+        assert found is not None
+        np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [6, 7, 8, 10])
+def test_every_vocabulary(astronaut: Path, size: int) -> None:
+    expression = mien.analyze(astronaut, emotions=size).faces[0].expression
+    assert expression is not None
+    assert expression.emotions == mien.emotions.vocabulary(size)
+    assert expression.probabilities.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_no_face_is_an_empty_result(analyzer: mien.Analyzer) -> None:
+    result = analyzer.analyze(np.full((200, 300, 3), 127, np.uint8))
+    assert result.faces == ()
+    assert result.error is None
+    assert (result.width, result.height) == (300, 200)
+
+
+def test_batches_do_not_change_results(astronaut: Path) -> None:
+    pixels = read_picture(astronaut)
+    pictures = [pixels, pixels[:, ::-1].copy(), np.zeros((64, 64, 3), np.uint8), pixels[20:, 30:].copy()] * 3
+    small, large = mien.Analyzer(batch_size=2), mien.Analyzer(batch_size=64)
+    for one, other in zip(small.analyze(pictures), large.analyze(pictures), strict=True):
+        assert len(one) == len(other)
+        for face, twin in zip(one, other, strict=True):
+            assert (face.box == twin.box).all()
+            assert face.expression is not None
+            assert twin.expression is not None
+            np.testing.assert_allclose(face.expression.probabilities, twin.expression.probabilities, atol=1e-5)
+
+
+def test_crops_need_no_detector(analyzer: mien.Analyzer, astronaut: Path) -> None:
+    crop = read_picture(astronaut)[65:205, 165:285]
+    result = mien.analyze(crop, faces_are_crops=True)
+    assert len(result) == 1
+    assert result.faces[0].score == 1
+    np.testing.assert_allclose(result.faces[0].box, [0, 0, 120, 140])
+    assert result.faces[0].emotion == "happiness"
+
+
+def test_a_stream_passes_failures_through_and_keeps_order(
+    analyzer: mien.Analyzer, astronaut: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    results = list(analyzer.stream(read_frames([astronaut, bad, astronaut])))
+    assert [result.error is None for result in results] == [True, False, True]
+    assert [len(result) for result in results] == [1, 0, 1]
+    assert results[1].source == str(bad)
+
+
+def test_a_stream_is_lazy(analyzer: mien.Analyzer, astronaut: Path) -> None:
+    frame = mien.Frame(read_picture(astronaut))
+    taken = 0
+
+    def endless() -> Iterator[mien.Frame]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield frame
+
+    results = analyzer.stream(endless())
+    next(results)
+    assert taken <= analyzer.batch_size
+
+
+def test_pixels_are_kept_only_on_request(astronaut: Path) -> None:
+    assert mien.analyze(astronaut).image is None
+    kept = mien.analyze(astronaut, keep_images=True).image
+    assert kept is not None
+    assert kept.shape == (512, 512, 3)
+
+
+def test_abstaining(astronaut: Path) -> None:
+    strict = mien.analyze(astronaut, abstain=1.0).faces[0].expression
+    assert strict is not None
+    assert strict.uncertain
+    assert strict.emotion == "happiness"
+
+
+def test_detecting_alone(astronaut: Path) -> None:
+    (face,) = mien.detect(astronaut)
+    assert face.expression is None
+    assert face.score >= 0.5
+    assert mien.detect(astronaut, min_score=1.0) == []
+    assert len(mien.detect(read_picture(astronaut))) == 1
+
+
+def test_wrong_options_and_inputs_are_said(astronaut: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="vocabulary"):
+        mien.Analyzer(emotions=9)
+    with pytest.raises(ConfigError, match="detector 'nose'"):
+        mien.Analyzer(detector="nose")
+    with pytest.raises(ConfigError, match="model 'best'"):
+        mien.Analyzer(model="best")
+    with pytest.raises(WeightsError, match="no such weights"):
+        mien.Analyzer(model=tmp_path / "none.onnx")
+    with pytest.raises(InputError, match=r"none\.png"):
+        mien.analyze(tmp_path / "none.png")
+    with pytest.raises((TypeError, ValueError), match="uint8"):
+        mien.analyze(np.zeros((10, 10, 3)))
+
+
+def test_grey_and_transparent_arrays(astronaut: Path) -> None:
+    grey = np.asarray(Image.open(astronaut).convert("L"))
+    assert mien.analyze(grey).faces[0].emotion == "happiness"
+    alpha = np.dstack([read_picture(astronaut), np.full((512, 512), 255, np.uint8)])
+    assert mien.analyze(alpha).faces[0].emotion == "happiness"
