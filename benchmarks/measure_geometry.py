@@ -1,0 +1,206 @@
+"""Measures where faces sit: in FER2013's frames, in each detector's boxes, and in the crops made of both.
+
+    python benchmarks/measure_geometry.py                                      # the detectors that run here
+    PYTHONPATH=<a folder with OpenCV 4> python benchmarks/measure_geometry.py  # haar too
+
+Needs ../shared/data and ../shared/weights; some minutes on one core. The detectors' anchors and the crop
+template are copied by hand from the result, docs/design/geometry.json.
+"""
+
+import argparse
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import dlib
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_canvas import BORDERS, SIDE, from_canvas, on_canvas, public_test, to_canvas
+from labelled_faces import MIRRORED, match, pictures
+from mien.errors import UnsupportedError
+from mien.faces.crop import landmark_points, similarity
+from mien.faces.detectors import Detector, load, names
+
+FACE_SIZES: Final = ((20, 30), (30, 40), (40, 60), (60, 100), (100, 500))
+SCALES: Final = (2, 4, 6)
+SAMPLE: Final = 300
+CENTRE: Final = np.full(2, SIDE / 2)
+
+Measured = dict[str, Any]
+
+
+def summary(values: NDArray[np.floating], digits: int = 3) -> Measured:
+    """Median, and half the distance between the 16th and 84th percentile: one sigma, if normal."""
+    low, middle, high = np.percentile(values, (16, 50, 84), axis=0)
+    return {"median": middle.round(digits).tolist(), "spread": ((high - low) / 2).round(digits).tolist()}
+
+
+def yunet_points(faces: NDArray[np.uint8], weights: Path) -> NDArray[np.float64]:
+    """YuNet's five points (N, 5, 2) in the 48x48 frames of those faces in which it finds one."""
+    net = cv2.FaceDetectorYN.create(str(weights), "", (SIDE, SIDE), 0.6)
+    points = []
+    for face in faces:
+        canvas = on_canvas(face)
+        net.setInputSize(canvas.shape[1::-1])
+        _, rows = net.detect(canvas)  # (M, 15): box, five points, score; grey, so RGB and BGR are one
+        if rows is not None:
+            best = rows[rows[:, 14].argmax(), 4:14].reshape(5, 2).astype(np.float64)
+            points.append(from_canvas(best, canvas))
+    return np.array(points, np.float64)
+
+
+def displacement(transforms: NDArray[np.float64]) -> Measured:
+    """How far transforms (N, 2, 3) of the 48x48 frame onto itself are from leaving it as it is."""
+    linear = transforms[:, :, :2]
+    scale = np.hypot(linear[:, 0, 0], linear[:, 1, 0])
+    return {
+        "scale": summary(scale),
+        "shift_of_centre_px": summary(linear @ CENTRE + transforms[:, :, 2] - CENTRE, 2),
+        "turn_degrees": summary(np.degrees(np.arctan2(linear[:, 1, 0], linear[:, 0, 0])), 1),
+    }
+
+
+def residuals(points: NDArray[np.float64], template: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each face the similarity (N, 2, 3) that carries its points to the template."""
+    return np.array([similarity(face, template) for face in points])
+
+
+def fitted_template(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The template (5, 2) onto which faces are carried with a median scale of 1 and no median shift.
+
+    Plain medians come close, but least squares shrinks scattered points, so that crops by them are too wide.
+    The shape is that of the medians, made symmetric: a face is as likely as its mirror image.
+    """
+    mirrored = points[:, MIRRORED] * (-1, 1) + (SIDE, 0)
+    template: NDArray[np.float64] = np.median(np.concatenate([points, mirrored]), axis=0)
+    for _ in range(3):
+        found = residuals(points, template)
+        scale = np.median(np.hypot(found[:, 0, 0], found[:, 1, 0]))
+        shift = np.median(found[:, :, :2] @ CENTRE + found[:, :, 2] - CENTRE, axis=0)
+        template = (template - CENTRE - (0, shift[1])) / scale + CENTRE
+    return template
+
+
+def measure_template(shared: Path) -> Measured:
+    """Where YuNet sees the five points in PublicTest's frames, and the crop template that follows."""
+    faces = public_test(shared)
+    points = yunet_points(faces, shared / "weights" / "yunet_n_640_640.onnx")
+    template = fitted_template(points)
+    return {
+        "faces": len(faces),
+        "found": len(points),
+        "points": summary(points, 2),
+        "size": SIDE,
+        "template": template.round(2).tolist(),
+        "crops_by_medians": displacement(residuals(points, np.median(points, axis=0))),
+        "crops_by_template": displacement(residuals(points, template)),
+    }
+
+
+def measure_anchor(detector: Detector, shared: Path) -> Measured:
+    """Where the labelled points lie inside the detector's boxes.
+
+    The portraits' points are YuNet's, like those of the template; the points of frames and Helen come from other
+    hands and lie lower (the mouth by 0.03 of the box), so that anchors from them would lift every crop. Each picture
+    is used with its mirror image: which way people happened to look says nothing about the next face.
+    """
+    inside = []
+    for picture in pictures(shared / "data" / "faces", "train", ("portraits",)):
+        for view in (picture, picture.mirrored()):
+            found = detector.detect(view.image)
+            for box, face in zip(found.boxes, match(found, view).face, strict=True):
+                if face >= 0:
+                    inside.append((view.landmarks[face] - box[:2]) / (box[2:] - box[:2]))
+    return {"faces": len(inside), **summary(np.array(inside))}
+
+
+def measure_detection(detector: Detector, shared: Path) -> Measured:
+    """Recall by size of face, precision and time on the valid split."""
+    sizes: list[float] = []
+    hits: list[bool] = []
+    right, false, seconds = 0, 0, 0.0
+    valid = list(pictures(shared / "data" / "faces", "valid"))
+    for picture in valid:
+        start = time.perf_counter()
+        found = detector.detect(picture.image)
+        seconds += time.perf_counter() - start
+        matches = match(found, picture)
+        right += int((matches.face >= 0).sum())
+        false += int(matches.false.sum())
+        sizes.extend(np.sqrt(np.prod(picture.boxes[:, 2:] - picture.boxes[:, :2], axis=1)))
+        hits.extend(np.isin(np.arange(len(picture.boxes)), matches.face))
+    size, hit = np.array(sizes), np.array(hits)
+    groups = {f"{low}-{high} px": hit[(low <= size) & (size < high)] for low, high in FACE_SIZES}
+    return {
+        "pictures": len(valid),
+        "recall": {name: {"faces": len(group), "found": int(group.sum())} for name, group in groups.items()},
+        "recall_from_40_px": round(float(hit[size >= 40].mean()), 3),
+        "precision": round(right / (right + false), 3),
+        "false_alarms": false,
+        "ms": round(1000 * seconds / len(valid), 1),
+    }
+
+
+def measure_canvas(detector: Detector, template: NDArray[np.float64], shared: Path) -> list[Measured]:
+    """How many PublicTest faces on a canvas are found, and how their crops lie over the originals.
+
+    Each face is enlarged a little more or less than the scale says: detectors search in coarse steps of size
+    and place, and faces that all stand alike would show the step, not the detector.
+    """
+    chance = np.random.default_rng(0)
+    faces = chance.permutation(public_test(shared))[:SAMPLE]
+    enlargements = chance.uniform(0.8, 1.25, SAMPLE)
+    corners = np.array([[0, 0], [SIDE, 0], [0, SIDE]], float)
+    rows = []
+    for border in BORDERS:
+        for scale in SCALES:
+            transforms = []
+            for face, enlargement in zip(faces, enlargements, strict=True):
+                canvas = on_canvas(face, scale * enlargement, border)
+                found = detector.detect(canvas)
+                if len(found):
+                    crop = similarity(landmark_points(found.boxes[0], None, detector.anchor), template)
+                    landed = to_canvas(corners, canvas) @ crop[:, :2].T + crop[:, 2]
+                    transforms.append(similarity(corners, landed))
+            found_share = round(len(transforms) / len(faces), 3)
+            crops = displacement(np.array(transforms))
+            rows.append({"border": border, "scale": scale, "found": found_share, **crops})
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--shared", type=Path, default=Path("../shared"))
+    parser.add_argument("--out", type=Path, default=Path("docs/design/geometry.json"))
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    template = measure_template(options.shared)
+    result: Measured = {
+        "command": "python benchmarks/measure_geometry.py",
+        "versions": {"opencv": cv2.__version__, "dlib": dlib.__version__, "numpy": np.__version__},
+        "fer2013": template,
+        "detectors": {},
+    }
+    for name in names():
+        try:
+            detector = load(name)
+        except UnsupportedError as error:
+            print(f"{name} is left out: {error}")
+            continue
+        result["detectors"][name] = {
+            "anchor": measure_anchor(detector, options.shared),
+            "valid_split": measure_detection(detector, options.shared),
+            "fer2013_on_canvas": measure_canvas(detector, np.array(template["template"]), options.shared),
+        }
+    lines = json.dumps(result, indent=1)
+    text = re.sub(r"\[[^][{}]*\]", lambda numbers: " ".join(numbers[0].split()), lines)  # one list, one line
+    options.out.write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

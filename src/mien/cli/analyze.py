@@ -1,0 +1,185 @@
+"""`mien analyze`: pictures in, every face's emotions out."""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mien.cli import console
+from mien.errors import EXIT_CODES, InputError
+from mien.results import FrameResult
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(analyze)
+
+
+def analyze(
+    paths: Annotated[
+        list[str], typer.Argument(help="Pictures, folders of pictures, or quoted globs.", show_default=False)
+    ],
+    table: Annotated[
+        Path | None, typer.Option(help="Write all columns to this file: .csv or .jsonl.", show_default=False)
+    ] = None,
+    annotate: Annotated[
+        Path | None, typer.Option(help="Write annotated pictures into this folder.", show_default=False)
+    ] = None,
+    emotions: Annotated[int, typer.Option(help="Number of classes: 6, 7, 8 or 10.")] = 8,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A shipped model's name or an exported .onnx file.", show_default="the shipped one"),
+    ] = None,
+    detector: Annotated[str | None, typer.Option(help="Face detector: hog or haar.", show_default="hog")] = None,
+    min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out faces with a lower score.")] = 0.5,
+    faces_are_crops: Annotated[
+        bool, typer.Option("--faces-are-crops", help="The pictures are cropped faces already; no detector.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one picture a line.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """Finds the faces in pictures and reads their emotions.
+
+    A picture that cannot be read is reported and the rest goes on; the exit code is then 3.
+    """
+    from mien.analyzer import Analyzer
+    from mien.media import find_pictures, read_frames
+    from mien.output import AnnotatedPictures, open_table
+
+    start = time.perf_counter()
+    pictures = find_pictures(paths)
+    analyzer = Analyzer(
+        model=model,
+        detector=detector,
+        emotions=emotions,
+        min_score=min_score,
+        faces_are_crops=faces_are_crops,
+        keep_images=annotate is not None,
+    )
+    faces = failed = 0
+    with ExitStack() as stack:
+        outputs: list[Any] = []
+        if table:
+            outputs.append(stack.enter_context(open_table(table, analyzer.emotions)))
+        if annotate:
+            outputs.append(stack.enter_context(AnnotatedPictures(annotate)))
+        lines = _Lines([str(path) for path in pictures], analyzer.emotions)
+        show = _print_json if as_json else lines.show
+        results = analyzer.stream(read_frames(pictures))
+        for result in _with_progress(results, len(pictures), hidden=quiet):
+            for output in outputs:
+                output.write(result)
+            faces += len(result)
+            failed += result.error is not None
+            if result.error is not None:
+                console().print("[bold red]error:[/] ", result.error, sep="", markup=True)
+            if not quiet:
+                show(result)
+    if not quiet:
+        _summarise(len(pictures), faces, failed, time.perf_counter() - start, [table, annotate])
+    if failed:
+        raise typer.Exit(EXIT_CODES[InputError])
+
+
+def _print_json(result: FrameResult) -> None:
+    print(json.dumps(result.as_dict(), ensure_ascii=False))
+
+
+class _Lines:
+    """A table that appears row by row: columns as wide as they can get, all classes where the terminal has room.
+
+    Piped, nothing is left out or cut.
+    """
+
+    def __init__(self, sources: Sequence[str], emotions: Sequence[str]) -> None:
+        piped = not sys.stdout.isatty()
+        room = shutil.get_terminal_size().columns
+        names = [*emotions, "emotion"]
+        self.emotions = emotions
+        self.source = max(map(len, (*sources, "picture")))
+        self.emotion = max(map(len, names)) + 1
+        fixed = self.emotion + len("face  ") + len("confidence  ") + 2
+        classes = sum(len(name) + 2 for name in emotions)
+        box = len("x0     y0     x1     y1    ")
+        self.classes = piped or self.source + fixed + classes <= room
+        self.box = piped or self.source + fixed + classes * self.classes + box <= room
+        if not piped:
+            self.source = min(self.source, max(16, room - fixed - 2))
+        self._started = False
+
+    def show(self, result: FrameResult) -> None:
+        """Prints the rows of one picture."""
+        if not self._started:
+            self._started = True
+            print(self._row("picture", "face", "emotion", "confidence", self.emotions, ("x0", "y0", "x1", "y1")))
+        if result.error is not None:
+            print(self._row(result.source, "", "error", "", (), ()))
+        elif not result.faces:
+            print(self._row(result.source, "", "no face", "", (), ()))
+        for number, face in enumerate(result.faces):
+            expression = face.expression
+            if expression is None:
+                continue
+            print(
+                self._row(
+                    result.source,
+                    str(number),
+                    expression.emotion,
+                    f"{expression.confidence:.0%}" + ("?" if expression.uncertain else " "),
+                    [f"{value:.0%}" for value in expression.probabilities],
+                    [f"{value:.0f}" for value in face.box],
+                )
+            )
+
+    def _row(
+        self,
+        source: str,
+        face: str,
+        emotion: str,
+        confidence: str,
+        classes: Sequence[str],
+        box: Sequence[str],
+    ) -> str:
+        if len(source) > self.source:
+            source = "…" + source[-(self.source - 1) :]
+        cells = [f"{source:<{self.source}}", f"{face:>4}", f"{emotion:<{self.emotion}}", f"{confidence:>10}"]
+        if self.classes:
+            cells += [f"{text:>{len(name)}}" for name, text in zip(self.emotions, classes, strict=False)]
+        if self.box:
+            cells += [f"{text:>5}" for text in box]
+        return "  ".join(cells).rstrip()
+
+
+def _with_progress(results: Iterator[FrameResult], total: int, *, hidden: bool) -> Iterator[FrameResult]:
+    """Passes results on under a progress bar, where there is a person to see it and something to wait for."""
+    if hidden or total < 2 or not sys.stderr.isatty():
+        yield from results
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(), transient=True) as progress:
+        yield from progress.track(results, total=total)
+
+
+def _summarise(pictures: int, faces: int, failed: int, seconds: float, written: Sequence[Path | None]) -> None:
+    text = f"{_count(pictures, 'picture')}, {_count(faces, 'face')}"
+    if failed:
+        text += f", [bold red]{failed} failed[/]"
+    text += f" in {seconds:.1f} s"
+    places = [str(path) for path in written if path]
+    if places:
+        text += f"; written: {', '.join(places)}"
+    console().print(text, style="dim")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,32 @@
+"""`mien export`: a finished run in, an ONNX file out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(export)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, from `mien train`.", show_default=False)],
+    data: Annotated[Path, typer.Option(help="The store whose val split sets temperatures and scores.")],
+    out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
+    checkpoint: Annotated[str, typer.Option(help="Which checkpoint of the run: best or last.")] = "best",
+    licence: Annotated[str, typer.Option(help="Licence of the weights, for the file's entry.")] = "",
+) -> None:
+    """Exports a trained model: fused, calibrated, measured, and checked against its checkpoint.
+
+    Beside the .onnx file come its unfused training form (.safetensors, fp16) and its manifest entry (.toml).
+    """
+    from mien.datasets import store
+    from mien.training import export_run  # first: says what to install where torch is missing
+
+    written = export_run(run, store.read(data, "val"), out, checkpoint=checkpoint, licence=licence)
+    for path in written:
+        print(f"{path}  {path.stat().st_size:,} bytes")

@@ -1,0 +1,48 @@
+"""What every network shares: a trunk, pooled features, and one linear head for each way of labelling."""
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Fusible", "Network"]
+
+
+class Fusible(nn.Module):
+    """A block whose training form can be replaced by an equal, cheaper one."""
+
+    def fused(self) -> nn.Module:
+        """The inference form: the same function in evaluation mode."""
+        raise NotImplementedError
+
+
+class Network(nn.Module):
+    """A trunk from pictures (N, C, H, W) to a map (N, features, h, w), averaged, and a linear layer a head."""
+
+    def __init__(self, trunk: nn.Module, features: int, heads: Mapping[str, int], *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.dropout = nn.Dropout(dropout)
+        self.heads = nn.ModuleDict({name: nn.Linear(features, classes) for name, classes in heads.items()})
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Normalised pictures (N, C, H, W) -> logits (N, classes) by head."""
+        pooled = self.trunk(images).mean(dim=(2, 3))  # (N, features)
+        pooled = self.dropout(pooled)
+        return {name: head(pooled) for name, head in self.heads.items()}
+
+    def fused(self) -> "Network":
+        """A copy in evaluation mode with every `Fusible` block in its inference form."""
+        network = copy.deepcopy(self).eval()
+        with torch.no_grad():
+            _fuse(network)
+        return network
+
+
+def _fuse(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, Fusible):
+            setattr(module, name, child.fused())
+        else:
+            _fuse(child)

@@ -1,0 +1,80 @@
+"""A plain stack of 3x3 convolutions, trained in re-parameterisable form.
+
+While it learns, each layer is the sum of a 3x3 convolution, a 1x1 convolution and, where shapes allow, the identity,
+each with its own batch norm; for inference the three collapse into one 3x3 convolution with a bias (Ding et al.,
+"RepVGG: Making VGG-style ConvNets great again", CVPR 2021, sections 3.3-3.4). Processors are quickest at such layers.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mien.assets.manifest import InputSpec
+from mien.models.network import Fusible, Network
+
+__all__ = ["build"]
+
+
+def build(
+    heads: Mapping[str, int],
+    input: InputSpec,
+    *,
+    stem: int = 24,
+    widths: Sequence[int] = (32, 64, 128),
+    depths: Sequence[int] = (2, 4, 4),
+    dropout: float = 0.2,
+) -> Network:
+    """A stem at full size, then stages of `depths` layers and `widths` channels, each halving the picture."""
+    layers: list[nn.Module] = [Layer(input.depth, stem, stride=1)]
+    before = stem
+    for width, depth in zip(widths, depths, strict=True):
+        layers += [
+            Layer(before if index == 0 else width, width, stride=2 if index == 0 else 1) for index in range(depth)
+        ]
+        before = width
+    return Network(nn.Sequential(*layers), before, heads, dropout=dropout)
+
+
+class Layer(Fusible):
+    """3x3 + 1x1 + identity, summed, then ReLU."""
+
+    def __init__(self, before: int, after: int, *, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.square = nn.Conv2d(before, after, 3, stride, padding=1, bias=False)
+        self.square_norm = nn.BatchNorm2d(after)
+        self.point = nn.Conv2d(before, after, 1, stride, bias=False)
+        self.point_norm = nn.BatchNorm2d(after)
+        self.identity_norm = nn.BatchNorm2d(after) if before == after and stride == 1 else None
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, before, H, W) -> (N, after, H / stride, W / stride)."""
+        total = self.square_norm(self.square(maps)) + self.point_norm(self.point(maps))
+        if self.identity_norm is not None:
+            total = total + self.identity_norm(maps)
+        return torch.relu(total)
+
+    def fused(self) -> nn.Module:
+        """One 3x3 convolution with a bias, and ReLU."""
+        kernel, bias = _absorb(self.square.weight, self.square_norm)
+        point, point_bias = _absorb(nn.functional.pad(self.point.weight, [1, 1, 1, 1]), self.point_norm)
+        kernel, bias = kernel + point, bias + point_bias
+        if self.identity_norm is not None:
+            unit = torch.zeros_like(kernel)
+            unit[:, :, 1, 1] = torch.eye(len(unit))
+            same, same_bias = _absorb(unit, self.identity_norm)
+            kernel, bias = kernel + same, bias + same_bias
+        merged = nn.Conv2d(self.square.in_channels, self.square.out_channels, 3, self.stride, padding=1)
+        merged.weight.copy_(kernel)
+        merged.bias.copy_(bias)  # type: ignore[union-attr]
+        return nn.Sequential(merged, nn.ReLU())
+
+
+def _absorb(kernel: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Kernel (O, I, 3, 3) and bias (O,) that do what `kernel` followed by `norm` does in evaluation mode."""
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        raise ValueError("norm: expected one that keeps running figures")
+    scale = norm.weight / torch.sqrt(variance + norm.eps)  # (O,)
+    return kernel * scale[:, None, None, None], norm.bias - mean * scale

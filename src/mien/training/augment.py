@@ -1,0 +1,96 @@
+"""Random changes of whole batches: one matrix and one resampling for all geometry, then light, detail and erasing.
+
+Everything is tensor work on the batch; per-picture pipelines would keep the network waiting.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from mien.training.recipe import Augmentation
+
+__all__ = ["augment", "mixup"]
+
+
+def augment(images: Tensor, settings: Augmentation) -> Tensor:
+    """Changes each picture (N, C, H, W), values 0-1, in its own way; draws from torch's generator."""
+    images = _warp(images, _matrices(len(images), settings).to(images))
+    images = _relight(images, settings)
+    images = _coarsen(images, settings.coarse)
+    return _erase(images, settings)
+
+
+def _uniform(count: int, reach: float) -> Tensor:
+    """(N,) within -reach..reach."""
+    return (torch.rand(count) * 2 - 1) * reach
+
+
+def _matrices(count: int, settings: Augmentation) -> Tensor:
+    """(N, 2, 3) affine maps from places in the new picture to places in the old one, in -1..1 coordinates."""
+    angle = _uniform(count, math.radians(settings.rotation))
+    size = torch.exp(_uniform(count, math.log(settings.scale)))
+    stretch = torch.exp(_uniform(count, math.log(settings.stretch) / 2))
+    shear = _uniform(count, settings.shear)
+    mirror = torch.where(torch.rand(count) < settings.flip, -1.0, 1.0)
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    across, down = size * stretch, size / stretch
+    matrix = torch.stack(
+        [
+            torch.stack([mirror * cos * across, mirror * (shear * cos - sin) * down], dim=1),
+            torch.stack([sin * across, (shear * sin + cos) * down], dim=1),
+        ],
+        dim=1,
+    )  # (N, 2, 2)
+    shift = _uniform(2 * count, 2 * settings.shift).reshape(count, 2, 1)  # the side is 2 in these coordinates
+    return torch.cat([matrix, shift], dim=2)
+
+
+def _warp(images: Tensor, matrices: Tensor) -> Tensor:
+    grid = nn.functional.affine_grid(matrices, list(images.shape), align_corners=False)  # (N, H, W, 2)
+    return nn.functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _relight(images: Tensor, settings: Augmentation) -> Tensor:
+    count = len(images)
+    gain = torch.exp(_uniform(count, math.log(settings.gain))).to(images).reshape(-1, 1, 1, 1)
+    offset = _uniform(count, settings.offset).to(images).reshape(-1, 1, 1, 1)
+    middle = images.mean(dim=(1, 2, 3), keepdim=True)
+    return ((images - middle) * gain + middle + offset).clamp(0, 1)
+
+
+def _coarsen(images: Tensor, chance: float) -> Tensor:
+    """Halves the detail of some pictures, as of faces that are small in their frame."""
+    chosen = torch.rand(len(images)) < chance
+    if chosen.any():
+        part = images[chosen]
+        half = nn.functional.avg_pool2d(part, 2)
+        images[chosen] = nn.functional.interpolate(half, part.shape[2:], mode="bilinear", align_corners=False)
+    return images
+
+
+def _erase(images: Tensor, settings: Augmentation) -> Tensor:
+    """Fills a random rectangle of some pictures with one random grey (Zhong et al., "Random erasing", AAAI 2020)."""
+    count, _, height, width = images.shape
+    low, high = settings.erase_size
+    sides = low + torch.rand(count, 2) * (high - low)
+    start = torch.rand(count, 2) * (1 - sides)
+    down, across = torch.arange(height) / height, torch.arange(width) / width
+    rows = (down >= start[:, :1]) & (down < start[:, :1] + sides[:, :1])  # (N, H)
+    columns = (across >= start[:, 1:]) & (across < start[:, 1:] + sides[:, 1:])  # (N, W)
+    chosen = torch.rand(count) < settings.erase
+    hole = (rows[:, None, :, None] & columns[:, None, None, :] & chosen[:, None, None, None]).to(images.device)
+    return torch.where(hole, torch.rand(count, 1, 1, 1).to(images), images)
+
+
+def mixup(images: Tensor, targets: dict[str, Tensor], alpha: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """Blends each picture and its targets with another of the batch (Zhang et al., "mixup", ICLR 2018).
+
+    One share for the whole batch, as in the authors' program. A row without targets keeps only its partner's.
+    """
+    if alpha <= 0:
+        return images, targets
+    share = float(torch.distributions.Beta(alpha, alpha).sample())
+    order = torch.randperm(len(images)).to(images.device)
+    mixed = images.lerp(images[order], 1 - share)
+    return mixed, {name: target.lerp(target[order], 1 - share) for name, target in targets.items()}

@@ -1,0 +1,97 @@
+"""From samples to batches of tensors, held in memory, in an order that depends on seed and epoch alone."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+
+from mien import emotions
+from mien.datasets import Samples
+from mien.errors import ConfigError, DataError
+from mien.expression.pictures import fitted
+from mien.training.recipe import HeadRecipe, Recipe
+
+__all__ = ["Batch", "Batches", "Pictures", "head_classes", "targets_for"]
+
+Batch = tuple[Tensor, dict[str, Tensor]]
+
+
+def head_classes(samples: Samples, heads: Mapping[str, HeadRecipe]) -> dict[str, tuple[str, ...]]:
+    """The classes of each head, from what the data holds.
+
+    Raises:
+        ConfigError: A head learns from votes and the data has none.
+    """
+    classes = {}
+    for name, head in heads.items():
+        if head.source == "votes" and samples.votes is None:
+            raise ConfigError(
+                f"the head '{name}' learns from votes, and the data has none",
+                hint="build the data with --votes fer2013new.csv",
+            )
+        classes[name] = emotions.ALL if head.source == "votes" else samples.classes
+    return classes
+
+
+def targets_for(samples: Samples, head: HeadRecipe) -> Tensor:
+    """Distributions (N, C) for one head; rows of zeros where nothing is known."""
+    if head.source == "labels":
+        return torch.from_numpy(np.ascontiguousarray(samples.targets))
+    if samples.votes is None:
+        raise ValueError("samples: expected votes")
+    votes = torch.from_numpy(samples.votes.astype(np.float32))  # (N, 10)
+    return votes / votes.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Batches (pictures uint8 (B, C, H, W), targets by head (B, classes)); shuffled where there is a seed.
+
+    The last, smaller batch is left out when shuffling: batch norm and the schedule want equal ones.
+    """
+
+    images: Tensor
+    targets: Mapping[str, Tensor]
+    size: int
+    seed: tuple[int, int] | None = None
+
+    def __len__(self) -> int:
+        count = len(self.images)
+        return max(1, count // self.size) if self.seed is not None else -(-count // self.size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        count = len(self.images)
+        order = np.arange(count)
+        if self.seed is not None:
+            order = np.random.default_rng(self.seed).permutation(count)
+        for index in range(len(self)):
+            rows = torch.from_numpy(order[index * self.size : (index + 1) * self.size])
+            yield self.images[rows], {name: target[rows] for name, target in self.targets.items()}
+
+
+class Pictures(lightning.LightningDataModule):
+    """The training and validation splits of a store, for Lightning's trainer."""
+
+    def __init__(self, samples: Samples, recipe: Recipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.classes = head_classes(samples, recipe.heads)
+        self._splits = {name: self._tensors(samples.only(name)) for name in ("train", "val")}
+        if len(self._splits["train"][0]) < 2:
+            raise DataError("the training split holds fewer than two pictures", hint="build the data again")
+
+    def _tensors(self, samples: Samples) -> tuple[Tensor, dict[str, Tensor]]:
+        targets = {name: targets_for(samples, head) for name, head in self.recipe.heads.items()}
+        return torch.from_numpy(fitted(samples.images, self.recipe.input.spec())), targets
+
+    def train_dataloader(self) -> Batches:
+        """This epoch's batches; the trainer asks anew each epoch."""
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        return Batches(*self._splits["train"], self.recipe.batch_size, (self.recipe.seed, epoch))
+
+    def val_dataloader(self) -> Batches:
+        """The validation split in its order."""
+        return Batches(*self._splits["val"], 512)

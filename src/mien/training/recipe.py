@@ -1,0 +1,193 @@
+"""A recipe: everything that decides a training run, in one TOML file.
+
+Unknown keys and wrong types are rejected, all of them at once. The resolved recipe is saved with every run.
+"""
+
+import json
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mien.assets.manifest import InputSpec
+from mien.errors import ConfigError, InputError
+
+__all__ = ["Augmentation", "HeadRecipe", "Recipe", "load", "recipe_names", "to_toml"]
+
+_FOLDER = Path(__file__).parent.parent / "recipes"
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelRecipe(_Table):
+    """Which network, and its options as its module names them."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+
+class InputRecipe(_Table):
+    """What the network sees; see `InputSpec`."""
+
+    size: Annotated[int, Field(ge=16, le=512)] = 48
+    channels: Literal["grey", "rgb"] = "grey"
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.25,)
+    landmarks: Annotated[
+        tuple[tuple[float, float], ...],
+        Field(description="where the five landmarks lie in the pictures, as fractions of the side; empty: unknown"),
+    ] = ()
+
+    @model_validator(mode="after")
+    def _fits(self) -> "InputRecipe":
+        self.spec()
+        if len(self.landmarks) not in (0, 5):
+            raise ValueError(f"landmarks: expected five points or none, got {len(self.landmarks)}")
+        return self
+
+    def spec(self) -> InputSpec:
+        """The same as the rest of the house knows it."""
+        return InputSpec(self.size, self.channels, self.mean, self.std)
+
+
+class HeadRecipe(_Table):
+    """One way of labelling, learnt by one linear layer."""
+
+    source: Literal["labels", "votes"]
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class Augmentation(_Table):
+    """Random changes of the training pictures; lengths are fractions of the side."""
+
+    flip: Fraction = 0.5
+    rotation: Annotated[float, Field(ge=0, le=180, description="degrees, either way")] = 15.0
+    scale: Annotated[float, Field(ge=1, le=2, description="largest factor, or its inverse")] = 1.2
+    stretch: Annotated[float, Field(ge=1, le=2, description="largest ratio of the axes, or its inverse")] = 1.1
+    shear: Annotated[float, Field(ge=0, le=1)] = 0.05
+    shift: Fraction = 0.1
+    gain: Annotated[float, Field(ge=1, le=4, description="largest contrast factor, or its inverse")] = 1.4
+    offset: Annotated[float, Field(ge=0, le=1, description="of brightness, either way")] = 0.15
+    coarse: Annotated[float, Field(ge=0, le=1, description="chance of a picture of half the detail")] = 0.1
+    erase: Annotated[float, Field(ge=0, le=1, description="chance of a blank rectangle")] = 0.4
+    erase_size: tuple[Fraction, Fraction] = (0.1, 0.45)
+    mixup: Annotated[float, Field(ge=0, description="alpha of the beta distribution; 0: none")] = 0.2
+
+
+class OptimizerRecipe(_Table):
+    """Stochastic gradient descent or AdamW; no decay on norms and biases."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: Annotated[float, Field(gt=0)] = 0.1
+    momentum: Fraction = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+
+
+class ScheduleRecipe(_Table):
+    """Linear warm-up, then half a cosine down to `final` times the rate."""
+
+    warmup: Annotated[float, Field(ge=0, description="epochs")] = 2.0
+    final: Fraction = 0.0
+
+
+class StoppingRecipe(_Table):
+    """Early stopping on a validation figure."""
+
+    monitor: str = "val/loss"
+    patience: Annotated[int, Field(ge=1)] = 10
+
+
+class Recipe(_Table):
+    """The whole of a training run."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    description: str = ""
+    epochs: Annotated[int, Field(ge=1)] = 50
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    seed: Annotated[int, Field(ge=0)] = 0
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    averaging: Annotated[float, Field(ge=0, lt=1, description="decay of the weight average; 0: none")] = 0.999
+    select: Annotated[
+        str, Field(description="validation figure of the best checkpoint; lower is better for losses")
+    ] = "val/loss"
+    model: ModelRecipe
+    input: InputRecipe = InputRecipe()
+    heads: Annotated[dict[str, HeadRecipe], Field(min_length=1)]
+    augmentation: Augmentation = Augmentation()
+    optimizer: OptimizerRecipe = OptimizerRecipe()
+    schedule: ScheduleRecipe = ScheduleRecipe()
+    stopping: StoppingRecipe | None = None
+
+
+def recipe_names() -> list[str]:
+    """The recipes that ship in the package."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def load(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads a recipe from a file, or a shipped one by its name, with `key.sub=value` overrides.
+
+    Raises:
+        InputError: There is no such file.
+        ConfigError: It is not TOML, or keys or values are wrong; all mistakes are named.
+    """
+    path = Path(source)
+    if not path.is_file() and str(source) in recipe_names():
+        path = _FOLDER / f"{source}.toml"
+    try:
+        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{source}: no such recipe", hint=f"give a .toml file or one of {', '.join(recipe_names())}"
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: is no TOML file: {error}") from error
+    for override in overrides:
+        _override(plain, override)
+    try:
+        return Recipe.model_validate(plain)
+    except ValidationError as error:
+        mistakes = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']}" for item in error.errors())
+        raise ConfigError(f"{path}: {mistakes}", hint="see docs/training.md for every key") from error
+
+
+def _override(plain: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not key:
+        raise ConfigError(f"'{override}' is no setting", hint="write it as optimizer.lr=0.01")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a string
+    *tables, last = key.strip().split(".")
+    for name in tables:
+        plain = plain.setdefault(name, {})
+        if not isinstance(plain, dict):
+            raise ConfigError(f"'{override}': {name} is no table", hint="write it as optimizer.lr=0.01")
+    plain[last] = value
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The resolved recipe, every key written out, as it is saved with a run."""
+    return "\n".join(_table("", recipe.model_dump(mode="json", exclude_none=True))) + "\n"
+
+
+def _table(prefix: str, table: dict[str, Any]) -> list[str]:
+    plain = [f"{key} = {_value(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    lines = [f"\n[{prefix}]", *plain] if prefix and (plain or not table) else plain
+    for key, value in table.items():
+        if isinstance(value, dict):
+            lines += _table(f"{prefix}.{key}" if prefix else key, value)
+    return lines
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return json.dumps(value)
