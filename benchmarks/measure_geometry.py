@@ -168,7 +168,7 @@ def measure_canvas(detector: Detector, template: NDArray[np.float64], shared: Pa
                     transforms.append(similarity(corners, landed))
             found_share = round(len(transforms) / len(faces), 3)
             crops = displacement(np.array(transforms))
-            rows.append({"border": border, "scale": scale, "found": found_share, **crops})
+            rows.append({"border": border, "enlarged": scale, "found": found_share, **crops})
     return rows
 
 

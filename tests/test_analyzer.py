@@ -142,7 +142,7 @@ def test_wrong_options_and_inputs_are_said(astronaut: Path, tmp_path: Path) -> N
     with pytest.raises(InputError, match=r"none\.png"):
         mien.analyze(tmp_path / "none.png")
     with pytest.raises((TypeError, ValueError), match="uint8"):
-        mien.analyze(np.zeros((10, 10, 3)))
+        mien.analyze(np.zeros((10, 10, 3)))  # type: ignore[arg-type]
 
 
 def test_grey_and_transparent_arrays(astronaut: Path) -> None:

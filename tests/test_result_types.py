@@ -74,7 +74,7 @@ def test_results_cannot_be_changed() -> None:
 
 
 def test_a_result_is_a_sequence_of_faces_and_plain_json() -> None:
-    faces = (Face(BOX, 0.9, np.zeros((5, 2)), expression=_expression()), Face(BOX, 0.8))
+    faces = (Face(BOX, 0.9, np.zeros((5, 2), np.float32), expression=_expression()), Face(BOX, 0.8))
     result = FrameResult("a.png", width=50, height=60, faces=faces)
     assert len(result) == 2
     assert [face.emotion for face in result] == ["happiness", None]

@@ -198,11 +198,11 @@ def test_a_swapped_weight_file_is_refused(astronaut: Path, tmp_path: Path) -> No
     assert "is no ONNX network" in result.stderr
 
 
-def test_a_reader_who_leaves_is_no_error(folder: Path) -> None:
-    command = f"{sys.executable} -m mien analyze {folder}/a1.png | head -c 5; exit ${{PIPESTATUS[0]}}"
+def test_a_reader_who_leaves_gets_no_complaint(folder: Path) -> None:
+    command = f"{sys.executable} -m mien analyze {folder}/a1.png | head -c 5"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
-    assert result.returncode == 0
-    assert "Traceback" not in result.stderr
+    assert result.stdout == "pictu"
+    assert result.stderr == ""
 
 
 def test_help_and_version() -> None:

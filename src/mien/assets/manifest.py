@@ -5,6 +5,8 @@ every ONNX file that `mien export` writes, so that a file on its own can be used
 """
 
 import json
+import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 
 from mien.errors import ConfigError, WeightsError
 
-__all__ = ["METADATA_KEY", "Entry", "Head", "InputSpec", "dump_toml", "entries", "entry"]
+__all__ = ["METADATA_KEY", "Entry", "Head", "InputSpec", "dump_toml", "entries", "entry", "toml_key", "toml_value"]
 
 FOLDER: Final = Path(__file__).parent
 METADATA_KEY: Final = "mien.entry"
@@ -44,6 +46,8 @@ class InputSpec:
             object.__setattr__(self, name, tuple(getattr(self, name)))
             if len(getattr(self, name)) != self.depth:
                 raise ValueError(f"{name}: expected {self.depth} numbers for {self.channels}")
+        if not all(value > 0 for value in self.std):
+            raise ValueError(f"std: expected numbers above 0, got {self.std}")
 
     @property
     def depth(self) -> int:
@@ -186,7 +190,7 @@ def entry(name: str) -> Entry:
 def dump_toml(entry: Entry) -> str:
     """The entry as a table of `manifest.toml`."""
     plain = entry.as_dict()
-    name = plain.pop("name")
+    name = toml_key(plain.pop("name"))
     lines = [f"[{name}]"]
     tables: list[tuple[str, Any]] = []
     for key, value in plain.items():
@@ -195,23 +199,24 @@ def dump_toml(entry: Entry) -> str:
         elif value and isinstance(value, list) and isinstance(value[0], dict):
             tables.extend((f"[[{name}.{key}]]", item) for item in value)
         else:
-            lines.append(f"{key} = {_toml(value)}")
+            lines.append(f"{key} = {toml_value(value)}")
     for header, table in tables:
-        lines += [
-            "",
-            header,
-            *(
-                f"{json.dumps(key)} = {_toml(value)}" if not key.isidentifier() else f"{key} = {_toml(value)}"
-                for key, value in table.items()
-            ),
-        ]
+        lines += ["", header, *(f"{toml_key(key)} = {toml_value(value)}" for key, value in table.items())]
     return "\n".join(lines) + "\n"
 
 
-def _toml(value: Any) -> str:
-    """A plain value in TOML, of which JSON's scalars and arrays are part; a table becomes an inline one."""
+def toml_key(key: str) -> str:
+    """A key in TOML: bare where that is allowed, else quoted."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_value(key)
+
+
+def toml_value(value: Any) -> str:
+    """A plain value in TOML, of which JSON's scalars and arrays are almost part; a table becomes an inline one."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{toml_key(key)} = {toml_value(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value)
+        return "[" + ", ".join(map(toml_value, value)) + "]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # nan, inf and -inf
+    # Unlike JSON, TOML knows no pairs of escapes for the characters beyond 16 bits, and wants one for DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -67,6 +67,3 @@ def main() -> None:
     except MienError as error:
         say_error(error)
         sys.exit(exit_code(error))
-    except BrokenPipeError:  # the reader of our output has left, as `head` does
-        sys.stderr.close()
-        sys.exit(0)

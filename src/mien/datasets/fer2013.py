@@ -7,6 +7,7 @@ same rows in the same order with ten columns of votes. The columns are found by 
 
 import csv
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ __all__ = ["build"]
 SIDE: Final = 48
 USAGE: Final = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
 _SHOWN: Final = 5  # mistakes named one by one; the rest are counted
+_LONGEST: Final = 60  # characters of a cell that a message repeats
 
 
 def build(
@@ -43,7 +45,7 @@ def build(
     the votes make the labels and the rows that FER+ drops are left out. `about` counts what was left out.
 
     Raises:
-        InputError: A file is missing.
+        InputError: A file is missing or cannot be read.
         DataError: A file breaks its format, or the votes do not belong to the rows.
         ConfigError: Options that do not go together.
     """
@@ -55,6 +57,8 @@ def build(
         if emotions == 8 and ballots is not None and named is not None
         else _with_fer2013_labels(images, split, codes, emotions, ballots)
     )
+    if not len(samples):
+        raise DataError(f"{votes}: the votes leave no face with a label", hint="use FER+'s fer2013new.csv")
     twin = mark_twins(samples.images, samples.split)
     dropped = twin & (samples.split == SPLITS.index("train")) & (not keep_twins)
     about = {
@@ -133,15 +137,34 @@ def _records(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[s
             missing = [name for name in columns if name not in header]
             if missing:
                 raise DataError(
-                    f"{path}: the header lacks {', '.join(missing)}; found: {', '.join(header) or 'nothing'}",
+                    f"{path}: the header lacks {', '.join(missing)}; found {_quoted(', '.join(header))}",
                     hint=f"expected {','.join(columns)}",
                 )
             for row in reader:
                 yield reader.line_num, {name: (row[header[name]] or "").strip() for name in columns}
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: is not a CSV text file: {error}", hint="give the official CSV") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}", hint="give the official CSV") from error
     finally:
         csv.field_size_limit(limit)
+
+
+def _quoted(cell: str) -> str:
+    """What a cell holds, on one line and short, for a message."""
+    return repr(cell if len(cell) <= _LONGEST else cell[:_LONGEST] + "...")
+
+
+def _pixels(cell: str) -> NDArray[np.int64] | None:
+    """The blank-separated whole numbers of a cell; None where it holds anything else."""
+    if "-" in cell:  # numpy reads a lone one as 0
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # older numpy only warns of what it cannot read
+        try:
+            return np.fromstring(cell, dtype=np.int64, sep=" ")
+        except (ValueError, DeprecationWarning):
+            return None
 
 
 def _read_faces(path: Path) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint8]]:
@@ -151,18 +174,18 @@ def _read_faces(path: Path) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArr
     split: list[int] = []
     mistakes = _Mistakes(path)
     for line, row in _records(path, ("emotion", "pixels", "Usage")):
-        try:
-            pixels = np.fromstring(row["pixels"], dtype=np.int64, sep=" ")
-        except (ValueError, DeprecationWarning):
-            pixels = np.zeros(0, np.int64)
+        pixels = _pixels(row["pixels"])
         if row["Usage"] not in USAGE:
-            mistakes.add(line, f"Usage is '{row['Usage']}', expected {', '.join(USAGE)}")
+            mistakes.add(line, f"Usage is {_quoted(row['Usage'])}, expected {', '.join(USAGE)}")
         elif row["emotion"] not in set("0123456"):
-            mistakes.add(line, f"emotion is '{row['emotion']}', expected 0 to 6")
+            mistakes.add(line, f"emotion is {_quoted(row['emotion'])}, expected 0 to 6")
+        elif pixels is None:
+            stray = next((word for word in row["pixels"].split() if not word.isdecimal()), row["pixels"])
+            mistakes.add(line, f"a pixel is {_quoted(stray)}, expected 0 to 255")
         elif len(pixels) != SIDE * SIDE:
             mistakes.add(line, f"{len(pixels)} pixels, expected {SIDE * SIDE}")
-        elif pixels.min() < 0 or pixels.max() > 255:
-            mistakes.add(line, f"a pixel is {pixels[(pixels < 0) | (pixels > 255)][0]}, expected 0 to 255")
+        elif pixels.max() > 255:
+            mistakes.add(line, f"a pixel is '{pixels[pixels > 255][0]}', expected 0 to 255")
         else:
             codes.append(int(row["emotion"]))
             images.append(pixels.astype(np.uint8).reshape(SIDE, SIDE))
@@ -184,9 +207,9 @@ def _read_votes(path: Path, split: NDArray[np.uint8]) -> tuple[NDArray[np.uint8]
         place = len(ballots)
         cells = [row[name] for name in official]
         if place < len(split) and USAGE.get(row["Usage"]) != SPLITS[split[place]]:
-            mistakes.add(line, f"Usage is '{row['Usage']}', but the face of this row is {SPLITS[split[place]]}")
+            mistakes.add(line, f"Usage is {_quoted(row['Usage'])}, but the face of this row is {SPLITS[split[place]]}")
         if not all(cell.isdecimal() and int(cell) <= 255 for cell in cells):
-            mistakes.add(line, f"votes are {','.join(cells)}, expected ten small numbers")
+            mistakes.add(line, f"votes are {_quoted(','.join(cells))}, expected ten small numbers")
             cells = ["0"] * len(official)
         ballots.append([int(cells[index]) for index in order])
         named.append(row["Image name"])

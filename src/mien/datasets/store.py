@@ -6,13 +6,14 @@ Layout (format `mien-store`, version 1): data sets named as the arrays of `Sampl
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from mien.datasets.samples import SPLITS, Samples
-from mien.errors import DataError, InputError, MissingExtraError, OutputError
+from mien.errors import ConfigError, DataError, InputError, MissingExtraError, OutputError
 
 try:
     import h5py
@@ -51,7 +52,8 @@ def write(samples: Samples, path: str | Path) -> None:
         reason = error.strerror or str(error)
         raise OutputError(f"{path}: cannot be written: {reason}", hint="choose another place with --out") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # it is there only after a failure, and not even then where the folder is none
+            partial.unlink(missing_ok=True)
 
 
 def read(path: str | Path, split: str | None = None) -> Samples:
@@ -59,12 +61,13 @@ def read(path: str | Path, split: str | None = None) -> Samples:
 
     Raises:
         InputError: There is no such file.
+        ConfigError: There is no split of that name.
         DataError: The file is no store of this version, is damaged, or has no rows of that split.
         MissingExtraError: h5py is not installed.
     """
     _need_h5py()
     if split is not None and split not in SPLITS:
-        raise DataError(f"there is no split '{split}'", hint=f"choose one of {', '.join(SPLITS)}")
+        raise ConfigError(f"there is no split '{split}'", hint=f"choose one of {', '.join(SPLITS)}")
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file", hint="make one with `mien data build`")
@@ -83,7 +86,7 @@ def read(path: str | Path, split: str | None = None) -> Samples:
                 classes=tuple(json.loads(file.attrs["classes"])),
                 about=json.loads(file.attrs["about"]),
             )
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:  # h5py raises them all
         raise DataError(
             f"{path}: is no store, or a damaged one: {error}", hint="build it again with `mien data build`"
         ) from error

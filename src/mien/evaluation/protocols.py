@@ -32,7 +32,7 @@ class Protocol:
 
 
 def protocols_of(samples: Samples) -> list[Protocol]:
-    """The protocols that samples allow: their labels, and with votes FER+'s two."""
+    """The protocols that samples allow: their labels, and with votes FER+'s two; none that keeps no face."""
     found = []
     if samples.votes is None or samples.classes != emotions.vocabulary(8):
         title = str(samples.about.get("labels", "labels"))
@@ -52,4 +52,4 @@ def protocols_of(samples: Samples) -> list[Protocol]:
         found.append(Protocol("majority", "FER+ majority", eight, targets.argmax(axis=1), kept))
         labels, kept = ferplus.argmax(samples.votes)
         found.append(Protocol("argmax", "FER+ argmax of the votes", eight, labels, kept))
-    return found
+    return [protocol for protocol in found if protocol.kept.any()]

@@ -36,13 +36,14 @@ def _shaped(picture: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
         shaped = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
     height, width = shaped.shape[:2]
     side = max(height, width)
-    if height != width:
-        above, left = (side - height) // 2, (side - width) // 2
-        below, right = side - height - above, side - width - left
-        shaped = cv2.copyMakeBorder(shaped, above, below, left, right, cv2.BORDER_REPLICATE)
     if side != spec.size:
         method = cv2.INTER_AREA if side > spec.size else cv2.INTER_CUBIC
-        shaped = cv2.resize(shaped, (spec.size, spec.size), interpolation=method)
+        height, width = (max(1, round(length * spec.size / side)) for length in (height, width))
+        shaped = cv2.resize(shaped, (width, height), interpolation=method)
+    if height != width:  # only now: a long thin picture would grow beyond all bounds
+        above, left = (spec.size - height) // 2, (spec.size - width) // 2
+        below, right = spec.size - height - above, spec.size - width - left
+        shaped = cv2.copyMakeBorder(shaped, above, below, left, right, cv2.BORDER_REPLICATE)
     return shaped[None] if shaped.ndim == 2 else np.ascontiguousarray(shaped.transpose(2, 0, 1))
 
 

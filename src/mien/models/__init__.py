@@ -35,7 +35,7 @@ def build(name: str, heads: Mapping[str, int], input: InputSpec, **options: Any)
     """Builds the network `name` with random weights.
 
     Raises:
-        ConfigError: There is no such network, or it has no such option.
+        ConfigError: There is no such network, or it has no such option or no such value of one.
     """
     if name not in names():
         raise ConfigError(f"there is no network '{name}'", hint=f"known: {', '.join(names())}")
@@ -46,5 +46,9 @@ def build(name: str, heads: Mapping[str, int], input: InputSpec, **options: Any)
             f"the network '{name}' has no option {', '.join(unknown)}",
             hint=f"known: {', '.join(sorted(known))}",
         )
-    network: Network = function(heads, input, **options)
+    try:
+        network: Network = function(heads, input, **options)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"the network '{name}' cannot be built: {reason}", hint="see its options' values") from error
     return network

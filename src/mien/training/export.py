@@ -188,11 +188,17 @@ def _check_parity(network: Network, trial: Path, samples: Samples, count: int = 
 
 
 def _calibrated(entry: Entry, trial: Path, samples: Samples) -> Entry:
-    """The entry with each head's temperature and threshold, fitted on the first protocol that reads this head."""
+    """The entry with each head's temperature and threshold, fitted on the first protocol that reads this head.
+
+    A protocol whose classes no head knows is passed over.
+    """
     logits = Classifier(trial, emotions=None).logits(samples.images)
     heads = {head.name: head for head in entry.heads}
     for protocol in reversed(protocols_of(samples)):  # the first one stays
-        head = head_for(entry, protocol.classes)
+        try:
+            head = head_for(entry, protocol.classes)
+        except ConfigError:
+            continue
         # Dropping classes and renormalising is the same as leaving their logits out of the softmax.
         columns = [head.emotions.index(name) for name in protocol.classes]
         known = logits[head.name][protocol.kept][:, columns]

@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mien.assets.manifest import InputSpec
+from mien.assets.manifest import InputSpec, toml_key, toml_value
 from mien.errors import ConfigError, InputError
 
 __all__ = ["Augmentation", "HeadRecipe", "Recipe", "load", "recipe_names", "to_toml"]
 
 _FOLDER = Path(__file__).parent.parent / "recipes"
 Fraction = Annotated[float, Field(ge=0, le=1)]
+HeadName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
 
 class _Table(BaseModel):
@@ -118,11 +119,19 @@ class Recipe(_Table):
     ] = "val/loss"
     model: ModelRecipe
     input: InputRecipe = InputRecipe()
-    heads: Annotated[dict[str, HeadRecipe], Field(min_length=1)]
+    heads: Annotated[dict[HeadName, HeadRecipe], Field(min_length=1)]
     augmentation: Augmentation = Augmentation()
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     stopping: StoppingRecipe | None = None
+
+    @model_validator(mode="after")
+    def _figures_exist(self) -> "Recipe":
+        figures = ["val/loss", *(f"val/{name}/{kind}" for name in self.heads for kind in ("loss", "accuracy"))]
+        for key, figure in (("select", self.select), ("stopping.monitor", self.stopping and self.stopping.monitor)):
+            if figure is not None and figure not in figures:
+                raise ValueError(f"{key}: there is no figure '{figure}', choose one of {', '.join(figures)}")
+        return self
 
 
 def recipe_names() -> list[str]:
@@ -151,7 +160,8 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         _override(plain, override)
     try:
-        return Recipe.model_validate(plain)
+        # As JSON, strictly: "128" is no number and true is no 1, but a list may stand for a tuple.
+        return Recipe.model_validate_json(json.dumps(plain, default=str), strict=True)
     except ValidationError as error:
         mistakes = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']}" for item in error.errors())
         raise ConfigError(f"{path}: {mistakes}", hint="see docs/training.md for every key") from error
@@ -179,15 +189,9 @@ def to_toml(recipe: Recipe) -> str:
 
 
 def _table(prefix: str, table: dict[str, Any]) -> list[str]:
-    plain = [f"{key} = {_value(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    plain = [f"{toml_key(key)} = {toml_value(value)}" for key, value in table.items() if not isinstance(value, dict)]
     lines = [f"\n[{prefix}]", *plain] if prefix and (plain or not table) else plain
     for key, value in table.items():
         if isinstance(value, dict):
-            lines += _table(f"{prefix}.{key}" if prefix else key, value)
+            lines += _table(f"{prefix}.{toml_key(key)}" if prefix else toml_key(key), value)
     return lines
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    return json.dumps(value)

@@ -7,7 +7,10 @@ A run folder holds `recipe.toml` (resolved), `data.json` (what was learnt from),
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import lightning
@@ -46,13 +49,15 @@ def fit(recipe: Recipe, samples: Samples, folder: Path, *, resume: bool = False,
 
     Raises:
         OutputError: The folder holds another run and `resume` is false, or cannot be written.
-        ConfigError: `resume` with another recipe or other data, or nothing to resume.
+        ConfigError: The recipe's network or its options do not exist; `resume` with another recipe or other data, or
+            nothing to resume.
+        WeightsError: `resume` from a damaged or foreign checkpoint.
     """
     data = Pictures(samples, recipe)
-    _prepare(folder, recipe, samples, resume)
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
     task = Task(recipe.model_dump(mode="json"), {name: list(names) for name, names in data.classes.items()})
     task.to(memory_format=torch.channels_last)
+    _prepare(folder, recipe, samples, resume)  # after all that a wrong recipe can break, which leaves no folder then
     trainer = lightning.Trainer(
         default_root_dir=folder,
         max_epochs=recipe.epochs,
@@ -72,23 +77,31 @@ def fit(recipe: Recipe, samples: Samples, folder: Path, *, resume: bool = False,
 
 
 def _prepare(folder: Path, recipe: Recipe, samples: Samples, resume: bool) -> None:
-    text, data = to_toml(recipe), _fingerprint(samples)
+    recipe_text, data_text = to_toml(recipe), json.dumps(_fingerprint(samples), indent=1) + "\n"
     if resume:
-        if not (folder / "last.ckpt").is_file():
+        last = folder / "last.ckpt"
+        if not last.is_file():
             raise ConfigError(f"{folder}: nothing to resume, there is no last.ckpt", hint="start it without --resume")
-        if (folder / "recipe.toml").read_text(encoding="utf-8") != text:
+        if _text(folder / "recipe.toml") != recipe_text:
             raise ConfigError(f"{folder}: was begun with another recipe", hint="resume with the run's own recipe.toml")
-        if json.loads((folder / "data.json").read_text(encoding="utf-8")) != data:
+        if _text(folder / "data.json") != data_text:
             raise ConfigError(f"{folder}: was begun on other data", hint="resume with the same store")
+        with _readable(last):
+            torch.load(last, map_location="cpu", weights_only=True)
         return
     if (folder / "recipe.toml").exists():
         raise OutputError(f"{folder}: holds a run already", hint="choose another --out, or --resume it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "recipe.toml").write_text(text, encoding="utf-8")
-        (folder / "data.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        (folder / "recipe.toml").write_text(recipe_text, encoding="utf-8")
+        (folder / "data.json").write_text(data_text, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}", hint="choose another --out") from error
+
+
+def _text(path: Path) -> str:
+    """A file of the run; empty where it is missing."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def _fingerprint(samples: Samples) -> dict[str, Any]:
@@ -139,10 +152,21 @@ def load_task(checkpoint: Path) -> Task:
     Raises:
         WeightsError: The file is no checkpoint of mien's; pickled code in it is refused, never run.
     """
-    try:
+    with _readable(checkpoint):
         return Task.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
+
+
+@contextmanager
+def _readable(checkpoint: Path) -> Iterator[None]:
+    """Says what is wrong with a checkpoint that cannot be loaded."""
+    try:
+        yield
     except FileNotFoundError:
         raise WeightsError(f"{checkpoint}: no such checkpoint", hint="give the folder of a finished run") from None
+    except UnpicklingError as error:  # torch's own text advises to load it all the same
+        raise WeightsError(
+            f"{checkpoint}: is damaged, or holds more than weights, which mien does not load", hint="train it again"
+        ) from error
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise WeightsError(f"{checkpoint}: cannot be loaded: {reason}", hint="train it again") from error

@@ -93,7 +93,7 @@ class Task(lightning.LightningModule):
 
         def factor(step: int) -> float:
             if step < warmup:
-                return (step + 1) / warmup
+                return min(1.0, (step + 1) / warmup)
             done = (step - warmup) / max(1, steps - warmup)
             return schedule.final + (1 - schedule.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 

@@ -1,0 +1,64 @@
+"""What finding and cropping a face costs in accuracy: `python -m benchmarks.crop_geometry STORE [DETECTOR]`.
+
+PublicTest's faces are padded into a larger canvas and enlarged (`fer_canvas`), go through the detector and the crop
+function, and are read; the same faces are read as they are. Faces that the detector misses are counted and left out
+of both. STORE is built by `mien data build fer2013 --votes ...`.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from benchmarks.fer_canvas import BORDERS, on_canvas
+from benchmarks.results import Measurement, Results, markdown, save
+from mien.datasets import store
+from mien.evaluation import protocols_of
+from mien.expression import Classifier
+from mien.faces import detectors
+from mien.faces.crop import Template, crop_face, landmark_points
+
+SCALE = 4.0
+
+
+def _figure(value: float) -> Measurement:
+    return Measurement(median=value, lower=value, upper=value, repeats=1)
+
+
+def main() -> None:
+    samples = store.read(Path(sys.argv[1]), "val")
+    name = sys.argv[2] if len(sys.argv) > 2 else detectors.DEFAULT
+    detector = detectors.load(name)
+    protocols = [protocol for protocol in protocols_of(samples) if protocol.name != "argmax"]
+    entry = Classifier().entry
+    template = Template(entry.input.size, entry.template)
+    figures: dict[str, Measurement] = {}
+    for border in BORDERS:
+        crops = np.zeros((len(samples), entry.input.size, entry.input.size, 3), np.uint8)
+        found = np.zeros(len(samples), bool)
+        for index, face in enumerate(track(samples.images, description=border)):
+            canvas = on_canvas(face, SCALE, border)
+            seen = detector.detect(canvas)
+            if len(seen):
+                landmarks = None if seen.landmarks is None else seen.landmarks[0]
+                points = landmark_points(seen.boxes[0], landmarks, detector.anchor)
+                crops[index] = crop_face(canvas, points, template)
+                found[index] = True
+        figures[f"{border}: faces found"] = _figure(100 * float(found.mean()))
+        for protocol in protocols:
+            rows = found & protocol.kept
+            classifier = Classifier(emotions=protocol.classes)
+            truth = protocol.labels[rows]
+            raw = (classifier.probabilities(samples.images[rows]).argmax(axis=1) == truth).mean()
+            through = (classifier.probabilities(crops[rows]).argmax(axis=1) == truth).mean()
+            figures[f"{border}: {protocol.title}, as they are"] = _figure(100 * float(raw))
+            figures[f"{border}: {protocol.title}, through {name} and the crop"] = _figure(100 * float(through))
+            figures[f"{border}: {protocol.title}, lost (points)"] = _figure(100 * float(raw - through))
+    results = Results.here(f"crop_geometry_{name}", "%", figures, packages=("dlib-bin",))
+    print(markdown(results))
+    save(results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""The long measurements, one after the other: `make soak`. Needs ../shared/data, and `make demo` first."""
+
+import runpy
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+FER = ROOT.parent / "shared" / "data" / "fer2013"
+
+
+def main() -> None:
+    if not FER.is_dir():
+        sys.exit(f"{FER} is not here: the measurements need the real data")
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        store = place / "fer.h5"
+        mien: list[str | Path] = [sys.executable, "-m", "mien"]
+        subprocess.run([sys.executable, FER / "unpack.py", place], check=True)
+        csv: list[str | Path] = ["--csv", place / "fer2013.csv", "--votes", place / "fer2013new.csv"]
+        subprocess.run([*mien, "data", "build", "fer2013", *csv, "--out", store], check=True)
+        judged = ROOT / "benchmarks" / "judgements" / "mien-base.json"
+        judged.parent.mkdir(exist_ok=True)
+        subprocess.run([*mien, "evaluate", store, "--out", judged], check=True)
+        for name, arguments in {"crop_geometry": [str(store)], "speed": []}.items():
+            sys.argv = [name, *arguments]
+            runpy.run_module(f"benchmarks.{name}", run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""How quick reading is: a face, a picture, an import, a cold start. `python -m benchmarks.speed [PYTHON]`.
+
+PYTHON is the interpreter of an environment with mien's core alone, `.venv/bin/python` by default, from `make demo`.
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks.results import Measurement, Results, markdown, measure, save
+from mien.expression import Classifier
+from mien.expression.pictures import fitted, normalised
+from mien.faces import detectors
+from mien.faces.crop import Template, crop_face, landmark_points
+from mien.media import read_picture
+
+ROOT = Path(__file__).parent.parent
+PICTURE = ROOT / "examples" / "astronaut.jpg"
+IMPORT = """
+import time
+start = time.perf_counter()
+import mien
+for name in mien.__all__:
+    getattr(mien, name)
+print(1000 * (time.perf_counter() - start))
+"""
+
+
+def reading() -> dict[str, Measurement]:
+    """Milliseconds a face and a picture, one thread."""
+    cv2.setNumThreads(1)
+    picture = read_picture(PICTURE)
+    detector = detectors.load()
+    found = detector.detect(picture)
+    classifier = Classifier()
+    entry = classifier.entry
+    points = landmark_points(found.boxes[0], None if found.landmarks is None else found.landmarks[0], detector.anchor)
+    template = Template(entry.input.size, entry.template)
+    crop = crop_face(picture, points, template)
+    tensor = normalised(fitted([crop], entry.input), entry.input)
+    frame = np.asarray(cv2.resize(picture, (640, 480)), np.uint8)
+    crowd = [crop] * 32
+    batch = measure(lambda: classifier(crowd), repeats=100)
+    return {
+        "network alone, one face": measure(lambda: classifier._session.run(tensor), repeats=1000, warm_up=50),
+        "a cropped face to its expression": measure(lambda: classifier([crop]), repeats=1000, warm_up=50),
+        "the same in batches of 32, each": Measurement(
+            median=batch.median / 32, lower=batch.lower / 32, upper=batch.upper / 32, repeats=batch.repeats
+        ),
+        "cutting a face out": measure(lambda: crop_face(picture, points, template), repeats=300),
+        f"detector {detector.name}, 640x480": measure(lambda: detector.detect(frame), repeats=40),
+    }
+
+
+def starting(python: str) -> dict[str, Measurement]:
+    """Milliseconds of fresh processes."""
+
+    def wall(*arguments: str) -> float:
+        start = time.perf_counter()
+        subprocess.run([python, *arguments], check=True, capture_output=True)
+        return 1000 * (time.perf_counter() - start)
+
+    def imported() -> float:
+        done = subprocess.run([python, "-c", IMPORT], check=True, capture_output=True, text=True)
+        return float(done.stdout)
+
+    analyze = ("-m", "mien", "analyze", str(PICTURE))
+    wall(*analyze)
+    return {
+        "import mien, all public names touched": Measurement.of([imported() for _ in range(15)]),
+        "mien analyze, one photograph, whole process": Measurement.of([wall(*analyze) for _ in range(15)]),
+        "an empty Python process": Measurement.of([wall("-c", "pass") for _ in range(15)]),
+    }
+
+
+def main() -> None:
+    python = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / ".venv" / "bin" / "python")
+    figures = reading() | starting(python)
+    ratios = {
+        "mien analyze / an empty Python process": figures["mien analyze, one photograph, whole process"].median
+        / figures["an empty Python process"].median,
+        "a cropped face to its expression / network alone": figures["a cropped face to its expression"].median
+        / figures["network alone, one face"].median,
+    }
+    results = Results.here("speed", "ms", figures, ratios=ratios, packages=("dlib-bin", "pillow", "typer"))
+    print(markdown(results))
+    save(results)
+
+
+if __name__ == "__main__":
+    main()

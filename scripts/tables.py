@@ -1,0 +1,97 @@
+"""Writes the measured tables into the documents: `python -m scripts.tables`; `--check` only says whether they fit.
+
+A document marks a place with `<!-- table: NAME -->` ... `<!-- /table -->`; what stands between is made from the
+committed results in `benchmarks/`, never typed.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import FOLDER, load, markdown
+
+from mien.assets.manifest import entries
+
+ROOT = Path(__file__).parent.parent
+JUDGEMENTS = ROOT / "benchmarks" / "judgements"
+DOCUMENTS = ("README.md", "docs/MODEL_CARD.md", "docs/benchmarks.md")
+PLACE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+
+
+def _judged(model: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((JUDGEMENTS / f"{model}.json").read_text(encoding="utf-8"))
+    return found["protocols"]  # type: ignore[no-any-return]
+
+
+def _percent(estimate: dict[str, float | None]) -> str:
+    if estimate["value"] is None:
+        return "-"
+    value, low, high = (100 * (estimate[key] or 0) for key in ("value", "low", "high"))
+    return f"{value:.1f} ({low:.1f}-{high:.1f})"
+
+
+def accuracy() -> str:
+    """Every shipped model under every protocol."""
+    lines = ["| model | protocol | faces | accuracy, % | macro F1, % | calibration error, % | above perfect, % |"]
+    lines.append("|---|---|---:|---:|---:|---:|---:|")
+    for model in entries():
+        for found in _judged(model).values():
+            title = ", ".join(found["protocol"].split(", ")[:-2])
+            cells = [
+                _percent(found[key])
+                for key in ("accuracy", "macro_f1", "calibration_error", "excess_calibration_error")
+            ]
+            lines.append(f"| {model} | {title} | {found['n']:,} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def classes() -> str:
+    """Per-class figures of the default model."""
+    model = next(iter(entries()))
+    parts = []
+    for name in ("labels", "majority"):
+        found = _judged(model)[name]
+        parts += [f"**{found['protocol']}**", "", "| emotion | faces | precision, % | recall, % | F1, % |"]
+        parts.append("|---|---:|---:|---:|---:|")
+        for row in found["classes"]:
+            cells = " | ".join(_percent(row[key]) for key in ("precision", "recall", "f1"))
+            parts.append(f"| {row['emotion']} | {row['support']} | {cells} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _benchmark(name: str) -> Callable[[], str]:
+    return lambda: markdown(load(FOLDER / f"{name}.json"))
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "accuracy": accuracy,
+    "classes": classes,
+    **{f"benchmark-{path.stem}": _benchmark(path.stem) for path in sorted(FOLDER.glob("*.json"))},
+}
+
+
+def filled(text: str) -> str:
+    """The document with its tables as the results have them."""
+    return PLACE.sub(lambda place: place[1] + TABLES[place[2]]() + place[3], text)
+
+
+def main() -> None:
+    stale = []
+    for name in DOCUMENTS:
+        path = ROOT / name
+        text = path.read_text(encoding="utf-8")
+        if (new := filled(text)) != text:
+            stale.append(name)
+            if "--check" not in sys.argv:
+                path.write_text(new, encoding="utf-8")
+    print(f"{'out of date' if '--check' in sys.argv else 'written'}: {', '.join(stale) or 'nothing'}")
+    if stale and "--check" in sys.argv:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

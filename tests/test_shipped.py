@@ -1,0 +1,85 @@
+"""The weights in the package: whole, small, and as good as is claimed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+from tests.conftest import ROOT
+
+from mien import models
+from mien.assets.manifest import FOLDER, METADATA_KEY, Entry, entries
+from mien.assets.store import open_model, verified
+from mien.datasets import builder
+from mien.evaluation import evaluate_model
+
+NAMES = list(entries())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_are_the_ones_the_manifest_names(name: str) -> None:
+    entry = entries()[name]
+    assert len(verified(FOLDER / entry.file, entry.sha256)) <= 6_000_000
+    verified(FOLDER / entry.training_file, entry.training_sha256)
+    assert entry.licence
+    assert entry.data
+    assert entry.scores
+
+
+def test_nothing_else_is_shipped() -> None:
+    named = {file for entry in entries().values() for file in (entry.file, entry.training_file)}
+    assert {path.name for path in FOLDER.iterdir() if path.suffix in (".onnx", ".safetensors")} == named
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_entry_in_the_file_is_the_manifests(name: str) -> None:
+    known, session = open_model(name)
+    own = Entry.from_json(session.metadata[METADATA_KEY], name).as_dict()
+    beside = known.as_dict()
+    for key in ("file", "sha256", "training_file", "training_sha256"):
+        own.pop(key)
+        beside.pop(key)
+    assert own == beside
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_training_form_is_the_same_network(name: str) -> None:
+    known, session = open_model(name)
+    options = dict(known.architecture)
+    heads = {head.name: len(head.emotions) for head in known.heads}
+    network = models.build(options.pop("name"), heads, known.input, **options)
+    network.load_state_dict(safetensors.torch.load((FOLDER / known.training_file).read_bytes()))
+    faces = np.random.default_rng(0).normal(size=(4, known.input.depth, known.input.size, known.input.size))
+    with torch.no_grad():
+        expected = network.eval()(torch.from_numpy(faces.astype(np.float32)))
+    for head, found in session.run(faces.astype(np.float32)).items():
+        np.testing.assert_allclose(found, expected[head], atol=0.05)  # half precision on the one side
+
+
+def test_the_committed_figures_hold_the_floors() -> None:
+    found = json.loads((ROOT / "benchmarks" / "judgements" / "mien-base.json").read_text(encoding="utf-8"))
+    protocols = found["protocols"]
+    assert protocols["labels"]["accuracy"]["value"] >= 0.68
+    assert protocols["majority"]["accuracy"]["value"] >= 0.86
+    for name in ("labels", "majority"):
+        assert protocols[name]["excess_calibration_error"]["value"] <= 0.02
+        claimed = entries()["mien-base"].scores[f"val_{name}"]
+        assert claimed["accuracy"] == pytest.approx(protocols[name]["accuracy"]["value"], abs=1e-4)
+        assert claimed["faces"] == protocols[name]["n"]
+
+
+@pytest.mark.real_data
+def test_the_figures_come_out_again(shared: Path, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, shared / "data" / "fer2013" / "unpack.py", tmp_path], check=True)
+    samples = builder("fer2013")(csv=tmp_path / "fer2013.csv", votes=tmp_path / "fer2013new.csv")
+    again = evaluate_model("mien-base", samples.only("val"), split="val").headline()
+    for name, figures in again.items():
+        claimed = entries()["mien-base"].scores[name]
+        assert isinstance(figures, dict)
+        assert figures["faces"] == claimed["faces"]
+        assert figures["accuracy"] == pytest.approx(claimed["accuracy"], abs=0.002)  # processors round differently
