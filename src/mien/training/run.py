@@ -28,6 +28,7 @@ from mien.datasets import Samples
 from mien.errors import ConfigError, OutputError, WeightsError
 from mien.training.curves import CurvesLog
 from mien.training.data import Pictures
+from mien.training.quiet import quiet
 from mien.training.recipe import Recipe, to_toml
 from mien.training.task import Task
 
@@ -58,21 +59,22 @@ def fit(recipe: Recipe, samples: Samples, folder: Path, *, resume: bool = False,
     task = Task(recipe.model_dump(mode="json"), {name: list(names) for name, names in data.classes.items()})
     task.to(memory_format=torch.channels_last)
     _prepare(folder, recipe, samples, resume)  # after all that a wrong recipe can break, which leaves no folder then
-    trainer = lightning.Trainer(
-        default_root_dir=folder,
-        max_epochs=recipe.epochs,
-        precision=_precision(recipe),
-        logger=CurvesLog(folder, resume=resume),
-        callbacks=_callbacks(recipe, folder, progress),
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1_000_000,
-        reload_dataloaders_every_n_epochs=1,
-        use_distributed_sampler=False,
-    )
-    last = folder / "last.ckpt"
-    trainer.fit(task, data, ckpt_path=str(last) if resume else None, weights_only=True)
+    with quiet("lightning.pytorch"):
+        trainer = lightning.Trainer(
+            default_root_dir=folder,
+            max_epochs=recipe.epochs,
+            precision=_precision(recipe),
+            logger=CurvesLog(folder, resume=resume),
+            callbacks=_callbacks(recipe, folder, progress),
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1_000_000,
+            reload_dataloaders_every_n_epochs=1,
+            use_distributed_sampler=False,
+        )
+        last = folder / "last.ckpt"
+        trainer.fit(task, data, ckpt_path=str(last) if resume else None, weights_only=True)
     return folder / "best.ckpt"
 
 
