@@ -94,7 +94,7 @@ def draw_face(emotion: str, rng: np.random.Generator) -> NDArray[np.uint8]:
 def _photographed(sheet: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Pose, light and noise."""
     middle = (_CANVAS - 1) / 2
-    turn = cv2.getRotationMatrix2D((middle, middle), rng.uniform(-15, 15), rng.uniform(0.75, 1.0))
+    turn: NDArray[np.float64] = cv2.getRotationMatrix2D((middle, middle), rng.uniform(-15, 15), rng.uniform(0.75, 1.0))
     turn[:, 2] += rng.uniform(-0.1, 0.1, 2) * _CANVAS
     posed = cv2.warpAffine(sheet, turn, (_CANVAS, _CANVAS), borderMode=cv2.BORDER_REPLICATE)
     small = cv2.resize(posed, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
@@ -102,7 +102,8 @@ def _photographed(sheet: NDArray[np.float32], rng: np.random.Generator) -> NDArr
     angle = rng.uniform(0, 2 * np.pi)
     light = rng.uniform(0.7, 1.1) * (1 + rng.uniform(0, 0.4) * (np.cos(angle) * across + np.sin(angle) * down))
     lit = small * light + rng.uniform(-20, 20) + rng.normal(0, rng.uniform(2, 8), small.shape)
-    return np.clip(lit, 0, 255).astype(np.uint8)
+    face: NDArray[np.uint8] = np.clip(lit, 0, 255).astype(np.uint8)
+    return face
 
 
 def draw_ballot(emotion: str, rng: np.random.Generator) -> list[int]:

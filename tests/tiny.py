@@ -18,7 +18,7 @@ def tiny_recipe(**changes: Any) -> Recipe:
     plain: dict[str, Any] = {
         "name": "tiny",
         "epochs": 2,
-        "batch_size": 8,
+        "batch_size": 32,
         "precision": "32-true",
         "averaging": 0.5,
         "model": {"name": "plain", "options": {"stem": 4, "widths": [6, 8], "depths": [1, 2], "dropout": 0.1}},
@@ -30,19 +30,31 @@ def tiny_recipe(**changes: Any) -> Recipe:
     return Recipe.model_validate(plain | changes)
 
 
+def taught_recipe() -> Recipe:
+    """The same at length and without most augmentation: it gets two drawn faces out of three right."""
+    calm = {"rotation": 0, "scale": 1, "stretch": 1, "shear": 0, "shift": 0.04, "gain": 1, "offset": 0, "coarse": 0}
+    return tiny_recipe(
+        epochs=25,
+        batch_size=8,
+        model={"name": "plain", "options": {"stem": 8, "widths": [16, 24], "depths": [1, 2], "dropout": 0.0}},
+        augmentation=calm | {"erase": 0, "mixup": 0},
+        optimizer={"name": "adamw", "lr": 0.02},
+    )
+
+
 @pytest.fixture(scope="session")
 def tiny_samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    """Drawn faces with votes, seven classes, all three splits: some 46 to train on, 16 and 16 to judge."""
-    return drawn_samples(tmp_path_factory.mktemp("drawn"), per_class=6)
+    """Drawn faces with votes, seven classes, all three splits: 161 to train on, 48 and 48 to judge."""
+    return drawn_samples(tmp_path_factory.mktemp("drawn"), per_class=20)
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of two epochs; made once, whichever folder's tests ask first."""
+    """A finished run of `taught_recipe`; made once, whichever folder's tests ask first."""
     folder = tmp_path_factory.getbasetemp() / "tiny-run"
     if not folder.exists():
         torch.set_num_threads(1)
-        fit(tiny_recipe(), tiny_samples, folder, progress=False)
+        fit(taught_recipe(), tiny_samples, folder, progress=False)
     return folder
 
 

@@ -118,7 +118,9 @@ def test_columns_are_found_by_name(files: Files, tmp_path: Path) -> None:
     expected = build(csv=files[0], votes=files[1])
     order = [[2, 0, 1], [5, 1, 11, 10, 9, 0, 8, 7, 6, 2, 3, 4]]
     for path, columns in zip(files, order, strict=True):
-        change(path, lambda rows, columns=columns: rows.__setitem__(slice(None), [[r[c] for c in columns] for r in rows]))
+        change(
+            path, lambda rows, columns=columns: rows.__setitem__(slice(None), [[r[c] for c in columns] for r in rows])
+        )
         change(path, lambda rows: rows.__setitem__(0, [f" {name} " for name in rows[0]]))  # as Kaggle's newer file has
     found = build(csv=files[0], votes=files[1])
     np.testing.assert_array_equal(found.images, expected.images)

@@ -1,11 +1,13 @@
 """Samples: what may not be put together, and what is taken out of them."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from mien.datasets import Samples
 from mien.datasets.samples import mark_twins
@@ -27,7 +29,7 @@ def samples() -> Samples:
 
 @pytest.mark.parametrize("name", ["labels", "split", "targets", "names", "votes", "twin"])
 def test_every_column_has_every_row(samples: Samples, name: str) -> None:
-    column = np.zeros(3, bool) if name == "twin" else getattr(samples, name)[:3]
+    column: Any = np.zeros(3, bool) if name == "twin" else getattr(samples, name)[:3]
     with pytest.raises(ValueError, match=f"{name}: expected 5 rows, got 3"):
         replace(samples, **{name: column})
 
@@ -38,7 +40,7 @@ def test_a_target_for_every_class(samples: Samples) -> None:
 
 
 @pytest.mark.parametrize("rows", [np.array([True, False, True, False, True]), np.array([0, 2, 4])])
-def test_taking_rows_takes_them_of_every_column(samples: Samples, rows: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_taking_rows_takes_them_of_every_column(samples: Samples, rows: NDArray[np.int64]) -> None:
     taken = samples.take(rows)
     assert taken.names.tolist() == ["a", "c", "e"]
     assert taken.labels.tolist() == [0, 2, 1]
@@ -69,7 +71,5 @@ def test_twins_are_the_pictures_on_both_sides(rows: list[tuple[int, int]]) -> No
     images = np.zeros((len(rows), 2, 2), np.uint8)
     images[:, 1, 0] = [kind for kind, _ in rows]
     split = np.array([side for _, side in rows], np.uint8)
-    expected = [
-        any(other == kind and (their == 0) != (side == 0) for other, their in rows) for kind, side in rows
-    ]
+    expected = [any(other == kind and (their == 0) != (side == 0) for other, their in rows) for kind, side in rows]
     assert mark_twins(images, split).tolist() == expected

@@ -42,7 +42,7 @@ def assert_same(found: Samples, expected: Samples) -> None:
 def test_what_goes_in_comes_out(samples: Samples, path: Path) -> None:
     found = store.read(path)
     assert_same(found, samples)
-    assert (found.images.dtype, found.targets.dtype, found.labels.dtype) == (np.uint8, np.float32, np.int64)
+    assert [array.dtype.name for array in (found.images, found.targets, found.labels)] == ["uint8", "float32", "int64"]
 
 
 def test_what_goes_in_comes_out_without_votes_and_in_colour(samples: Samples, tmp_path: Path) -> None:

@@ -7,10 +7,7 @@ A run folder holds `recipe.toml` (resolved), `data.json` (what was learnt from),
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import lightning
@@ -25,7 +22,8 @@ from lightning.pytorch.callbacks import (
 )
 
 from mien.datasets import Samples
-from mien.errors import ConfigError, OutputError, WeightsError
+from mien.errors import ConfigError, OutputError
+from mien.training.checkpoints import CheckpointFiles, readable
 from mien.training.curves import CurvesLog
 from mien.training.data import Pictures
 from mien.training.quiet import quiet
@@ -66,6 +64,7 @@ def fit(recipe: Recipe, samples: Samples, folder: Path, *, resume: bool = False,
             precision=_precision(recipe),
             logger=CurvesLog(folder, resume=resume),
             callbacks=_callbacks(recipe, folder, progress),
+            plugins=[CheckpointFiles()],
             enable_progress_bar=progress,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -88,7 +87,7 @@ def _prepare(folder: Path, recipe: Recipe, samples: Samples, resume: bool) -> No
             raise ConfigError(f"{folder}: was begun with another recipe", hint="resume with the run's own recipe.toml")
         if _text(folder / "data.json") != data_text:
             raise ConfigError(f"{folder}: was begun on other data", hint="resume with the same store")
-        with _readable(last):
+        with readable(last):
             torch.load(last, map_location="cpu", weights_only=True)
         return
     if (folder / "recipe.toml").exists():
@@ -154,21 +153,5 @@ def load_task(checkpoint: Path) -> Task:
     Raises:
         WeightsError: The file is no checkpoint of mien's; pickled code in it is refused, never run.
     """
-    with _readable(checkpoint):
+    with readable(checkpoint):
         return Task.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
-
-
-@contextmanager
-def _readable(checkpoint: Path) -> Iterator[None]:
-    """Says what is wrong with a checkpoint that cannot be loaded."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise WeightsError(f"{checkpoint}: no such checkpoint", hint="give the folder of a finished run") from None
-    except UnpicklingError as error:  # torch's own text advises to load it all the same
-        raise WeightsError(
-            f"{checkpoint}: is damaged, or holds more than weights, which mien does not load", hint="train it again"
-        ) from error
-    except Exception as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise WeightsError(f"{checkpoint}: cannot be loaded: {reason}", hint="train it again") from error
