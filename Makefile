@@ -28,6 +28,7 @@ $(FULL)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(CORE)/.ready
+	@mkdir -p demo
 	$(CORE)/bin/mien analyze examples/astronaut.jpg --annotate demo --table demo/astronaut.csv
 	@echo "look at demo/astronaut.annotated.jpg"
 
