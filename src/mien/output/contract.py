@@ -8,9 +8,10 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from mien.errors import OutputError
+from mien.output.styles import Style
 from mien.results import FrameResult
 
-__all__ = ["Output", "TableFormat", "cannot_write", "replacing"]
+__all__ = ["Output", "TableFormat", "cannot_write", "refusals", "replacing"]
 
 
 class Output(Protocol):
@@ -34,8 +35,8 @@ class Output(Protocol):
 class TableFormat(Protocol):
     """What a module lists in its `TABLES`, by suffix: a table class, or whatever else makes an `Output`."""
 
-    def __call__(self, target: str | Path, emotions: Sequence[str]) -> Output:
-        """A table for a path ("-": standard output) with these columns of probabilities."""
+    def __call__(self, target: str | Path, emotions: Sequence[str], style: Style) -> Output:
+        """A table for a path ("-": standard output) with these columns of probabilities, named in this style."""
 
 
 @contextmanager
@@ -65,9 +66,26 @@ def replacing(target: Path) -> Iterator[Path]:
         raise cannot_write(target, error) from error
 
 
+@contextmanager
+def refusals(target: object) -> Iterator[None]:
+    """Turns what the system refuses into an OutputError; a reader who has left stays a BrokenPipeError.
+
+    Args:
+        target: A path, or a stream.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        is_path = isinstance(target, (str, Path))
+        raise cannot_write(target if is_path else getattr(target, "name", "the stream"), error) from error
+
+
 def cannot_write(target: object, error: OSError) -> OutputError:
     """The error to raise where the system refused to write `target`."""
     return OutputError(
-        f"cannot write '{target}': {(error.strerror or str(error)).lower()}",
+        f"cannot write '{'standard output' if str(target) == '-' else target}': "
+        f"{(error.strerror or str(error)).lower()}",
         hint="check the folder's permissions and the free space",
     )
