@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import IO, Any, Final, Self
 
 from mien.errors import MissingExtraError, OutputError
-from mien.output.contract import TableFormat, refusals, replacing
+from mien.output.contract import TableFormat, new_file, refusals
 from mien.output.rows import Row
 from mien.output.schema import SCHEMA
 from mien.output.styles import MIEN, Style
@@ -59,8 +59,10 @@ class ParquetTable:
         )
         self._writer: Any = None
         self._waiting: list[Row] = []
+        self._refused = False
 
     def __enter__(self) -> Self:
+        self._waiting, self._refused = [], False
         with ExitStack() as stack:
             stream = stack.enter_context(_binary(self.target))
             self._writer = stack.enter_context(self._writing(stream))
@@ -78,8 +80,7 @@ class ParquetTable:
             raise ValueError("the table is not open: use it in a with statement")
         self._waiting += self.style.rows(result, self.emotions)
         if len(self._waiting) >= _GROUP:
-            with refusals(self.target):
-                self._put(self._writer)
+            self._put(self._writer)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -95,14 +96,19 @@ class ParquetTable:
         try:
             yield writer
         finally:
-            with refusals(self.target):
+            if not self._refused:
                 self._put(writer)
-                writer.close()
-                stream.flush()
+                with refusals(self.target):
+                    writer.close()
+                    stream.flush()
 
     def _put(self, writer: Any) -> None:
+        """Writes the rows that wait, as a group."""
         rows, self._waiting = self._waiting, []
-        writer.write_batch(self._arrow.RecordBatch.from_pylist(rows, self._schema))
+        self._refused = True  # until it is written; a file with a hole in it is not gone on with
+        with refusals(self.target):
+            writer.write_batch(self._arrow.RecordBatch.from_pylist(rows, self._schema))
+        self._refused = False
 
 
 # What `open_table` finds: the formats of this module by suffix.
@@ -120,8 +126,5 @@ def _binary(target: str | Path | IO[bytes]) -> Iterator[IO[bytes]]:
         sys.stdout.flush()
         yield sys.stdout.buffer
     else:
-        with replacing(Path(target)) as partial:
-            with refusals(target):
-                stream = partial.open("wb")
-            with stream:
-                yield stream
+        with new_file(target, "wb") as stream:
+            yield stream

@@ -72,7 +72,7 @@ _AFTER: Final = (
     Column("emotion", "text", "", "The most probable emotion.", _NO_EMOTION),
     Column("confidence", "number", "0-1", "The probability of that emotion.", _NO_EMOTION),
     Column("uncertain", "boolean", "", "The confidence lies under the model's threshold, or `--abstain`.", _NO_EMOTION),
-    Column("error", "text", "", "Why the picture could not be read.", "it could"),
+    Column("error", "text", "", "Why the picture could not be read.", "a picture that could"),
 )
 
 
@@ -99,8 +99,8 @@ FRAME: Final = (
     Column("width", "integer", "pixels", "Of the picture; 0 if it could not be read."),
     Column("height", "integer", "pixels", "Of the picture; 0 if it could not be read."),
     Column("faces", "list", "", "The faces, largest first; of no length where there is none."),
-    Column("error", "text", "", "Why the picture could not be read.", "it could"),
-    Column("note", "text", "", "What is worth knowing though it is no error.", "nothing is"),
+    Column("error", "text", "", "Why the picture could not be read.", "a picture that could"),
+    Column("note", "text", "", "What is worth knowing though it is no error.", "most pictures"),
 )
 
 FACE: Final = (

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TextIO
 
-from mien.output.contract import TableFormat, refusals, replacing
+from mien.output.contract import TableFormat, new_file, refusals
 from mien.output.rows import Row, Value
 from mien.output.styles import MIEN, Style
 from mien.results import FrameResult
@@ -118,8 +118,5 @@ def _text(target: str | Path | TextIO) -> Iterator[TextIO]:
     elif str(target) == "-":
         yield sys.stdout
     else:
-        with replacing(Path(target)) as partial:
-            with refusals(target):
-                stream = partial.open("w", encoding="utf-8", newline="")
-            with stream:
-                yield stream
+        with new_file(target, "w", encoding="utf-8", newline="") as stream:
+            yield stream
