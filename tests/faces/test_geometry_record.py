@@ -26,10 +26,13 @@ def test_its_anchor_is_the_measured_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_its_crops_land_where_fer2013_has_its_faces(name: str) -> None:
+    """Nearer, in the median, than half the spread with which FER2013's own faces sit in their frames."""
+    own = RECORD["fer2013"]["crops_by_template"]
+    allowed_shift = min(own["shift_of_centre_px"]["spread"]) / 2
     for row in RECORD["detectors"][name]["fer2013_on_canvas"]:
         assert row["found"] > 0.65
         assert row["scale"]["median"] == pytest.approx(1, abs=0.05)
-        assert np.abs(row["shift_of_centre_px"]["median"]).max() < 1
+        assert np.abs(row["shift_of_centre_px"]["median"]).max() < allowed_shift
 
 
 def test_the_template_leaves_the_typical_fer2013_face_as_it_is() -> None:

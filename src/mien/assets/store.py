@@ -7,7 +7,7 @@ from mien.assets.manifest import FOLDER, METADATA_KEY, Entry, entries, entry
 from mien.assets.session import Session
 from mien.errors import WeightsError
 
-__all__ = ["default_model", "open_model", "verified"]
+__all__ = ["default_model", "model_bytes", "open_model", "verified"]
 
 
 def default_model() -> str:
@@ -22,12 +22,29 @@ def open_model(model: str | Path | None = None, *, threads: int = 1) -> tuple[En
         ConfigError: There is no model of that name.
         WeightsError: The file is missing, damaged, or was not exported by mien.
     """
-    name = str(model or default_model())
-    if name not in entries() and (name.endswith(".onnx") or Path(name).exists()):
-        return _open_file(Path(name), threads)
-    known = entry(name)
-    path = FOLDER / known.file
-    return known, _session(known, verified(path, known.sha256), str(path), threads)
+    chosen = model or default_model()
+    data = model_bytes(chosen)
+    if not _is_file(chosen):
+        known = entry(str(chosen))
+        session = Session(data, known.file, threads=threads)
+    else:
+        session = Session(data, str(chosen), threads=threads)
+        known = _own_entry(session)
+    _check_shapes(known, session)
+    return known, session
+
+
+def model_bytes(model: str | Path) -> bytes:
+    """The ONNX file of a shipped model, checked, or of a path.
+
+    Raises:
+        ConfigError: There is no model of that name.
+        WeightsError: The file is missing or damaged.
+    """
+    if _is_file(model):
+        return _read(Path(model))
+    known = entry(str(model))
+    return verified(FOLDER / known.file, known.sha256)
 
 
 def verified(path: Path, sha256: str) -> bytes:
@@ -46,22 +63,18 @@ def verified(path: Path, sha256: str) -> bytes:
     return data
 
 
-def _open_file(path: Path, threads: int) -> tuple[Entry, Session]:
-    session = Session(_read(path), str(path), threads=threads)
+def _is_file(model: str | Path) -> bool:
+    """A path is meant, not the name of a shipped model."""
+    return str(model) not in entries() and (Path(model).suffix == ".onnx" or Path(model).exists())
+
+
+def _own_entry(session: Session) -> Entry:
     if METADATA_KEY not in session.metadata:
         raise WeightsError(
-            f"{path}: carries no entry of mien's, so its labels and preprocessing are unknown",
+            f"{session.origin}: carries no entry of mien's, so its labels and preprocessing are unknown",
             hint="make the file with `mien export`",
         )
-    own = Entry.from_json(session.metadata[METADATA_KEY], str(path))
-    _check_shapes(own, session)
-    return own, session
-
-
-def _session(known: Entry, data: bytes, origin: str, threads: int) -> Session:
-    session = Session(data, origin, threads=threads)
-    _check_shapes(known, session)
-    return session
+    return Entry.from_json(session.metadata[METADATA_KEY], session.origin)
 
 
 def _check_shapes(known: Entry, session: Session) -> None:

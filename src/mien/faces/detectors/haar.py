@@ -25,7 +25,7 @@ MAX_SIDE: Final = 1280
 STEP: Final = 1.15
 # n neighbouring windows give a score of n / (n + NEIGHBOURS): that many are the operating point.
 NEIGHBOURS: Final = 6
-# Medians over photographs, by `python benchmarks/measure_geometry.py` with OpenCV 4.
+# Medians over photographs, by `python -m benchmarks.measure_geometry` with OpenCV 4.
 ANCHOR: Final = ((0.319, 0.391), (0.685, 0.390), (0.502, 0.612), (0.341, 0.770), (0.661, 0.771))
 
 

@@ -27,7 +27,7 @@ MAX_SIDE: Final = 1600
 SLOPE: Final = 2.0
 # Lower SVM scores are not asked for: not one in fifty of them is a face, and there are many.
 LOWEST: Final = -1.0
-# Medians over photographs, by `python benchmarks/measure_geometry.py`.
+# Medians over photographs, by `python -m benchmarks.measure_geometry`.
 ANCHOR: Final = ((0.303, 0.299), (0.710, 0.300), (0.505, 0.553), (0.328, 0.731), (0.682, 0.731))
 
 
