@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import FOLDER, load, markdown
+from benchmarks.results import FOLDER, load, markdown, origin
 
 from mien.assets.manifest import entries
 
@@ -63,6 +63,19 @@ def classes() -> str:
     return "\n".join(parts)
 
 
+def detectors() -> str:
+    """Detectors in rows; recall and precision by size of the face, and the time, in columns."""
+    quality, time = load(FOLDER / "detectors.json"), load(FOLDER / "detectors_ms.json")
+    columns = list(dict.fromkeys(name.partition(": ")[2] for name in quality.measurements))
+    lines = [f"| detector | {' | '.join(f'{name}, %' for name in columns)} | {time.unit} |"]
+    lines.append("|---" + "|---:" * (len(columns) + 1) + "|")
+    for detector, taken in time.measurements.items():
+        found = [quality.measurements.get(f"{detector}: {name}") for name in columns]
+        cells = [f"{each.median:.1f} ({each.lower:.1f}-{each.upper:.1f})" if each else "-" for each in found]
+        lines.append(f"| {detector} | {' | '.join(cells)} | {taken.median:.1f} |")
+    return "\n".join([*lines, "", origin(quality), ""])
+
+
 def _benchmark(name: str) -> Callable[[], str]:
     return lambda: markdown(load(FOLDER / f"{name}.json"))
 
@@ -70,6 +83,7 @@ def _benchmark(name: str) -> Callable[[], str]:
 TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "classes": classes,
+    "detectors": detectors,
     **{f"benchmark-{path.stem}": _benchmark(path.stem) for path in sorted(FOLDER.glob("*.json"))},
 }
 
