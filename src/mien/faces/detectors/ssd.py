@@ -24,7 +24,7 @@ WEIGHTS: Final = "ssd"
 SIDE: Final = 300
 MEAN: Final = (104.0, 177.0, 123.0)  # of blue, green and red
 # Not measured, for want of the weights: YuNet's, whose boxes are of the same kind.
-ANCHOR: Final = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.75), (0.65, 0.75))
+ANCHOR: Final = ((0.270, 0.391), (0.739, 0.392), (0.504, 0.597), (0.300, 0.741), (0.708, 0.741))
 
 
 class SsdDetector:
