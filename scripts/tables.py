@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.detectors import OVERALL, SIZES
 from benchmarks.results import FOLDER, load, markdown, origin
 
 from mien.assets.manifest import entries
@@ -66,7 +67,9 @@ def classes() -> str:
 def detectors() -> str:
     """Detectors in rows; recall and precision by size of the face, and the time, in columns."""
     quality, time = load(FOLDER / "detectors.json"), load(FOLDER / "detectors_ms.json")
-    columns = list(dict.fromkeys(name.partition(": ")[2] for name in quality.measurements))
+    measured = {name.partition(": ")[2] for name in quality.measurements}
+    columns = [f"{title}, {size}" for title in ("recall", "precision") for size in (*SIZES, OVERALL)]
+    columns = [name for name in columns if name in measured]
     lines = [f"| detector | {' | '.join(f'{name}, %' for name in columns)} | {time.unit} |"]
     lines.append("|---" + "|---:" * (len(columns) + 1) + "|")
     for detector, taken in time.measurements.items():
