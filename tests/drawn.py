@@ -25,11 +25,11 @@ _LOOKS: Final[dict[str, dict[str, float]]] = {
     "anger": {"left": -0.10, "right": -0.10, "open": 0.05, "wide": 0.9, "inner": -0.14, "outer": 0.04, "eyes": 0.7},
     "disgust": {"left": -0.12, "right": -0.12, "open": 0.14, "wide": 0.8, "inner": -0.06, "eyes": 0.4, "nose": 1.0},
     "fear": {"left": -0.03, "right": -0.03, "open": 0.20, "wide": 1.1, "inner": 0.14, "outer": 0.04, "eyes": 1.5},
-    "happiness": {"left": 0.20, "right": 0.20, "open": 0.10, "wide": 1.2, "eyes": 0.8},
-    "sadness": {"left": -0.18, "right": -0.18, "wide": 0.8, "inner": 0.12, "outer": -0.08, "eyes": 0.6},
+    "happiness": {"left": 0.26, "right": 0.26, "open": 0.10, "wide": 1.2, "eyes": 0.8},
+    "sadness": {"left": -0.24, "right": -0.24, "wide": 0.9, "inner": 0.14, "outer": -0.10, "eyes": 0.6},
     "surprise": {"open": 0.36, "wide": 0.6, "inner": 0.16, "outer": 0.16, "eyes": 1.6},
     "neutral": {},
-    "contempt": {"left": 0.20, "right": -0.02, "wide": 0.9, "eyes": 0.8},
+    "contempt": {"left": 0.28, "right": -0.02, "wide": 0.9, "eyes": 0.8},
 }
 _REST: Final = {
     "left": 0.0,
@@ -48,9 +48,11 @@ def draw_face(emotion: str, rng: np.random.Generator) -> NDArray[np.uint8]:
     """One face (48, 48) uint8 grey."""
     look = _REST | _LOOKS[emotion]
     look |= {key: look[key] + rng.normal(0, spread) for key, spread in _SPREAD.items()}
-    skin, dark = rng.uniform(110, 230), rng.uniform(10, 60)
-    sheet = np.full((_CANVAS, _CANVAS), rng.uniform(0, 255), np.float32)
-    unit = rng.uniform(0.34, 0.42) * _CANVAS  # half the height of the face
+    if rng.random() < 0.5:
+        look["left"], look["right"] = look["right"], look["left"]
+    skin, dark = rng.uniform(140, 235), rng.uniform(5, 50)
+    sheet = np.full((_CANVAS, _CANVAS), rng.uniform(60, 220), np.float32)
+    unit = rng.uniform(0.42, 0.5) * _CANVAS  # half the height of the face
     middle = _CANVAS / 2
 
     def at(x: float, y: float) -> tuple[int, int]:
@@ -65,42 +67,43 @@ def draw_face(emotion: str, rng: np.random.Generator) -> NDArray[np.uint8]:
         cv2.polylines(sheet, [np.array([at(*point) for point in points], np.int32)], False, dark, thick, cv2.LINE_AA, 4)
 
     plump = rng.uniform(0.7, 0.9)
-    oval(0, -0.15, plump * 1.08, 1.1, rng.uniform(0, 120))  # hair
+    oval(0, -0.1, plump * 1.08, 1.0, rng.uniform(0, 120))  # hair
     oval(0, 0.05, plump, 1.0, skin)
     apart, level = rng.uniform(0.3, 0.38), rng.uniform(-0.22, -0.12)
     brow = level - rng.uniform(0.2, 0.26)
     for side in (-1, 1):
         oval(side * apart, level, 0.15, max(0.02, 0.085 * look["eyes"]), 245)
         oval(side * apart, level, 0.06, max(0.02, min(0.07, 0.085 * look["eyes"])), dark)
-        line([(side * (apart - 0.15), brow - look["inner"]), (side * (apart + 0.17), brow - look["outer"])], 3)
+        line([(side * (apart - 0.15), brow - look["inner"]), (side * (apart + 0.17), brow - look["outer"])], 5)
         if look["nose"]:
-            line([(side * 0.05, level + 0.12), (side * 0.16, level + 0.05)], 2)
-            line([(side * 0.14, 0.2), (side * 0.28, 0.42)], 2)
+            line([(side * 0.05, level + 0.12), (side * 0.16, level + 0.05)], 4)
+            line([(side * 0.14, 0.2), (side * 0.28, 0.42)], 4)
     line([(0, level + 0.1), (rng.uniform(-0.08, 0.08), 0.22)], 2)
-    mouth, half = rng.uniform(0.48, 0.56), 0.3 * look["wide"]
+    mouth, half = rng.uniform(0.48, 0.56), 0.36 * look["wide"]
     across = np.linspace(-1, 1, 11)
     lift = np.where(across < 0, look["left"], look["right"]) * across**2
     bow = max(0.0, look["open"]) * np.sqrt(1 - across**2)
     upper = [(half * x, mouth - rise - 0.5 * gap) for x, rise, gap in zip(across, lift, bow, strict=True)]
     lower = [(half * x, mouth - rise + gap) for x, rise, gap in zip(across, lift, bow, strict=True)]
     cv2.fillPoly(sheet, [np.array([at(*point) for point in upper + lower[::-1]], np.int32)], dark, cv2.LINE_AA, 4)
-    line(upper, 2)
-    line(lower, 2)
+    line(upper, 4)
+    line(lower, 4)
     return _photographed(sheet, rng)
 
 
 def _photographed(sheet: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Pose, light and noise."""
     middle = (_CANVAS - 1) / 2
-    turn = cv2.getRotationMatrix2D((middle, middle), rng.uniform(-14, 14), rng.uniform(0.85, 1.15))
-    turn[:, 2] += rng.uniform(-0.07, 0.07, 2) * _CANVAS
+    turn: NDArray[np.float64] = cv2.getRotationMatrix2D((middle, middle), rng.uniform(-15, 15), rng.uniform(0.75, 1.0))
+    turn[:, 2] += rng.uniform(-0.1, 0.1, 2) * _CANVAS
     posed = cv2.warpAffine(sheet, turn, (_CANVAS, _CANVAS), borderMode=cv2.BORDER_REPLICATE)
     small = cv2.resize(posed, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     down, across = np.mgrid[-1:1:48j, -1:1:48j]
     angle = rng.uniform(0, 2 * np.pi)
-    light = rng.uniform(0.6, 1.1) * (1 + rng.uniform(0, 0.5) * (np.cos(angle) * across + np.sin(angle) * down))
-    lit = small * light + rng.uniform(-20, 30) + rng.normal(0, rng.uniform(2, 10), small.shape)
-    return np.clip(lit, 0, 255).astype(np.uint8)
+    light = rng.uniform(0.7, 1.1) * (1 + rng.uniform(0, 0.4) * (np.cos(angle) * across + np.sin(angle) * down))
+    lit = small * light + rng.uniform(-20, 20) + rng.normal(0, rng.uniform(2, 8), small.shape)
+    face: NDArray[np.uint8] = np.clip(lit, 0, 255).astype(np.uint8)
+    return face
 
 
 def draw_ballot(emotion: str, rng: np.random.Generator) -> list[int]:

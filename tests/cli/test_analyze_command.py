@@ -131,13 +131,14 @@ def test_a_terminal_row_fits_its_width(astronaut: Path) -> None:
     assert max(map(len, lines)) <= 60
 
 
-def test_annotated_pictures(folder: Path, tmp_path: Path) -> None:
+def test_annotated_pictures(folder: Path, tmp_path: Path, astronaut: Path) -> None:
+    Image.open(astronaut).resize((1024, 660)).save(folder / "large.png")
     place = tmp_path / "seen"
     mien("analyze", folder, "--annotate", place, "-q")
     drawn = sorted(path.name for path in place.iterdir())
-    assert len(drawn) == 4  # every picture that could be read
-    before = np.asarray(Image.open(folder / "a1.png").convert("RGB"), np.int16)
-    after = np.asarray(Image.open(place / "a1.annotated.png").convert("RGB"), np.int16)
+    assert len(drawn) == 5  # every picture that could be read
+    before = np.asarray(Image.open(folder / "large.png").convert("RGB"), np.int16)
+    after = np.asarray(Image.open(place / "large.annotated.png").convert("RGB"), np.int16)
     assert after.shape == before.shape
     changed = np.abs(after - before).max(axis=2) > 8
     assert 0.01 < changed.mean() < 0.5

@@ -48,9 +48,10 @@ def write(samples: Samples, path: str | Path) -> None:
                     file.create_dataset(name, data=array)
             file.create_dataset("names", data=samples.names.tolist(), dtype=h5py.string_dtype())
         partial.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"{path}: cannot be written: {reason}", hint="choose another place with --out") from error
+    except (OSError, RuntimeError) as error:  # h5py raises the second when the disk is full
+        raise OutputError(
+            f"{path}: cannot be written: {_line(error)}", hint="choose another place with --out"
+        ) from error
     finally:
         with suppress(OSError):  # it is there only after a failure, and not even then where the folder is none
             partial.unlink(missing_ok=True)
@@ -88,9 +89,14 @@ def read(path: str | Path, split: str | None = None) -> Samples:
             )
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:  # h5py raises them all
         raise DataError(
-            f"{path}: is no store, or a damaged one: {error}", hint="build it again with `mien data build`"
+            f"{path}: is no store, or a damaged one: {_line(error)}", hint="build it again with `mien data build`"
         ) from error
     return samples.only(split) if split else samples
+
+
+def _line(error: Exception) -> str:
+    """What h5py says, which may come in several lines, in one."""
+    return " ".join(str(error).split())
 
 
 def _need_h5py() -> None:

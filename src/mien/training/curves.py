@@ -2,11 +2,14 @@
 
 import csv
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
+
+from mien.errors import OutputError
 
 __all__ = ["CurvesLog"]
 
@@ -44,24 +47,34 @@ class CurvesLog(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Takes up an epoch's figures and writes the file anew, whole."""
+        """Takes up an epoch's figures and writes the file anew, whole.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
         epoch = int(metrics.pop("epoch", 0))
         self.rows.setdefault(epoch, {"epoch": epoch}).update(metrics)
         columns = sorted({key for row in self.rows.values() for key in row} - {"epoch"})
         partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["epoch", *columns], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(
-                {key: f"{value:.6g}" for key, value in row.items()} for _, row in sorted(self.rows.items())
-            )
-        partial.replace(self.path)
+        try:
+            with partial.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, ["epoch", *columns], lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(
+                    {key: f"{value:.6g}" for key, value in row.items()} for _, row in sorted(self.rows.items())
+                )
+            partial.replace(self.path)
+        except OSError as error:
+            raise OutputError(
+                f"{self.path}: cannot be written: {error.strerror}", hint="make room, then --resume"
+            ) from error
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Draws the curves."""
         if self.rows:
-            self._draw()
+            with suppress(OSError):  # on a full disk the run ends by an error, which this one would hide
+                self._draw()
 
     def _draw(self) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -4,11 +4,8 @@ The file is judged through the same `expression` code that users run, never the 
 two before anything is written.
 """
 
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -28,10 +25,11 @@ from mien.expression import Classifier, head_for
 from mien.expression.pictures import fitted, normalised
 from mien.expression.probabilities import softmax
 from mien.models import Network
+from mien.training.quiet import quiet
 from mien.training.recipe import load as load_recipe
 from mien.training.run import load_task
 
-__all__ = ["export_run"]
+__all__ = ["export_run", "publish", "with_entry"]
 
 TOLERANCE: Final = 1e-4  # of the parity gate, on logits
 COVERAGE: Final = 0.8  # share of faces that the threshold of `uncertain` lets pass
@@ -76,35 +74,37 @@ def export_run(folder: Path, samples: Samples, out: Path, *, checkpoint: str = "
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as name:
             trial = Path(name) / "trial.onnx"
-            trial.write_bytes(_with_entry(graph, entry))
+            trial.write_bytes(with_entry(graph, entry))
             _check_parity(network, trial, samples)
             entry = _calibrated(entry, trial, samples)
-            trial.write_bytes(_with_entry(graph, entry))
+            trial.write_bytes(with_entry(graph, entry))
             scores = evaluate_model(trial, samples, split="val").headline()
             entry = replace(entry, scores=scores)
-            trial.write_bytes(_with_entry(graph, entry))
-            return _publish(trial, entry, network, out)
+            trial.write_bytes(with_entry(graph, entry))
+            return publish(trial, entry, out, network)
     except OSError as error:
         raise OutputError(f"{out}: cannot be written: {error.strerror}", hint="choose another --out") from error
 
 
-def _publish(trial: Path, entry: Entry, network: Network, out: Path) -> list[Path]:
-    """Moves the finished files to their names, the ONNX file last."""
-    weights = {
-        name: value.half().contiguous() if value.is_floating_point() else value.contiguous()
-        for name, value in network.state_dict().items()
-    }
-    training = safetensors.torch.save(weights, metadata={METADATA_KEY: entry.to_json()})
-    beside = replace(
-        entry,
-        file=out.name,
-        sha256=sha256(trial.read_bytes()).hexdigest(),
-        training_file=out.with_suffix(".safetensors").name,
-        training_sha256=sha256(training).hexdigest(),
-    )
-    contents = {".safetensors": training, ".toml": dump_toml(beside).encode(), ".onnx": trial.read_bytes()}
+def publish(trial: Path, entry: Entry, out: Path, network: Network | None = None) -> list[Path]:
+    """Moves a finished ONNX file to `out`, last, with its manifest entry and, given a network, its training form."""
+    contents = {".onnx": trial.read_bytes()}
+    beside = replace(entry, file=out.name, sha256=sha256(contents[".onnx"]).hexdigest())
+    if network is not None:
+        weights = {
+            name: value.half().contiguous() if value.is_floating_point() else value.contiguous()
+            for name, value in network.state_dict().items()
+        }
+        training = safetensors.torch.save(weights, metadata={METADATA_KEY: entry.to_json()})
+        contents[".safetensors"] = training
+        beside = replace(
+            beside,
+            training_file=out.with_suffix(".safetensors").name,
+            training_sha256=sha256(training).hexdigest(),
+        )
+    contents[".toml"] = dump_toml(beside).encode()
     written = []
-    for suffix, content in contents.items():
+    for suffix, content in reversed(contents.items()):
         part, target = trial.with_suffix(suffix), out.with_suffix(suffix)
         part.write_bytes(content)
         part.replace(target)
@@ -129,7 +129,7 @@ def _to_onnx(network: Network, entry: Entry) -> onnx.ModelProto:
     names = [head.name for head in entry.heads]
     size = entry.input.size
     example = torch.zeros(2, entry.input.depth, size, size)
-    with _quiet():
+    with quiet("torch.onnx"):  # it remarks on torchvision, which is not used
         program = torch.onnx.export(
             _Outputs(network.fused(), names).eval(),
             (example,),
@@ -145,21 +145,8 @@ def _to_onnx(network: Network, entry: Entry) -> onnx.ModelProto:
     return graph
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks on torchvision, which is not used."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def _with_entry(graph: onnx.ModelProto, entry: Entry) -> bytes:
+def with_entry(graph: onnx.ModelProto, entry: Entry) -> bytes:
+    """The file's bytes, with the entry in its metadata."""
     copy = onnx.ModelProto()
     copy.CopyFrom(graph)
     onnx.helper.set_model_props(copy, {METADATA_KEY: entry.to_json()})

@@ -7,10 +7,7 @@ A run folder holds `recipe.toml` (resolved), `data.json` (what was learnt from),
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import lightning
@@ -25,9 +22,11 @@ from lightning.pytorch.callbacks import (
 )
 
 from mien.datasets import Samples
-from mien.errors import ConfigError, OutputError, WeightsError
+from mien.errors import ConfigError, OutputError
+from mien.training.checkpoints import CheckpointFiles, readable
 from mien.training.curves import CurvesLog
 from mien.training.data import Pictures
+from mien.training.quiet import quiet
 from mien.training.recipe import Recipe, to_toml
 from mien.training.task import Task
 
@@ -58,21 +57,23 @@ def fit(recipe: Recipe, samples: Samples, folder: Path, *, resume: bool = False,
     task = Task(recipe.model_dump(mode="json"), {name: list(names) for name, names in data.classes.items()})
     task.to(memory_format=torch.channels_last)
     _prepare(folder, recipe, samples, resume)  # after all that a wrong recipe can break, which leaves no folder then
-    trainer = lightning.Trainer(
-        default_root_dir=folder,
-        max_epochs=recipe.epochs,
-        precision=_precision(recipe),
-        logger=CurvesLog(folder, resume=resume),
-        callbacks=_callbacks(recipe, folder, progress),
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1_000_000,
-        reload_dataloaders_every_n_epochs=1,
-        use_distributed_sampler=False,
-    )
-    last = folder / "last.ckpt"
-    trainer.fit(task, data, ckpt_path=str(last) if resume else None, weights_only=True)
+    with quiet("lightning.pytorch"):
+        trainer = lightning.Trainer(
+            default_root_dir=folder,
+            max_epochs=recipe.epochs,
+            precision=_precision(recipe),
+            logger=CurvesLog(folder, resume=resume),
+            callbacks=_callbacks(recipe, folder, progress),
+            plugins=[CheckpointFiles()],
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1_000_000,
+            reload_dataloaders_every_n_epochs=1,
+            use_distributed_sampler=False,
+        )
+        last = folder / "last.ckpt"
+        trainer.fit(task, data, ckpt_path=str(last) if resume else None, weights_only=True)
     return folder / "best.ckpt"
 
 
@@ -86,7 +87,7 @@ def _prepare(folder: Path, recipe: Recipe, samples: Samples, resume: bool) -> No
             raise ConfigError(f"{folder}: was begun with another recipe", hint="resume with the run's own recipe.toml")
         if _text(folder / "data.json") != data_text:
             raise ConfigError(f"{folder}: was begun on other data", hint="resume with the same store")
-        with _readable(last):
+        with readable(last):
             torch.load(last, map_location="cpu", weights_only=True)
         return
     if (folder / "recipe.toml").exists():
@@ -152,21 +153,5 @@ def load_task(checkpoint: Path) -> Task:
     Raises:
         WeightsError: The file is no checkpoint of mien's; pickled code in it is refused, never run.
     """
-    with _readable(checkpoint):
+    with readable(checkpoint):
         return Task.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
-
-
-@contextmanager
-def _readable(checkpoint: Path) -> Iterator[None]:
-    """Says what is wrong with a checkpoint that cannot be loaded."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise WeightsError(f"{checkpoint}: no such checkpoint", hint="give the folder of a finished run") from None
-    except UnpicklingError as error:  # torch's own text advises to load it all the same
-        raise WeightsError(
-            f"{checkpoint}: is damaged, or holds more than weights, which mien does not load", hint="train it again"
-        ) from error
-    except Exception as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise WeightsError(f"{checkpoint}: cannot be loaded: {reason}", hint="train it again") from error

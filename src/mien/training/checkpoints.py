@@ -1,0 +1,59 @@
+"""Checkpoint files: written whole or not at all, and read without running what they hold."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from mien.errors import OutputError, WeightsError
+
+__all__ = ["CheckpointFiles", "readable"]
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there: a kill or a full disk leaves the old one whole.
+
+    Lightning's own writes to the system's temporary folder, whence moving is copying if that is another disk.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
+    ) -> None:
+        """Writes `checkpoint` to `path`.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        partial = Path(f"{os.fspath(path)}.partial")
+        try:
+            torch.save(checkpoint, partial)
+            partial.replace(path)
+        except (OSError, RuntimeError) as error:  # torch raises the second when the disk is full
+            partial.unlink(missing_ok=True)
+            reason = str(error).partition("\n")[0]
+            raise OutputError(f"{path}: cannot be written: {reason}", hint="make room, then --resume") from error
+
+
+@contextmanager
+def readable(checkpoint: Path) -> Iterator[None]:
+    """Says what is wrong with a checkpoint that cannot be loaded.
+
+    Raises:
+        WeightsError: It is missing, damaged, not mien's, or holds pickled code, which is refused and never run.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise WeightsError(f"{checkpoint}: no such checkpoint", hint="give the folder of a finished run") from None
+    except UnpicklingError as error:  # torch's own text advises to load it all the same
+        raise WeightsError(
+            f"{checkpoint}: is damaged, or holds more than weights, which mien does not load", hint="train it again"
+        ) from error
+    except Exception as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise WeightsError(f"{checkpoint}: cannot be loaded: {reason}", hint="train it again") from error

@@ -1,0 +1,56 @@
+"""The session: names, shapes, and one clear error for whatever onnxruntime says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mien.assets.manifest import METADATA_KEY
+from mien.assets.session import Session
+from mien.errors import WeightsError
+
+
+@pytest.fixture(scope="module")
+def session(tiny_model: Path) -> Session:
+    return Session(tiny_model.read_bytes(), "tiny")
+
+
+def test_it_knows_names_shapes_and_metadata(session: Session) -> None:
+    assert session.inputs == {"images": (None, 1, 48, 48)}
+    assert session.outputs == {"votes": (None, 10), "fer2013": (None, 7)}
+    assert set(session.metadata) == {METADATA_KEY}
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 33])
+def test_any_number_of_pictures(session: Session, count: int) -> None:
+    found = session.run(np.zeros((count, 1, 48, 48), np.float32))
+    assert {name: values.shape for name, values in found.items()} == {"votes": (count, 10), "fer2013": (count, 7)}
+
+
+def test_threads_do_not_change_what_it_says(tiny_model: Path, session: Session) -> None:
+    pictures = np.random.default_rng(0).normal(size=(5, 1, 48, 48)).astype(np.float32)
+    two = Session(tiny_model.read_bytes(), "tiny", threads=2)
+    for name, values in session.run(pictures).items():
+        np.testing.assert_allclose(two.run(pictures)[name], values, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((1, 1, 47, 48), np.float32),
+        np.zeros((1, 3, 48, 48), np.float32),
+        np.zeros((1, 48, 48), np.float32),
+        np.zeros((1, 1, 48, 48), np.float64),
+    ],
+)
+def test_arrays_that_it_does_not_take(session: Session, wrong: NDArray[np.float32]) -> None:
+    with pytest.raises(WeightsError, match="tiny: cannot be run: ") as caught:
+        session.run(wrong)
+    assert "\n" not in str(caught.value)
+
+
+def test_bytes_that_are_no_network(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(WeightsError, match="here: is no ONNX network: "):
+        Session(b"words", "here")
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,186 @@
+"""The store: it gives back what it got, and says what is wrong with anything else."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from tests.drawn import drawn_samples
+
+from mien.datasets import Samples, store
+from mien.errors import ConfigError, DataError, InputError, OutputError
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
+    return drawn_samples(tmp_path_factory.mktemp("drawn"), per_class=2)
+
+
+@pytest.fixture
+def path(samples: Samples, tmp_path: Path) -> Path:
+    file = tmp_path / "faces.h5"
+    store.write(samples, file)
+    return file
+
+
+def assert_same(found: Samples, expected: Samples) -> None:
+    for name in ("images", "labels", "split", "targets", "votes", "twin", "names"):
+        ours, theirs = getattr(found, name), getattr(expected, name)
+        if theirs is None:
+            assert ours is None
+            continue
+        np.testing.assert_array_equal(ours, theirs)
+        assert ours.dtype.kind == theirs.dtype.kind
+    assert found.classes == expected.classes
+    assert found.about == expected.about
+
+
+def test_what_goes_in_comes_out(samples: Samples, path: Path) -> None:
+    found = store.read(path)
+    assert_same(found, samples)
+    assert [array.dtype.name for array in (found.images, found.targets, found.labels)] == ["uint8", "float32", "int64"]
+
+
+def test_what_goes_in_comes_out_without_votes_and_in_colour(samples: Samples, tmp_path: Path) -> None:
+    colour = replace(samples, votes=None, images=np.repeat(samples.images[..., None], 3, axis=3))
+    named = replace(colour, names=np.array([f"Ärger {i}.png" for i in range(len(samples))]), classes=tuple("abcdefg"))
+    store.write(named, tmp_path / "colour.h5")
+    assert_same(store.read(tmp_path / "colour.h5"), named)
+
+
+def test_one_split_is_read_alone(samples: Samples, path: Path) -> None:
+    for split in ("train", "val", "test"):
+        assert_same(store.read(path, split), samples.only(split))
+
+
+def test_nothing_but_the_store_is_left_in_the_folder(path: Path) -> None:
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_split_that_is_not_there(samples: Samples, tmp_path: Path) -> None:
+    store.write(samples.only("train"), tmp_path / "train.h5")
+    with pytest.raises(DataError, match="the data has no 'val' rows"):
+        store.read(tmp_path / "train.h5", "val")
+    with pytest.raises(ConfigError, match="no split 'dev'"):
+        store.read(tmp_path / "train.h5", "dev")
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    for missing in (tmp_path / "missing.h5", tmp_path):
+        with pytest.raises(InputError, match="no such file"):
+            store.read(missing)
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.7, 0.99])
+def test_a_truncated_file(path: Path, share: float) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    refused(path)
+
+
+def test_a_text_file(path: Path) -> None:
+    path.write_text("emotion,pixels,Usage\n", encoding="utf-8")
+    refused(path)
+
+
+def test_a_foreign_file(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", data=np.zeros((2, 48, 48), np.uint8))
+    assert "expected a mien-store of version 1, found None None" in refused(path)
+
+
+def test_another_version(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        file.attrs["version"] = 2
+    assert "found mien-store 2" in refused(path)
+
+
+@pytest.mark.parametrize("name", ["images", "labels", "split", "targets", "names", "classes", "about"])
+def test_a_part_that_is_missing(path: Path, name: str) -> None:
+    with h5py.File(path, "a") as file:
+        del (file.attrs if name in ("classes", "about") else file)[name]
+    refused(path)
+
+
+@pytest.mark.parametrize("name", ["images", "names", "votes"])
+def test_a_part_that_is_something_else(path: Path, name: str) -> None:
+    with h5py.File(path, "a") as file:
+        del file[name]
+        file.create_group(name)
+    refused(path)
+
+
+def test_parts_that_do_not_fit(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        del file["labels"]
+        file.create_dataset("labels", data=np.zeros(3, np.int64))
+    assert "labels: expected" in refused(path)
+
+
+def test_classes_that_are_no_json(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        file.attrs["classes"] = "anger, fear"
+    refused(path)
+    with h5py.File(path, "a") as file:
+        file.attrs["classes"] = json.dumps(5)
+    refused(path)
+
+
+def refused(path: Path) -> str:
+    """The one clear line that reading must end with."""
+    with pytest.raises(DataError) as caught:
+        store.read(path)
+    assert caught.value.message.startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+    assert "mien data build" in caught.value.hint
+    return caught.value.message
+
+
+# --- writing that fails
+
+
+def test_a_folder_that_is_not_there(samples: Samples, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written"):
+        store.write(samples, tmp_path / "missing" / "faces.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_none(samples: Samples, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text", encoding="utf-8")
+    with pytest.raises(OutputError, match="cannot be written") as caught:
+        store.write(samples, tmp_path / "file" / "faces.h5")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_in_the_files_place(samples: Samples, tmp_path: Path) -> None:
+    (tmp_path / "faces.h5").mkdir()
+    with pytest.raises(OutputError, match="cannot be written"):
+        store.write(samples, tmp_path / "faces.h5")
+    assert [file.name for file in tmp_path.iterdir()] == ["faces.h5"]
+
+
+def test_a_full_disk_leaves_the_old_file(path: Path) -> None:
+    """A limit on the size of files, met half-way, is as good as a full disk."""
+    before = path.read_bytes()
+    program = """
+import resource, sys
+from mien.datasets import store
+from mien.errors import OutputError
+samples = store.read(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+try:
+    store.write(samples, sys.argv[1])
+except OutputError as error:
+    print("refused:", error)
+"""
+    command = [sys.executable, "-c", program, str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(f"refused: {path}: cannot be written")
+    assert result.stdout.count("\n") == 1
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == [path.name]

@@ -1,0 +1,140 @@
+"""What every network must keep, whichever it is; and the fused form of the plain one."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mien import models
+from mien.assets.manifest import InputSpec
+from mien.errors import ConfigError
+from mien.models.network import Fusible
+
+HEADS = {"votes": 10, "fer2013": 7}
+GREY = InputSpec(48, "grey", (0.5,), (0.25,))
+RGB = InputSpec(48, "rgb", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+# Small forms of the networks that have options for it.
+OPTIONS: dict[str, dict[str, object]] = {"plain": {"stem": 4, "widths": [6, 8], "depths": [2, 2]}}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+def trained(name: str, spec: InputSpec) -> models.Network:
+    """The network after a few steps on noise, so that no statistic of its norms is what it began with."""
+    network = models.build(name, HEADS, spec, **OPTIONS.get(name, {}))
+    optimizer = torch.optim.SGD(network.parameters(), 0.05, momentum=0.9)
+    network.train()
+    for _ in range(4):
+        pictures = torch.randn(8, spec.depth, spec.size, spec.size) * 2 + 1
+        loss = sum(logits.square().mean() + logits[:, 0].mean() for logits in network(pictures).values())
+        assert isinstance(loss, torch.Tensor)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            with torch.no_grad():  # far from 1 and 0, as after a long run
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.uniform_(-0.5, 0.5)
+    return network.eval()
+
+
+def test_there_are_networks() -> None:
+    assert "plain" in models.names()
+    assert "network" not in models.names()
+
+
+@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("spec", [GREY, RGB], ids=["grey", "rgb"])
+def test_logits_of_every_head(name: str, spec: InputSpec) -> None:
+    network = models.build(name, HEADS, spec, **OPTIONS.get(name, {})).eval()
+    with torch.no_grad():
+        for count in (1, 3):
+            logits = network(torch.randn(count, spec.depth, spec.size, spec.size))
+            assert {head: tuple(values.shape) for head, values in logits.items()} == {
+                head: (count, size) for head, size in HEADS.items()
+            }
+            assert list(logits) == list(HEADS)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_every_parameter_learns(name: str) -> None:
+    network = models.build(name, HEADS, GREY, **OPTIONS.get(name, {})).train()
+    sum(values.square().sum() for values in network(torch.randn(4, 1, 48, 48)).values()).backward()  # type: ignore[union-attr]
+    without = [key for key, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert without == []
+
+
+@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("spec", [GREY, RGB], ids=["grey", "rgb"])
+def test_the_fused_form_is_the_same_function(name: str, spec: InputSpec) -> None:
+    network = trained(name, spec)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    fused = network.fused()
+    pictures = torch.randn(5, spec.depth, spec.size, spec.size)
+    with torch.no_grad():
+        expected, found = network(pictures), fused(pictures)
+    for head, logits in expected.items():
+        assert logits.abs().max() > 0.01
+        np.testing.assert_allclose(found[head], logits, atol=1e-4)
+    assert not fused.training
+    assert not any(isinstance(module, Fusible) for module in fused.modules())
+    for key, value in network.state_dict().items():  # the training form is left as it was
+        torch.testing.assert_close(value, before[key], rtol=0, atol=0)
+
+
+def test_the_statistics_of_the_norms_count() -> None:
+    """The fused form must follow them: without that, the test above would prove little."""
+    network = trained("plain", GREY)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert all(norm.running_mean is not None and norm.running_mean.abs().max() > 0.01 for norm in norms)
+    pictures = torch.randn(2, 1, 48, 48)
+    with torch.no_grad():
+        before = network.fused()(pictures)["votes"]
+        norms[0].running_mean += 1  # type: ignore[operator]
+        assert (network.fused()(pictures)["votes"] - before).abs().max() > 1e-3
+
+
+def test_the_fused_plain_network_has_plain_convolutions_alone() -> None:
+    leaves = {type(module) for module in trained("plain", GREY).fused().trunk.modules() if not list(module.children())}
+    assert leaves == {nn.Conv2d, nn.ReLU}
+    convolutions = [module for module in trained("plain", GREY).fused().modules() if isinstance(module, nn.Conv2d)]
+    assert len(convolutions) == 1 + 2 + 2
+    assert all(layer.kernel_size == (3, 3) and layer.groups == 1 for layer in convolutions)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_the_same_seed_gives_the_same_weights(name: str) -> None:
+    states = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        states.append(models.build(name, HEADS, GREY, **OPTIONS.get(name, {})).state_dict())
+    for key, value in states[0].items():
+        torch.testing.assert_close(value, states[1][key], rtol=0, atol=0)
+
+
+def test_a_network_that_is_none() -> None:
+    with pytest.raises(ConfigError, match="no network 'plane'") as caught:
+        models.build("plane", HEADS, GREY)
+    assert "plain" in caught.value.hint
+    with pytest.raises(ConfigError, match="no network 'network'"):
+        models.build("network", HEADS, GREY)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_options_that_are_none(name: str) -> None:
+    with pytest.raises(ConfigError, match="no option breadth, heights"):
+        models.build(name, HEADS, GREY, heights=3, breadth=4)
+
+
+@pytest.mark.parametrize(
+    "options", [{"widths": [8], "depths": [1, 2]}, {"stem": "wide"}, {"stem": -4}, {"depths": 3}, {"dropout": 2}]
+)
+def test_values_that_no_option_takes(options: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="the network 'plain' cannot be built: ") as caught:
+        models.build("plain", HEADS, GREY, **options)
+    assert "\n" not in str(caught.value)

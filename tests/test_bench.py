@@ -1,0 +1,23 @@
+"""`mien bench`: it measures what it says, on this machine."""
+
+import json
+import math
+import subprocess
+import sys
+
+
+def test_the_command_prints_every_figure() -> None:
+    command = [sys.executable, "-m", "mien", "bench", "--repeats", "5", "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    timings = json.loads(result.stdout)
+    assert [timing["unit"] for timing in timings] == ["ms", "faces/s", "ms", "s", "MB"]
+    for timing in timings:
+        assert math.isfinite(timing["value"])
+        assert 0 < timing["low"] <= timing["value"] <= timing["high"]
+
+
+def test_an_unknown_detector_is_said() -> None:
+    command = [sys.executable, "-m", "mien", "bench", "--detector", "nose"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 2
+    assert "no detector 'nose'" in result.stderr

@@ -1,0 +1,46 @@
+"""int8 behind its gate."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.assets.store import open_model
+from mien.datasets import Samples
+from mien.errors import ConfigError, WeightsError
+from mien.expression import Classifier
+from mien.training import quantize
+
+
+def test_the_small_form_reads_alike(
+    tiny_model: Path, tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.training.int8.FALL", 1.0)  # the tiny network's few faces make whole points of one
+    monkeypatch.setattr("mien.training.int8.SHIFT", 1.0)
+    out = tmp_path / "tiny-int8.onnx"
+    written = quantize(tiny_model, tiny_samples, out)
+    assert {path.suffix for path in written} == {".onnx", ".toml"}
+    full, _ = open_model(tiny_model)
+    small, _ = open_model(out)
+    assert small.name == f"{full.name}-int8"
+    assert small.heads == full.heads
+    assert small.input == full.input
+    assert not small.training_file
+    faces = tiny_samples.images[:40]
+    one, other = (Classifier(model, emotions=7).probabilities(faces) for model in (tiny_model, out))
+    assert np.abs(one - other).mean() < 0.05
+    assert not list(tmp_path.glob(".quantize-*"))
+
+
+def test_the_gate_holds(
+    tiny_model: Path, tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.training.int8.FALL", -1.0)
+    with pytest.raises(WeightsError, match="points of accuracy"):
+        quantize(tiny_model, tiny_samples, tmp_path / "tiny-int8.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_suffix_is_refused(tiny_model: Path, tiny_samples: Samples, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"int8\.onnx"):
+        quantize(tiny_model, tiny_samples, tmp_path / "int8.bin")
