@@ -1,13 +1,13 @@
 """Writes the measured tables into the documents: `python -m scripts.tables`; `--check` only says whether they fit.
 
 A document marks a place with `<!-- table: NAME -->` ... `<!-- /table -->`; what stands between is made from the
-committed results in `benchmarks/`, never typed.
+committed results in `benchmarks/`, or from the definitions in the code, never typed.
 """
 
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,13 @@ from benchmarks.detectors import OVERALL, SIZES
 from benchmarks.results import FOLDER, load, markdown, origin
 
 from mien.assets.manifest import entries
+from mien.output import schema
+from mien.output.styles import STYLES
 
 ROOT = Path(__file__).parent.parent
 JUDGEMENTS = ROOT / "benchmarks" / "judgements"
-DOCUMENTS = ("README.md", "docs/MODEL_CARD.md", "docs/benchmarks.md")
+DOCUMENTS = ("README.md", "docs/MODEL_CARD.md", "docs/benchmarks.md", "docs/outputs.md")
+EMOTION = "emotion..."  # stands for the columns of probabilities, of which each vocabulary has its own
 PLACE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
@@ -83,10 +86,27 @@ def _benchmark(name: str) -> Callable[[], str]:
     return lambda: markdown(load(FOLDER / f"{name}.json"))
 
 
+def _columns(columns: Sequence[schema.Column]) -> str:
+    lines = ["| name | type | unit | meaning | empty for |", "|---|---|---|---|---|"]
+    for column in columns:
+        name = "*one for each emotion*" if column.name == EMOTION else f"`{column.name}`".replace(EMOTION, "EMOTION")
+        lines.append(f"| {name} | {column.type} | {column.unit} | {column.meaning} | {column.empty or 'never'} |")
+    return "\n".join(lines) + "\n"
+
+
+def _style(name: str) -> Callable[[], str]:
+    return lambda: _columns(STYLES[name].columns([EMOTION]))
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "classes": classes,
     "detectors": detectors,
+    "schema": lambda: f"This is version {schema.SCHEMA} of the schema.\n",
+    "columns": lambda: _columns(schema.columns([EMOTION])),
+    "json": lambda: _columns(schema.FRAME),
+    "json-face": lambda: _columns(schema.FACE),
+    **{f"style-{name}": _style(name) for name in STYLES if name != "mien"},
     **{f"benchmark-{path.stem}": _benchmark(path.stem) for path in sorted(FOLDER.glob("*.json"))},
 }
 

@@ -6,7 +6,7 @@ They vary in identity, pose, light and noise so far that a linear classifier on 
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -94,7 +94,7 @@ def draw_face(emotion: str, rng: np.random.Generator) -> NDArray[np.uint8]:
 def _photographed(sheet: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Pose, light and noise."""
     middle = (_CANVAS - 1) / 2
-    turn: NDArray[np.float64] = cv2.getRotationMatrix2D((middle, middle), rng.uniform(-15, 15), rng.uniform(0.75, 1.0))
+    turn: NDArray[Any] = cv2.getRotationMatrix2D((middle, middle), rng.uniform(-15, 15), rng.uniform(0.75, 1.0))
     turn[:, 2] += rng.uniform(-0.1, 0.1, 2) * _CANVAS
     posed = cv2.warpAffine(sheet, turn, (_CANVAS, _CANVAS), borderMode=cv2.BORDER_REPLICATE)
     small = cv2.resize(posed, (SIDE, SIDE), interpolation=cv2.INTER_AREA)

@@ -45,6 +45,47 @@ def test_paths_and_arrays_and_lists_agree(astronaut: Path, analyzer: mien.Analyz
         np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-6)
 
 
+def test_content_and_open_files_agree_with_paths(astronaut: Path, analyzer: mien.Analyzer) -> None:
+    expected = analyzer.analyze(astronaut).as_dict()
+    with astronaut.open("rb") as file:
+        for source in (astronaut.read_bytes(), file):
+            assert analyzer.analyze(source).as_dict()["faces"] == expected["faces"]
+
+
+def test_a_generator_gives_an_iterator_that_reads_as_it_goes(astronaut: Path, analyzer: mien.Analyzer) -> None:
+    pixels = read_picture(astronaut)
+    taken = 0
+
+    def endless() -> Iterator[object]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield pixels if taken % 2 else str(astronaut)
+
+    results = analyzer.analyze(endless())
+    assert not isinstance(results, (list, mien.FrameResult))
+    assert taken == 0
+    assert [next(results).source for _ in range(2)] == ["array", str(astronaut)]
+    assert taken <= analyzer.batch_size
+    assert [result.source for result in mien.analyze(iter([astronaut]))] == [str(astronaut)]
+    assert isinstance(mien.analyze((pixels,)), list)
+    assert mien.analyze([]) == []
+
+
+@pytest.mark.parametrize("nothing", [None, 7, [None], [7.5]])
+def test_what_is_no_picture_is_named(analyzer: mien.Analyzer, nothing: object) -> None:
+    with pytest.raises(TypeError, match=r"expected a (path|numpy array)"):
+        analyzer.analyze(nothing)  # type: ignore[call-overload]
+
+
+def test_a_note_comes_through(astronaut: Path, analyzer: mien.Analyzer, tmp_path: Path) -> None:
+    picture = Image.open(astronaut)
+    picture.save(tmp_path / "moving.webp", save_all=True, append_images=[picture.rotate(90)], duration=100)
+    result = analyzer.analyze(tmp_path / "moving.webp")
+    assert result.note == result.as_dict()["note"] == "only the first of 2 frames was read"
+    assert "happiness" in [face.emotion for face in result]
+
+
 @pytest.mark.parametrize("size", [6, 7, 8, 10])
 def test_every_vocabulary(astronaut: Path, size: int) -> None:
     expression = mien.analyze(astronaut, emotions=size).faces[0].expression
@@ -133,6 +174,8 @@ def test_detecting_alone(astronaut: Path) -> None:
 def test_wrong_options_and_inputs_are_said(astronaut: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="vocabulary"):
         mien.Analyzer(emotions=9)
+    with pytest.raises(ConfigError, match="abstain: expected a probability 0-1, found 2"):
+        mien.Analyzer(abstain=2)
     with pytest.raises(ConfigError, match="detector 'nose'"):
         mien.Analyzer(detector="nose")
     with pytest.raises(ConfigError, match="model 'best'"):
@@ -142,7 +185,7 @@ def test_wrong_options_and_inputs_are_said(astronaut: Path, tmp_path: Path) -> N
     with pytest.raises(InputError, match=r"none\.png"):
         mien.analyze(tmp_path / "none.png")
     with pytest.raises((TypeError, ValueError), match="uint8"):
-        mien.analyze(np.zeros((10, 10, 3)))  # type: ignore[arg-type]
+        mien.analyze(np.zeros((10, 10, 3)))
 
 
 def test_grey_and_transparent_arrays(astronaut: Path) -> None:

@@ -4,20 +4,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Self, overload
+from typing import Any, BinaryIO, Final, Self, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.errors import ConfigError
 from mien.expression import Classifier
 from mien.faces import detectors
 from mien.faces.crop import Template, crop_faces, landmark_points
-from mien.media import as_rgb, read_picture
+from mien.media import as_rgb, read_frame
 from mien.results import Face, Frame, FrameResult
 
 __all__ = ["Analyzer", "analyze", "detect"]
 
-Picture = str | Path | NDArray[np.uint8]
+# A path ("-": standard input), the content of a picture file, an open binary file, or pixels.
+Picture = str | Path | bytes | BinaryIO | NDArray[np.uint8]
 
 # A batch is closed early once the pictures kept for it hold this many pixels: memory stays flat.
 _HELD_PIXELS: Final = 64_000_000
@@ -44,7 +46,7 @@ class Analyzer:
         emotions: 6, 7, 8 or 10 classes.
         min_score: Faces with a lower score are left out; 0.5 is each detector's operating point.
         faces_are_crops: Each frame is a cropped face already: no detector, one face a frame.
-        abstain: Top probabilities under it are `uncertain`; None for the model's own threshold.
+        abstain: 0-1; top probabilities under it are `uncertain`; None for the model's own threshold.
         keep_images: Results carry their frames' pixels, for drawing.
         batch_size: Faces that the network sees at once.
         threads: For the network.
@@ -69,6 +71,8 @@ class Analyzer:
         batch_size: int = 32,
         threads: int = 1,
     ) -> None:
+        if abstain is not None and not 0 <= abstain <= 1:
+            raise ConfigError(f"abstain: expected a probability 0-1, found {abstain}")
         self.classifier = Classifier(model, emotions=emotions, abstain=abstain, batch_size=batch_size, threads=threads)
         self.detector = None if faces_are_crops else _load_detector(detector, detector_weights)
         self.min_score = min_score
@@ -82,24 +86,35 @@ class Analyzer:
         """The classes, in the order of every probability."""
         return self.classifier.emotions
 
+    # A path, an array and a list can be iterated too: of the overloads the first that fits holds.
     @overload
-    def analyze(self, pictures: Picture | Frame) -> FrameResult: ...
+    def analyze(self, pictures: Picture | Frame) -> FrameResult: ...  # type: ignore[overload-overlap]
     @overload
-    def analyze(self, pictures: list[Any] | tuple[Any, ...]) -> list[FrameResult]: ...
-    def analyze(self, pictures: Picture | Frame | list[Any] | tuple[Any, ...]) -> FrameResult | list[FrameResult]:
-        """Reads one picture, or a list of them.
+    def analyze(self, pictures: list[Any] | tuple[Any, ...]) -> list[FrameResult]: ...  # type: ignore[overload-overlap]
+    @overload
+    def analyze(self, pictures: Iterable[Any]) -> Iterator[FrameResult]: ...
+    def analyze(self, pictures: Any) -> FrameResult | list[FrameResult] | Iterator[FrameResult]:
+        """Reads one picture, a list of them, or as many as a generator gives.
 
         Args:
-            pictures: Paths, frames, or arrays (H, W) grey, (H, W, 3) RGB, (H, W, 4) RGBA uint8.
+            pictures: A path, an open binary file, a file's content as bytes, a frame, or an array (H, W) grey,
+                (H, W, 3) RGB or (H, W, 4) RGBA, uint8. Or several of those: a list or a tuple, or a generator or
+                another iterable, which is read as its results are asked for.
+
+        Returns:
+            A result; for a list or a tuple a list of them; for a generator an iterator, in constant memory.
 
         Raises:
             InputError: A picture cannot be read. To go on with the others, use `mien.media.read_frames` and `stream`.
             ValueError: An array has another shape.
-            TypeError: An array has another type.
+            TypeError: An array has another type, or this is none of the above.
         """
-        if isinstance(pictures, (str, Path, np.ndarray, Frame)):
+        if _is_one(pictures):
             return next(self.stream([_frame(pictures)]))
-        return list(self.stream(map(_frame, pictures)))
+        if not isinstance(pictures, Iterable):
+            raise TypeError(f"pictures: expected a path, an array, or several of them, got {type(pictures).__name__}")
+        results = self.stream(map(_frame, pictures))
+        return list(results) if isinstance(pictures, (list, tuple)) else results
 
     def stream(self, frames: Iterable[Frame | FrameResult]) -> Iterator[FrameResult]:
         """Reads frames as they come, in their order, in constant memory.
@@ -138,6 +153,7 @@ class Analyzer:
             height=height,
             faces=tuple(faces),
             image=image if self.keep_images else None,
+            note=frame.note,
         )
         return _Pending(result, crops)
 
@@ -154,11 +170,16 @@ class Analyzer:
         """Nothing is held open; the `with` statement is welcome all the same."""
 
 
+def _is_one(pictures: object) -> bool:
+    """Whether this is a single picture; an open file could be iterated too, by lines."""
+    return isinstance(pictures, (str, Path, bytes, np.ndarray, Frame)) or hasattr(pictures, "read")
+
+
 def _frame(picture: Picture | Frame) -> Frame:
     if isinstance(picture, Frame):
         return picture
-    if isinstance(picture, (str, Path)):
-        return Frame(read_picture(picture), source=str(picture))
+    if isinstance(picture, (str, Path, bytes)) or hasattr(picture, "read"):
+        return read_frame(cast("str | Path | bytes | BinaryIO", picture))
     return Frame(as_rgb(picture))
 
 
@@ -188,21 +209,26 @@ _kept_detector = lru_cache(maxsize=4)(_load_detector)
 def analyze(pictures: Picture, **options: Any) -> FrameResult: ...
 @overload
 def analyze(pictures: list[Any] | tuple[Any, ...], **options: Any) -> list[FrameResult]: ...
-def analyze(pictures: Picture | list[Any] | tuple[Any, ...], **options: Any) -> FrameResult | list[FrameResult]:
-    """Finds the faces in a picture and reads their emotions.
+@overload
+def analyze(pictures: Iterable[Any], **options: Any) -> Iterator[FrameResult]: ...
+def analyze(pictures: Any, **options: Any) -> FrameResult | list[FrameResult] | Iterator[FrameResult]:
+    """Finds the faces in a picture, or in several, and reads their emotions.
 
     Args:
-        pictures: A path or an array (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA uint8; or a list of those.
+        pictures: A path, an open binary file, a file's content as bytes, or an array (H, W) grey, (H, W, 3) RGB or
+            (H, W, 4) RGBA uint8; or a list or a generator of those.
         options: As for `Analyzer`. The last few analyzers are kept, so that calling again is quick.
 
     Returns:
-        A `FrameResult`, which is a sequence of `Face`s; a list of them for a list.
+        A `FrameResult`, which is a sequence of `Face`s; a list of them for a list, and an iterator for a generator,
+        whose pictures are read as the results are asked for.
 
     Raises:
         InputError: A picture cannot be read.
         ConfigError: An option is none that exists.
     """
-    return _analyzer(**options).analyze(pictures)
+    results: FrameResult | list[FrameResult] | Iterator[FrameResult] = _analyzer(**options).analyze(pictures)
+    return results
 
 
 def detect(
@@ -215,7 +241,8 @@ def detect(
     """Finds the faces in a picture, largest first, without reading their emotions.
 
     Args:
-        picture: A path or an array (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA uint8.
+        picture: A path, an open binary file, a file's content as bytes, or an array (H, W) grey, (H, W, 3) RGB or
+            (H, W, 4) RGBA uint8.
         detector: Name of a detector, or None for the default.
         detector_weights: As for `Analyzer`.
         min_score: Faces with a lower score are left out; 0.5 is each detector's operating point.

@@ -32,12 +32,14 @@ class Frame:
         source: Where it comes from: a path, a camera, or "array".
         index: Position in its source, from 0; pictures have 0.
         timestamp: Seconds from the start of a video; None for a picture.
+        note: What a person should know about how it was read ("only the first of 12 frames"); None for nothing.
     """
 
     image: NDArray[np.uint8] = field(repr=False, compare=False)
     source: str = "array"
     index: int = 0
     timestamp: float | None = None
+    note: str | None = None
 
     def __post_init__(self) -> None:
         shape, dtype = np.shape(self.image), getattr(self.image, "dtype", type(self.image))
@@ -138,6 +140,7 @@ class FrameResult:
         faces: Largest first; empty where there is no face.
         error: Why the frame could not be read; None if it could.
         image: The frame's pixels, only where they were asked for.
+        note: What a person should know about how it was read, though it is no error; None for nothing.
     """
 
     source: str
@@ -148,6 +151,7 @@ class FrameResult:
     faces: tuple[Face, ...] = ()
     error: str | None = None
     image: NDArray[np.uint8] | None = field(default=None, repr=False)
+    note: str | None = None
 
     def __iter__(self) -> Iterator[Face]:
         return iter(self.faces)
@@ -165,6 +169,7 @@ class FrameResult:
             "height": self.height,
             "faces": [_face_dict(face) for face in self.faces],
             "error": self.error,
+            "note": self.note,
         }
 
 

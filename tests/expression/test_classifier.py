@@ -32,7 +32,7 @@ def test_probabilities_are_distributions(tiny_model: Path, faces: NDArray[np.uin
     assert found.dtype == np.float32
     assert (found >= 0).all()
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
-    assert found.std(axis=0).max() > 0.01  # it looks at the faces
+    assert found.std(axis=0).max() > 0.1  # it looks at the faces
     assert classifier.emotions == vocabulary(size)
 
 

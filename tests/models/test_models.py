@@ -30,8 +30,9 @@ def trained(name: str, spec: InputSpec) -> models.Network:
     network.train()
     for _ in range(4):
         pictures = torch.randn(8, spec.depth, spec.size, spec.size) * 2 + 1
-        loss = sum(logits.square().mean() + logits[:, 0].mean() for logits in network(pictures).values())
-        assert isinstance(loss, torch.Tensor)
+        loss = torch.stack(
+            [logits.square().mean() + logits[:, 0].mean() for logits in network(pictures).values()]
+        ).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -64,7 +65,8 @@ def test_logits_of_every_head(name: str, spec: InputSpec) -> None:
 @pytest.mark.parametrize("name", models.names())
 def test_every_parameter_learns(name: str) -> None:
     network = models.build(name, HEADS, GREY, **OPTIONS.get(name, {})).train()
-    sum(values.square().sum() for values in network(torch.randn(4, 1, 48, 48)).values()).backward()  # type: ignore[union-attr]
+    logits = network(torch.randn(4, 1, 48, 48))
+    torch.cat([values.flatten() for values in logits.values()]).square().sum().backward()  # type: ignore[no-untyped-call]
     without = [key for key, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
     assert without == []
 
@@ -95,7 +97,7 @@ def test_the_statistics_of_the_norms_count() -> None:
     pictures = torch.randn(2, 1, 48, 48)
     with torch.no_grad():
         before = network.fused()(pictures)["votes"]
-        norms[0].running_mean += 1  # type: ignore[operator]
+        norms[0].get_buffer("running_mean").add_(1)
         assert (network.fused()(pictures)["votes"] - before).abs().max() > 1e-3
 
 

@@ -287,11 +287,11 @@ class TestEveryTable:
         link.symlink_to(real)
         self.write(link)
         assert link.is_symlink()
-        assert real.read_text() != "old"
+        assert real.read_bytes() != b"old"
 
 
 @pytest.mark.parametrize(("name", "found"), [("out.xlsx", "'.xlsx'"), ("out", "none"), (".csv", "none")])
 def test_an_unknown_suffix_is_refused_with_those_known(name: str, found: str) -> None:
     with pytest.raises(ConfigError) as caught:
         open_table(name, SIX)
-    assert f"expected the suffix .csv or .jsonl, found {found}" in str(caught.value)
+    assert f"expected the suffix .csv or .jsonl or .parquet, found {found}" in str(caught.value)

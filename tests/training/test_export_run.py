@@ -1,4 +1,4 @@
-"""Exporting: the file says what the checkpoint says and carries its own entry; where it is wrong, nothing is written."""
+"""Exporting: the file says what the checkpoint says and carries its entry; where it is wrong, nothing is written."""
 
 import json
 import tomllib

@@ -173,7 +173,7 @@ def test_a_killed_run_resumes_to_the_same_result_and_none_says_a_word(
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "recipe.toml"), str(tmp_path / "faces.h5"), str(folder)]
     with (tmp_path / "log.txt").open("w", encoding="utf-8") as log:
         run = subprocess.Popen(command, stdout=log, stderr=log)
-        until = time.monotonic() + 240
+        until = time.monotonic() + 500
         while not (folder / "last.ckpt").is_file() and run.poll() is None and time.monotonic() < until:
             time.sleep(0.005)
         time.sleep(0.05)  # into the epoch that follows

@@ -4,19 +4,21 @@ This module has what the commands share: the console for people (standard error)
 where an error becomes a line of text.
 """
 
+import errno
 import importlib
+import os
 import pkgutil
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from mien.errors import MienError, exit_code
+from mien.errors import MienError, OutputError, exit_code
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["build_app", "console", "main", "say_error"]
+__all__ = ["build_app", "console", "main", "say", "say_error"]
 
 
 def console() -> "Console":
@@ -26,14 +28,18 @@ def console() -> "Console":
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def say_error(error: MienError) -> None:
-    """One line for what is wrong, one for what to do."""
+def say(word: str, colour: str, text: str) -> None:
+    """One line, its first word ("error", "note") in a colour; the text as it is, whatever brackets it has."""
     from rich.text import Text
 
-    out = console()
-    out.print(Text("error: ", style="bold red") + Text(error.message, style="default"))
+    console().print(Text(f"{word}: ", style=f"bold {colour}") + Text(text, style="default"))
+
+
+def say_error(error: MienError) -> None:
+    """One line for what is wrong, one for what to do."""
+    say("error", "red", error.message)
     if error.hint:
-        out.print(Text("  try: ", style="bold") + Text(error.hint, style="default"))
+        say("  try", "default", error.hint)
 
 
 def build_app() -> typer.Typer:
@@ -61,9 +67,31 @@ def build_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Runs the command line; a `MienError` becomes its line and its exit code."""
+    """Runs the command line; a `MienError` becomes its line and its exit code, and so does a full disk behind it."""
     try:
-        build_app()()
+        try:
+            build_app()()
+        finally:
+            sys.stdout.flush()
     except MienError as error:
-        say_error(error)
-        sys.exit(exit_code(error))
+        _leave(error)
+    except BrokenPipeError:  # the reader has seen enough
+        _drop_output()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise
+        _leave(OutputError(f"standard output cannot be written: {(error.strerror or str(error)).lower()}"))
+
+
+def _leave(error: MienError) -> NoReturn:
+    say_error(error)
+    _drop_output()
+    sys.exit(exit_code(error))
+
+
+def _drop_output() -> None:
+    """What standard output could not take would be tried again, and complained about, when Python ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,14 +7,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from mien.cli import console
-from mien.errors import EXIT_CODES, InputError
+from mien.cli import console, say
+from mien.errors import EXIT_CODES, ConfigError, InputError
 from mien.faces import detectors
 from mien.results import FrameResult
+
+if TYPE_CHECKING:
+    from mien.output import Overlay
 
 __all__ = ["register"]
 
@@ -26,13 +29,30 @@ def register(app: typer.Typer) -> None:
 
 def analyze(
     paths: Annotated[
-        list[str], typer.Argument(help="Pictures, folders of pictures, or quoted globs.", show_default=False)
+        list[str],
+        typer.Argument(
+            help="Pictures, folders of pictures, quoted globs, or - for standard input.", show_default=False
+        ),
     ],
     table: Annotated[
-        Path | None, typer.Option(help="Write all columns to this file: .csv or .jsonl.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Write all columns to this file: .csv, .jsonl or .parquet; - for standard output.", show_default=False
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option("--format", help="The table's format: csv, jsonl or parquet.", show_default="by the file's name"),
+    ] = None,
+    style: Annotated[
+        str | None,
+        typer.Option(help="The table's column names: mien, pyfeat, openface or deepface.", show_default="mien"),
     ] = None,
     annotate: Annotated[
         Path | None, typer.Option(help="Write annotated pictures into this folder.", show_default=False)
+    ] = None,
+    overlay: Annotated[
+        str | None, typer.Option(help="What is drawn on them: bars, label, emoji or blur.", show_default="bars")
     ] = None,
     emotions: Annotated[int, typer.Option(help="Number of classes: 6, 7, 8 or 10.")] = 8,
     model: Annotated[
@@ -50,6 +70,12 @@ def analyze(
     faces_are_crops: Annotated[
         bool, typer.Option("--faces-are-crops", help="The pictures are cropped faces already; no detector.")
     ] = False,
+    abstain: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Mark emotions of a lower confidence as uncertain.", show_default="the model's"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one picture a line.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
@@ -61,6 +87,7 @@ def analyze(
     from mien.media import find_pictures, read_frames
     from mien.output import AnnotatedPictures, open_table
 
+    _refuse_options_without_effect(table, kind, style, annotate, overlay, as_json)
     start = time.perf_counter()
     pictures = find_pictures(paths)
     analyzer = Analyzer(
@@ -70,17 +97,22 @@ def analyze(
         emotions=emotions,
         min_score=min_score,
         faces_are_crops=faces_are_crops,
+        abstain=abstain,
         keep_images=annotate is not None,
     )
     faces = failed = 0
     with ExitStack() as stack:
         outputs: list[Any] = []
         if table:
-            outputs.append(stack.enter_context(open_table(table, analyzer.emotions)))
+            outputs.append(stack.enter_context(open_table(table, analyzer.emotions, kind=kind, style=style or "mien")))
         if annotate:
-            outputs.append(stack.enter_context(AnnotatedPictures(annotate)))
-        lines = _Lines([str(path) for path in pictures], analyzer.emotions)
-        show = _print_json if as_json else lines.show
+            outputs.append(stack.enter_context(AnnotatedPictures(annotate, cast("Overlay", overlay or "bars"))))
+        if quiet or str(table) == "-":
+            pass
+        elif as_json:
+            outputs.append(_Json())
+        else:
+            outputs.append(_Lines([str(path) for path in pictures], analyzer.emotions))
         results = analyzer.stream(read_frames(pictures))
         for result in _with_progress(results, len(pictures), hidden=quiet):
             for output in outputs:
@@ -88,17 +120,38 @@ def analyze(
             faces += len(result)
             failed += result.error is not None
             if result.error is not None:
-                console().print("[bold red]error:[/] ", result.error, sep="", markup=True)
-            if not quiet:
-                show(result)
+                say("error", "red", result.error)
+            elif result.note is not None and not quiet:
+                say("note", "yellow", f"'{result.source}': {result.note}")
     if not quiet:
-        _summarise(len(pictures), faces, failed, time.perf_counter() - start, [table, annotate])
+        written = [None if str(table) == "-" else table, annotate]
+        _summarise(len(pictures), faces, failed, time.perf_counter() - start, written)
     if failed:
         raise typer.Exit(EXIT_CODES[InputError])
 
 
-def _print_json(result: FrameResult) -> None:
-    print(json.dumps(result.as_dict(), ensure_ascii=False))
+def _refuse_options_without_effect(
+    table: Path | None, kind: str | None, style: str | None, annotate: Path | None, overlay: str | None, as_json: bool
+) -> None:
+    """What would be ignored is refused: whoever asks for blurred faces shall not believe to have them."""
+    if table is None and (kind or style):
+        raise ConfigError(
+            f"--{'format' if kind else 'style'} is of the table", hint="add --table out.csv, or --table -"
+        )
+    if annotate is None and overlay:
+        raise ConfigError("--overlay is of the annotated pictures", hint="add --annotate FOLDER")
+    if as_json and str(table) == "-":
+        raise ConfigError("--json and --table - both write to standard output", hint="give the table a file name")
+
+
+class _Json:
+    """One JSON object a picture, as `mien.output.schema` defines it."""
+
+    def write(self, result: FrameResult) -> None:
+        """Prints one picture."""
+        from mien.output import document
+
+        print(json.dumps(document(result), ensure_ascii=False))
 
 
 class _Lines:
@@ -123,7 +176,7 @@ class _Lines:
             self.source = min(self.source, max(16, room - fixed - 2))
         self._started = False
 
-    def show(self, result: FrameResult) -> None:
+    def write(self, result: FrameResult) -> None:
         """Prints the rows of one picture."""
         if not self._started:
             self._started = True

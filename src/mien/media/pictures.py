@@ -5,6 +5,7 @@ Pillow decodes, because its opening is lazy: size, colour mode and orientation a
 
 import io
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,65 +14,62 @@ from typing import BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import (
-    AvifImagePlugin,
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    ImageOps,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image, ImageFile, ImageOps
 
 from mien.errors import InputError, LimitError
+from mien.media.kinds import PREFIX, picture_kind
 from mien.results import Frame, FrameResult
 
-__all__ = ["FORMATS", "MAX_PIXELS", "as_rgb", "read_frames", "read_picture"]
+__all__ = ["MAX_PIXELS", "STANDARD_INPUT", "as_rgb", "read_frame", "read_frames", "read_picture"]
 
-# Passes cameras of 100 and telephones of 200 megapixels; decoding that many takes about 2 GB for a moment.
+# Passes cameras of 100 and telephones of 200 megapixels, and panoramas; decoding that many takes about 2 GB for
+# a moment.
 MAX_PIXELS: Final = 200_000_000
 
-# Pillow's names of the formats that are read; importing their plugins is what registers them with Pillow.
-FORMATS: Final = tuple(
-    plugin.format
-    for plugin in (
-        PngImagePlugin.PngImageFile,
-        JpegImagePlugin.JpegImageFile,
-        WebPImagePlugin.WebPImageFile,
-        BmpImagePlugin.BmpImageFile,
-        TiffImagePlugin.TiffImageFile,
-        GifImagePlugin.GifImageFile,
-        AvifImagePlugin.AvifImageFile,
-    )
-)
+# The path that stands for standard input, and the source of the frame that was read from it.
+STANDARD_INPUT: Final = "-"
+_STDIN: Final = "stdin"
+
+# The most that one pixel takes in a file (four channels of 16 bits, uncompressed), and room for what is not pixels:
+# more of a stream is not taken into memory.
+_BYTES_PER_PIXEL, _BYTES_BESIDES, _CHUNK = 8, 64 * 2**20, 2**20
+
+# Formats whose further pictures are an animation, or pages; those of a JPEG (MPO) are previews and depth maps.
+_SEVERAL: Final = {"GIF": "frames", "PNG": "frames", "WEBP": "frames", "AVIF": "frames", "TIFF": "pages"}
+
+# Values of no fixed range, or of a colour space that Pillow does not turn into RGB.
+_32_BITS: Final = "32-bit pixels of unknown range, expected 8 or 16 bits"
+_UNREAD_MODES: Final = {"I": _32_BITS, "F": _32_BITS, "LAB": "L*a*b* pixels, expected grey, RGB or CMYK"}
 
 
 def read_picture(source: str | Path | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Reads one picture as (H, W, 3) uint8 RGB.
 
     Grey, palette, CMYK and 16-bit pictures are converted, transparent ones laid on white, and the EXIF
-    orientation is applied. Of an animation the first frame is read.
+    orientation is applied. Of an animation or of several pages the first is read.
 
     Args:
-        source: A path, a file's content, or an open binary file.
+        source: A path ("-" is standard input), a file's content, or an open binary file.
         max_pixels: The largest width times height that is decoded.
 
     Raises:
         LimitError: The picture's header announces more than `max_pixels`; nothing was decoded.
         InputError: The file is missing, empty, damaged, cut short, no picture, a folder, or may not be read.
     """
-    if isinstance(source, (str, Path)):
-        name = str(source)
-        with _opened(name) as file:
-            return _decode(file, name, max_pixels)
+    return read_frame(source, max_pixels=max_pixels).image
+
+
+def read_frame(source: str | Path | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Frame:
+    """Reads one picture, as `read_picture` does, with where it came from and a note where not all of it was read."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _decode(io.BytesIO(source), "picture in memory", max_pixels)
-    # A pipe cannot go back to its beginning, which the header asks for.
-    file = source if source.seekable() else io.BytesIO(source.read())
-    return _decode(file, str(getattr(source, "name", "picture in a stream")), max_pixels)
+    if not isinstance(source, (str, Path)):
+        name = str(getattr(source, "name", "picture in a stream"))
+        return _decode(_seekable(source, name, max_pixels), name, max_pixels)
+    if str(source) == STANDARD_INPUT:
+        return _decode(_standard_input(max_pixels), _STDIN, max_pixels)
+    with _opened(str(source)) as file:
+        return _decode(file, str(source), max_pixels)
 
 
 def read_frames(paths: Iterable[str | Path], *, max_pixels: int = MAX_PIXELS) -> Iterator[Frame | FrameResult]:
@@ -85,7 +83,7 @@ def read_frames(paths: Iterable[str | Path], *, max_pixels: int = MAX_PIXELS) ->
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="mien-read") as thread:
         ahead: Future[Frame | FrameResult] | None = None
         for path in paths:
-            current, ahead = ahead, thread.submit(_read_frame, str(path), max_pixels)
+            current, ahead = ahead, thread.submit(_frame_or_error, str(path), max_pixels)
             if current is not None:
                 yield current.result()
         if ahead is not None:
@@ -106,7 +104,7 @@ def as_rgb(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"picture: expected a numpy array, got {type(array).__name__}")
     if array.dtype != np.uint8:
-        raise TypeError(f"picture: expected dtype uint8 with values 0-255, got {array.dtype}")
+        raise TypeError(f"picture: expected dtype uint8 with values 0-255, got {array.dtype}{_to_uint8(array.dtype)}")
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.ndim not in (2, 3) or channels not in (1, 3, 4) or array.size == 0:
         raise ValueError(
@@ -120,11 +118,20 @@ def as_rgb(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return array
 
 
-def _read_frame(path: str, max_pixels: int) -> Frame | FrameResult:
+def _to_uint8(dtype: np.dtype[np.generic]) -> str:
+    """What to do with an array of another type, where its customary range is known."""
+    if dtype == np.uint16:
+        return "; of 16 bits take the upper ones: (array >> 8).astype('uint8')"
+    if np.issubdtype(dtype, np.floating):
+        return "; if its values are 0-1: (array * 255).round().astype('uint8')"
+    return ""
+
+
+def _frame_or_error(path: str, max_pixels: int) -> Frame | FrameResult:
     try:
-        return Frame(read_picture(path, max_pixels=max_pixels), source=path)
+        return read_frame(path, max_pixels=max_pixels)
     except InputError as error:
-        return FrameResult(path, error=error.message)
+        return FrameResult(_STDIN if path == STANDARD_INPUT else path, error=str(error))
 
 
 @contextmanager
@@ -134,7 +141,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
         if os.path.isdir(path):
             raise InputError(f"'{path}' is a folder, not a picture", hint="name the pictures inside it")
         if os.path.exists(path) and not os.path.isfile(path):  # a named pipe would wait for ever
-            raise InputError(f"'{path}' is not a regular file")
+            raise InputError(f"'{path}' is not a regular file", hint="of a pipe: mien analyze - < PIPE")
         file = open(path, "rb")  # noqa: SIM115  (closed below; only the opening may be caught here)
     except FileNotFoundError:
         raise InputError(f"'{path}' does not exist") from None
@@ -146,23 +153,47 @@ def _opened(path: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def _decode(file: BinaryIO, name: str, max_pixels: int) -> NDArray[np.uint8]:
+def _standard_input(max_pixels: int) -> BinaryIO:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InputError("standard input is a terminal, expected a picture", hint="mien analyze - < photo.jpg")
+    return _seekable(sys.stdin.buffer, _STDIN, max_pixels)
+
+
+def _seekable(file: BinaryIO, name: str, max_pixels: int) -> BinaryIO:
+    """The file itself, or of a stream its content: a pipe cannot go back to its beginning, which headers ask for.
+
+    What is no picture is refused from its first bytes, and what is longer than a picture can be is not read on:
+    a stream may never end.
+    """
+    if file.seekable():
+        return file
+    part = file.read(PREFIX)
+    picture_kind(part, name)
+    limit = _BYTES_PER_PIXEL * max_pixels + _BYTES_BESIDES
+    content = io.BytesIO()
+    while part:
+        content.write(part)
+        if content.tell() > limit:
+            raise LimitError(
+                f"'{name}' holds more than {limit:,} bytes", hint="scale the picture down or raise the limit"
+            )
+        part = file.read(_CHUNK)
+    return content
+
+
+def _decode(file: BinaryIO, name: str, max_pixels: int) -> Frame:
     """The picture in `file`, a seekable one; `name` is for messages."""
     file.seek(0)
-    prefix = file.read(16)
-    if not prefix:
-        raise InputError(f"'{name}' is empty: 0 bytes")
-    kind = _format(prefix)
-    if kind is None:
-        raise InputError(f"'{name}' is not a picture", hint=f"these are read: {', '.join(FORMATS)}")
+    kind = picture_kind(file.read(PREFIX), name)
     try:
         # Image.open would judge the size by Image.MAX_IMAGE_PIXELS, which belongs to the whole process, and
         # with warnings. The registry that it uses opens the header likewise and leaves the limit to us.
         file.seek(0)
         image = Image.OPEN[kind][0](file, name)
         _check_size(image, name, max_pixels)
+        note = _note(image, kind)
         ImageOps.exif_transpose(image, in_place=True)
-        return _to_rgb(image, name)
+        return Frame(_to_rgb(image, name), source=name, note=note)
     except InputError:
         raise
     except (Image.DecompressionBombError, MemoryError):
@@ -174,16 +205,6 @@ def _decode(file: BinaryIO, name: str, max_pixels: int) -> NDArray[np.uint8]:
         raise InputError(f"'{name}' is a {kind} file that is damaged or cut short: {reason}") from error
 
 
-def _format(prefix: bytes) -> str | None:
-    """The format that a file's first 16 bytes announce, by Pillow's own tests; None for none of `FORMATS`."""
-    for name in FORMATS:
-        accepts = Image.OPEN[name][1]
-        # A format that this Pillow was built without answers with a sentence instead of True.
-        if accepts is not None and accepts(prefix) is True:
-            return name
-    return None
-
-
 def _check_size(image: ImageFile.ImageFile, name: str, max_pixels: int) -> None:
     pixels = image.width * image.height
     if pixels > max_pixels:
@@ -193,12 +214,20 @@ def _check_size(image: ImageFile.ImageFile, name: str, max_pixels: int) -> None:
         )
 
 
+def _note(image: ImageFile.ImageFile, kind: str) -> str | None:
+    """That there is more in the file than the first picture, which is all that is read."""
+    count = getattr(image, "n_frames", 1)
+    return f"only the first of {count} {_SEVERAL[kind]} was read" if kind in _SEVERAL and count > 1 else None
+
+
 def _to_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
     if image.mode.startswith("I;16"):
         # The high byte, as Pillow itself takes it from 16-bit colour.
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise InputError(f"'{name}' has 32-bit pixels of unknown range, expected 8 or 16 bits")
+    if image.mode in _UNREAD_MODES:
+        raise InputError(
+            f"'{name}' has {_UNREAD_MODES[image.mode]}", hint="save it as PNG or JPEG with a picture editor"
+        )
     return np.array(_on_white(image))
 
 

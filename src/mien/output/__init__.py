@@ -1,24 +1,36 @@
-"""Results out: tables (CSV, JSON lines) and annotated pictures.
+"""Results out: tables (CSV, JSON lines, Parquet, pandas), JSON, and annotated pictures.
 
 Every output is used in a `with` statement and fed with `write(FrameResult)`. To add a table format, write one
 module here with a `TABLES` that names its suffix.
 """
 
-from mien.output.annotated import AnnotatedPictures, annotate
+from mien.output.annotated import OVERLAYS, AnnotatedPictures, Overlay, annotate
 from mien.output.contract import Output
+from mien.output.dataframe import to_pandas
 from mien.output.palette import COLOURS
+from mien.output.parquet import ParquetTable
 from mien.output.registry import open_table, table_formats
-from mien.output.table import CsvTable, JsonlTable, rows, table_columns
+from mien.output.rows import rows
+from mien.output.schema import SCHEMA, document, table_columns
+from mien.output.styles import STYLES
+from mien.output.table import CsvTable, JsonlTable
 
 __all__ = [
     "COLOURS",
+    "OVERLAYS",
+    "SCHEMA",
+    "STYLES",
     "AnnotatedPictures",
     "CsvTable",
     "JsonlTable",
     "Output",
+    "Overlay",
+    "ParquetTable",
     "annotate",
+    "document",
     "open_table",
     "rows",
     "table_columns",
     "table_formats",
+    "to_pandas",
 ]

@@ -58,6 +58,29 @@ class Canvas:
         """A disc around (x, y)."""
         self.rounded(Rect(x, y, x, y).grown(radius), radius, colour, opacity=opacity)
 
+    def picture(self, rect: Rect, image: Image.Image) -> None:
+        """An RGBA picture with its upper left corner at that of `rect`."""
+        self._image.paste(image, (round(rect.x0), round(rect.y0)), image)
+
+    def mosaic(self, rect: Rect, cells: int) -> None:
+        """Replaces what is inside of `rect`, its corners rounded off, by `cells` squares along its longer side.
+
+        Each has the mean colour of what it covers, so that nothing finer is left to be recovered.
+        """
+        width, height = self._image.size
+        left, top = max(math.floor(rect.x0), 0), max(math.floor(rect.y0), 0)
+        right, bottom = min(math.ceil(rect.x1), width), min(math.ceil(rect.y1), height)
+        if left >= right or top >= bottom:
+            return
+        part = self._image.crop((left, top, right, bottom))
+        cell = max(rect.width, rect.height) / cells
+        few = max(1, round(part.width / cell)), max(1, round(part.height / cell))
+        coarse = part.resize(few, Image.Resampling.BOX).resize(part.size, Image.Resampling.NEAREST)
+        mask = Image.new("L", part.size)
+        inside = (rect.x0 - left, rect.y0 - top, rect.x1 - left, rect.y1 - top)
+        ImageDraw.Draw(mask).rounded_rectangle(inside, 0.32 * min(rect.width, rect.height), 255)
+        self._image.paste(coarse, (left, top), mask)
+
     def text(
         self,
         x: float,

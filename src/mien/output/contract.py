@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from mien.errors import OutputError
+from mien.output.styles import Style
 from mien.results import FrameResult
 
-__all__ = ["Output", "TableFormat", "cannot_write", "replacing"]
+__all__ = ["Output", "TableFormat", "cannot_write", "new_file", "refusals", "replacing"]
 
 
 class Output(Protocol):
@@ -34,8 +35,8 @@ class Output(Protocol):
 class TableFormat(Protocol):
     """What a module lists in its `TABLES`, by suffix: a table class, or whatever else makes an `Output`."""
 
-    def __call__(self, target: str | Path, emotions: Sequence[str]) -> Output:
-        """A table for a path ("-": standard output) with these columns of probabilities."""
+    def __call__(self, target: str | Path, emotions: Sequence[str], style: Style) -> Output:
+        """A table for a path ("-": standard output) with these columns of probabilities, named in this style."""
 
 
 @contextmanager
@@ -65,9 +66,47 @@ def replacing(target: Path) -> Iterator[Path]:
         raise cannot_write(target, error) from error
 
 
+@contextmanager
+def new_file(target: str | Path, mode: str, **options: str) -> Iterator[Any]:
+    """The file, open, that takes the name of `target` at a clean end, as in `replacing`.
+
+    Args:
+        target: The path.
+        mode: "w" or "wb".
+        options: Further ones of `open`.
+
+    Raises:
+        OutputError: It cannot be made, or closing it cannot write what is left.
+    """
+    with replacing(Path(target)) as partial:
+        with refusals(target):
+            stream = open(partial, mode, **options)  # type: ignore[call-overload]  # noqa: SIM115
+        try:
+            yield stream
+        finally:
+            with refusals(target):
+                stream.close()
+
+
+@contextmanager
+def refusals(target: object) -> Iterator[None]:
+    """Turns what the system refuses into an OutputError; a reader who has left stays a BrokenPipeError.
+
+    Args:
+        target: A path, or a stream.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        is_path = isinstance(target, (str, Path))
+        raise cannot_write(target if is_path else getattr(target, "name", "the stream"), error) from error
+
+
 def cannot_write(target: object, error: OSError) -> OutputError:
     """The error to raise where the system refused to write `target`."""
-    return OutputError(
-        f"cannot write '{target}': {(error.strerror or str(error)).lower()}",
-        hint="check the folder's permissions and the free space",
-    )
+    reason = (error.strerror or str(error)).lower()
+    if str(target) == "-":
+        return OutputError(f"cannot write to standard output: {reason}", hint="check the free space where it goes")
+    return OutputError(f"cannot write '{target}': {reason}", hint="check the folder's permissions and the free space")

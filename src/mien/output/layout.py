@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-__all__ = ["Place", "Rect", "beside", "on_top"]
+__all__ = ["Place", "Rect", "at_corner", "beside", "on_top"]
 
 
 class Rect(NamedTuple):
@@ -90,6 +90,18 @@ def on_top(size: tuple[float, float], face: Rect, others: Sequence[Rect], pictur
         (face.x0 - gap - width, face.y0),
     ]
     return _best(size, corners, face, others, picture)
+
+
+def at_corner(size: tuple[float, float], face: Rect, others: Sequence[Rect], picture: Rect) -> Place | None:
+    """The best place for a badge of `size` (width, height): on the face's upper right corner, or on another.
+
+    It stands out of the box by two thirds, so that it hides hair and ground rather than eyes and mouth. None if the
+    picture is smaller than the badge.
+    """
+    width, height = size
+    columns = (face.x1 - width / 3, face.x0 - 2 * width / 3)
+    levels = (face.y0 - 2 * height / 3, face.y1 - height / 3)
+    return _best(size, [(x, y) for y in levels for x in columns], face, others, picture)
 
 
 def _best(

@@ -1,15 +1,16 @@
-"""What is written beside a face: a panel with the bars of all classes, or a label with the top one."""
+"""What is put beside a face: a panel with the bars of all classes, a label with the top one, or its emoji."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from mien.output.canvas import Canvas, text_width
-from mien.output.layout import Rect, beside, on_top
+from mien.output.emoji import emoji
+from mien.output.layout import Rect, at_corner, beside, on_top
 from mien.output.palette import RGB, colour_of
 from mien.results import Expression, Face
 
-__all__ = ["Label", "Note", "Panel", "arrange"]
+__all__ = ["Badge", "Label", "Note", "Panel", "arrange"]
 
 _GROUND: Final[RGB] = (18, 20, 26)
 _INK: Final[RGB] = (250, 250, 252)
@@ -24,6 +25,9 @@ _LABEL_PAD, _LABEL_HEIGHT = 0.5, 1.6
 _SMALLEST, _SMALLEST_LABEL = 10, 9
 _OF_FACE, _OF_FACE_LABEL = 0.09, 0.14
 _LEAST_OF_PICTURE, _MOST_OF_PICTURE = 1 / 60, 1 / 30
+
+# Side of an emoji: pixels at least, and shares of the face and of the picture's shorter side.
+_SMALLEST_BADGE, _OF_FACE_BADGE, _MOST_OF_PICTURE_BADGE = 20, 0.55, 1 / 4
 
 # The shares of its face and of the face's middle that a panel may hide, and of itself that may lie on others.
 _MOST_OF_FACE, _MOST_OF_MIDDLE, _MOST_ON_OTHERS = 0.25, 0.1, 0.03
@@ -123,11 +127,34 @@ class Label:
         canvas.text(self.rect.x0 + _LABEL_PAD * self.text, middle, self.words, self.text, ink)
 
 
-def arrange(faces: Sequence[Face], picture: Rect) -> list[Note]:
+@dataclass(frozen=True)
+class Badge:
+    """The emoji of the top emotion.
+
+    Attributes:
+        rect: Its place, a square.
+        expression: What it shows.
+    """
+
+    rect: Rect
+    expression: Expression
+
+    def draw(self, canvas: Canvas) -> None:
+        """Puts it on the canvas."""
+        side = round(self.rect.width)
+        canvas.picture(self.rect, emoji(self.expression.emotion, side, uncertain=self.expression.uncertain))
+
+
+def arrange(faces: Sequence[Face], picture: Rect, kind: type[Note] = Panel) -> list[Note]:
     """The notes of all faces that have an expression, each at its place; larger faces choose first.
 
     Panels keep off other faces and off each other; a face whose panel finds no such place, or that is too
     small for one, gets a label.
+
+    Args:
+        faces: Boxes in pixels.
+        picture: All of it.
+        kind: `Panel`, `Label` or `Badge`.
     """
     boxes = [Rect(*face.box.tolist()) for face in faces]
     order = sorted(range(len(faces)), key=lambda number: -boxes[number].area)
@@ -138,11 +165,15 @@ def arrange(faces: Sequence[Face], picture: Rect) -> list[Note]:
         if expression is None:
             continue
         others = [*(box for at, box in enumerate(boxes) if at != number), *(note.rect for note in notes)]
-        panel = _panel(expression, boxes[number], others, picture)
-        if panel is None:
+        note: Note | None = None
+        if kind is Badge:
+            note = _badge(expression, boxes[number], others, picture)
+        elif kind is Panel:
+            note = _panel(expression, boxes[number], others, picture)
+        if note is not None:
+            notes.append(note)
+        elif kind is not Badge:
             labelled.append((boxes[number], expression))
-        else:
-            notes.append(panel)
     for box, expression in labelled:
         others = [*(other for other in boxes if other is not box), *(note.rect for note in notes)]
         label = _label(expression, box, others, picture)
@@ -183,6 +214,14 @@ def _label(expression: Expression, face: Rect, others: Sequence[Rect], picture: 
         if place is not None:
             return Label(place.rect, text, expression, words)
     return None
+
+
+def _badge(expression: Expression, face: Rect, others: Sequence[Rect], picture: Rect) -> Badge | None:
+    """The emoji of a face; None if not even the smallest fits into the picture."""
+    most = max(_MOST_OF_PICTURE_BADGE * min(picture.width, picture.height), _SMALLEST_BADGE)
+    side = round(min(max(_OF_FACE_BADGE * face.area**0.5, _SMALLEST_BADGE), most))
+    place = at_corner((side, side), face, others, picture)
+    return None if place is None else Badge(place.rect, expression)
 
 
 def _words(emotion: str) -> str:
