@@ -2,6 +2,7 @@
 
     python -m benchmarks.measure_geometry                                      # the detectors that run here
     PYTHONPATH=<a folder with OpenCV 4> python -m benchmarks.measure_geometry  # haar too
+    python -m benchmarks.measure_geometry --only yunet                         # the others' figures stay
 
 Needs ../shared/data and ../shared/weights; some minutes on one core. The detectors' anchors and the crop
 template are copied by hand from the result, docs/design/geometry.json.
@@ -21,9 +22,9 @@ from numpy.typing import NDArray
 
 from benchmarks.fer_canvas import BORDERS, SIDE, from_canvas, on_canvas, public_test, to_canvas
 from benchmarks.labelled_faces import MIRRORED, match, pictures
-from mien.errors import UnsupportedError
+from mien.errors import UnsupportedError, WeightsError
 from mien.faces.crop import landmark_points, similarity
-from mien.faces.detectors import Detector, load, names
+from mien.faces.detectors import Detector, DetectorOptions, load, names
 
 FACE_SIZES: Final = ((20, 30), (30, 40), (40, 60), (60, 100), (100, 500))
 SCALES: Final = (2, 4, 6)
@@ -163,7 +164,9 @@ def measure_canvas(detector: Detector, template: NDArray[np.float64], shared: Pa
                 canvas = on_canvas(face, scale * enlargement, border)
                 found = detector.detect(canvas)
                 if len(found):
-                    crop = similarity(landmark_points(found.boxes[0], None, detector.anchor), template)
+                    landmarks = None if found.landmarks is None else found.landmarks[0]
+                    points = landmark_points(found.boxes[0], landmarks, detector.anchor)
+                    crop = similarity(points, template)
                     landed = to_canvas(corners, canvas) @ crop[:, :2].T + crop[:, 2]
                     transforms.append(similarity(corners, landed))
             found_share = round(len(transforms) / len(faces), 3)
@@ -176,19 +179,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--out", type=Path, default=Path("docs/design/geometry.json"))
+    parser.add_argument("--only", nargs="+", default=[], choices=names(), help="add these to the earlier result")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    template = measure_template(options.shared)
-    result: Measured = {
-        "command": "python -m benchmarks.measure_geometry",
-        "versions": {"opencv": cv2.__version__, "dlib": dlib.__version__, "numpy": np.__version__},
-        "fer2013": template,
-        "detectors": {},
-    }
-    for name in names():
+    weights = {"yunet": options.shared / "weights" / "yunet_n_640_640.onnx"}
+    if options.only:
+        result: Measured = json.loads(options.out.read_text())
+    else:
+        result = {
+            "command": "python -m benchmarks.measure_geometry",
+            "versions": {"opencv": cv2.__version__, "dlib": dlib.__version__, "numpy": np.__version__},
+            "fer2013": measure_template(options.shared),
+            "detectors": {},
+        }
+    template = result["fer2013"]
+    for name in options.only or names():
         try:
-            detector = load(name)
-        except UnsupportedError as error:
+            detector = load(name, DetectorOptions(weights=weights.get(name)))
+        except (UnsupportedError, WeightsError) as error:
             print(f"{name} is left out: {error}")
             continue
         result["detectors"][name] = {

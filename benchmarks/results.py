@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
-__all__ = ["FOLDER", "Machine", "Measurement", "Results", "load", "markdown", "measure", "save"]
+__all__ = ["FOLDER", "Machine", "Measurement", "Results", "load", "markdown", "measure", "origin", "save"]
 
 FOLDER: Final = Path(__file__).parent / "results"
 
@@ -56,9 +56,9 @@ class Measurement:
     """Repeated measurements of one thing, in the unit of its `Results`.
 
     Attributes:
-        median: The middle value.
-        lower: The lower quartile, at most the median.
-        upper: The upper quartile, at least the median.
+        median: The middle value; of a proportion, the proportion.
+        lower: The lower quartile, or end of the interval, at most the median.
+        upper: The upper quartile, or end of the interval, at least the median.
         repeats: How many values there were; 1 for a figure that does not vary, such as a count.
     """
 
@@ -79,6 +79,15 @@ class Measurement:
         lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
         return cls(median=median, lower=lower, upper=upper, repeats=len(values))
 
+    @classmethod
+    def proportion(cls, hits: int, trials: int) -> "Measurement":
+        """Percent of hits in at least one trial, with its 95% interval (Wilson 1927)."""
+        share, z = hits / trials, 1.96
+        middle = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+        reach = z * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2) / (1 + z**2 / trials)
+        low, high = max(0.0, min(middle - reach, share)), min(1.0, max(middle + reach, share))
+        return cls(median=100 * share, lower=100 * low, upper=100 * high, repeats=trials)
+
 
 @dataclass(frozen=True, config=STRICT)
 class Results:
@@ -91,6 +100,7 @@ class Results:
         machine: Where.
         versions: Of Python and of the packages that matter, by name.
         unit: Of every measurement: `ms a face`, `%`.
+        spread: What `lower` and `upper` of every measurement are.
         measurements: By what was measured.
         ratios: By what is compared, such as `fer / mien`: above 0.
     """
@@ -103,6 +113,7 @@ class Results:
     unit: Text
     measurements: Annotated[dict[Text, Measurement], Field(min_length=1)]
     ratios: dict[Text, Annotated[float, Field(gt=0)]] = field(default_factory=dict)
+    spread: Literal["quartiles", "95% interval"] = "quartiles"
 
     @classmethod
     def here(
@@ -113,6 +124,7 @@ class Results:
         *,
         ratios: Mapping[str, float] | None = None,
         packages: Sequence[str] = (),
+        spread: Literal["quartiles", "95% interval"] = "quartiles",
     ) -> "Results":
         """Results measured just now: adds the commit, the date, this machine and the versions.
 
@@ -127,6 +139,7 @@ class Results:
             unit=unit,
             measurements=dict(measurements),
             ratios=dict(ratios or {}),
+            spread=spread,
         )
 
 
@@ -168,15 +181,21 @@ def load(path: Path) -> Results:
 
 def markdown(results: Results) -> str:
     """The results as a Markdown table, their ratios, and a line that says where they come from."""
-    lines = [f"| | {results.unit}, median | quartiles |", "|---|---:|---:|"]
+    unit = results.unit if results.spread == "95% interval" else f"{results.unit}, median"
+    lines = [f"| | {unit} | {results.spread} |", "|---|---:|---:|"]
     for name, each in results.measurements.items():
         quartiles = f"{_number(each.lower)}-{_number(each.upper)}" if each.repeats > 1 else ""
         lines.append(f"| {_cell(name)} | {_number(each.median)} | {quartiles} |")
     lines += [f"| {_cell(name)} | **{_number(ratio)}x** | |" for name, ratio in results.ratios.items()]
+    lines += ["", origin(results)]
+    return "\n".join(lines) + "\n"
+
+
+def origin(results: Results) -> str:
+    """One line: the machine, the versions, the commit and the day."""
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
     machine = f"{results.machine.cpu}, {results.machine.cores} cores"
-    lines += ["", f"{machine}; {versions}; commit {results.commit}, {results.date.isoformat()}."]
-    return "\n".join(lines) + "\n"
+    return f"{machine}; {versions}; commit {results.commit}, {results.date.isoformat()}."
 
 
 def _number(value: float) -> str:

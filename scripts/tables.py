@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import FOLDER, load, markdown
+from benchmarks.detectors import OVERALL, SIZES
+from benchmarks.results import FOLDER, load, markdown, origin
 
 from mien.assets.manifest import entries
 from mien.output import schema
@@ -66,6 +67,21 @@ def classes() -> str:
     return "\n".join(parts)
 
 
+def detectors() -> str:
+    """Detectors in rows; recall and precision by size of the face, and the time, in columns."""
+    quality, time = load(FOLDER / "detectors.json"), load(FOLDER / "detectors_ms.json")
+    measured = {name.partition(": ")[2] for name in quality.measurements}
+    columns = [f"{title}, {size}" for title in ("recall", "precision") for size in (*SIZES, OVERALL)]
+    columns = [name for name in columns if name in measured]
+    lines = [f"| detector | {' | '.join(f'{name}, %' for name in columns)} | {time.unit} |"]
+    lines.append("|---" + "|---:" * (len(columns) + 1) + "|")
+    for detector, taken in time.measurements.items():
+        found = [quality.measurements.get(f"{detector}: {name}") for name in columns]
+        cells = [f"{each.median:.1f} ({each.lower:.1f}-{each.upper:.1f})" if each else "-" for each in found]
+        lines.append(f"| {detector} | {' | '.join(cells)} | {taken.median:.1f} |")
+    return "\n".join([*lines, "", origin(quality), ""])
+
+
 def _benchmark(name: str) -> Callable[[], str]:
     return lambda: markdown(load(FOLDER / f"{name}.json"))
 
@@ -85,6 +101,7 @@ def _style(name: str) -> Callable[[], str]:
 TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "classes": classes,
+    "detectors": detectors,
     "schema": lambda: f"This is version {schema.SCHEMA} of the schema.\n",
     "columns": lambda: _columns(schema.columns([EMOTION])),
     "json": lambda: _columns(schema.FRAME),

@@ -193,3 +193,20 @@ def test_grey_and_transparent_arrays(astronaut: Path) -> None:
     assert mien.analyze(grey).faces[0].emotion == "happiness"
     alpha = np.dstack([read_picture(astronaut), np.full((330, 512), 255, np.uint8)])
     assert mien.analyze(alpha).faces[0].emotion == "happiness"
+
+
+@pytest.mark.real_data
+def test_detector_weights_by_path(astronaut: Path, shared: Path) -> None:
+    weights = shared / "weights" / "yunet_n_640_640.onnx"
+    for path in (weights, str(weights)):
+        (face,) = mien.detect(astronaut, detector="yunet", detector_weights=path)
+        assert face.landmarks is not None
+        assert face.score > 0.8
+        (read,) = mien.analyze(astronaut, detector="yunet", detector_weights=path)
+        assert read.emotion == "happiness"
+        assert np.array_equal(read.box, face.box)
+
+
+def test_weights_for_a_detector_that_takes_none(astronaut: Path) -> None:
+    with pytest.raises(ConfigError, match="takes no weights"):
+        mien.detect(astronaut, detector_weights="x.onnx")

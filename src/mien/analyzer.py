@@ -41,6 +41,8 @@ class Analyzer:
     Args:
         model: Name of a shipped model, or path of an exported ONNX file; None for the default.
         detector: Name of a detector, or None for the default.
+        detector_weights: File of the detector's network, where its weights do not ship; None for those fetched by
+            `mien models fetch`.
         emotions: 6, 7, 8 or 10 classes.
         min_score: Faces with a lower score are left out; 0.5 is each detector's operating point.
         faces_are_crops: Each frame is a cropped face already: no detector, one face a frame.
@@ -51,7 +53,7 @@ class Analyzer:
 
     Raises:
         ConfigError: An option is none that exists.
-        WeightsError: The weights are missing or damaged.
+        WeightsError: The weights of the model or the detector are missing or damaged.
         UnsupportedError: The detector cannot run here.
     """
 
@@ -60,6 +62,7 @@ class Analyzer:
         *,
         model: str | Path | None = None,
         detector: str | None = None,
+        detector_weights: str | Path | None = None,
         emotions: int = 8,
         min_score: float = 0.5,
         faces_are_crops: bool = False,
@@ -71,7 +74,7 @@ class Analyzer:
         if abstain is not None and not 0 <= abstain <= 1:
             raise ConfigError(f"abstain: expected a probability 0-1, found {abstain}")
         self.classifier = Classifier(model, emotions=emotions, abstain=abstain, batch_size=batch_size, threads=threads)
-        self.detector = None if faces_are_crops else detectors.load(detector or detectors.DEFAULT)
+        self.detector = None if faces_are_crops else _load_detector(detector, detector_weights)
         self.min_score = min_score
         self.keep_images = keep_images
         self.batch_size = batch_size
@@ -194,9 +197,12 @@ def _analyzer(**options: Any) -> Analyzer:
     return Analyzer(**options)
 
 
-@lru_cache(maxsize=4)
-def _detector(name: str) -> detectors.Detector:
-    return detectors.load(name)
+def _load_detector(name: str | None, weights: str | Path | None) -> detectors.Detector:
+    options = detectors.DetectorOptions(weights=None if weights is None else Path(weights))
+    return detectors.load(name or detectors.DEFAULT, options)
+
+
+_kept_detector = lru_cache(maxsize=4)(_load_detector)
 
 
 @overload
@@ -225,18 +231,26 @@ def analyze(pictures: Any, **options: Any) -> FrameResult | list[FrameResult] | 
     return results
 
 
-def detect(picture: Picture, *, detector: str | None = None, min_score: float = 0.5) -> list[Face]:
+def detect(
+    picture: Picture,
+    *,
+    detector: str | None = None,
+    detector_weights: str | Path | None = None,
+    min_score: float = 0.5,
+) -> list[Face]:
     """Finds the faces in a picture, largest first, without reading their emotions.
 
     Args:
         picture: A path, an open binary file, a file's content as bytes, or an array (H, W) grey, (H, W, 3) RGB or
             (H, W, 4) RGBA uint8.
         detector: Name of a detector, or None for the default.
+        detector_weights: As for `Analyzer`.
         min_score: Faces with a lower score are left out; 0.5 is each detector's operating point.
 
     Raises:
         InputError: The picture cannot be read.
         ConfigError: There is no such detector.
         UnsupportedError: The detector cannot run here.
+        WeightsError: Its weights are missing or damaged.
     """
-    return _faces(_detector(detector or detectors.DEFAULT), _frame(picture).image, min_score)
+    return _faces(_kept_detector(detector, detector_weights), _frame(picture).image, min_score)

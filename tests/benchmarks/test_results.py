@@ -38,6 +38,7 @@ RECORD: dict[str, Any] = {
         "faces": {"median": 3589, "lower": 3589, "upper": 3589, "repeats": 1},
     },
     "ratios": {"fer / mien": 12.34},
+    "spread": "quartiles",
 }
 
 
@@ -73,6 +74,7 @@ def test_a_file_is_read_and_written_unchanged(file: Path, tmp_path: Path) -> Non
         (("measurements", "mien", "median"), 9, "lower <= median <= upper"),
         (("measurements", "mien", "median"), "NaN", "measurements.mien.median"),
         (("ratios", "fer / mien"), 0, "ratios.fer / mien"),
+        (("spread",), "2 sigma", "spread"),
         (("extra",), 1, "extra"),
     ],
 )
@@ -113,6 +115,35 @@ def test_the_table(file: Path) -> None:
         "\n"
         "AMD EPYC, 2 cores; python 3.11.4, numpy 2.4.6; commit 0123456789ab, 2026-11-20.\n"
     )
+
+
+def test_older_files_without_a_spread_have_quartiles(file: Path) -> None:
+    record = json.loads(file.read_text())
+    del record["spread"]
+    file.write_text(json.dumps(record))
+    assert bench.load(file).spread == "quartiles"
+
+
+def test_the_table_of_intervals(file: Path) -> None:
+    file.write_text(json.dumps({**RECORD, "unit": "%", "spread": "95% interval"}))
+    assert bench.markdown(bench.load(file)).startswith("| | % | 95% interval |\n|---|---:|---:|\n| mien | 0.412 |")
+
+
+@pytest.mark.parametrize(
+    ("hits", "trials", "low", "high"),  # Newcombe 1998, Statistics in Medicine 17, table I, method 3; and mirrored
+    [
+        (81, 263, 25.53, 36.62),
+        (15, 148, 6.24, 16.05),
+        (0, 20, 0.0, 16.11),
+        (20, 20, 83.89, 100.0),
+        (1, 29, 0.61, 17.18),
+    ],
+)
+def test_the_interval_of_a_proportion(hits: int, trials: int, low: float, high: float) -> None:
+    measured = bench.Measurement.proportion(hits, trials)
+    assert measured.median == pytest.approx(100 * hits / trials)
+    assert measured.repeats == trials
+    assert (measured.lower, measured.upper) == pytest.approx((low, high), abs=0.01)
 
 
 def test_measuring_calls_and_gives_milliseconds() -> None:

@@ -2,12 +2,15 @@
 
 import hashlib
 from pathlib import Path
+from typing import Final
 
 from mien.assets.manifest import FOLDER, METADATA_KEY, Entry, entries, entry
 from mien.assets.session import Session
 from mien.errors import WeightsError
 
-__all__ = ["default_model", "model_bytes", "open_model", "verified"]
+__all__ = ["default_model", "model_bytes", "open_model", "read_weights", "verified"]
+
+REINSTALL: Final = "install mien again: pip install --force-reinstall --no-deps mien"
 
 
 def default_model() -> str:
@@ -42,23 +45,23 @@ def model_bytes(model: str | Path) -> bytes:
         WeightsError: The file is missing or damaged.
     """
     if _is_file(model):
-        return _read(Path(model))
+        return read_weights(Path(model))
     known = entry(str(model))
     return verified(FOLDER / known.file, known.sha256)
 
 
-def verified(path: Path, sha256: str) -> bytes:
-    """The bytes of a shipped file, if they are the ones its manifest entry names.
+def verified(path: Path, sha256: str, *, hint: str = REINSTALL) -> bytes:
+    """The bytes of a file, if they have the hash that its entry names; `hint` says how to mend it if not.
 
     Raises:
         WeightsError: The file is missing, or has another hash.
     """
-    data = _read(path)
+    data = read_weights(path)
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise WeightsError(
             f"{path}: is damaged or was swapped: sha256 {found[:12]}..., expected {sha256[:12]}...",
-            hint="install mien again: pip install --force-reinstall --no-deps mien",
+            hint=hint,
         )
     return data
 
@@ -93,10 +96,15 @@ def _check_shapes(known: Entry, session: Session) -> None:
         )
 
 
-def _read(path: Path) -> bytes:
+def read_weights(path: Path) -> bytes:
+    """The bytes of any weight file.
+
+    Raises:
+        WeightsError: There is none, or it cannot be read.
+    """
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise WeightsError(f"{path}: no such weights", hint="check the path of the .onnx file") from None
+        raise WeightsError(f"{path}: no such weights", hint="check the path of the file") from None
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error

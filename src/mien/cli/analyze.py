@@ -13,6 +13,7 @@ import typer
 
 from mien.cli import console, say
 from mien.errors import EXIT_CODES, ConfigError, InputError
+from mien.faces import detectors
 from mien.results import FrameResult
 
 if TYPE_CHECKING:
@@ -58,7 +59,13 @@ def analyze(
         str | None,
         typer.Option(help="A shipped model's name or an exported .onnx file.", show_default="the shipped one"),
     ] = None,
-    detector: Annotated[str | None, typer.Option(help="Face detector: hog or haar.", show_default="hog")] = None,
+    detector: Annotated[
+        str | None, typer.Option(help=f"Face detector: {', '.join(detectors.names())}.", show_default=detectors.DEFAULT)
+    ] = None,
+    detector_weights: Annotated[
+        Path | None,
+        typer.Option(help="The detector's network, for yunet or ssd.", show_default="from `mien models fetch`"),
+    ] = None,
     min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out faces with a lower score.")] = 0.5,
     faces_are_crops: Annotated[
         bool, typer.Option("--faces-are-crops", help="The pictures are cropped faces already; no detector.")
@@ -86,6 +93,7 @@ def analyze(
     analyzer = Analyzer(
         model=model,
         detector=detector,
+        detector_weights=detector_weights,
         emotions=emotions,
         min_score=min_score,
         faces_are_crops=faces_are_crops,

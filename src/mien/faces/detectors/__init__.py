@@ -2,11 +2,13 @@
 
 To add one, write `<name>.py` here with a function `load(options: DetectorOptions) -> Detector`. Nothing keeps
 a list: `names` reads the folder, and one conformance suite (tests/faces/test_detectors.py) runs over it.
+A detector whose weights do not ship names their table in assets/fetchable.toml: `WEIGHTS = "<name>"`.
 """
 
 import importlib
 import pkgutil
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Final, Protocol, Self, cast
 
 import numpy as np
@@ -61,11 +63,11 @@ class Detections:
         """No faces."""
         return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32))
 
-    def at_least(self, min_score: float) -> "Detections":
-        """The faces with a score of `min_score` or more, largest box first."""
-        kept = np.flatnonzero(self.scores >= min_score)
-        areas = np.prod(self.boxes[kept, 2:] - self.boxes[kept, :2], axis=1)
-        order = kept[np.argsort(-areas, kind="stable")]
+    def at_least(self, min_score: float, min_face: int | None = None) -> "Detections":
+        """The faces with a score of `min_score` and a side (root of the area) of `min_face` or more, largest first."""
+        areas = np.prod(self.boxes[:, 2:] - self.boxes[:, :2], axis=1)
+        kept = np.flatnonzero((self.scores >= min_score) & (areas >= (min_face or 0) ** 2))
+        order = kept[np.argsort(-areas[kept], kind="stable")]
         landmarks = None if self.landmarks is None else self.landmarks[order]
         return Detections(self.boxes[order], self.scores[order], landmarks)
 
@@ -75,13 +77,16 @@ class DetectorOptions:
     """What a user may set; each detector documents its defaults.
 
     Attributes:
-        min_face: Side of the smallest face to look for, in pixels of the picture.
+        min_face: Side of the smallest face to look for, in pixels of the picture; None leaves it to the detector.
         max_side: Long side, in pixels, at which a larger picture is searched; None leaves it to the detector.
             Faces that are then smaller than the detector can see are missed.
+        weights: File (or folder) of the detector's network, for a detector whose weights do not ship; None takes
+            those that `mien models fetch` brought.
     """
 
-    min_face: int = 40
+    min_face: int | None = None
     max_side: int | None = None
+    weights: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("min_face", "max_side"):
@@ -124,10 +129,14 @@ def load(name: str = DEFAULT, options: DetectorOptions | None = None) -> Detecto
     """Makes the detector of that name ready for use.
 
     Raises:
-        ConfigError: There is no detector of that name.
+        ConfigError: There is no detector of that name, or it takes no weights and was given some.
         UnsupportedError: An installed library cannot run it.
+        WeightsError: Its weights are missing, damaged, or another network's.
     """
     if name not in names():
         raise ConfigError(f"there is no detector '{name}'", hint=f"choose one of {', '.join(names())}")
     module = importlib.import_module(f"{__name__}.{name}")
-    return cast(Detector, module.load(options or DetectorOptions()))
+    options = options or DetectorOptions()
+    if options.weights is not None and not hasattr(module, "WEIGHTS"):
+        raise ConfigError(f"the detector '{name}' takes no weights, got {options.weights}", hint="leave them out")
+    return cast(Detector, module.load(options))

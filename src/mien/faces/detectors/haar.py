@@ -19,6 +19,7 @@ from mien.results import Frame
 __all__ = ["HaarDetector", "load"]
 
 CASCADE: Final = "haarcascade_frontalface_default.xml"
+MIN_FACE: Final = 40
 MAX_SIDE: Final = 1280
 # Chosen on the valid split, by precision / recall of faces of 40 px and more: 0.985 / 0.909 with this step
 # and count; the customary 1.1 and 5 neighbours reach 0.911 / 0.934, and 1.3 and 5 0.984 / 0.854.
@@ -44,7 +45,7 @@ class HaarDetector:
                 hint="pip install 'opencv-python-headless<5', or use the detector 'hog'",
             )
         self.anchor = np.array(ANCHOR, np.float32)
-        self._min_face = options.min_face
+        self._min_face = options.min_face or MIN_FACE
         self._max_side = options.max_side or MAX_SIDE
         self._cascade = cv2.CascadeClassifier(str(Path(cv2.__file__).parent / "data" / CASCADE))
 

@@ -22,6 +22,7 @@ __all__ = ["HogDetector", "load"]
 
 # Side of the detector's window; smaller faces are seen only in an enlarged picture.
 WINDOW: Final = 80
+MIN_FACE: Final = 40
 MAX_SIDE: Final = 1600
 # The SVM's score s becomes 1 / (1 + exp(-SLOPE * s)): dlib's operating point, 0, becomes 0.5.
 SLOPE: Final = 2.0
@@ -43,7 +44,7 @@ class HogDetector:
 
     def __init__(self, options: DetectorOptions) -> None:
         self.anchor = np.array(ANCHOR, np.float32)
-        self._scale = WINDOW / options.min_face
+        self._scale = WINDOW / (options.min_face or MIN_FACE)
         self._max_side = options.max_side or MAX_SIDE
         self._detector = dlib.get_frontal_face_detector()
 

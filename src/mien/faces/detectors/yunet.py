@@ -1,0 +1,95 @@
+"""YuNet through OpenCV's FaceDetectorYN (Wu, Peng and Yu 2023, "YuNet: a tiny millisecond-level face detector").
+
+On the valid split of the face data (docs/design/geometry.json; IoU 0.4) it finds 42 of 43 faces of 20-40 px and all
+274 larger ones, with one false alarm in 346 pictures; the labels there are for the most part its own.
+The weights do not ship: `mien models fetch yunet`, or `weights` in the options. OpenCV 4 and 5 both run them.
+"""
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.assets.fetchable import cached
+from mien.assets.session import Session
+from mien.assets.store import read_weights
+from mien.errors import WeightsError
+from mien.faces.detectors import Detections, DetectorOptions
+from mien.faces.quiet import quiet_opencv
+from mien.faces.scaling import resized
+from mien.results import Frame
+
+__all__ = ["WEIGHTS", "YunetDetector", "load"]
+
+WEIGHTS: Final = "yunet"
+# It was trained on faces of 10 to 300 pixels, and misses much larger ones.
+MAX_SIDE: Final = 640
+# YuNet's own score at which it works best; it becomes 0.5.
+OPERATING_POINT: Final = 0.6
+# Lower scores of its own are not asked for: hardly one is a face, and there are many.
+LOWEST: Final = 0.2
+OVERLAP: Final = 0.3  # of two boxes with a higher IoU the better one stays
+CANDIDATES: Final = 5000
+OUTPUTS: Final = {f"{part}_{stride}" for part in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32)}
+# Medians over photographs, by `python -m benchmarks.measure_geometry`.
+ANCHOR: Final = ((0.270, 0.391), (0.739, 0.392), (0.504, 0.597), (0.300, 0.741), (0.708, 0.741))
+
+
+class YunetDetector:
+    """Faces of 10 px and more, turned ones too; box from the hair line to the chin; five landmarks.
+
+    Pictures with a long side above `max_side` are searched at that size.
+    """
+
+    name = "yunet"
+
+    def __init__(self, options: DetectorOptions, network: bytes, origin: str) -> None:
+        found = set(Session(network, origin).outputs)
+        if found != OUTPUTS:
+            raise WeightsError(
+                f"{origin}: is not YuNet: it gives {', '.join(sorted(found))}, "
+                "expected cls, obj, bbox and kps at strides 8, 16 and 32",
+                hint="mien models fetch yunet",
+            )
+        self.anchor = np.array(ANCHOR, np.float32)
+        self._min_face = options.min_face
+        self._max_side = options.max_side or MAX_SIDE
+        with quiet_opencv():  # OpenCV 5 warns that its new engine does not know FaceDetectorYN's target
+            self._network = cv2.FaceDetectorYN.create(
+                "onnx", np.frombuffer(network, np.uint8), np.empty(0, np.uint8), (32, 32), LOWEST, OVERLAP, CANDIDATES
+            )
+
+    def detect(self, image: NDArray[np.uint8], *, min_score: float = 0.5) -> Detections:
+        """See `Detector.detect`."""
+        Frame(image)  # refuses other shapes and types
+        small, factor = resized(image, min(1, self._max_side / max(image.shape[:2])))
+        self._network.setInputSize(small.shape[1::-1])
+        _, rows = self._network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        if rows is None:
+            return Detections.empty()
+        # (N, 15): x, y, width, height; five points x, y, the subject's right first; score.
+        faces = np.asarray(rows, np.float32)
+        faces = faces[(faces[:, 2:4] > 0).all(axis=1)]
+        places = faces[:, :14].reshape(-1, 7, 2)
+        places[:, 1] += places[:, 0]  # width, height -> x1, y1
+        places = (places / factor).astype(np.float32)
+        boxes, landmarks = places[:, :2].reshape(-1, 4), places[:, 2:]
+        return Detections(boxes, _scores(faces[:, 14]), landmarks).at_least(min_score, self._min_face)
+
+
+def _scores(own: NDArray[np.float32]) -> NDArray[np.float32]:
+    """YuNet's scores on mien's scale: straight lines from 0 to the operating point, and from there to 1."""
+    return np.interp(own, (0, OPERATING_POINT, 1), (0, 0.5, 1)).astype(np.float32)
+
+
+def load(options: DetectorOptions) -> YunetDetector:
+    """Makes the detector ready, with the weights given or fetched.
+
+    Raises:
+        WeightsError: The weights are missing, damaged, or another network's.
+    """
+    if options.weights is not None:
+        return YunetDetector(options, read_weights(options.weights), str(options.weights))
+    ((name, network),) = cached(WEIGHTS).items()
+    return YunetDetector(options, network, f"the fetched weights '{name}'")

@@ -1,0 +1,18 @@
+"""OpenCV's own voice: what goes wrong in it is said by exceptions, not a second time on standard error."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import cv2
+
+__all__ = ["quiet_opencv"]
+
+
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """OpenCV logs nothing inside the `with` block; then all is as before."""
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)

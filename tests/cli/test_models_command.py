@@ -1,0 +1,118 @@
+"""`mien models` and detectors by weights, as a person runs them: real processes, a real server."""
+
+import functools
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from mien.assets.fetchable import fetchable
+from mien.assets.manifest import entries
+from mien.errors import WeightsError, exit_code
+
+YUNET = "yunet_n_640_640.onnx"
+OTHER_NETWORK = Path(__file__).parents[2] / "src" / "mien" / "assets" / "mien-base.onnx"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder and the address under which it is served."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = functools.partial(Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield folder, f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def mien(cache: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mien", *map(str, arguments)]
+    environment = os.environ | {"MIEN_CACHE": str(cache), "COLUMNS": "1000"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_the_list_names_all_that_ships_and_all_that_can_be_fetched(cache: Path) -> None:
+    done = mien(cache, "models", "list")
+    assert done.returncode == 0
+    for entry in entries().values():
+        assert f"  {entry.name}" in done.stdout
+        for head in entry.heads:
+            assert f"head    {head.name}: {', '.join(head.emotions)}" in done.stdout
+        for score in entry.scores.values():
+            assert f"accuracy {score['accuracy']:.1%} on {score['faces']:,} faces" in done.stdout
+    assert f"state   not here: {cache / 'yunet'}" in done.stdout
+    assert f"state   not here: {cache / 'ssd'}" in done.stdout
+    assert not cache.exists()
+
+
+@pytest.mark.real_data
+def test_fetched_and_used(cache: Path, served: tuple[Path, str], shared: Path, astronaut: Path) -> None:
+    folder, address = served
+    (folder / YUNET).write_bytes((shared / "weights" / YUNET).read_bytes())
+    done = mien(cache, "models", "fetch", "yunet", "--from", address)
+    assert done.returncode == 0
+    assert done.stdout == f"{cache / 'yunet' / YUNET}\n"
+    assert YUNET in done.stderr  # the progress bar
+    assert f"state   here: {cache / 'yunet'}" in mien(cache, "models", "list").stdout
+    done = mien(cache, "analyze", astronaut, "--detector", "yunet")
+    assert done.returncode == 0
+    assert "happiness" in done.stdout
+    assert done.stderr.splitlines()[-1].startswith("1 picture, 1 face")
+    assert "WARN" not in done.stderr
+
+
+@pytest.mark.real_data
+def test_weights_by_path(cache: Path, shared: Path, astronaut: Path) -> None:
+    done = mien(cache, "analyze", astronaut, "--detector", "yunet", "--detector-weights", shared / "weights" / YUNET)
+    assert done.returncode == 0
+    assert "happiness" in done.stdout
+    assert not cache.exists()
+
+
+def test_a_wrong_file_from_the_network(cache: Path, served: tuple[Path, str]) -> None:
+    folder, address = served
+    (folder / YUNET).write_text("<html>log in first</html>")
+    done = mien(cache, "models", "fetch", "yunet", "--from", address)
+    assert done.returncode == exit_code(WeightsError(""))
+    assert "gave another file than yunet_n_640_640.onnx, which was removed" in done.stderr
+    assert [path for path in cache.rglob("*") if path.is_file()] == []
+
+
+def test_no_network(cache: Path) -> None:
+    """A mirror that is down; the pinned address is not tried, so that tests need no network."""
+    done = mien(cache, "models", "fetch", "yunet", "--from", "http://127.0.0.1:9/")
+    assert done.returncode == exit_code(WeightsError(""))
+    message = done.stderr.replace("\n", "")
+    assert "cannot be fetched from 127.0.0.1:9" in message
+    assert f"put there by hand: {cache / 'yunet' / YUNET} (sha256 {fetchable('yunet').files[0].sha256})" in message
+
+
+def test_no_weights(cache: Path, astronaut: Path) -> None:
+    done = mien(cache, "analyze", astronaut, "--detector", "yunet")
+    assert done.returncode == exit_code(WeightsError(""))
+    assert f"the weights 'yunet' are not here: {cache / 'yunet'} lacks {YUNET}" in done.stderr
+    assert "mien models fetch yunet; on a machine without a network" in done.stderr
+
+
+def test_wrong_weights(cache: Path, astronaut: Path) -> None:
+    done = mien(cache, "analyze", astronaut, "--detector", "yunet", "--detector-weights", OTHER_NETWORK)
+    assert done.returncode == exit_code(WeightsError(""))
+    assert "mien-base.onnx: is not YuNet" in done.stderr
