@@ -1,8 +1,8 @@
 """What finding and cropping a face costs in accuracy: `python -m benchmarks.crop_geometry STORE [DETECTOR]`.
 
-PublicTest's faces are padded into a larger canvas and enlarged (`evaluation.canvas`), go through the detector and the crop
-function, and are read; the same faces are read as they are. Faces that the detector misses are counted and left out
-of both. STORE is built by `mien data build fer2013 --votes ...`.
+PublicTest's faces are padded into a larger canvas and enlarged (`evaluation.canvas`), go through the detector and the
+crop function, and are read; the same faces are read as they are. Faces that the detector misses are counted and left
+out of both. STORE is built by `mien data build fer2013 --votes ...`.
 """
 
 import sys

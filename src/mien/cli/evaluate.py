@@ -53,9 +53,7 @@ def evaluate(
         out_file = stack.enter_context(opened(out)) if out else None
         report_file = stack.enter_context(opened(report)) if report else None
         stack.enter_context(console().status(f"judging {len(samples):,} faces"))
-        evaluation = evaluate_model(
-            model, samples, split=split, protocols=protocol, views=views, detector=detector
-        )
+        evaluation = evaluate_model(model, samples, split=split, protocols=protocol, views=views, detector=detector)
         plain = json.dumps(evaluation.as_dict(), indent=1)
         if out_file:
             out_file.write(plain + "\n")

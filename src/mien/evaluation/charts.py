@@ -14,7 +14,7 @@ __all__ = ["bar", "reliability", "risk"]
 # Of every chart: its size, and the part of it that is ruled.
 WIDTH: Final = 460
 HEIGHT: Final = 340
-LEFT: Final = 48
+LEFT: Final = 62
 TOP: Final = 10
 RIGHT: Final = 448
 BOTTOM: Final = 294
@@ -35,9 +35,7 @@ def reliability(reading: Reading, bins: CalibrationBins) -> str:
     band = _points([*zip(bins.confidence, high, strict=True), *zip(bins.confidence[::-1], low[::-1], strict=True)])
     marks = [f'<polygon class="band" points="{band}"/>', _line([(0, 0), (1, 1)], "ideal")]
     marks.append(_line(zip(bins.confidence, bins.accuracy, strict=True), "curve"))
-    for start, end, x, y, count in zip(
-        bins.low, bins.high, bins.confidence, bins.accuracy, bins.count, strict=True
-    ):
+    for start, end, x, y, count in zip(bins.low, bins.high, bins.confidence, bins.accuracy, bins.count, strict=True):
         across, down = _at(x, y)
         title = f"{count:,} faces, confidence {start:.0%} to {end:.0%}: mean {x:.1%}, right {y:.1%}"
         marks.append(f'<circle cx="{across}" cy="{down}" r="4.5"><title>{title}</title></circle>')
@@ -85,7 +83,7 @@ def _chart(title: str, across: str, up: str, marks: Sequence[str], top: float = 
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">'
         + "".join([*rules, *marks])
         + f'<text class="axis" x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">{across}</text>'
-        + f'<text class="axis" transform="translate(12 {height}) rotate(-90)" text-anchor="middle">{up}</text></svg>'
+        + f'<text class="axis" transform="translate(14 {height}) rotate(-90)" text-anchor="middle">{up}</text></svg>'
     )
 
 

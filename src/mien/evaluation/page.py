@@ -22,7 +22,7 @@ from mien.evaluation.charts import bar, reliability, risk
 from mien.evaluation.evaluate import Evaluation, Reading
 from mien.evaluation.intervals import Estimate
 from mien.evaluation.judge import Judgement
-from mien.evaluation.slices import Cut, cuts
+from mien.evaluation.slices import Cut, Slice, cuts
 from mien.output.palette import COLOURS
 
 __all__ = ["MISTAKES", "page"]
@@ -49,9 +49,7 @@ def page(evaluation: Evaluation, samples: Samples, *, data: str = "") -> str:
         f'<label for="tab-{number}">{escape(evaluation.readings[name].title)}</label>'
         for number, name in enumerate(names)
     )
-    sections = "".join(
-        _section(evaluation.judgements[name], evaluation.readings[name], samples) for name in names
-    )
+    sections = "".join(_section(evaluation.judgements[name], evaluation.readings[name], samples) for name in names)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
@@ -120,13 +118,14 @@ def _scores(judgement: Judgement) -> str:
         ("faces found", judgement.found, ".1%", "the others are left out"),
         ("accuracy", judgement.accuracy, ".1%", ""),
         ("macro F1", judgement.macro_f1, ".1%", ""),
-        ("calibration error above chance", judgement.excess_error, ".1%", f"{judgement.calibration_error.value:.1%} in all"),
+        ("calibration error above chance", judgement.excess_error, ".1%", ""),
         ("negative log-likelihood", judgement.nll, ".3f", "nats"),
         ("cross-entropy to the votes", judgement.cross_entropy, ".3f", "nats"),
         ("Jensen-Shannon to the votes", judgement.jensen_shannon, ".3f", "nats"),
     ]
     tiles = "".join(
-        f"<div><dt>{name}</dt><dd>{_value(estimate, spec)}</dd><small>{_range(estimate, spec)}{note and ' · '}{note}</small></div>"
+        f"<div><dt>{name}</dt><dd>{_value(estimate, spec)}</dd>"
+        f"<small>{_range(estimate, spec)}{note and ', '}{note}</small></div>"
         for name, estimate, spec, note in scores
         if estimate
     )
@@ -175,24 +174,24 @@ def _classes(judgement: Judgement) -> str:
 
 
 def _slices(found: Sequence[Cut]) -> str:
+    specs = [".2f" if part.slices[-1].high < 10 else ",.0f" for part in found]
     tables = "".join(
         f"<div><h3>{part.name}</h3><p>{escape(part.meaning)}</p>"
         + _table(
-            ["from to", "faces", "accuracy", "overconfident by"],
+            ["range", "faces", "accuracy", "overconfident by"],
             (
                 [
-                    f"{_number(one.low)} – {_number(one.high)}",
+                    _ends(one, spec),
                     f"{one.faces:,}",
                     _scored(one.accuracy),
-                    f"{one.overconfidence.value:+.1%}<small>{one.overconfidence.low:+.1%} to "
-                    f"{one.overconfidence.high:+.1%}</small>",
+                    _signed(one.overconfidence),
                 ]
                 for one in part.slices
             ),
             "slices",
         )
         + "</div>"
-        for part in found
+        for part, spec in zip(found, specs, strict=True)
     )
     return f'<div class="cuts">{tables}</div>'
 
@@ -203,7 +202,8 @@ def _mistakes(reading: Reading, chosen: Samples) -> str:
         return ""
     worst = wrong[np.argsort(-reading.confidence[wrong], kind="stable")][:MISTAKES]
     figures = "".join(_mistake(reading, chosen, row) for row in worst.tolist())
-    note = f"the {len(worst)} surest of {len(wrong):,} wrong answers; below each the annotators' votes, where there are some"
+    voted = "" if chosen.votes is None else "; below each what its annotators chose"
+    note = f"the {len(worst)} surest of {len(wrong):,} wrong answers: truth, what was read, how surely{voted}"
     return _card("Worst mistakes", note, f'<div class="mistakes">{figures}</div>')
 
 
@@ -217,7 +217,8 @@ def _mistake(reading: Reading, chosen: Samples, row: int) -> str:
     return (
         f'<figure><img src="{_picture(chosen.images[row])}" alt="face {escape(str(chosen.names[row]))}" '
         f'title="{escape(str(chosen.names[row]))}">'
-        f"<figcaption>{_named(truth)}<span>read as {_named(read)} {reading.confidence[row]:.0%}</span>"
+        f'<figcaption>{_named(truth)}<span title="read as {escape(read)}">→ {_named(read)} '
+        f"{reading.confidence[row]:.0%}</span>"
         f"<small>{escape(votes)}</small></figcaption></figure>"
     )
 
@@ -236,11 +237,18 @@ def _named(name: str) -> str:
 
 
 def _scored(estimate: Estimate) -> str:
-    return f"{bar(estimate)}{_value(estimate, '.1%')}<small>{_range(estimate)}</small>"
+    return f'{bar(estimate)}<span class="score">{_value(estimate, ".1%")}<small>{_range(estimate)}</small></span>'
 
 
-def _number(value: float) -> str:
-    return f"{value:.2f}" if value < 10 else f"{value:,.0f}"
+def _signed(estimate: Estimate) -> str:
+    value, low, high = (f"{100 * number:+.1f}" for number in (estimate.value, estimate.low, estimate.high))
+    return f'<span class="score plain">{value}%<small>{low} to {high}</small></span>'
+
+
+def _ends(one: Slice, spec: str) -> str:
+    """The values between which a slice lies."""
+    low, high = format(one.low, spec), format(one.high, spec)
+    return low if low == high else f"{low} – {high}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str) -> str:

@@ -1,7 +1,7 @@
 """A judgement as plain text: aligned columns, ASCII, no colour, the same in a terminal, a pipe and a file."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -28,11 +28,11 @@ def opened(path: Path) -> Iterator[TextIO]:
         try:
             with partial.open("w", encoding="utf-8") as file:
                 yield file
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise cannot_write(path, error) from error
-        except BaseException:
-            partial.unlink(missing_ok=True)
+        except BaseException as error:
+            with suppress(OSError):
+                partial.unlink()
+            if isinstance(error, OSError):
+                raise cannot_write(path, error) from error
             raise
 
 
