@@ -94,6 +94,7 @@ def test_as_dict_is_json_and_holds_every_score(judgement: Judgement) -> None:
         "protocol",
         "n",
         "dropped",
+        "found",
         "voted",
         "accuracy",
         "macro_f1",

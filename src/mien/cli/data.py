@@ -1,4 +1,7 @@
-"""`mien data build`: data sets into the HDF5 store, one sub-command a data set, made from its `build` function."""
+"""`mien data`: data sets into the HDF5 store, out of it, and what it holds.
+
+`build` and `export` have one sub-command a data set or form, made from its `build` or `export` function.
+"""
 
 import inspect
 from collections.abc import Callable
@@ -9,19 +12,65 @@ import typer
 
 from mien import datasets
 from mien.cli import console
-from mien.datasets import Samples
+from mien.datasets import Samples, export
+from mien.datasets.show import counts_table
 
 __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    data = typer.Typer(help="Builds the stores that training and judging read.", no_args_is_help=True)
+    data = typer.Typer(help="Builds, shows and exports the stores of training and judging.", no_args_is_help=True)
     build = typer.Typer(help="Builds a store from a data set's own files.", no_args_is_help=True)
     for name in datasets.names():
         build.command(name)(_command(datasets.builder(name)))
+    write = typer.Typer(help="Writes a store in the form of others.", no_args_is_help=True)
+    for name in export.names():
+        write.command(name)(_export_command(export.exporter(name)))
     data.add_typer(build, name="build")
+    data.add_typer(write, name="export")
+    data.command()(show)
     app.add_typer(data, name="data")
+
+
+def show(
+    store: Annotated[Path, typer.Argument(help="From `mien data build`.", show_default=False)],
+    plots: Annotated[
+        Path | None, typer.Option(help="Write counts, contact sheets and agreement as PNG into this folder.")
+    ] = None,
+) -> None:
+    """Tells what a store holds: faces by class and split, twins, constant pictures, agreement of the votes."""
+    from mien.datasets.show import summarise, text
+    from mien.datasets.show.plots import plot
+    from mien.datasets.store import read
+
+    samples = read(store)
+    print(text(summarise(samples)))
+    if plots:
+        with console().status("drawing"):
+            written = plot(samples, plots)
+        print(f"written: {', '.join(path.name for path in written)} in {plots}")
+
+
+def _export_command(write: export.Exporter) -> Callable[[Path, Path], None]:
+    """The command for an `export` function."""
+
+    def command(
+        store: Annotated[Path, typer.Argument(help="From `mien data build`.", show_default=False)],
+        out: Annotated[Path, typer.Argument(help="What to write: a new folder.", show_default=False)],
+    ) -> None:
+        from mien.datasets.store import read
+
+        samples = read(store)
+        with console().status(f"writing {len(samples):,} faces"):
+            left_out = write(samples, out)
+        for reason, count in left_out.items():
+            if count:
+                print(f"left out, {reason}: {count:,}")
+        print(f"written: {len(samples) - sum(left_out.values()):,} faces to {out}")
+
+    command.__doc__ = (write.__doc__ or "").partition("Returns:")[0]
+    return command
 
 
 def _command(build: Callable[..., Samples]) -> Callable[..., None]:
@@ -51,12 +100,7 @@ def _command(build: Callable[..., Samples]) -> Callable[..., None]:
 
 def _tell(samples: Samples, out: Path) -> None:
     """Counts by split and class, and what was left out and why."""
-    counts = samples.counts()
-    width = max(len(name) for name in (*samples.classes, "class"))
-    print(f"{'class':<{width}}" + "".join(f"{split:>10}" for split in counts))
-    for name in samples.classes:
-        print(f"{name:<{width}}" + "".join(f"{table[name]:>10,}" for table in counts.values()))
-    print(f"{'all':<{width}}" + "".join(f"{sum(table.values()):>10,}" for table in counts.values()))
+    print(counts_table(samples.counts()))
     for key, value in samples.about.items():
         if key.startswith("dropped") and value:
             print(f"{key.replace('_', ' ')}: {value:,}")

@@ -1,6 +1,7 @@
 """`mien evaluate`: a model and a store in, its scores out."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -27,25 +28,42 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Who counts as the truth; may be repeated.", show_default="all that data and model allow"),
     ] = None,
+    views: Annotated[str, typer.Option(help="Average over views of each face: single, flip or ten-crop.")] = "single",
+    detector: Annotated[
+        str | None,
+        typer.Option(help="Let this detector find the faces first, on a canvas.", show_default="faces as they are"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the JSON to this file as well.", show_default=False)] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page with curves and pictures (.html) as well.", show_default=False)
+    ] = None,
 ) -> None:
     """Judges a model: accuracy, F1, confusion, cross-entropy, calibration, each with its 95% interval.
 
     The protocol is named with every score: FER2013's labels, or FER+'s votes by majority or by argmax.
     """
     from mien.datasets import store
-    from mien.evaluation import evaluate_model, report
+    from mien.evaluation import evaluate_model
+    from mien.evaluation.page import page
+    from mien.evaluation.report import opened, text
 
     samples = store.read(data, split)
-    with console().status(f"judging {len(samples):,} faces"):
-        evaluation = evaluate_model(model, samples, split=split, protocols=protocol)
-    text = json.dumps(evaluation.as_dict(), indent=1)
-    if out:
-        out.write_text(text + "\n", encoding="utf-8")
+    with ExitStack() as stack:
+        out_file = stack.enter_context(opened(out)) if out else None
+        report_file = stack.enter_context(opened(report)) if report else None
+        stack.enter_context(console().status(f"judging {len(samples):,} faces"))
+        evaluation = evaluate_model(model, samples, split=split, protocols=protocol, views=views, detector=detector)
+        plain = json.dumps(evaluation.as_dict(), indent=1)
+        if out_file:
+            out_file.write(plain + "\n")
+        if report_file:
+            report_file.write(page(evaluation, samples, data=data.name))
     if as_json:
-        print(text)
+        print(plain)
     else:
         for judgement in evaluation.judgements.values():
-            print(report.text(judgement))
+            print(text(judgement))
             print()
+    if report:
+        console().print(f"written: {report}", style="dim")

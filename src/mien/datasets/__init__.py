@@ -2,7 +2,8 @@
 
 A data set's module has one function `build(...)` whose keyword arguments become the options of
 `mien data build <name>`: each is annotated with its type and its help, `Annotated[Path, "help"]`.
-It returns `Samples`, ready for the store.
+It returns `Samples`, ready for the store. The folders beside the modules are no data sets: `export` writes stores in
+the forms of others, `show` tells what a store holds.
 """
 
 import importlib
@@ -15,12 +16,13 @@ from mien.errors import ConfigError
 __all__ = ["Samples", "builder", "names"]
 
 # Modules of this folder that are not data sets.
-_SUPPORT = {"ferplus", "samples", "store"}
+_SUPPORT = {"ferplus", "mistakes", "samples", "store"}
 
 
 def names() -> list[str]:
     """The data sets that can be built, from the modules of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _SUPPORT)
+    modules = [module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg]
+    return sorted(name for name in modules if name not in _SUPPORT)
 
 
 def builder(name: str) -> Callable[..., Samples]:

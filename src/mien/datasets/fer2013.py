@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mien import emotions
 from mien.datasets import ferplus
+from mien.datasets.mistakes import Mistakes, quoted
 from mien.datasets.samples import SPLITS, Samples, mark_twins
 from mien.errors import ConfigError, DataError, InputError
 
@@ -25,8 +26,6 @@ __all__ = ["build"]
 
 SIDE: Final = 48
 USAGE: Final = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
-_SHOWN: Final = 5  # mistakes named one by one; the rest are counted
-_LONGEST: Final = 60  # characters of a cell that a message repeats
 
 
 def build(
@@ -42,7 +41,8 @@ def build(
     """FER2013 and FER+ from their CSV files.
 
     With 6 or 7 emotions every row is kept, labelled by FER2013; votes, where given, lie beside the labels. With 8
-    the votes make the labels and the rows that FER+ drops are left out. `about` counts what was left out.
+    the votes make the labels and the rows that FER+ drops are left out. `about` counts what was left out. Rows are
+    named by their number; with votes they have FER+'s picture names, which are blank for what is not a face.
 
     Raises:
         InputError: A file is missing or cannot be read.
@@ -55,7 +55,7 @@ def build(
     samples = (
         _with_ferplus_labels(images, split, ballots, named, label_mode)
         if emotions == 8 and ballots is not None and named is not None
-        else _with_fer2013_labels(images, split, codes, emotions, ballots)
+        else _with_fer2013_labels(images, split, codes, emotions, ballots, named)
     )
     if not len(samples):
         raise DataError(f"{votes}: the votes leave no face with a label", hint="use FER+'s fer2013new.csv")
@@ -77,8 +77,7 @@ def _check_options(size: int, label_mode: str, votes: Path | None) -> None:
         raise ConfigError(f"FER2013 has no labels for {size} emotions", hint="choose 6, 7 or 8")
     if size == 8 and votes is None:
         raise ConfigError("eight emotions are FER+'s labels and need its votes", hint="add --votes fer2013new.csv")
-    if label_mode not in ferplus.MODES:
-        raise ConfigError(f"there is no label mode '{label_mode}'", hint=f"choose one of {', '.join(ferplus.MODES)}")
+    ferplus.mode_of(label_mode)
 
 
 def _with_fer2013_labels(
@@ -87,11 +86,12 @@ def _with_fer2013_labels(
     codes: NDArray[np.int64],
     size: int,
     ballots: NDArray[np.uint8] | None,
+    named: NDArray[np.str_] | None,
 ) -> Samples:
     classes = emotions.vocabulary(size)
     one_hot = np.eye(7, dtype=np.float32)[codes]  # FER2013's codes are the order of the vocabulary of seven
     targets = emotions.convert(one_hot, emotions.vocabulary(7), classes)
-    names = np.arange(len(images)).astype(np.str_)
+    names = np.arange(len(images)).astype(np.str_) if named is None else named
     return Samples(images, targets.argmax(axis=1), classes, split, targets, names, ballots)
 
 
@@ -102,27 +102,10 @@ def _with_ferplus_labels(
     named: NDArray[np.str_],
     label_mode: str,
 ) -> Samples:
-    mode = next(mode for mode in ferplus.MODES if mode == label_mode)
-    targets, kept = ferplus.process(ballots, mode)
+    targets, kept = ferplus.process(ballots, ferplus.mode_of(label_mode))
     kept &= named != ""  # a blank image name: not a face
     samples = Samples(images, targets.argmax(axis=1), emotions.vocabulary(8), split, targets, named, ballots)
     return samples.take(kept)
-
-
-class _Mistakes:
-    """Collects what is wrong with a file, so that all of it can be mended in one round."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.found: list[str] = []
-
-    def add(self, line: int, text: str) -> None:
-        self.found.append(f"line {line}: {text}")
-
-    def check(self, hint: str) -> None:
-        if self.found:
-            more = f"; and {len(self.found) - _SHOWN} more" if len(self.found) > _SHOWN else ""
-            raise DataError(f"{self.path}: {'; '.join(self.found[:_SHOWN])}{more}", hint=hint)
 
 
 def _records(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -137,7 +120,7 @@ def _records(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[s
             missing = [name for name in columns if name not in header]
             if missing:
                 raise DataError(
-                    f"{path}: the header lacks {', '.join(missing)}; found {_quoted(', '.join(header))}",
+                    f"{path}: the header lacks {', '.join(missing)}; found {quoted(', '.join(header))}",
                     hint=f"expected {','.join(columns)}",
                 )
             for row in reader:
@@ -148,11 +131,6 @@ def _records(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[s
         raise InputError(f"{path}: cannot be read: {error.strerror}", hint="give the official CSV") from error
     finally:
         csv.field_size_limit(limit)
-
-
-def _quoted(cell: str) -> str:
-    """What a cell holds, on one line and short, for a message."""
-    return repr(cell if len(cell) <= _LONGEST else cell[:_LONGEST] + "...")
 
 
 def _pixels(cell: str) -> NDArray[np.int64] | None:
@@ -172,16 +150,16 @@ def _read_faces(path: Path) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArr
     codes: list[int] = []
     images: list[NDArray[np.uint8]] = []
     split: list[int] = []
-    mistakes = _Mistakes(path)
+    mistakes = Mistakes(path)
     for line, row in _records(path, ("emotion", "pixels", "Usage")):
         pixels = _pixels(row["pixels"])
         if row["Usage"] not in USAGE:
-            mistakes.add(line, f"Usage is {_quoted(row['Usage'])}, expected {', '.join(USAGE)}")
+            mistakes.add(line, f"Usage is {quoted(row['Usage'])}, expected {', '.join(USAGE)}")
         elif row["emotion"] not in set("0123456"):
-            mistakes.add(line, f"emotion is {_quoted(row['emotion'])}, expected 0 to 6")
+            mistakes.add(line, f"emotion is {quoted(row['emotion'])}, expected 0 to 6")
         elif pixels is None:
             stray = next((word for word in row["pixels"].split() if not word.isdecimal()), row["pixels"])
-            mistakes.add(line, f"a pixel is {_quoted(stray)}, expected 0 to 255")
+            mistakes.add(line, f"a pixel is {quoted(stray)}, expected 0 to 255")
         elif len(pixels) != SIDE * SIDE:
             mistakes.add(line, f"{len(pixels)} pixels, expected {SIDE * SIDE}")
         elif pixels.max() > 255:
@@ -202,14 +180,14 @@ def _read_votes(path: Path, split: NDArray[np.uint8]) -> tuple[NDArray[np.uint8]
     order = [ferplus.COLUMNS.index(name) for name in emotions.ALL]
     ballots: list[list[int]] = []
     named: list[str] = []
-    mistakes = _Mistakes(path)
+    mistakes = Mistakes(path)
     for line, row in _records(path, ("Usage", "Image name", *official)):
         place = len(ballots)
         cells = [row[name] for name in official]
         if place < len(split) and USAGE.get(row["Usage"]) != SPLITS[split[place]]:
-            mistakes.add(line, f"Usage is {_quoted(row['Usage'])}, but the face of this row is {SPLITS[split[place]]}")
+            mistakes.add(line, f"Usage is {quoted(row['Usage'])}, but the face of this row is {SPLITS[split[place]]}")
         if not all(cell.isdecimal() and int(cell) <= 255 for cell in cells):
-            mistakes.add(line, f"votes are {_quoted(','.join(cells))}, expected ten small numbers")
+            mistakes.add(line, f"votes are {quoted(','.join(cells))}, expected ten small numbers")
             cells = ["0"] * len(official)
         ballots.append([int(cells[index]) for index in order])
         named.append(row["Image name"])

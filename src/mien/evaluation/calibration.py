@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.evaluation.intervals import DRAWS, Estimate, batches, bootstrap
+from mien.evaluation.intervals import DRAWS, LEVEL, Estimate, batches, bootstrap
 from mien.evaluation.metrics import Floats, Numbers, distributions
 
 __all__ = [
@@ -21,8 +21,10 @@ __all__ = [
     "calibration_estimate",
     "coverage_threshold",
     "fit_temperature",
+    "perfect_accuracies",
     "perfect_errors",
     "risk_coverage",
+    "risk_range",
 ]
 
 BINS: Final = 15
@@ -109,6 +111,26 @@ def perfect_errors(confidence: Floats, bins: int = BINS, *, draws: int = DRAWS, 
     return np.concatenate([_error(rising, random.random((rows, n)) < rising, bins) for rows in batches(n, draws)])
 
 
+def perfect_accuracies(
+    confidence: Floats, bins: int = BINS, *, draws: int = DRAWS, seed: int = 0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The range, low (B,) and high (B,), that holds each bin's accuracy 95 times in 100 if calibration is perfect.
+
+    The bins are those of `calibration_bins`; the draws those of `perfect_errors`.
+    """
+    rising = np.sort(confidence).astype(np.float64)
+    random = np.random.default_rng(seed)
+    n = len(rising)
+    starts = _starts(n, bins)
+    count = np.diff(np.append(starts, n))
+    accuracies = [
+        np.add.reduceat(random.random((rows, n)) < rising, starts, axis=1, dtype=np.int64) / count
+        for rows in batches(n, draws)
+    ]
+    low, high = np.quantile(np.concatenate(accuracies), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return low, high
+
+
 def fit_temperature(logits: Floats, truth: Numbers) -> float:
     """The temperature T that brings softmax(logits / T) nearest to the truth (Guo et al. 2017).
 
@@ -174,6 +196,24 @@ def risk_coverage(confidence: Floats, correct: NDArray[np.bool_]) -> RiskCoverag
         coverage=decided[last] / len(falling),
         risk=wrong[last] / decided[last],
     )
+
+
+def risk_range(
+    confidence: Floats, correct: NDArray[np.bool_], coverage: Floats, *, draws: int = DRAWS, seed: int = 0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The bootstrap interval, low (P,) and high (P,), of the risk at each coverage (P,), above 0 to 1."""
+    confidence, correct = _sorted(confidence, correct)
+    wrong = ~correct[::-1]  # the most confident first
+    decided = np.clip(np.ceil(coverage * len(wrong)).astype(np.int64), 1, len(wrong))
+
+    def risks(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        rows = np.sort(rows, axis=1)
+        shares: NDArray[np.float64] = np.cumsum(wrong[rows], axis=1)[:, decided - 1] / decided
+        return shares
+
+    drawn = bootstrap(risks, len(wrong), draws=draws, seed=seed)
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return low, high
 
 
 def coverage_threshold(confidence: Floats, coverage: float = 0.8) -> float:

@@ -4,17 +4,57 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mien import emotions
 from mien.datasets import Samples
-from mien.errors import ConfigError
+from mien.errors import ConfigError, DataError
+from mien.evaluation.canvas import find_and_crop
+from mien.evaluation.intervals import mean_estimate
 from mien.evaluation.judge import Judgement, judge
 from mien.evaluation.protocols import Protocol, protocols_of
 from mien.expression import Classifier
+from mien.faces import detectors
+from mien.faces.crop import Template
 
-__all__ = ["Evaluation", "evaluate_model"]
+__all__ = ["Evaluation", "Reading", "evaluate_model"]
 
 # What the splits of FER2013 are called in print.
 _PRINTED = {"train": "Training", "val": "PublicTest", "test": "PrivateTest"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """What a model read under one protocol, face by face.
+
+    Attributes:
+        title: The protocol's, in words.
+        classes: The C classes.
+        rows: (N,) indices of the faces in the samples.
+        labels: (N,) indices of the true classes.
+        probabilities: (N, C) float32.
+        threshold: Top probabilities under it are uncertain.
+    """
+
+    title: str
+    classes: tuple[str, ...]
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    threshold: float
+
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """The top probability of each face (N,)."""
+        top: NDArray[np.float32] = self.probabilities.max(axis=1)
+        return top
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """Which faces were read rightly (N,)."""
+        right: NDArray[np.bool_] = self.probabilities.argmax(axis=1) == self.labels
+        return right
 
 
 @dataclass(frozen=True)
@@ -25,16 +65,28 @@ class Evaluation:
         model: Its name.
         split: "train", "val" or "test".
         judgements: By protocol's name.
+        readings: Likewise, what they judge.
+        views: How often each face was looked at: "single", "flip" or "ten-crop".
+        detector: What had to find the faces; None where they were read as they are.
     """
 
     model: str
     split: str
     judgements: dict[str, Judgement]
+    readings: dict[str, Reading]
+    views: str = "single"
+    detector: str | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON."""
         found = {name: judgement.as_dict() for name, judgement in self.judgements.items()}
-        return {"model": self.model, "split": self.split, "protocols": found}
+        return {
+            "model": self.model,
+            "split": self.split,
+            "views": self.views,
+            "detector": self.detector,
+            "protocols": found,
+        }
 
     def headline(self) -> dict[str, object]:
         """The figures that travel with the weights."""
@@ -52,35 +104,75 @@ class Evaluation:
 
 
 def evaluate_model(
-    model: str | Path | None, samples: Samples, *, split: str, protocols: Sequence[str] | None = None
+    model: str | Path | None,
+    samples: Samples,
+    *,
+    split: str,
+    protocols: Sequence[str] | None = None,
+    views: str = "single",
+    detector: str | None = None,
 ) -> Evaluation:
-    """Judges a shipped or exported model on the pictures as they are: single view, no detector.
+    """Judges a shipped or exported model.
 
     Args:
         model: A name, the path of an ONNX file, or None for the default.
         samples: One split.
         split: Its name, for print.
         protocols: Names; None for all that data and model allow.
+        views: "single", "flip" or "ten-crop": what is averaged over; see `expression.views`.
+        detector: Name of a detector that has to find the faces first, on a canvas with more around them; those that it
+            misses are left out of the scores and counted. None reads the pictures as they are.
 
     Raises:
-        ConfigError: A protocol is none that the data and the model allow.
+        ConfigError: A protocol is none that the data and the model allow, or an option is none that exists.
         WeightsError: The weights are missing or damaged.
+        DataError: The detector finds none of the faces.
+        UnsupportedError: The detector cannot run here.
     """
     chosen = _chosen(samples, protocols)
-    judgements = {}
+    classifiers: dict[tuple[str, ...], Classifier] = {}
     for protocol in chosen:
         try:
-            judgements[protocol.name] = _judged(model, samples, protocol, _printed(samples, split))
+            classifiers[protocol.classes] = Classifier(model, emotions=protocol.classes, views=views)
         except ConfigError:
             if protocols:
                 raise
-    if not judgements:
+    if not classifiers:
+        Classifier(model, emotions=None, views=views)  # says so where not the classes are to blame
         raise ConfigError(
             f"the model has no head for the data's classes: {', '.join(samples.classes)}",
             hint="choose another --model, or build the data with other --emotions",
         )
-    name = Classifier(model, emotions=None).entry.name
-    return Evaluation(name, split, judgements)
+    entry = next(iter(classifiers.values())).entry
+    faces, found = samples.images, None
+    if detector:
+        template = Template(entry.input.size, entry.template)
+        faces, found = find_and_crop(samples.images, detectors.load(detector), template)
+    read = {classes: classifier.probabilities(faces) for classes, classifier in classifiers.items()}
+
+    looked = "single view" if views == "single" else views
+    way = f"{looked}, {detector} on a canvas" if detector else looked
+    readings, judgements = {}, {}
+    for protocol in chosen:
+        if protocol.classes in classifiers:
+            rows = np.flatnonzero(protocol.kept if found is None else protocol.kept & found)
+            if not len(rows):
+                raise DataError(
+                    f"the detector '{detector}' finds none of the faces of {protocol.title}",
+                    hint="choose another --detector, or none",
+                )
+            reading = Reading(
+                title=protocol.title,
+                classes=protocol.classes,
+                rows=rows,
+                labels=protocol.labels[rows],
+                probabilities=read[protocol.classes][rows],
+                threshold=classifiers[protocol.classes].threshold,
+            )
+            line = f"{protocol.title}, {_printed(samples, split)}, {way}, {entry.name}"
+            readings[protocol.name] = reading
+            judgements[protocol.name] = _judged(reading, protocol, samples, line, found)
+    return Evaluation(entry.name, split, judgements, readings, views, detector)
 
 
 def _chosen(samples: Samples, names: Sequence[str] | None) -> list[Protocol]:
@@ -92,20 +184,21 @@ def _chosen(samples: Samples, names: Sequence[str] | None) -> list[Protocol]:
     return [possible[name] for name in names or possible]
 
 
-def _judged(model: str | Path | None, samples: Samples, protocol: Protocol, printed: str) -> Judgement:
-    classifier = Classifier(model, emotions=protocol.classes)
-    probabilities = classifier.probabilities(samples.images[protocol.kept])
+def _judged(
+    reading: Reading, protocol: Protocol, samples: Samples, line: str, found: NDArray[np.bool_] | None
+) -> Judgement:
     votes = None
-    if samples.votes is not None and set(protocol.classes) <= set(emotions.ALL):
-        columns = [emotions.ALL.index(name) for name in protocol.classes]
-        votes = samples.votes[protocol.kept][:, columns]
+    if samples.votes is not None and set(reading.classes) <= set(emotions.ALL):
+        columns = [emotions.ALL.index(name) for name in reading.classes]
+        votes = samples.votes[reading.rows][:, columns]
     return judge(
-        probabilities,
-        protocol.labels[protocol.kept],
-        protocol.classes,
-        protocol=f"{protocol.title}, {printed}, single view, {classifier.entry.name}",
+        reading.probabilities,
+        reading.labels,
+        reading.classes,
+        protocol=line,
         votes=votes,
         dropped=int((~protocol.kept).sum()),
+        found=None if found is None else mean_estimate(found[protocol.kept].astype(np.float64)),
     )
 
 

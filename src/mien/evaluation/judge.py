@@ -67,6 +67,8 @@ class Judgement:
         rows: A row for every class.
         confusion: (C, C) counts, rows = truth.
         bins: The reliability diagram.
+        found: Share of the faces, 0-1, that a detector found; the others are left out of all scores. None where there
+            was no detector.
     """
 
     protocol: str
@@ -85,6 +87,7 @@ class Judgement:
     rows: tuple[ClassRow, ...]
     confusion: NDArray[np.int64]
     bins: calibration.CalibrationBins
+    found: Estimate | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON; an undefined score is None."""
@@ -93,6 +96,7 @@ class Judgement:
             "n": self.n,
             "dropped": self.dropped,
             "voted": self.voted,
+            "found": self.found.as_dict() if self.found else None,
             "accuracy": self.accuracy.as_dict(),
             "macro_f1": self.macro_f1.as_dict(),
             "nll_nats": self.nll.as_dict(),
@@ -121,6 +125,7 @@ def judge(
     protocol: str,
     votes: Numbers | None = None,
     dropped: int = 0,
+    found: Estimate | None = None,
     draws: int = intervals.DRAWS,
     seed: int = 0,
 ) -> Judgement:
@@ -134,6 +139,7 @@ def judge(
         votes: (N, C) counts or shares over the same classes. Faces without a vote on any of them are left out
             of the two scores that need votes.
         dropped: Faces that the protocol left out before, only reported.
+        found: Share of the faces that a detector found, only reported.
         draws: Resamples of every interval.
         seed: Of the resamples.
 
@@ -179,6 +185,7 @@ def judge(
         rows=_rows(classes, confusion, resampled),
         confusion=confusion,
         bins=calibration.calibration_bins(confidence, correct),
+        found=found,
     )
 
 

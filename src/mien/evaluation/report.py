@@ -1,14 +1,39 @@
 """A judgement as plain text: aligned columns, ASCII, no colour, the same in a terminal, a pipe and a file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.evaluation.calibration import BINS
 from mien.evaluation.judge import Judgement
+from mien.output.contract import cannot_write, replacing
 
-__all__ = ["text"]
+__all__ = ["opened", "text"]
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[TextIO]:
+    """A text file to write a report to; it takes its name when it is whole, and nothing is left of one that is not.
+
+    Open it before the judging: what cannot be written is then said at once.
+
+    Raises:
+        OutputError: The folder is missing, the path is no file's, or the system refuses to write.
+    """
+    with replacing(path) as partial:
+        try:
+            with partial.open("w", encoding="utf-8") as file:
+                yield file
+        except BaseException as error:
+            with suppress(OSError):
+                partial.unlink()
+            if isinstance(error, OSError):
+                raise cannot_write(path, error) from error
+            raise
 
 
 def text(judgement: Judgement) -> str:
@@ -34,7 +59,10 @@ def _headline(judgement: Judgement) -> str:
 
 
 def _scores(judgement: Judgement) -> str:
-    rows = [
+    rows = []
+    if judgement.found:
+        rows.append(("faces found", f"{judgement.found}", "the others are left out of all scores"))
+    rows += [
         ("accuracy", f"{judgement.accuracy}", ""),
         ("macro F1", f"{judgement.macro_f1}", ""),
         ("negative log-likelihood", f"{judgement.nll:.3f}", "nats"),

@@ -12,6 +12,7 @@ from mien.assets.store import open_model
 from mien.errors import ConfigError
 from mien.expression.pictures import fitted, normalised
 from mien.expression.probabilities import softmax
+from mien.expression.views import VIEWS, views_of
 from mien.results import Expression
 
 __all__ = ["Classifier", "head_for"]
@@ -45,9 +46,10 @@ class Classifier:
         abstain: Top probabilities under it are `uncertain`; None for the model's own threshold.
         batch_size: Faces that the network sees at once.
         threads: For the network.
+        views: How often each face is looked at: "single", "flip" or "ten-crop"; see `views_of`.
 
     Raises:
-        ConfigError: There is no such model or vocabulary, or the model has no head for it.
+        ConfigError: There is no such model, vocabulary or views, or the model has no head for the vocabulary.
         WeightsError: The weights are missing or damaged.
     """
 
@@ -59,7 +61,10 @@ class Classifier:
         abstain: float | None = None,
         batch_size: int = 32,
         threads: int = 1,
+        views: str = "single",
     ) -> None:
+        if views not in VIEWS:
+            raise ConfigError(f"there are no views '{views}'", hint=f"choose one of {', '.join(VIEWS)}")
         self.entry, self._session = open_model(model, threads=threads)
         if emotions is None:
             emotions = self.entry.heads[0].emotions
@@ -67,6 +72,7 @@ class Classifier:
         self.head = head_for(self.entry, self.emotions)
         self.threshold = self.head.threshold if abstain is None else abstain
         self.batch_size = batch_size
+        self.views = views
 
     def logits(self, pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """What each head says of faces, each (H, W) grey or (H, W, 3) RGB uint8: (N, C) float32 by head's name."""
@@ -81,9 +87,12 @@ class Classifier:
         return {name: np.concatenate(values) for name, values in parts.items()}
 
     def probabilities(self, pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, C) float32 over `emotions`, each row summing to 1."""
-        logits = self.logits(pictures)[self.head.name]
-        return vocabularies.convert(softmax(logits, self.head.temperature), self.head.emotions, self.emotions)
+        """(N, C) float32 over `emotions`, each row summing to 1: the mean over the views."""
+        seen = [view for picture in pictures for view in views_of(picture, self.views)]
+        logits = self.logits(seen)[self.head.name]
+        read = vocabularies.convert(softmax(logits, self.head.temperature), self.head.emotions, self.emotions)
+        mean: NDArray[np.float32] = read.reshape(len(pictures), VIEWS[self.views], len(self.emotions)).mean(axis=1)
+        return mean
 
     def __call__(self, pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> list[Expression]:
         """The expressions of faces, each (H, W) grey or (H, W, 3) RGB uint8."""

@@ -1,0 +1,88 @@
+"""A store as FER+'s folders of PNG files with a label.csv, as its trainers and `mien data build labelcsv` read them."""
+
+import csv
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from mien import emotions
+from mien.datasets import ferplus
+from mien.datasets.labelcsv import FOLDERS, LIST
+from mien.datasets.samples import SPLITS, Samples
+from mien.errors import DataError, OutputError
+
+__all__ = ["export"]
+
+_SUFFIX: Final = ".png"
+_NEEDED: Final = 2  # train and valid stand even without rows; their readers want them
+
+
+def export(samples: Samples, out: Path) -> Mapping[str, int]:
+    """Writes FER2013Train, FER2013Valid and, where there are such rows, FER2013Test into the new folder `out`.
+
+    Each face keeps its name, with `.png` put behind one that lacks it. Rows with a blank name, which FER+ keeps for
+    what is not a face, are left out and counted.
+
+    Returns:
+        The number of rows left out, by reason.
+
+    Raises:
+        DataError: The samples have no votes, are in colour, or have names that cannot be those of files.
+        OutputError: The folder holds something already, or cannot be written.
+    """
+    named = samples.take(samples.names != "")
+    files = _files(named)
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise OutputError(f"cannot write '{out}': it is there already", hint="give a new folder")
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        for code, name in enumerate(FOLDERS):
+            rows = np.flatnonzero(named.split == code)
+            if len(rows) or code < _NEEDED:
+                _write(named.take(rows), [files[row] for row in rows], partial / name)
+        partial.replace(out)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write '{out}': {(error.strerror or str(error)).lower()}",
+            hint="check the folder's permissions and the free space",
+        ) from error
+    finally:
+        with suppress(OSError):  # it is there only after a failure
+            shutil.rmtree(partial)
+    return {"without a name": len(samples) - len(named)}
+
+
+def _files(samples: Samples) -> list[str]:
+    """The file name of each face, checked."""
+    if samples.votes is None:
+        raise DataError("the data has no votes, which this form is about", hint="build it with --votes fer2013new.csv")
+    if samples.images.ndim != 3:
+        raise DataError("the data is in colour; this form has grey pictures", hint="build it from grey pictures")
+    files = [name if name.lower().endswith(_SUFFIX) else name + _SUFFIX for name in samples.names.tolist()]
+    if strange := [name for name in files if Path(name).name != name or name != name.strip()]:
+        raise DataError(f"{strange[0]!r} cannot be the name of a file", hint="build the store with plain names")
+    for code, split in enumerate(SPLITS):
+        mine = [name for name, where in zip(files, samples.split, strict=True) if where == code]
+        if len(set(mine)) < len(mine):
+            twice = next(name for name in mine if mine.count(name) > 1)
+            raise DataError(f"{twice!r} names two faces of '{split}'", hint="build the store with names that differ")
+    return files
+
+
+def _write(samples: Samples, files: list[str], folder: Path) -> None:
+    """One split: its pictures and its list."""
+    folder.mkdir(parents=True)
+    height, width = samples.images.shape[1:3]
+    order = [emotions.ALL.index(name) for name in ferplus.COLUMNS]
+    votes = samples.votes[:, order].tolist() if samples.votes is not None else []
+    with (folder / LIST).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        for name, image, counts in zip(files, samples.images, votes, strict=True):
+            Image.fromarray(image).save(folder / name, format="PNG")
+            writer.writerow([name, f"(0, 0, {width}, {height})", *counts])

@@ -1,0 +1,115 @@
+"""What a store holds, in figures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mien.datasets import ferplus
+from mien.datasets.samples import NO_LABEL, SPLITS, Samples
+
+__all__ = ["Agreement", "Summary", "counts_table", "summarise", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far the annotators of one split agree, over the faces whose most voted class is an emotion.
+
+    Attributes:
+        faces: Their number.
+        entropy: Mean entropy of a face's votes on the eight emotions, in nats.
+        one_against_rest: Share of single votes, 0-1, that go to what the face's other annotators chose most.
+    """
+
+    faces: int
+    entropy: float
+    one_against_rest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a store holds.
+
+    Attributes:
+        counts: Number of faces by split and class; faces without a label are none of them.
+        unlabelled: Faces without a label by split.
+        twins: By split, the faces whose picture stands, bit for bit, on the other side of the split.
+        constant: By split, the pictures with one grey level or colour.
+        agreement: By split; empty without votes.
+    """
+
+    counts: dict[str, dict[str, int]]
+    unlabelled: dict[str, int]
+    twins: dict[str, int]
+    constant: dict[str, int]
+    agreement: dict[str, Agreement]
+
+
+def summarise(samples: Samples) -> Summary:
+    """Counts what is in the samples."""
+    splits = {name: samples.take(samples.split == code) for code, name in enumerate(SPLITS)}
+    splits = {name: part for name, part in splits.items() if len(part)}
+    agreement = {name: _agreement(part.votes) for name, part in splits.items() if part.votes is not None}
+    return Summary(
+        counts=samples.counts(),
+        unlabelled={name: int((part.labels == NO_LABEL).sum()) for name, part in splits.items()},
+        twins={name: int(part.twin.sum()) for name, part in splits.items()},
+        constant={name: _constant(part) for name, part in splits.items()},
+        agreement={name: found for name, found in agreement.items() if found.faces},
+    )
+
+
+def _constant(samples: Samples) -> int:
+    flat = samples.images.reshape(len(samples), samples.images.shape[1] * samples.images.shape[2], -1)
+    return int((flat == flat[:, :1]).all(axis=(1, 2)).sum())
+
+
+def _agreement(votes: ferplus.Votes) -> Agreement:
+    _, kept = ferplus.argmax(votes)
+    if not kept.any():
+        return Agreement(0, np.nan, np.nan)
+    chosen = votes[kept]
+    return Agreement(
+        faces=len(chosen),
+        entropy=float(ferplus.entropy(chosen[:, : ferplus.EMOTIONS]).mean()),
+        one_against_rest=float(ferplus.one_against_rest(chosen).mean()),
+    )
+
+
+def text(summary: Summary) -> str:
+    """The summary as lines of text, a column for each split."""
+    splits = list(summary.counts)
+    rows: list[tuple[str, Sequence[str]]] = []
+    if any(summary.unlabelled.values()):
+        rows.append(("without a label", [f"{summary.unlabelled[name]:,}" for name in splits]))
+    rows.append(("twins", [f"{summary.twins[name]:,}" for name in splits]))
+    rows.append(("constant", [f"{summary.constant[name]:,}" for name in splits]))
+    parts = [counts_table(summary.counts), _columns(rows)]
+    notes = ["Twins: the same picture, bit for bit, stands in train and in val or test. Constant: one grey level only."]
+    if summary.agreement:
+        known = [summary.agreement.get(name) for name in splits]
+        parts.append(
+            _columns(
+                [
+                    ("votes: faces", [f"{found.faces:,}" if found else "-" for found in known]),
+                    ("mean entropy (nats)", [f"{found.entropy:.3f}" if found else "-" for found in known]),
+                    ("one against the rest", [f"{found.one_against_rest:.1%}" if found else "-" for found in known]),
+                ]
+            )
+        )
+        notes.append("Votes: of faces whose most voted class is an emotion. Entropy: of their votes on the emotions.")
+        notes.append("One against the rest: how often one annotator chooses what the others chose most.")
+    return "\n\n".join([*parts, "\n".join(notes)]) + "\n"
+
+
+def counts_table(counts: dict[str, dict[str, int]]) -> str:
+    """Faces by class (rows) and split (columns), with their sums."""
+    classes = next(iter(counts.values()), {})
+    rows = [("class", list(counts))]
+    rows += [(name, [f"{table[name]:,}" for table in counts.values()]) for name in classes]
+    rows.append(("all", [f"{sum(table.values()):,}" for table in counts.values()]))
+    return _columns(rows)
+
+
+def _columns(rows: Sequence[tuple[str, Sequence[str]]]) -> str:
+    return "\n".join(f"{name:<22}" + "".join(f"{cell:>10}" for cell in cells) for name, cells in rows)
