@@ -33,7 +33,7 @@ demo: $(CORE)/.ready
 	@echo "look at demo/astronaut.annotated.jpg"
 
 test: $(CORE)/.ready $(FULL)/.ready
-	MIEN_CORE_PYTHON=$(CURDIR)/$(CORE)/bin/python MIEN_OPENCV4=$(CURDIR)/$(FULL)/opencv4 \
+	OMP_NUM_THREADS=1 MIEN_CORE_PYTHON=$(CURDIR)/$(CORE)/bin/python MIEN_OPENCV4=$(CURDIR)/$(FULL)/opencv4 \
 	  $(FULL)/bin/python -m pytest -n 2
 
 check: $(FULL)/.ready

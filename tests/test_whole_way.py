@@ -12,8 +12,8 @@ from tests.drawn import draw_face, write_fer_csv
 
 RECIPE = """
 name = "drawn"
-epochs = 6
-batch_size = 32
+epochs = 15
+batch_size = 16
 averaging = 0.9
 precision = "32-true"
 [model]
@@ -33,11 +33,15 @@ source = "labels"
 [augmentation]
 rotation = 5.0
 scale = 1.05
+stretch = 1.0
+shear = 0.0
+shift = 0.04
 erase = 0.0
 coarse = 0.0
 mixup = 0.0
 [optimizer]
-lr = 0.05
+name = "adamw"
+lr = 0.02
 [schedule]
 warmup = 0.5
 """
@@ -65,7 +69,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_everything_is_left_behind(made: Path) -> None:
     for name in ("recipe.toml", "data.json", "metrics.csv", "curves.png", "best.ckpt", "last.ckpt"):
         assert (made / "runs" / "drawn" / name).stat().st_size > 0
-    for suffix in (".onnx", ".safetensors", ".toml"):
+    for suffix in (".onnx", ".safetensors", ".entry.toml"):
         assert (made / f"drawn{suffix}").stat().st_size > 0
 
 

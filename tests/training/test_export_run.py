@@ -55,13 +55,17 @@ def within(tiny_model: Path) -> Entry:
 @pytest.fixture(scope="module")
 def beside(tiny_model: Path) -> Entry:
     """The entry in the table beside it."""
-    tables = tomllib.loads(tiny_model.with_suffix(".toml").read_text(encoding="utf-8"))
+    tables = tomllib.loads(tiny_model.with_suffix(".entry.toml").read_text(encoding="utf-8"))
     (name,) = tables
     return Entry.from_dict({"name": name, **tables[name]}, "the table")
 
 
 def test_three_files_and_no_more(tiny_model: Path) -> None:
-    assert sorted(path.name for path in tiny_model.parent.iterdir()) == ["tiny.onnx", "tiny.safetensors", "tiny.toml"]
+    assert sorted(path.name for path in tiny_model.parent.iterdir()) == [
+        "tiny.entry.toml",
+        "tiny.onnx",
+        "tiny.safetensors",
+    ]
 
 
 def test_the_file_says_what_the_checkpoint_says(tiny_model: Path, tiny_run: Path, tiny_samples: Samples) -> None:

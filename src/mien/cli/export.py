@@ -22,7 +22,7 @@ def export(
 ) -> None:
     """Exports a trained model: fused, calibrated, measured, and checked against its checkpoint.
 
-    Beside the .onnx file come its unfused training form (.safetensors, fp16) and its manifest entry (.toml).
+    Beside the .onnx file come its unfused training form (.safetensors, fp16) and its manifest entry (.entry.toml).
     """
     from mien.datasets import store
     from mien.training import export_run  # first: says what to install where torch is missing

@@ -102,7 +102,7 @@ def publish(trial: Path, entry: Entry, out: Path, network: Network | None = None
             training_file=out.with_suffix(".safetensors").name,
             training_sha256=sha256(training).hexdigest(),
         )
-    contents[".toml"] = dump_toml(beside).encode()
+    contents[".entry.toml"] = dump_toml(beside).encode()
     written = []
     for suffix, content in reversed(contents.items()):
         part, target = trial.with_suffix(suffix), out.with_suffix(suffix)

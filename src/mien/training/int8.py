@@ -54,7 +54,7 @@ def quantize(model: str | Path, samples: Samples, out: Path, *, count: int = 102
     Args:
         model: Name of a shipped model, or path of an ONNX file.
         samples: With the split `train`, which sets the ranges, and `val`, on which both are judged.
-        out: The ONNX file to write; its manifest entry (.toml) comes beside it.
+        out: The ONNX file to write; its manifest entry (.entry.toml) comes beside it.
         count: Training pictures to calibrate on.
         seed: Of their choice.
 
