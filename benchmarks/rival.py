@@ -144,14 +144,16 @@ def main() -> None:
     with h5py.File(io.BytesIO(content)) as file:
         rival = Session(_Translation(file).model(), "mini-xception")
     samples = store.read(data, "val")
-    ours = Classifier(emotions=7)
+    ours, small = Classifier(emotions=7), Classifier("mien-base-int8", emotions=7)
     session_input = normalised(fitted(samples.images[:1], ours.entry.input), ours.entry.input)
     face = _theirs(samples.images[:1])
     crowd, our_crowd = np.repeat(face, 32, axis=0), np.repeat(session_input, 32, axis=0)
     figures = {
         "mien, network, one face": measure(lambda: ours._session.run(session_input), repeats=500),
+        "mien int8, network, one face": measure(lambda: small._session.run(session_input), repeats=500),
         "fer, network in onnxruntime, one face": measure(lambda: rival.run(face), repeats=500),
         "mien, network, 32 faces": measure(lambda: ours._session.run(our_crowd), repeats=50),
+        "mien int8, network, 32 faces": measure(lambda: small._session.run(our_crowd), repeats=50),
         "fer, network in onnxruntime, 32 faces": measure(lambda: rival.run(crowd), repeats=50),
     }
     if len(sys.argv) > 3:
@@ -166,7 +168,8 @@ def main() -> None:
             "fer, Keras call, 32 faces": timed["batch"],
         }
     ratios = {
-        f"{name} / mien's": figure.median / figures[f"mien, network, {name.rpartition(', ')[2]}"].median
+        f"{name} / {own}'s": figure.median / figures[f"{own}, network, {name.rpartition(', ')[2]}"].median
+        for own in ("mien", "mien int8")
         for name, figure in figures.items()
         if name.startswith("fer")
     }
@@ -175,8 +178,12 @@ def main() -> None:
     save(results)
     truth = samples.labels
     theirs = np.concatenate([rival.run(_theirs(part))["predictions"] for part in np.array_split(samples.images, 60)])
-    mine = ours.probabilities(samples.images)
-    accuracy = {"mien": mine, "fer": theirs}  # fer's classes are FER2013's codes, which is our order
+    mine, eighths = (classifier.probabilities(samples.images) for classifier in (ours, small))
+    accuracy = {
+        "mien": mine,
+        "mien int8": eighths,
+        "fer": theirs,
+    }  # fer's classes are FER2013's codes, which is our order
     points = {
         f"{name}, FER2013 PublicTest accuracy": Measurement.of([100 * float((found.argmax(axis=1) == truth).mean())])
         for name, found in accuracy.items()

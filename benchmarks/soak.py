@@ -6,6 +6,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from mien.assets.manifest import entries
+
 ROOT = Path(__file__).parent.parent
 FER = ROOT.parent / "shared" / "data" / "fer2013"
 
@@ -20,10 +22,10 @@ def main() -> None:
         subprocess.run([sys.executable, FER / "unpack.py", place], check=True)
         csv: list[str | Path] = ["--csv", place / "fer2013.csv", "--votes", place / "fer2013new.csv"]
         subprocess.run([*mien, "data", "build", "fer2013", *csv, "--out", store], check=True)
-        judged = ROOT / "benchmarks" / "judgements" / "mien-base.json"
-        judged.parent.mkdir(exist_ok=True)
-        subprocess.run([*mien, "evaluate", store, "--out", judged], check=True)
-        for name, arguments in {"crop_geometry": [str(store)], "speed": []}.items():
+        for model in entries():
+            judged = ROOT / "benchmarks" / "judgements" / f"{model}.json"
+            subprocess.run([*mien, "evaluate", store, "--model", model, "--out", judged], check=True)
+        for name, arguments in {"crop_geometry": [str(store)], "detectors": [], "speed": []}.items():
             sys.argv = [name, *arguments]
             runpy.run_module(f"benchmarks.{name}", run_name="__main__")
 

@@ -22,7 +22,7 @@ def quantize(
 ) -> None:
     """Makes the int8 form of an exported model: smaller and quicker.
 
-    It is written only if accuracy falls by at most 0.3 points and the calibration stays.
+    It is written only if accuracy falls by at most 0.3 points and likelihood and calibration stay.
     """
     from mien import training  # first: says what to install where torch is missing
     from mien.datasets import store

@@ -29,7 +29,7 @@ from mien.training.quiet import quiet
 from mien.training.recipe import load as load_recipe
 from mien.training.run import load_task
 
-__all__ = ["export_run", "publish", "with_entry"]
+__all__ = ["calibrated", "export_run", "publish", "with_entry"]
 
 TOLERANCE: Final = 1e-4  # of the parity gate, on logits
 COVERAGE: Final = 0.8  # share of faces that the threshold of `uncertain` lets pass
@@ -76,7 +76,7 @@ def export_run(folder: Path, samples: Samples, out: Path, *, checkpoint: str = "
             trial = Path(name) / "trial.onnx"
             trial.write_bytes(with_entry(graph, entry))
             _check_parity(network, trial, samples)
-            entry = _calibrated(entry, trial, samples)
+            entry = calibrated(entry, trial, samples)
             trial.write_bytes(with_entry(graph, entry))
             scores = evaluate_model(trial, samples, split="val").headline()
             entry = replace(entry, scores=scores)
@@ -174,7 +174,7 @@ def _check_parity(network: Network, trial: Path, samples: Samples, count: int = 
                 )
 
 
-def _calibrated(entry: Entry, trial: Path, samples: Samples) -> Entry:
+def calibrated(entry: Entry, trial: Path, samples: Samples) -> Entry:
     """The entry with each head's temperature and threshold, fitted on the first protocol that reads this head.
 
     A protocol whose classes no head knows is passed over.

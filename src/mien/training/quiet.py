@@ -9,8 +9,8 @@ __all__ = ["quiet"]
 
 
 @contextmanager
-def quiet(library: str) -> Iterator[None]:
-    """Without warnings, and without what the library's logger says short of errors."""
+def quiet(library: str | None) -> Iterator[None]:
+    """Without warnings, and without what the library's logger (None: the root) says short of errors."""
     logger = logging.getLogger(library)
     level = logger.level
     logger.setLevel(logging.ERROR)
