@@ -42,7 +42,7 @@ check: $(FULL)/.ready
 	$(FULL)/bin/mypy
 	$(FULL)/bin/lint-imports
 
-soak: $(FULL)/.ready
+soak: $(CORE)/.ready $(FULL)/.ready
 	$(FULL)/bin/python -m benchmarks.soak
 
 clean:

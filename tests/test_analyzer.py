@@ -1,5 +1,7 @@
 """The analyzer over real pixels and the shipped weights."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -174,7 +176,7 @@ def test_detecting_alone(astronaut: Path) -> None:
 def test_wrong_options_and_inputs_are_said(astronaut: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="vocabulary"):
         mien.Analyzer(emotions=9)
-    with pytest.raises(ConfigError, match="abstain: expected a probability 0-1, found 2"):
+    with pytest.raises(ConfigError, match="abstain: expected a number 0-1, found 2"):
         mien.Analyzer(abstain=2)
     with pytest.raises(ConfigError, match="detector 'nose'"):
         mien.Analyzer(detector="nose")
@@ -210,3 +212,50 @@ def test_detector_weights_by_path(astronaut: Path, shared: Path) -> None:
 def test_weights_for_a_detector_that_takes_none(astronaut: Path) -> None:
     with pytest.raises(ConfigError, match="takes no weights"):
         mien.detect(astronaut, detector_weights="x.onnx")
+
+
+@pytest.mark.parametrize(
+    "option", [{"min_score": float("nan")}, {"min_score": 5}, {"batch_size": 0}, {"threads": -1}, {"abstain": 2.0}]
+)
+def test_numbers_out_of_range_are_said(option: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(option))):
+        mien.Analyzer(**option)  # type: ignore[arg-type]
+
+
+def test_crops_and_a_detector_do_not_go_together() -> None:
+    with pytest.raises(ConfigError, match="need no detector"):
+        mien.Analyzer(faces_are_crops=True, detector="hog")
+
+
+def test_a_result_is_indexed(astronaut: Path) -> None:
+    result = mien.analyze(astronaut)
+    assert result[0] is result.faces[0]
+
+
+def test_threads_do_not_share_a_detector(astronaut: Path) -> None:
+    program = f"""
+from concurrent.futures import ThreadPoolExecutor
+import mien
+from mien.media import read_picture
+pixels = read_picture({str(astronaut)!r})
+with ThreadPoolExecutor(4) as pool:
+    results = list(pool.map(lambda _: mien.analyze(pixels), range(32)))
+print({{(len(result), result[0].emotion) for result in results}})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "{(1, 'happiness')}"
+
+
+def test_large_crops_do_not_pile_up() -> None:
+    analyzer = mien.Analyzer(faces_are_crops=True)
+    taken = 0
+
+    def endless() -> Iterator[mien.Frame]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield mien.Frame(np.zeros((4000, 4000, 3), np.uint8))
+
+    next(analyzer.stream(endless()))
+    assert taken == 4

@@ -1,5 +1,6 @@
 """The analyzer: frames in, results out. It knows detectors and classifiers, and no file format."""
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from mien.errors import ConfigError
 from mien.expression import Classifier
-from mien.faces import detectors
+from mien.faces import detectors, strips
 from mien.faces.crop import Template, crop_faces, landmark_points
 from mien.media import as_rgb, read_frame
 from mien.results import Face, Frame, FrameResult
@@ -71,8 +72,16 @@ class Analyzer:
         batch_size: int = 32,
         threads: int = 1,
     ) -> None:
-        if abstain is not None and not 0 <= abstain <= 1:
-            raise ConfigError(f"abstain: expected a probability 0-1, found {abstain}")
+        _check_share("min_score", min_score)
+        if abstain is not None:
+            _check_share("abstain", abstain)
+        for name, count in {"batch_size": batch_size, "threads": threads}.items():
+            if count < 1:
+                raise ConfigError(f"{name}: expected a number from 1 on, found {count}")
+        if faces_are_crops and (detector is not None or detector_weights is not None):
+            raise ConfigError(
+                "faces that are cropped already need no detector", hint="leave out the detector, or faces_are_crops"
+            )
         self.classifier = Classifier(model, emotions=emotions, abstain=abstain, batch_size=batch_size, threads=threads)
         self.detector = None if faces_are_crops else _load_detector(detector, detector_weights)
         self.min_score = min_score
@@ -126,7 +135,7 @@ class Analyzer:
             waiting.append(self._find(frame))
             crops = sum(len(item.crops) for item in waiting)
             pixels = sum(item.result.width * item.result.height for item in waiting)
-            held = pixels if self.keep_images else 0
+            held = pixels if self.keep_images or self.detector is None else 0
             if crops >= self.batch_size or len(waiting) >= self.batch_size or held >= _HELD_PIXELS:
                 yield from self._read(waiting)
                 waiting = []
@@ -170,6 +179,11 @@ class Analyzer:
         """Nothing is held open; the `with` statement is welcome all the same."""
 
 
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:  # also refuses nan
+        raise ConfigError(f"{name}: expected a number 0-1, found {value}")
+
+
 def _is_one(pictures: object) -> bool:
     """Whether this is a single picture; an open file could be iterated too, by lines."""
     return isinstance(pictures, (str, Path, bytes, np.ndarray, Frame)) or hasattr(pictures, "read")
@@ -184,7 +198,7 @@ def _frame(picture: Picture | Frame) -> Frame:
 
 
 def _faces(detector: detectors.Detector, image: NDArray[np.uint8], min_score: float) -> list[Face]:
-    found = detector.detect(image, min_score=min_score)
+    found = strips.detect(detector, image, min_score=min_score)
     points = found.landmarks if found.landmarks is not None else [None] * len(found)
     return [
         Face(box, float(score), landmarks)
@@ -192,17 +206,20 @@ def _faces(detector: detectors.Detector, image: NDArray[np.uint8], min_score: fl
     ]
 
 
-@lru_cache(maxsize=4)
-def _analyzer(**options: Any) -> Analyzer:
-    return Analyzer(**options)
-
-
 def _load_detector(name: str | None, weights: str | Path | None) -> detectors.Detector:
     options = detectors.DetectorOptions(weights=None if weights is None else Path(weights))
     return detectors.load(name or detectors.DEFAULT, options)
 
 
-_kept_detector = lru_cache(maxsize=4)(_load_detector)
+class _Kept(threading.local):
+    """The last few analyzers and detectors of each thread: those of dlib and OpenCV serve one thread at a time."""
+
+    def __init__(self) -> None:
+        self.analyzer = lru_cache(maxsize=4)(Analyzer)
+        self.detector = lru_cache(maxsize=4)(_load_detector)
+
+
+_kept = _Kept()
 
 
 @overload
@@ -217,7 +234,7 @@ def analyze(pictures: Any, **options: Any) -> FrameResult | list[FrameResult] | 
     Args:
         pictures: A path, an open binary file, a file's content as bytes, or an array (H, W) grey, (H, W, 3) RGB or
             (H, W, 4) RGBA uint8; or a list or a generator of those.
-        options: As for `Analyzer`. The last few analyzers are kept, so that calling again is quick.
+        options: As for `Analyzer`. Each thread keeps its last few analyzers, so that calling again is quick.
 
     Returns:
         A `FrameResult`, which is a sequence of `Face`s; a list of them for a list, and an iterator for a generator,
@@ -227,7 +244,7 @@ def analyze(pictures: Any, **options: Any) -> FrameResult | list[FrameResult] | 
         InputError: A picture cannot be read.
         ConfigError: An option is none that exists.
     """
-    results: FrameResult | list[FrameResult] | Iterator[FrameResult] = _analyzer(**options).analyze(pictures)
+    results: FrameResult | list[FrameResult] | Iterator[FrameResult] = _kept.analyzer(**options).analyze(pictures)
     return results
 
 
@@ -253,4 +270,5 @@ def detect(
         UnsupportedError: The detector cannot run here.
         WeightsError: Its weights are missing or damaged.
     """
-    return _faces(_kept_detector(detector, detector_weights), _frame(picture).image, min_score)
+    _check_share("min_score", min_score)
+    return _faces(_kept.detector(detector, detector_weights), _frame(picture).image, min_score)

@@ -159,6 +159,9 @@ class FrameResult:
     def __len__(self) -> int:
         return len(self.faces)
 
+    def __getitem__(self, number: int) -> Face:
+        return self.faces[number]
+
     def as_dict(self) -> Mapping[str, object]:
         """Plain types, as written to JSON."""
         return {

@@ -180,3 +180,12 @@ def test_a_disk_that_fills_up(astronaut: Path, tmp_path: Path) -> None:
     assert f"cannot write '{table}': file too large" in result.stderr.decode()
     assert b"Traceback" not in result.stderr
     assert table.read_text() == "old"
+
+
+def test_a_table_does_not_replace_its_input(tmp_path: Path) -> None:
+    picture = tmp_path / "in.csv"
+    picture.write_bytes(b"whatever it holds")
+    result = analyze(picture, "--table", picture)
+    assert result.returncode == 2
+    assert "would replace the input" in result.stderr.decode()
+    assert picture.read_bytes() == b"whatever it holds"

@@ -1,6 +1,7 @@
 """The store: it gives back what it got, and says what is wrong with anything else."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -144,21 +145,21 @@ def refused(path: Path) -> str:
 
 
 def test_a_folder_that_is_not_there(samples: Samples, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="there is no folder"):
         store.write(samples, tmp_path / "missing" / "faces.h5")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_none(samples: Samples, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text", encoding="utf-8")
-    with pytest.raises(OutputError, match="cannot be written") as caught:
+    with pytest.raises(OutputError, match="there is no folder") as caught:
         store.write(samples, tmp_path / "file" / "faces.h5")
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_in_the_files_place(samples: Samples, tmp_path: Path) -> None:
     (tmp_path / "faces.h5").mkdir()
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="it is a folder"):
         store.write(samples, tmp_path / "faces.h5")
     assert [file.name for file in tmp_path.iterdir()] == ["faces.h5"]
 
@@ -184,3 +185,11 @@ except OutputError as error:
     assert result.stdout.count("\n") == 1
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_device_is_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match="not a regular file"):
+        store.write(drawn_samples(tmp_path, per_class=1), pipe)
+    assert pipe.is_fifo()

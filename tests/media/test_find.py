@@ -86,8 +86,23 @@ def test_what_is_missing_becomes_an_error_row(album: Path) -> None:
 
 def test_a_folder_without_pictures_is_an_error(album: Path) -> None:
     with pytest.raises(InputError, match="no pictures in the folder") as caught:
-        find_pictures([album / "img10.jpg", album / "other"])
+        find_pictures([album / "other"])
     assert ".jpg" in caught.value.hint
+
+
+def test_an_empty_folder_beside_pictures_is_an_error_row(album: Path) -> None:
+    found = find_pictures([album / "img10.jpg", album / "other"])
+    assert found == [album / "img10.jpg", album / "other"]
+    result = list(read_frames(found))[1]
+    assert isinstance(result, FrameResult)
+    assert result.error is not None
+    assert "folder" in result.error
+
+
+def test_what_mien_drew_is_no_new_picture(album: Path) -> None:
+    before = find_pictures([album])
+    (album / "img10.annotated.jpg").write_bytes(b"")
+    assert find_pictures([album]) == before
 
 
 def test_nothing_asked_nothing_found() -> None:

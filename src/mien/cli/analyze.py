@@ -90,6 +90,8 @@ def analyze(
     _refuse_options_without_effect(table, kind, style, annotate, overlay, as_json)
     start = time.perf_counter()
     pictures = find_pictures(paths)
+    if table and str(table) != "-" and table.resolve() in {picture.resolve() for picture in pictures}:
+        raise ConfigError(f"the table would replace the input '{table}'", hint="give the table another name")
     analyzer = Analyzer(
         model=model,
         detector=detector,

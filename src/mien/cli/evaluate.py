@@ -33,6 +33,10 @@ def evaluate(
         str | None,
         typer.Option(help="Let this detector find the faces first, on a canvas.", show_default="faces as they are"),
     ] = None,
+    detector_weights: Annotated[
+        Path | None,
+        typer.Option(help="The detector's network, where it needs one.", show_default="from `mien models fetch`"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the JSON to this file as well.", show_default=False)] = None,
     report: Annotated[
@@ -53,7 +57,15 @@ def evaluate(
         out_file = stack.enter_context(opened(out)) if out else None
         report_file = stack.enter_context(opened(report)) if report else None
         stack.enter_context(console().status(f"judging {len(samples):,} faces"))
-        evaluation = evaluate_model(model, samples, split=split, protocols=protocol, views=views, detector=detector)
+        evaluation = evaluate_model(
+            model,
+            samples,
+            split=split,
+            protocols=protocol,
+            views=views,
+            detector=detector,
+            detector_weights=detector_weights,
+        )
         plain = json.dumps(evaluation.as_dict(), indent=1)
         if out_file:
             out_file.write(plain + "\n")

@@ -14,6 +14,7 @@ import numpy as np
 
 from mien.datasets.samples import SPLITS, Samples
 from mien.errors import ConfigError, DataError, InputError, MissingExtraError, OutputError
+from mien.output.contract import writable
 
 try:
     import h5py
@@ -35,7 +36,7 @@ def write(samples: Samples, path: str | Path) -> None:
         MissingExtraError: h5py is not installed.
     """
     _need_h5py()
-    path = Path(path)
+    path = writable(Path(path))
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with h5py.File(partial, "w") as file:

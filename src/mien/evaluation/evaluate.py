@@ -111,6 +111,7 @@ def evaluate_model(
     protocols: Sequence[str] | None = None,
     views: str = "single",
     detector: str | None = None,
+    detector_weights: str | Path | None = None,
 ) -> Evaluation:
     """Judges a shipped or exported model.
 
@@ -122,6 +123,7 @@ def evaluate_model(
         views: "single", "flip" or "ten-crop": what is averaged over; see `expression.views`.
         detector: Name of a detector that has to find the faces first, on a canvas with more around them; those that it
             misses are left out of the scores and counted. None reads the pictures as they are.
+        detector_weights: File of the detector's network, where it needs one; None for the fetched one.
 
     Raises:
         ConfigError: A protocol is none that the data and the model allow, or an option is none that exists.
@@ -147,7 +149,8 @@ def evaluate_model(
     faces, found = samples.images, None
     if detector:
         template = Template(entry.input.size, entry.template)
-        faces, found = find_and_crop(samples.images, detectors.load(detector), template)
+        options = detectors.DetectorOptions(weights=None if detector_weights is None else Path(detector_weights))
+        faces, found = find_and_crop(samples.images, detectors.load(detector, options), template)
     read = {classes: classifier.probabilities(faces) for classes, classifier in classifiers.items()}
 
     looked = "single view" if views == "single" else views

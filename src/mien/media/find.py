@@ -22,21 +22,29 @@ def find_pictures(paths: Sequence[str | Path], recursive: bool = True) -> list[P
     """The pictures that `paths` name, each once, in the order given.
 
     A folder stands for the pictures in it, by suffix and in natural order (2 before 10), without hidden files
-    and folders. A glob pattern (`photos/*.jpg`; `**` crosses folders) stands for what it matches, as in a
-    shell. What does not exist, and a pattern without a match, stays in the list: reading it gives the error
-    that says so. "-" is standard input and stays as it is; a file of that name is "./-".
+    and folders and without what mien itself drew (`*.annotated.*`). A glob pattern (`photos/*.jpg`; `**` crosses
+    folders) stands for what it matches, as in a shell. What does not exist, and a pattern without a match, stays in
+    the list: reading it gives the error that says so. "-" is standard input and stays as it is; a file of that name
+    is "./-".
 
     Args:
         paths: Files, folders and patterns.
         recursive: Look into the folders of folders as well.
 
     Raises:
-        InputError: A folder holds no picture or cannot be listed.
+        InputError: Nothing was found but folders without a picture, or a folder cannot be listed. Beside other
+            pictures an empty folder stays in the list: reading it gives the error.
     """
     found: dict[str, Path] = {}
-    for path in paths:
-        for picture in _expand(_path(path), recursive):
+    empty = None
+    for path in map(_path, paths):
+        pictures = _expand(path, recursive)
+        if not pictures:
+            empty, pictures = path, [path]
+        for picture in pictures:
             found.setdefault(os.path.abspath(picture), picture)
+    if empty is not None and all(path.is_dir() for path in found.values()):
+        raise InputError(f"no pictures in the folder '{empty}'", hint=f"looked for {' '.join(sorted(SUFFIXES))}")
     return list(found.values())
 
 
@@ -50,10 +58,7 @@ def _expand(path: Path, recursive: bool) -> list[Path]:
     if str(path) == "-":
         return [path]
     if os.path.isdir(path):
-        pictures = list(_inside(path, recursive))
-        if not pictures:
-            raise InputError(f"no pictures in the folder '{path}'", hint=f"looked for {' '.join(sorted(SUFFIXES))}")
-        return pictures
+        return list(_inside(path, recursive))
     if os.path.lexists(path) or not glob.has_magic(str(path)):
         return [path]
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=_natural_path)
@@ -69,7 +74,9 @@ def _inside(folder: Path, recursive: bool) -> Iterator[Path]:
         seen = [name for name in folders if recursive and not name.startswith(".")]
         folders[:] = sorted(seen, key=_natural)
         for name in sorted(files, key=_natural):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+            stem, suffix = os.path.splitext(name)
+            drawn = stem.endswith(".annotated")  # an earlier result of mien's is no new picture
+            if not name.startswith(".") and not drawn and suffix.lower() in SUFFIXES:
                 yield Path(parent, name)
 
 

@@ -175,7 +175,8 @@ def _seekable(file: BinaryIO, name: str, max_pixels: int) -> BinaryIO:
         content.write(part)
         if content.tell() > limit:
             raise LimitError(
-                f"'{name}' holds more than {limit:,} bytes", hint="scale the picture down or raise the limit"
+                f"'{name}' holds more than {limit:,} bytes",
+                hint="scale the picture down, or read it with a higher max_pixels",
             )
         part = file.read(_CHUNK)
     return content
@@ -210,7 +211,7 @@ def _check_size(image: ImageFile.ImageFile, name: str, max_pixels: int) -> None:
     if pixels > max_pixels:
         raise LimitError(
             f"'{name}' holds {image.width} x {image.height} = {pixels:,} pixels, the limit is {max_pixels:,}",
-            hint="scale the picture down or raise the limit",
+            hint="scale the picture down, or read it with a higher max_pixels",
         )
 
 

@@ -11,7 +11,7 @@ from mien.errors import OutputError
 from mien.output.styles import Style
 from mien.results import FrameResult
 
-__all__ = ["Output", "TableFormat", "cannot_write", "new_file", "refusals", "replacing"]
+__all__ = ["Output", "TableFormat", "cannot_write", "new_file", "refusals", "replacing", "writable"]
 
 
 class Output(Protocol):
@@ -49,6 +49,21 @@ def replacing(target: Path) -> Iterator[Path]:
     Raises:
         OutputError: The folder is missing, the target is a folder or a device, or the file cannot be renamed.
     """
+    target = writable(target)
+    partial = target.with_name(target.name + ".partial")
+    yield partial
+    try:
+        os.replace(partial, target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+
+
+def writable(target: Path) -> Path:
+    """The file that may be made or replaced under this name; of a link, the file behind it.
+
+    Raises:
+        OutputError: The folder is missing, or a folder, a device or a pipe has the name.
+    """
     if not target.parent.is_dir():
         raise OutputError(
             f"cannot write '{target}': there is no folder '{target.parent}'", hint="make the folder first"
@@ -57,13 +72,7 @@ def replacing(target: Path) -> Iterator[Path]:
         raise OutputError(f"cannot write '{target}': it is a folder", hint="give a file name")
     if target.exists() and not target.is_file():  # a rename would put a file in the place of, say, /dev/null
         raise OutputError(f"cannot write '{target}': it is not a regular file", hint="use - for standard output")
-    target = target.resolve()  # of a link, the file behind it is replaced, not the link
-    partial = target.with_name(target.name + ".partial")
-    yield partial
-    try:
-        os.replace(partial, target)
-    except OSError as error:
-        raise cannot_write(target, error) from error
+    return target.resolve()
 
 
 @contextmanager

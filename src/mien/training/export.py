@@ -25,6 +25,7 @@ from mien.expression import Classifier, head_for
 from mien.expression.pictures import fitted, normalised
 from mien.expression.probabilities import softmax
 from mien.models import Network
+from mien.output.contract import writable
 from mien.training.quiet import quiet
 from mien.training.recipe import load as load_recipe
 from mien.training.run import load_task
@@ -105,7 +106,7 @@ def publish(trial: Path, entry: Entry, out: Path, network: Network | None = None
     contents[".entry.toml"] = dump_toml(beside).encode()
     written = []
     for suffix, content in reversed(contents.items()):
-        part, target = trial.with_suffix(suffix), out.with_suffix(suffix)
+        part, target = trial.with_suffix(suffix), writable(out.with_suffix(suffix))
         part.write_bytes(content)
         part.replace(target)
         written.append(target)

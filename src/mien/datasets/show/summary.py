@@ -33,7 +33,8 @@ class Summary:
     Attributes:
         counts: Number of faces by split and class; faces without a label are none of them.
         unlabelled: Faces without a label by split.
-        twins: By split, the faces whose picture stands, bit for bit, on the other side of the split.
+        twins: By split, the faces whose picture stood, bit for bit, on the other side of the split.
+        dropped_twins: Training twins that were left out when the store was built.
         constant: By split, the pictures with one grey level or colour.
         agreement: By split; empty without votes.
     """
@@ -41,6 +42,7 @@ class Summary:
     counts: dict[str, dict[str, int]]
     unlabelled: dict[str, int]
     twins: dict[str, int]
+    dropped_twins: int
     constant: dict[str, int]
     agreement: dict[str, Agreement]
 
@@ -54,6 +56,7 @@ def summarise(samples: Samples) -> Summary:
         counts=samples.counts(),
         unlabelled={name: int((part.labels == NO_LABEL).sum()) for name, part in splits.items()},
         twins={name: int(part.twin.sum()) for name, part in splits.items()},
+        dropped_twins=int(str(samples.about.get("dropped_training_twins", 0))),
         constant={name: _constant(part) for name, part in splits.items()},
         agreement={name: found for name, found in agreement.items() if found.faces},
     )
@@ -85,7 +88,11 @@ def text(summary: Summary) -> str:
     rows.append(("twins", [f"{summary.twins[name]:,}" for name in splits]))
     rows.append(("constant", [f"{summary.constant[name]:,}" for name in splits]))
     parts = [counts_table(summary.counts), _columns(rows)]
-    notes = ["Twins: the same picture, bit for bit, stands in train and in val or test. Constant: one grey level only."]
+    notes = [
+        "Twins: the same picture, bit for bit, stood in train and in val or test in the source; "
+        f"{summary.dropped_twins:,} training twins were dropped when the store was built.",
+        "Constant: one grey level only.",
+    ]
     if summary.agreement:
         known = [summary.agreement.get(name) for name in splits]
         parts.append(
