@@ -12,14 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from mien.cli import console, say
+from mien.emotions import VOCABULARIES
 from mien.errors import EXIT_CODES, ConfigError, InputError
 from mien.faces import detectors
+from mien.output import OVERLAYS, STYLES, AnnotatedPictures, open_table, table_formats
 from mien.results import FrameResult
 
 if TYPE_CHECKING:
     from mien.output import Overlay
 
 __all__ = ["register"]
+
+# Help and messages name what the folders hold.
+_SUFFIXES = tuple(table_formats())
+_KINDS = tuple(suffix.removeprefix(".") for suffix in _SUFFIXES)
 
 
 def register(app: typer.Typer) -> None:
@@ -37,24 +43,24 @@ def analyze(
     table: Annotated[
         Path | None,
         typer.Option(
-            help="Write all columns to this file: .csv, .jsonl or .parquet; - for standard output.", show_default=False
+            help=f"Write all columns to this file: {', '.join(_SUFFIXES)}; - for standard output.", show_default=False
         ),
     ] = None,
     kind: Annotated[
         str | None,
-        typer.Option("--format", help="The table's format: csv, jsonl or parquet.", show_default="by the file's name"),
+        typer.Option("--format", help=f"The table's format: {', '.join(_KINDS)}.", show_default="by the file's name"),
     ] = None,
     style: Annotated[
         str | None,
-        typer.Option(help="The table's column names: mien, pyfeat, openface or deepface.", show_default="mien"),
+        typer.Option(help=f"The table's column names: {', '.join(STYLES)}.", show_default="mien"),
     ] = None,
     annotate: Annotated[
         Path | None, typer.Option(help="Write annotated pictures into this folder.", show_default=False)
     ] = None,
     overlay: Annotated[
-        str | None, typer.Option(help="What is drawn on them: bars, label, emoji or blur.", show_default="bars")
+        str | None, typer.Option(help=f"What is drawn on them: {', '.join(OVERLAYS)}.", show_default="bars")
     ] = None,
-    emotions: Annotated[int, typer.Option(help="Number of classes: 6, 7, 8 or 10.")] = 8,
+    emotions: Annotated[int, typer.Option(help=f"Number of classes: {', '.join(map(str, VOCABULARIES))}.")] = 8,
     model: Annotated[
         str | None,
         typer.Option(help="A shipped model's name or an exported .onnx file.", show_default="the shipped one"),
@@ -64,7 +70,7 @@ def analyze(
     ] = None,
     detector_weights: Annotated[
         Path | None,
-        typer.Option(help="The detector's network, for yunet or ssd.", show_default="from `mien models fetch`"),
+        typer.Option(help="The detector's network, where it needs one.", show_default="from `mien models fetch`"),
     ] = None,
     min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out faces with a lower score.")] = 0.5,
     faces_are_crops: Annotated[
@@ -85,7 +91,6 @@ def analyze(
     """
     from mien.analyzer import Analyzer
     from mien.media import find_pictures, read_frames
-    from mien.output import AnnotatedPictures, open_table
 
     _refuse_options_without_effect(table, kind, style, annotate, overlay, as_json)
     start = time.perf_counter()

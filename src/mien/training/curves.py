@@ -10,6 +10,7 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from mien.errors import OutputError
+from mien.output.contract import replacing
 
 __all__ = ["CurvesLog"]
 
@@ -73,7 +74,7 @@ class CurvesLog(Logger):
     def finalize(self, status: str) -> None:
         """Draws the curves."""
         if self.rows:
-            with suppress(OSError):  # on a full disk the run ends by an error, which this one would hide
+            with suppress(OSError, OutputError):  # on a full disk the run ends by an error, which this one would hide
                 self._draw()
 
     def _draw(self) -> None:
@@ -93,4 +94,5 @@ class CurvesLog(Logger):
             axes.spines[["top", "right"]].set_visible(False)
             if names:
                 axes.legend(frameon=False, fontsize=8)
-        figure.savefig(self.folder / "curves.png")
+        with replacing(self.folder / "curves.png") as partial:
+            figure.savefig(partial, format="png")

@@ -9,6 +9,7 @@ import numpy as np
 from mien.datasets import ferplus
 from mien.datasets.samples import Samples
 from mien.errors import MissingExtraError, OutputError
+from mien.output.contract import replacing
 from mien.output.palette import COLOURS
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def plot(samples: Samples, folder: Path, *, seed: int = 0) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in figures.items():
             written.append(folder / f"{name}.png")
-            figure.savefig(written[-1])
+            with replacing(written[-1]) as partial:
+                figure.savefig(partial, format="png")
     except OSError as error:
         raise OutputError(
             f"cannot write into '{folder}': {(error.strerror or str(error)).lower()}", hint="give another --plots"
