@@ -249,3 +249,12 @@ def test_the_metadata_is_json(tiny_model: Path) -> None:
     properties = {item.key: item.value for item in onnx.load(tiny_model).metadata_props}
     assert set(properties) == {METADATA_KEY}
     assert json.loads(properties[METADATA_KEY])["input"]["size"] == 48
+
+
+def test_a_blocked_target_leaves_the_other_files_as_they_were(tiny_run: Path, val: Samples, tmp_path: Path) -> None:
+    (tmp_path / "tiny.onnx").mkdir()
+    (tmp_path / "tiny.safetensors").write_bytes(b"older")
+    with pytest.raises(OutputError, match="it is a folder"):
+        export_run(tiny_run, val, tmp_path / "tiny.onnx")
+    assert (tmp_path / "tiny.safetensors").read_bytes() == b"older"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.onnx", "tiny.safetensors"]

@@ -30,7 +30,7 @@ def test_the_small_form_reads_alike(
     faces = tiny_samples.images[:40]
     one, other = (Classifier(model, emotions=7).probabilities(faces) for model in (tiny_model, out))
     assert np.abs(one - other).mean() < 0.05
-    assert not list(tmp_path.glob(".quantize-*"))
+    assert not list(tmp_path.glob(".export-*"))
 
 
 def test_the_gate_holds(

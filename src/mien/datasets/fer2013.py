@@ -9,7 +9,6 @@ import csv
 import sys
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from mien import emotions
 from mien.datasets import ferplus
 from mien.datasets.mistakes import Mistakes, quoted
-from mien.datasets.samples import SPLITS, Samples, mark_twins
+from mien.datasets.samples import SPLITS, Samples, without_twins
 from mien.errors import ConfigError, DataError, InputError
 
 __all__ = ["build"]
@@ -33,9 +32,7 @@ def build(
     csv: Annotated[Path, "fer2013.csv, as distributed by Kaggle"],
     votes: Annotated[Path | None, "fer2013new.csv, FER+'s votes for the same rows"] = None,
     emotions: Annotated[int, "7 or 6: FER2013's labels (6: disgust joined to anger); 8: FER+'s"] = 7,
-    label_mode: Annotated[
-        str, "with 8: FER+ label processing, majority|probability|crossentropy|multi_target"
-    ] = "majority",
+    label_mode: Annotated[str, f"with 8: FER+ label processing, {'|'.join(ferplus.MODES)}"] = "majority",
     keep_twins: Annotated[bool, "keep training pictures that stand in val or test as well"] = False,
 ) -> Samples:
     """FER2013 and FER+ from their CSV files.
@@ -59,17 +56,14 @@ def build(
     )
     if not len(samples):
         raise DataError(f"{votes}: the votes leave no face with a label", hint="use FER+'s fer2013new.csv")
-    twin = mark_twins(samples.images, samples.split)
-    dropped = twin & (samples.split == SPLITS.index("train")) & (not keep_twins)
     about = {
         "data_set": "fer2013",
         "labels": "FER2013" if emotions != 8 else f"FER+ {label_mode}",
         "votes": votes is not None,
         "rows_read": len(images),
         "dropped_by_label_processing": len(images) - len(samples),
-        "dropped_training_twins": int(dropped.sum()),
     }
-    return replace(samples, twin=twin, about=about).take(~dropped)
+    return without_twins(samples, about, keep=keep_twins)
 
 
 def _check_options(size: int, label_mode: str, votes: Path | None) -> None:

@@ -11,7 +11,7 @@ a picture's name, the box of the face in it (left, top, right, bottom; pixels), 
 import csv
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -22,7 +22,7 @@ from PIL import Image
 from mien import emotions
 from mien.datasets import ferplus
 from mien.datasets.mistakes import Mistakes, quoted
-from mien.datasets.samples import NO_LABEL, SPLITS, Samples, mark_twins
+from mien.datasets.samples import NO_LABEL, Samples, without_twins
 from mien.errors import ConfigError, DataError, InputError
 
 __all__ = ["FOLDERS", "LIST", "build"]
@@ -40,7 +40,7 @@ _HINT: Final = "nothing was written; mend the rows or export the folders again"
 def build(
     *,
     folder: Annotated[Path, "where FER2013Train, FER2013Valid and perhaps FER2013Test lie"],
-    label_mode: Annotated[str, "FER+ label processing, majority|probability|crossentropy|multi_target"] = "majority",
+    label_mode: Annotated[str, f"FER+ label processing, {'|'.join(ferplus.MODES)}"] = "majority",
     side: Annotated[int, "width and height of every face in pixels"] = 48,
     keep_unlabelled: Annotated[bool, "keep the rows that the label processing drops, without a label"] = False,
     keep_twins: Annotated[bool, "keep training pictures that stand in val or test as well"] = False,
@@ -80,8 +80,6 @@ def build(
         samples = samples.take(kept)
     if not len(samples):
         raise DataError(f"{folder}: the votes leave no face with a label", hint="choose another --label-mode")
-    twin = mark_twins(samples.images, samples.split)
-    dropped = twin & (samples.split == SPLITS.index("train")) & (not keep_twins)
     about = {
         "data_set": "fer2013",
         "labels": f"FER+ {mode}",
@@ -89,9 +87,8 @@ def build(
         "rows_read": len(faces) + blank,
         "dropped_without_a_name": blank,
         "dropped_by_label_processing": len(faces) - len(samples),
-        "dropped_training_twins": int(dropped.sum()),
     }
-    return replace(samples, twin=twin, about=about).take(~dropped)
+    return without_twins(samples, about, keep=keep_twins)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mien.errors import DataError
 
-__all__ = ["NO_LABEL", "SPLITS", "Samples", "mark_twins"]
+__all__ = ["NO_LABEL", "SPLITS", "Samples", "mark_twins", "without_twins"]
 
 SPLITS: Final = ("train", "val", "test")
 NO_LABEL: Final = -1
@@ -100,3 +100,11 @@ def mark_twins(images: NDArray[np.uint8], split: NDArray[np.uint8]) -> NDArray[n
     held = {key for key, mine in zip(keys, training, strict=True) if not mine}
     both = seen & held
     return np.fromiter((key in both for key in keys), bool, len(keys))
+
+
+def without_twins(samples: Samples, about: Mapping[str, object], *, keep: bool) -> Samples:
+    """The samples with their twins marked, `about` and its count of what is dropped: training twins, unless kept."""
+    twin = mark_twins(samples.images, samples.split)
+    dropped = twin & (samples.split == SPLITS.index("train")) & (not keep)
+    told = {**about, "dropped_training_twins": int(dropped.sum())}
+    return replace(samples, twin=twin, about=told).take(~dropped)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mien import emotions
 from mien.datasets import Samples
+from mien.datasets.fer2013 import USAGE
 from mien.errors import ConfigError, DataError
 from mien.evaluation.canvas import find_and_crop
 from mien.evaluation.intervals import mean_estimate
@@ -21,7 +22,7 @@ from mien.faces.crop import Template
 __all__ = ["Evaluation", "Reading", "evaluate_model"]
 
 # What the splits of FER2013 are called in print.
-_PRINTED = {"train": "Training", "val": "PublicTest", "test": "PrivateTest"}
+_PRINTED = {ours: theirs for theirs, ours in USAGE.items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

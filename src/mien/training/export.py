@@ -5,7 +5,8 @@ two before anything is written.
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -30,7 +31,7 @@ from mien.training.quiet import quiet
 from mien.training.recipe import load as load_recipe
 from mien.training.run import load_task
 
-__all__ = ["calibrated", "export_run", "publish", "with_entry"]
+__all__ = ["calibrated", "export_run", "publish", "with_entry", "workplace"]
 
 TOLERANCE: Final = 1e-4  # of the parity gate, on logits
 COVERAGE: Final = 0.8  # share of faces that the threshold of `uncertain` lets pass
@@ -71,18 +72,29 @@ def export_run(folder: Path, samples: Samples, out: Path, *, checkpoint: str = "
     )
     network = task.network.float()
     graph = _to_onnx(network, entry)
+    with workplace(out) as place:
+        trial = place / "trial.onnx"
+        trial.write_bytes(with_entry(graph, entry))
+        _check_parity(network, trial, samples)
+        entry = calibrated(entry, trial, samples)
+        trial.write_bytes(with_entry(graph, entry))
+        scores = evaluate_model(trial, samples, split="val").headline()
+        entry = replace(entry, scores=scores)
+        trial.write_bytes(with_entry(graph, entry))
+        return publish(trial, entry, out, network)
+
+
+@contextmanager
+def workplace(out: Path) -> Iterator[Path]:
+    """A folder beside `out` in which files are made ready, gone at the end.
+
+    Raises:
+        OutputError: The system refuses something that is written there, or the move to `out`.
+    """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as name:
-            trial = Path(name) / "trial.onnx"
-            trial.write_bytes(with_entry(graph, entry))
-            _check_parity(network, trial, samples)
-            entry = calibrated(entry, trial, samples)
-            trial.write_bytes(with_entry(graph, entry))
-            scores = evaluate_model(trial, samples, split="val").headline()
-            entry = replace(entry, scores=scores)
-            trial.write_bytes(with_entry(graph, entry))
-            return publish(trial, entry, out, network)
+            yield Path(name)
     except OSError as error:
         raise OutputError(f"{out}: cannot be written: {error.strerror}", hint="choose another --out") from error
 
@@ -104,13 +116,12 @@ def publish(trial: Path, entry: Entry, out: Path, network: Network | None = None
             training_sha256=sha256(training).hexdigest(),
         )
     contents[".entry.toml"] = dump_toml(beside).encode()
-    written = []
-    for suffix, content in reversed(contents.items()):
-        part, target = trial.with_suffix(suffix), writable(out.with_suffix(suffix))
-        part.write_bytes(content)
+    targets = {suffix: writable(out.with_suffix(suffix)) for suffix in reversed(contents)}  # all, before any moves
+    for suffix, target in targets.items():
+        part = trial.with_suffix(suffix)
+        part.write_bytes(contents[suffix])
         part.replace(target)
-        written.append(target)
-    return written
+    return list(targets.values())
 
 
 class _Outputs(nn.Module):

@@ -6,7 +6,6 @@ Weights use seven of their eight bits (`reduce_range`): on processors without VN
 bytes are added in pairs in 16 bits and would saturate, which a newer processor hides.
 """
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +24,10 @@ from onnxruntime.quantization import (
 
 from mien.assets.store import model_bytes, open_model
 from mien.datasets import Samples
-from mien.errors import ConfigError, OutputError, WeightsError
+from mien.errors import ConfigError, WeightsError
 from mien.evaluation import Evaluation, evaluate_model
 from mien.expression.pictures import fitted, normalised
-from mien.training.export import calibrated, publish, with_entry
+from mien.training.export import calibrated, publish, with_entry, workplace
 from mien.training.quiet import quiet
 
 __all__ = ["quantize"]
@@ -75,47 +74,42 @@ def quantize(model: str | Path, samples: Samples, out: Path, *, count: int = 204
     training, held = samples.only("train"), samples.only("val")
     rows = np.sort(np.random.default_rng(seed).permutation(len(training))[:count])
     pictures = normalised(fitted(training.images[rows], entry.input), entry.input)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".quantize-") as name:
-            place = Path(name)
-            (place / "full.onnx").write_bytes(model_bytes(model))
-            ends = _ends(onnx.load(place / "full.onnx"))
-            with quiet(None):
-                quantize_static(
-                    place / "full.onnx",
-                    place / "int8.onnx",
-                    _Calibration(pictures, next(iter(session.inputs))),
-                    quant_format=QuantFormat.QDQ,
-                    per_channel=True,
-                    reduce_range=True,
-                    activation_type=QuantType.QUInt8,
-                    weight_type=QuantType.QInt8,
-                    calibrate_method=CalibrationMethod.MinMax,
-                    nodes_to_exclude=ends,
-                )
-            graph = onnx.load(place / "int8.onnx")
-            trial = place / "trial.onnx"
-            small = replace(
-                entry,
-                name=entry.name + SUFFIX,
-                description=f"{entry.description}; int8",
-                scores={},
-                file="",
-                sha256="",
-                training_file="",
-                training_sha256="",
+    with workplace(out) as place:
+        (place / "full.onnx").write_bytes(model_bytes(model))
+        ends = _ends(onnx.load(place / "full.onnx"))
+        with quiet(None):
+            quantize_static(
+                place / "full.onnx",
+                place / "int8.onnx",
+                _Calibration(pictures, next(iter(session.inputs))),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                reduce_range=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod.MinMax,
+                nodes_to_exclude=ends,
             )
-            trial.write_bytes(with_entry(graph, small))
-            small = calibrated(small, trial, held)
-            trial.write_bytes(with_entry(graph, small))
-            judged = evaluate_model(trial, held, split="val")
-            _gate(evaluate_model(model, held, split="val"), judged)
-            small = replace(small, scores=judged.headline())
-            trial.write_bytes(with_entry(graph, small))
-            return publish(trial, small, out)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written: {error.strerror}", hint="choose another --out") from error
+        graph = onnx.load(place / "int8.onnx")
+        trial = place / "trial.onnx"
+        small = replace(
+            entry,
+            name=entry.name + SUFFIX,
+            description=f"{entry.description}; int8",
+            scores={},
+            file="",
+            sha256="",
+            training_file="",
+            training_sha256="",
+        )
+        trial.write_bytes(with_entry(graph, small))
+        small = calibrated(small, trial, held)
+        trial.write_bytes(with_entry(graph, small))
+        judged = evaluate_model(trial, held, split="val")
+        _gate(evaluate_model(model, held, split="val"), judged)
+        small = replace(small, scores=judged.headline())
+        trial.write_bytes(with_entry(graph, small))
+        return publish(trial, small, out)
 
 
 def _ends(graph: onnx.ModelProto) -> list[str]:
