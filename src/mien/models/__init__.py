@@ -22,8 +22,8 @@ from mien.models.network import Network
 
 __all__ = ["Network", "build", "names"]
 
-# Modules of this folder that are not networks.
-_SUPPORT = {"network"}
+# Modules of this folder that are not networks for expressions.
+_SUPPORT = {"detector", "network"}
 
 
 def names() -> list[str]:

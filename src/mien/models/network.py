@@ -2,11 +2,14 @@
 
 import copy
 from collections.abc import Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Fusible", "Network"]
+__all__ = ["Fusible", "Network", "fuse"]
+
+_Net = TypeVar("_Net", bound=nn.Module)
 
 
 class Fusible(nn.Module):
@@ -34,10 +37,15 @@ class Network(nn.Module):
 
     def fused(self) -> "Network":
         """A copy in evaluation mode with every `Fusible` block in its inference form."""
-        network = copy.deepcopy(self).eval()
-        with torch.no_grad():
-            _fuse(network)
-        return network
+        return fuse(self)
+
+
+def fuse(network: _Net) -> _Net:
+    """A copy of a network in evaluation mode, every `Fusible` block in its inference form."""
+    network = copy.deepcopy(network).eval()
+    with torch.no_grad():
+        _fuse(network)
+    return network
 
 
 def _fuse(module: nn.Module) -> None:

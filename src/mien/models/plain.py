@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mien.assets.manifest import InputSpec
 from mien.models.network import Fusible, Network
 
-__all__ = ["build"]
+__all__ = ["absorbed", "build"]
 
 
 def build(
@@ -57,13 +57,13 @@ class Layer(Fusible):
 
     def fused(self) -> nn.Module:
         """One 3x3 convolution with a bias, and ReLU."""
-        kernel, bias = _absorb(self.square.weight, self.square_norm)
-        point, point_bias = _absorb(nn.functional.pad(self.point.weight, [1, 1, 1, 1]), self.point_norm)
+        kernel, bias = absorbed(self.square.weight, self.square_norm)
+        point, point_bias = absorbed(nn.functional.pad(self.point.weight, [1, 1, 1, 1]), self.point_norm)
         kernel, bias = kernel + point, bias + point_bias
         if self.identity_norm is not None:
             unit = torch.zeros_like(kernel)
             unit[:, :, 1, 1] = torch.eye(len(unit))
-            same, same_bias = _absorb(unit, self.identity_norm)
+            same, same_bias = absorbed(unit, self.identity_norm)
             kernel, bias = kernel + same, bias + same_bias
         merged = nn.Conv2d(self.square.in_channels, self.square.out_channels, 3, self.stride, padding=1)
         merged.weight.copy_(kernel)
@@ -71,7 +71,7 @@ class Layer(Fusible):
         return nn.Sequential(merged, nn.ReLU())
 
 
-def _absorb(kernel: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+def absorbed(kernel: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Kernel (O, I, 3, 3) and bias (O,) that do what `kernel` followed by `norm` does in evaluation mode."""
     mean, variance = norm.running_mean, norm.running_var
     if mean is None or variance is None:

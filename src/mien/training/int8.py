@@ -30,7 +30,7 @@ from mien.expression.pictures import fitted, normalised
 from mien.training.export import calibrated, publish, with_entry, workplace
 from mien.training.quiet import quiet
 
-__all__ = ["quantize"]
+__all__ = ["quantize", "quantized"]
 
 FALL: Final = 0.003  # of accuracy, at most, under any protocol
 RISE: Final = 0.005  # of the negative log-likelihood, nats
@@ -77,20 +77,9 @@ def quantize(model: str | Path, samples: Samples, out: Path, *, count: int = 204
     with workplace(out) as place:
         (place / "full.onnx").write_bytes(model_bytes(model))
         ends = _ends(onnx.load(place / "full.onnx"))
-        with quiet(None):
-            quantize_static(
-                place / "full.onnx",
-                place / "int8.onnx",
-                _Calibration(pictures, next(iter(session.inputs))),
-                quant_format=QuantFormat.QDQ,
-                per_channel=True,
-                reduce_range=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                calibrate_method=CalibrationMethod.MinMax,
-                nodes_to_exclude=ends,
-            )
-        graph = onnx.load(place / "int8.onnx")
+        graph = quantized(
+            place / "full.onnx", place / "int8.onnx", _Calibration(pictures, next(iter(session.inputs))), ends
+        )
         trial = place / "trial.onnx"
         small = replace(
             entry,
@@ -110,6 +99,31 @@ def quantize(model: str | Path, samples: Samples, out: Path, *, count: int = 204
         small = replace(small, scores=judged.headline())
         trial.write_bytes(with_entry(graph, small))
         return publish(trial, small, out)
+
+
+def quantized(full: Path, out: Path, calibration: CalibrationDataReader, excluded: list[str]) -> onnx.ModelProto:
+    """The int8 form of a network, but for the nodes `excluded` by name.
+
+    Args:
+        full: The ONNX file of the full form.
+        out: Where the int8 form is put as well.
+        calibration: Inputs whose activations set the ranges.
+        excluded: Nodes that stay as they are.
+    """
+    with quiet(None):
+        quantize_static(
+            full,
+            out,
+            calibration,
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            nodes_to_exclude=excluded,
+        )
+    return onnx.load(out)
 
 
 def _ends(graph: onnx.ModelProto) -> list[str]:
