@@ -25,7 +25,7 @@ from mien.expression import Classifier
 from mien.expression.pictures import fitted, normalised
 from mien.models import Network
 from mien.training import export_run, fit
-from mien.training.run import load_task
+from mien.training.expression import load_task
 
 FILE_FIELDS = ("file", "sha256", "training_file", "training_sha256")
 

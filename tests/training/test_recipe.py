@@ -42,7 +42,7 @@ def test_the_shipped_recipes_are_listed() -> None:
 
 
 def test_a_least_recipe_has_defaults_for_the_rest(tmp_path: Path) -> None:
-    recipe = load_recipe(written(tmp_path, LEAST))
+    recipe = load_recipe(written(tmp_path, LEAST), form=Recipe)
     assert recipe.model.options == {}
     assert recipe.heads["fer2013"].weight == 1
     assert recipe.stopping is None
@@ -108,8 +108,8 @@ def test_landmarks_are_five_or_none(tmp_path: Path, count: int) -> None:
     path = written(tmp_path, LEAST)
     points = "[" + ",".join(["[0.1,0.2]"] * count) + "]"
     assert f"expected five points or none, got {count}" in refusal(path, f"input.landmarks={points}")
-    assert len(load_recipe(path, ["input.landmarks=" + "[" + "[0.1,0.2]," * 5 + "]"]).input.landmarks) == 5
-    assert load_recipe(path, ["input.landmarks=[]"]).input.landmarks == ()
+    assert len(load_recipe(path, ["input.landmarks=" + "[" + "[0.1,0.2]," * 5 + "]"], form=Recipe).input.landmarks) == 5
+    assert load_recipe(path, ["input.landmarks=[]"], form=Recipe).input.landmarks == ()
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_settings_override_the_file(tmp_path: Path) -> None:
         "description=words with = and 'quotes'",
         "heads.fer2013.weight=0.5",
     ]
-    recipe = load_recipe(written(tmp_path, LEAST), settings)
+    recipe = load_recipe(written(tmp_path, LEAST), settings, form=Recipe)
     assert (recipe.epochs, recipe.optimizer.lr, recipe.heads["fer2013"].weight) == (7, 0.001, 0.5)
     assert recipe.model.options == {"widths": [8, 16]}
     assert recipe.stopping is not None
@@ -160,6 +160,13 @@ def test_no_heads(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.b", "a b", "", "ä", "1"])
 def test_names_that_no_head_can_have(tmp_path: Path, name: str) -> None:
     assert "heads." in refusal(written(tmp_path, LEAST + f'[heads."{name}"]\nsource = "labels"\n'))
+
+
+def test_the_key_task_chooses_the_kind(tmp_path: Path) -> None:
+    assert load_recipe(written(tmp_path, LEAST)).task == "expression"
+    assert isinstance(load_recipe(written(tmp_path, LEAST), ["task=expression"]), Recipe)
+    for task in ("poetry", "3", "[]"):
+        assert f"no kind of recipe '{task}'" in refusal(written(tmp_path, LEAST), f"task={task}")
 
 
 def test_files_that_are_no_recipe(tmp_path: Path) -> None:

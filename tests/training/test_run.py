@@ -24,8 +24,8 @@ from mien.datasets import Samples, store
 from mien.errors import ConfigError, MienError, OutputError, WeightsError
 from mien.training import Recipe, fit, load_recipe
 from mien.training.data import Pictures
+from mien.training.expression import load_task
 from mien.training.recipe import to_toml
-from mien.training.run import load_task
 from mien.training.task import Task
 
 

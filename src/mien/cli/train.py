@@ -30,11 +30,10 @@ def train(
     The run's folder gets the resolved recipe, a log of every epoch (metrics.csv), its curves (curves.png) and the best
     and the last checkpoint. A run that was cut off goes on from its last whole epoch with --resume.
     """
-    from mien.datasets import store
-    from mien.training import fit, load_recipe  # first: says what to install where torch is missing
+    from mien.training import fit, kind, load_recipe  # says what to install where torch is missing
 
     plan = load_recipe(recipe, settings or ())
     folder = out or Path("runs") / plan.name
-    best = fit(plan, store.read(data), folder, resume=resume, progress=not quiet)
+    best = fit(plan, kind(plan.task).read(data), folder, resume=resume, progress=not quiet)
     print(f"best checkpoint: {best}")
     print(f"next: mien export {folder} --data {data} --out {plan.name}.onnx")

@@ -28,9 +28,10 @@ from mien.expression.pictures import fitted, normalised
 from mien.expression.probabilities import softmax
 from mien.models import Network
 from mien.output.contract import writable
+from mien.training.expression import load_task
 from mien.training.quiet import quiet
+from mien.training.recipe import Recipe
 from mien.training.recipe import load as load_recipe
-from mien.training.run import load_task
 
 __all__ = ["calibrated", "export_run", "publish", "with_entry", "workplace"]
 
@@ -58,7 +59,7 @@ def export_run(folder: Path, samples: Samples, out: Path, *, checkpoint: str = "
     """
     if out.suffix != ".onnx":
         raise ConfigError(f"{out}: an exported model is an .onnx file", hint=f"--out {out.with_suffix('.onnx')}")
-    recipe = load_recipe(folder / "recipe.toml")
+    recipe = load_recipe(folder / "recipe.toml", form=Recipe)
     task = load_task(folder / f"{checkpoint}.ckpt")
     classes: Mapping[str, list[str]] = task.hparams["classes"]
     entry = Entry(

@@ -7,32 +7,23 @@ import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, overload
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from mien.assets.manifest import InputSpec, toml_key, toml_value
 from mien.errors import ConfigError, InputError
+from mien.training.kinds import kind
+from mien.training.tables import Fraction, RunRecipe, Table
 
 __all__ = ["Augmentation", "HeadRecipe", "Recipe", "load", "recipe_names", "to_toml"]
 
 _FOLDER = Path(__file__).parent.parent / "recipes"
-Fraction = Annotated[float, Field(ge=0, le=1)]
+R = TypeVar("R", bound=RunRecipe)
 HeadName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelRecipe(_Table):
-    """Which network, and its options as its module names them."""
-
-    name: str
-    options: dict[str, Any] = {}
-
-
-class InputRecipe(_Table):
+class InputRecipe(Table):
     """What the network sees; see `InputSpec`."""
 
     size: Annotated[int, Field(ge=16, le=512)] = 48
@@ -56,7 +47,7 @@ class InputRecipe(_Table):
         return InputSpec(self.size, self.channels, self.mean, self.std)
 
 
-class HeadRecipe(_Table):
+class HeadRecipe(Table):
     """One way of labelling, learnt by one linear layer."""
 
     source: Literal["labels", "votes"]
@@ -64,7 +55,7 @@ class HeadRecipe(_Table):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-class Augmentation(_Table):
+class Augmentation(Table):
     """Random changes of the training pictures; lengths are fractions of the side."""
 
     flip: Fraction = 0.5
@@ -81,57 +72,17 @@ class Augmentation(_Table):
     mixup: Annotated[float, Field(ge=0, description="alpha of the beta distribution; 0: none")] = 0.2
 
 
-class OptimizerRecipe(_Table):
-    """Stochastic gradient descent or AdamW; no decay on norms and biases."""
+class Recipe(RunRecipe):
+    """The whole of a training run that teaches expressions."""
 
-    name: Literal["sgd", "adamw"] = "sgd"
-    lr: Annotated[float, Field(gt=0)] = 0.1
-    momentum: Fraction = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-
-
-class ScheduleRecipe(_Table):
-    """Linear warm-up, then half a cosine down to `final` times the rate."""
-
-    warmup: Annotated[float, Field(ge=0, description="epochs")] = 2.0
-    final: Fraction = 0.0
-
-
-class StoppingRecipe(_Table):
-    """Early stopping on a validation figure."""
-
-    monitor: str = "val/loss"
-    patience: Annotated[int, Field(ge=1)] = 10
-
-
-class Recipe(_Table):
-    """The whole of a training run."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-    description: str = ""
-    epochs: Annotated[int, Field(ge=1)] = 50
-    batch_size: Annotated[int, Field(ge=2)] = 128
-    seed: Annotated[int, Field(ge=0)] = 0
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
-    averaging: Annotated[float, Field(ge=0, lt=1, description="decay of the weight average; 0: none")] = 0.999
-    select: Annotated[
-        str, Field(description="validation figure of the best checkpoint; lower is better for losses")
-    ] = "val/loss"
-    model: ModelRecipe
+    task: Literal["expression"] = "expression"
     input: InputRecipe = InputRecipe()
     heads: Annotated[dict[HeadName, HeadRecipe], Field(min_length=1)]
     augmentation: Augmentation = Augmentation()
-    optimizer: OptimizerRecipe = OptimizerRecipe()
-    schedule: ScheduleRecipe = ScheduleRecipe()
-    stopping: StoppingRecipe | None = None
 
-    @model_validator(mode="after")
-    def _figures_exist(self) -> "Recipe":
-        figures = ["val/loss", *(f"val/{name}/{kind}" for name in self.heads for kind in ("loss", "accuracy"))]
-        for key, figure in (("select", self.select), ("stopping.monitor", self.stopping and self.stopping.monitor)):
-            if figure is not None and figure not in figures:
-                raise ValueError(f"{key}: there is no figure '{figure}', choose one of {', '.join(figures)}")
-        return self
+    def figures(self) -> list[str]:
+        """The sum of the losses, and each head's loss and accuracy."""
+        return ["val/loss", *(f"val/{name}/{kind}" for name in self.heads for kind in ("loss", "accuracy"))]
 
 
 def recipe_names() -> list[str]:
@@ -139,12 +90,27 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
-def load(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+@overload
+def load(source: str | Path, overrides: Sequence[str] = ()) -> RunRecipe: ...
+
+
+@overload
+def load(source: str | Path, overrides: Sequence[str] = (), *, form: type[R]) -> R: ...
+
+
+def load(source: str | Path, overrides: Sequence[str] = (), *, form: type[RunRecipe] = RunRecipe) -> RunRecipe:
     """Reads a recipe from a file, or a shipped one by its name, with `key.sub=value` overrides.
+
+    The top-level key `task` chooses the kind of recipe; without it, it is one that teaches expressions.
+
+    Args:
+        source: The file, or the name of a shipped recipe.
+        overrides: Settings that take the place of the file's.
+        form: The class that is wanted.
 
     Raises:
         InputError: There is no such file.
-        ConfigError: It is not TOML, or keys or values are wrong; all mistakes are named.
+        ConfigError: It is not TOML, keys or values are wrong (all mistakes are named), or it is of another kind.
     """
     path = Path(source)
     if not path.is_file() and str(source) in recipe_names():
@@ -161,10 +127,15 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         _override(plain, override)
     try:
         # As JSON, strictly: "128" is no number and true is no 1, but a list may stand for a tuple.
-        return Recipe.model_validate_json(json.dumps(plain, default=str), strict=True)
+        recipe = kind(plain.get("task", "expression")).recipe.model_validate_json(
+            json.dumps(plain, default=str), strict=True
+        )
     except ValidationError as error:
         mistakes = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']}" for item in error.errors())
         raise ConfigError(f"{path}: {mistakes}", hint="see docs/training.md for every key") from error
+    if not isinstance(recipe, form):
+        raise ConfigError(f"{path}: a recipe of task '{recipe.task}' cannot do this", hint=f"give a {form.__name__}")
+    return recipe
 
 
 def _override(plain: dict[str, Any], override: str) -> None:
@@ -183,7 +154,7 @@ def _override(plain: dict[str, Any], override: str) -> None:
     plain[last] = value
 
 
-def to_toml(recipe: Recipe) -> str:
+def to_toml(recipe: RunRecipe) -> str:
     """The resolved recipe, every key written out, as it is saved with a run."""
     return "\n".join(_table("", recipe.model_dump(mode="json", exclude_none=True))) + "\n"
 

@@ -4,11 +4,10 @@ A run folder holds `recipe.toml` (resolved), `data.json` (what was learnt from),
 `last.ckpt` (written at each epoch's end) and `best.ckpt`.
 """
 
-import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import torch
@@ -21,24 +20,23 @@ from lightning.pytorch.callbacks import (
     TQDMProgressBar,
 )
 
-from mien.datasets import Samples
 from mien.errors import ConfigError, OutputError
 from mien.training.checkpoints import CheckpointFiles, readable
 from mien.training.curves import CurvesLog
-from mien.training.data import Pictures
+from mien.training.kinds import Lesson, kind
 from mien.training.quiet import quiet
-from mien.training.recipe import Recipe, to_toml
-from mien.training.task import Task
+from mien.training.recipe import to_toml
+from mien.training.tables import RunRecipe
 
-__all__ = ["fit", "load_task"]
+__all__ = ["fit"]
 
 
-def fit(recipe: Recipe, samples: Samples, folder: Path, *, resume: bool = False, progress: bool = True) -> Path:
-    """Trains `recipe` on `samples`; everything lands in `folder`.
+def fit(recipe: RunRecipe, data: Any, folder: Path, *, resume: bool = False, progress: bool = True) -> Path:
+    """Trains `recipe` on `data`; everything lands in `folder`.
 
     Args:
         recipe: What to do.
-        samples: With the splits `train` and `val`.
+        data: What this kind of recipe learns from; for expressions `Samples` with the splits `train` and `val`.
         folder: The run's folder; made where it is missing.
         resume: Go on from the last complete epoch of a run that was cut off, to the same result.
         progress: Show a progress bar.
@@ -52,11 +50,9 @@ def fit(recipe: Recipe, samples: Samples, folder: Path, *, resume: bool = False,
             nothing to resume.
         WeightsError: `resume` from a damaged or foreign checkpoint.
     """
-    data = Pictures(samples, recipe)
+    lesson = kind(recipe.task).lesson(recipe, data)
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
-    task = Task(recipe.model_dump(mode="json"), {name: list(names) for name, names in data.classes.items()})
-    task.to(memory_format=torch.channels_last)
-    _prepare(folder, recipe, samples, resume)  # after all that a wrong recipe can break, which leaves no folder then
+    _prepare(folder, recipe, lesson, resume)  # after all that a wrong recipe can break, which leaves no folder then
     with quiet("lightning.pytorch"):
         trainer = lightning.Trainer(
             default_root_dir=folder,
@@ -73,12 +69,12 @@ def fit(recipe: Recipe, samples: Samples, folder: Path, *, resume: bool = False,
             use_distributed_sampler=False,
         )
         last = folder / "last.ckpt"
-        trainer.fit(task, data, ckpt_path=str(last) if resume else None, weights_only=True)
+        trainer.fit(lesson.task, lesson.data, ckpt_path=str(last) if resume else None, weights_only=True)
     return folder / "best.ckpt"
 
 
-def _prepare(folder: Path, recipe: Recipe, samples: Samples, resume: bool) -> None:
-    recipe_text, data_text = to_toml(recipe), json.dumps(_fingerprint(samples), indent=1) + "\n"
+def _prepare(folder: Path, recipe: RunRecipe, lesson: Lesson, resume: bool) -> None:
+    recipe_text, data_text = to_toml(recipe), json.dumps(lesson.fingerprint, indent=1) + "\n"
     if resume:
         last = folder / "last.ckpt"
         if not last.is_file():
@@ -105,17 +101,7 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
-def _fingerprint(samples: Samples) -> dict[str, Any]:
-    """What tells one body of data from another."""
-    digest = hashlib.sha256()
-    for array in (samples.images, samples.targets, samples.split, samples.votes):
-        if array is not None:
-            digest.update(array.tobytes())
-    plain: dict[str, Any] = json.loads(json.dumps({"about": samples.about, "counts": samples.counts()}))
-    return plain | {"sha256": digest.hexdigest()}
-
-
-def _precision(recipe: Recipe) -> Any:
+def _precision(recipe: RunRecipe) -> Any:
     if recipe.precision != "auto":
         return recipe.precision
     if torch.cuda.is_available():
@@ -123,8 +109,11 @@ def _precision(recipe: Recipe) -> Any:
     return "bf16-mixed"
 
 
-def _callbacks(recipe: Recipe, folder: Path, progress: bool) -> list[Callback]:
-    higher = recipe.select.endswith("accuracy")
+def _mode(figure: str) -> Literal["min", "max"]:
+    return "min" if figure.endswith("loss") else "max"
+
+
+def _callbacks(recipe: RunRecipe, folder: Path, progress: bool) -> list[Callback]:
     callbacks: list[Callback] = []
     if recipe.averaging:
         callbacks.append(EMAWeightAveraging(decay=recipe.averaging, use_buffers=True))
@@ -133,25 +122,14 @@ def _callbacks(recipe: Recipe, folder: Path, progress: bool) -> list[Callback]:
             dirpath=folder,
             filename="best",
             monitor=recipe.select,
-            mode="max" if higher else "min",
+            mode=_mode(recipe.select),
             enable_version_counter=False,
         ),
         ModelCheckpoint(dirpath=folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True),
     ]
     if recipe.stopping:
         monitor = recipe.stopping.monitor
-        mode = "max" if monitor.endswith("accuracy") else "min"
-        callbacks.append(EarlyStopping(monitor, mode=mode, patience=recipe.stopping.patience))
+        callbacks.append(EarlyStopping(monitor, mode=_mode(monitor), patience=recipe.stopping.patience))
     if progress:
         callbacks.append(RichProgressBar() if os.isatty(2) else TQDMProgressBar(refresh_rate=50))
     return callbacks
-
-
-def load_task(checkpoint: Path) -> Task:
-    """The task in a checkpoint, with the averaged weights where there are any, in evaluation mode.
-
-    Raises:
-        WeightsError: The file is no checkpoint of mien's; pickled code in it is refused, never run.
-    """
-    with readable(checkpoint):
-        return Task.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()

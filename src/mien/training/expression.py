@@ -1,0 +1,55 @@
+"""The kind of recipe that teaches expressions: its data, its task, and what identifies both."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+
+from mien.datasets import Samples, store
+from mien.training.checkpoints import readable
+from mien.training.data import Pictures
+from mien.training.kinds import Kind, Lesson
+from mien.training.recipe import Recipe
+from mien.training.task import Task
+
+__all__ = ["KIND", "lesson", "load_task"]
+
+
+def lesson(recipe: Recipe, samples: Samples) -> Lesson:
+    """What `recipe` learns from `samples`, which have the splits `train` and `val`.
+
+    Raises:
+        ConfigError: The recipe's network or its options do not exist, or the data lacks what a head learns from.
+        DataError: The data is too small.
+    """
+    data = Pictures(samples, recipe)
+    lightning.seed_everything(recipe.seed, workers=True, verbose=False)
+    task = Task(recipe.model_dump(mode="json"), {name: list(names) for name, names in data.classes.items()})
+    task.to(memory_format=torch.channels_last)
+    return Lesson(task, data, _fingerprint(samples))
+
+
+def _fingerprint(samples: Samples) -> dict[str, Any]:
+    """What tells one body of data from another."""
+    digest = hashlib.sha256()
+    for array in (samples.images, samples.targets, samples.split, samples.votes):
+        if array is not None:
+            digest.update(array.tobytes())
+    plain: dict[str, Any] = json.loads(json.dumps({"about": samples.about, "counts": samples.counts()}))
+    return plain | {"sha256": digest.hexdigest()}
+
+
+def load_task(checkpoint: Path) -> Task:
+    """The task in a checkpoint, with the averaged weights where there are any, in evaluation mode.
+
+    Raises:
+        WeightsError: The file is no checkpoint of mien's; pickled code in it is refused, never run.
+    """
+    with readable(checkpoint):
+        return Task.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
+
+
+KIND = Kind(Recipe, store.read, lesson)

@@ -1,0 +1,62 @@
+"""The kinds of recipe: each teaches something else, and all share trainer, checkpoints, resuming, curves, progress."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import lightning
+
+from mien.errors import ConfigError
+from mien.training.tables import RunRecipe
+
+__all__ = ["Kind", "Lesson", "kind"]
+
+# By a recipe's key `task`: the module with the `KIND`, loaded when it is asked for.
+_MODULES: Final = {"expression": "mien.training.expression"}
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the trainer needs.
+
+    Attributes:
+        task: The network with its losses, figures and optimiser. Its hyper-parameters are plain types, so that its
+            checkpoints load with `weights_only`; it seeds each epoch from (seed, epoch), so that a resumed run goes on
+            exactly as the one that was cut off.
+        data: Its training batches are asked for anew each epoch, in an order that seed and epoch alone decide.
+        fingerprint: Plain types that tell one body of data from another; kept as `data.json`.
+    """
+
+    task: lightning.LightningModule
+    data: lightning.LightningDataModule
+    fingerprint: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of recipe.
+
+    Attributes:
+        recipe: Its class; its field `task` is the kind's name.
+        read: From the path given as `--data` to what `lesson` learns from.
+        lesson: From a recipe and that data to what the trainer needs; all that a wrong recipe can break, breaks here,
+            before a run's folder is made.
+    """
+
+    recipe: type[RunRecipe]
+    read: Callable[[Path], Any]
+    lesson: Callable[[Any, Any], Lesson]
+
+
+def kind(name: object) -> Kind:
+    """The kind of a recipe whose key `task` is `name`.
+
+    Raises:
+        ConfigError: There is no such kind.
+    """
+    if not isinstance(name, str) or name not in _MODULES:
+        raise ConfigError(f"task: there is no kind of recipe '{name}'", hint=f"known: {', '.join(sorted(_MODULES))}")
+    found: Kind = importlib.import_module(_MODULES[name]).KIND
+    return found
