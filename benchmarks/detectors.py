@@ -1,14 +1,15 @@
 """Detectors side by side on the same labelled pictures: `python -m benchmarks.detectors [NAME ...]`, by default all.
 
 On the valid split of ../shared/data/faces and on copies of it (shrunk, darkened, turned, masked): recall and precision
-at an IoU of 0.4 by size of the face, errors of the landmarks; and the time of a 640x480 picture and of a photograph of 12
-megapixels on one thread. Boxes to ignore count neither way. The labels' boxes are YuNet's and most faces were accepted
-by it: its own figures flatter it, and mien learnt from the same teacher. Each detector runs with its defaults, in a
-process of its own; MIEN_OPENCV4 names a folder with OpenCV 4 for those that need it. Weights come from
+at an IoU of 0.4 by size of the face, errors of the landmarks; and the time of a 640x480 picture and of a photograph of
+12 megapixels on one thread. Boxes to ignore count neither way. The labels' boxes are YuNet's and most faces were
+accepted by it: its own figures flatter it, and mien learnt from the same teacher. Each detector runs with its defaults,
+in a process of its own; MIEN_OPENCV4 names a folder with OpenCV 4 for those that need it. Weights come from
 ../shared/weights, else from the cache; `--weights NAME=FILE` takes others.
 """
 
 import argparse
+import functools
 import json
 import os
 import subprocess
@@ -67,15 +68,11 @@ def landmarks(tally: Tally) -> dict[str, Measurement]:
 def timed(detector: detectors.Detector) -> dict[str, Measurement]:
     """Milliseconds of pictures of several sizes: the astronaut's portrait, enlarged."""
     portrait = read_picture(ROOT / "examples" / "astronaut.jpg")
-    sizes = {"640x480": (640, 480), "4000x3000": (4000, 3000)}
-    pictures = {
-        name: np.asarray(cv2.resize(portrait, size, interpolation=cv2.INTER_CUBIC), np.uint8)
-        for name, size in sizes.items()
-    }
-    return {
-        name: measure(lambda picture=picture: detector.detect(picture), repeats=40)
-        for name, picture in pictures.items()
-    }  # type: ignore[misc]
+    figures = {}
+    for width, height in ((640, 480), (4000, 3000)):
+        picture = np.asarray(cv2.resize(portrait, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+        figures[f"{width}x{height}"] = measure(functools.partial(detector.detect, picture), repeats=40)
+    return figures
 
 
 def measured(name: str, weights: Path | None) -> dict[str, Any]:

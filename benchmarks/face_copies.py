@@ -19,6 +19,9 @@ from mien.faces.scaling import resized
 __all__ = ["COPIES", "darkened", "masked", "shrunk_to", "turned"]
 
 
+CLOTHS: Final = ((150, 190, 215), (235, 238, 240), (35, 35, 40), (200, 170, 160))
+
+
 def _rng(picture: FacePicture) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32(picture.source.encode()))
 

@@ -1,13 +1,16 @@
 """Pictures with labelled faces, for training and judging detectors.
 
-A folder holds `labels.jsonl` and archives (.zip) of picture files. Each line of the labels is one picture: `zip`, `file`,
-`split` ("train" or "valid"), `faces` (each with `box` [x0, y0, x1, y1] and five `landmarks` [x, y] in pixels, in the
-order of `results.LANDMARKS`, and optionally `lm_diff`, by how many eye distances two sources of the points differ) and
-`ignore`, boxes that may hold a face. They are used as they are: pictures of many sizes fit no array.
+A folder holds `labels.jsonl` and archives (.zip) of picture files; or it holds several such folders. Each line of the
+labels is one picture: `zip`, `file`, `split` ("train" or "valid"), `faces` (each with `box` [x0, y0, x1, y1] and five
+`landmarks` [x, y] in pixels, in the order of `results.LANDMARKS`; optionally `origin`, who set the landmarks, and
+`lm_diff`, by how many eye distances two sources of them differ) and `ignore`, boxes that may hold a face. They are used
+as they are: pictures of many sizes fit no array.
 """
 
+import hashlib
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,7 +23,7 @@ from numpy.typing import NDArray
 from mien.errors import DataError, InputError
 from mien.media import read_picture
 
-__all__ = ["MIRRORED", "FacePicture", "read"]
+__all__ = ["MIRRORED", "FacePicture", "fingerprint", "read"]
 
 # The order of the five landmarks in a mirrored face.
 MIRRORED: Final = [1, 0, 2, 4, 3]
@@ -76,7 +79,7 @@ def read(
     """Labelled pictures, in the order of the labels.
 
     Args:
-        folder: Where labels.jsonl and the archives lie.
+        folder: Where the labels and the archives lie.
         split: "train" or "valid".
         sets: Names of archives, without ".zip"; none: all.
         limit: Take about as many, evenly spread; None takes all.
@@ -86,19 +89,26 @@ def read(
         InputError: The folder has no labels, or an archive or a picture is missing or cannot be read.
         DataError: A line of the labels is not of the form above, or there are no pictures of that split.
     """
-    rows = [row for row in _rows(folder) if row["split"] == split and (not sets or Path(row["zip"]).stem in sets)]
+    rows = [
+        (place, row)
+        for place in _folders(folder)
+        for row in _rows(place)
+        if row["split"] == split and (not sets or Path(row["zip"]).stem in sets)
+    ]
     if not rows:
-        raise DataError(f"{folder / LABELS}: has no pictures of the split '{split}'", hint="check the labels")
+        raise DataError(f"{folder}: has no pictures of the split '{split}'", hint="check labels.jsonl")
     with ExitStack() as stack:
-        archives: dict[str, zipfile.ZipFile] = {}
-        for row in rows[:: max(1, len(rows) // limit) if limit else 1]:
-            name = row["zip"]
+        archives: dict[Path, zipfile.ZipFile] = {}
+        for place, row in rows[:: max(1, len(rows) // limit) if limit else 1]:
+            path = place / row["zip"]
             try:
-                if name not in archives:
-                    archives[name] = stack.enter_context(zipfile.ZipFile(folder / name))
-                content = archives[name].read(row["file"])
+                if path not in archives:
+                    archives[path] = stack.enter_context(zipfile.ZipFile(path))
+                content = archives[path].read(row["file"])
             except (OSError, KeyError, zipfile.BadZipFile) as error:
-                raise InputError(f"{folder / name}: {row['file']} cannot be read: {error}") from error
+                raise InputError(
+                    f"{path}: {row['file']} cannot be read: {error}", hint="is the archive whole, and the labels' own?"
+                ) from error
             faces = row["faces"]
             landmarks = np.array([face["landmarks"] for face in faces], float).reshape(-1, 5, 2)
             landmarks[[face.get("lm_diff") is not None and face["lm_diff"] > doubt for face in faces]] = np.nan
@@ -107,25 +117,55 @@ def read(
                 boxes=np.array([face["box"] for face in faces], float).reshape(-1, 4),
                 landmarks=landmarks,
                 ignore=np.array(row["ignore"], float).reshape(-1, 4),
-                source=f"{name}/{row['file']}",
+                source=f"{path.name}/{row['file']}",
                 origin=tuple(face.get("origin", "") for face in faces),
             )
+
+
+def fingerprint(folder: Path) -> dict[str, object]:
+    """Plain types that tell one body of pictures from another: their labels, and the sizes of their archives.
+
+    Raises:
+        InputError: There are no labels, or an archive is missing.
+    """
+    digest, counts = hashlib.sha256(), Counter[str]()
+    for place in _folders(folder):
+        digest.update((place / LABELS).read_bytes())
+        rows = _rows(place)
+        counts.update(row["split"] for row in rows)
+        for name in sorted({row["zip"] for row in rows}):
+            if not (place / name).is_file():
+                raise InputError(f"{place / name}: no such archive, and {LABELS} names it", hint="copy it there")
+            digest.update(f"{name} {(place / name).stat().st_size}".encode())
+    return {"pictures": dict(counts), "sha256": digest.hexdigest()}
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folder, or those in it that have labels."""
+    if (folder / LABELS).is_file():
+        return [folder]
+    found = sorted(path.parent for path in folder.glob(f"*/{LABELS}"))
+    if not found:
+        raise InputError(
+            f"{folder}: has no {LABELS}, and no folder in it has",
+            hint="see docs/training.md for the form of the labels",
+        )
+    return found
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
     path = folder / LABELS
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read: {error.strerror}", hint="give a folder with labels.jsonl and its archives"
-        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}", hint="give a folder with labels and archives") from error
     rows = []
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
             for face in row["faces"]:
-                _numbers(face["box"], (4,)), _numbers(face["landmarks"], (5, 2))
+                _numbers(face["box"], (4,))
+                _numbers(face["landmarks"], (5, 2))
             for box in row["ignore"]:
                 _numbers(box, (4,))
             rows.append({key: row[key] for key in ("zip", "file", "split", "faces", "ignore")})

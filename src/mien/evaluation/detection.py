@@ -81,12 +81,12 @@ class Tally:
     def add(self, found: Detections, picture: FacePicture) -> None:
         """Takes up one picture."""
         matches = match(found, picture)
-        partner = {int(face): index for index, face in enumerate(matches.face) if face >= 0}
+        partner = {int(face): int(index) for index, face in enumerate(matches.face) if face >= 0}
         size = sides(picture.boxes)
-        for index in np.flatnonzero(size >= SMALLEST):
+        for index in np.flatnonzero(size >= SMALLEST).tolist():
             self.faces.append(float(size[index]))
             self.origins.append(picture.origin[index] if picture.origin else "")
-            mine = partner.get(int(index))
+            mine = partner.get(index)
             self.found.append(np.nan if mine is None else float(found.scores[mine]))
             known = mine is not None and found.landmarks is not None
             self.errors.append(_error(found.landmarks[mine], picture.landmarks[index]) if known else np.nan)  # type: ignore[index]
@@ -116,7 +116,8 @@ class Tally:
         """Errors of the found faces of such sides whose landmarks `origin` set, in eye distances."""
         size, errors = np.array(self.faces), np.array(self.errors)
         mine = np.array([origin in (None, each) for each in self.origins], bool)
-        return errors[(low <= size) & (size < high) & mine & np.isfinite(errors)]
+        chosen: NDArray[np.float64] = errors[(low <= size) & (size < high) & mine & np.isfinite(errors)]
+        return chosen
 
 
 def _error(found: NDArray[np.floating], known: NDArray[np.floating]) -> float:

@@ -6,7 +6,9 @@ a face, and where that face's box and five landmarks lie. Strided convolutions b
 where most of the work is done: processors are quickest at plain convolutions of 16 channels and more.
 """
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 import torch
@@ -27,6 +29,7 @@ class Convolution(Fusible):
 
     def __init__(self, before: int, after: int, *, stride: int = 1) -> None:
         super().__init__()
+        self.stride = stride
         self.kernel = nn.Conv2d(before, after, 3, stride, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(after)
         self.identity = nn.BatchNorm2d(after) if before == after and stride == 1 else None
@@ -44,7 +47,7 @@ class Convolution(Fusible):
             unit[:, :, 1, 1] = torch.eye(len(unit))
             same, same_bias = absorbed(unit, self.identity)
             kernel, bias = kernel + same, bias + same_bias
-        merged = nn.Conv2d(self.kernel.in_channels, self.kernel.out_channels, 3, self.kernel.stride, padding=1)
+        merged = nn.Conv2d(self.kernel.in_channels, self.kernel.out_channels, 3, self.stride, padding=1)
         merged.weight.copy_(kernel)
         merged.bias.copy_(bias)  # type: ignore[union-attr]
         return nn.Sequential(merged, nn.ReLU())
@@ -70,7 +73,7 @@ class FaceDetector(nn.Module):
     ) -> None:
         super().__init__()
         layers = [Convolution(3, stem[0], stride=2)]
-        layers += [Convolution(before, after, stride=2) for before, after in zip(stem, stem[1:], strict=False)]
+        layers += [Convolution(before, after, stride=2) for before, after in pairwise(stem)]
         self.stem = nn.Sequential(*layers)
         before = stem[-1]
         stages = []
@@ -83,11 +86,13 @@ class FaceDetector(nn.Module):
         self.sides = nn.ModuleList(nn.Conv2d(width, neck, 1) for width in widths)
         self.mixers = nn.ModuleList(Convolution(neck, neck) for _ in widths)
         self.heads = nn.ModuleList(nn.Conv2d(neck, OUTPUTS, 1) for _ in widths)
-        for head in self.heads:
-            nn.init.normal_(head.weight, std=0.01)  # type: ignore[arg-type]
-            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
-            with torch.no_grad():
-                head.bias[0] = -torch.log(torch.tensor((1 - _PRIOR) / _PRIOR))  # type: ignore[index]
+        for head in self.heads.children():
+            for name, weight in head.named_parameters():
+                if name == "bias":
+                    nn.init.zeros_(weight)
+                    nn.init.constant_(weight[:1], -math.log((1 - _PRIOR) / _PRIOR))
+                else:
+                    nn.init.normal_(weight, std=0.01)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Pictures (N, 3, H, W) RGB, values 0-1, sides multiples of 32 -> (N, cells, 15), the finest stride first.

@@ -84,7 +84,7 @@ def export_run(folder: Path, samples: Samples, out: Path, *, checkpoint: str = "
         scores = evaluate_model(trial, samples, split="val").headline()
         entry = replace(entry, scores=scores)
         trial.write_bytes(with_entry(graph, entry))
-        return publish(trial, entry, out, network)
+        return publish(trial, entry, out, network, dump=dump_toml)
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def publish(
     network: nn.Module | None = None,
     *,
     key: str = METADATA_KEY,
-    dump: Callable[[_AnyEntry], str] = dump_toml,
+    dump: Callable[[_AnyEntry], str],
 ) -> list[Path]:
     """Moves a finished ONNX file to `out`, last, with its manifest entry and, given a network, its training form.
 

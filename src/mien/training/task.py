@@ -1,6 +1,5 @@
 """What Lightning trains: a network, its losses and its validation figures."""
 
-import math
 from typing import Any
 
 import lightning
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from mien import models
 from mien.training.augment import augment, mixup
 from mien.training.data import Batch
+from mien.training.optimizers import configured
 from mien.training.recipe import Recipe
 
 __all__ = ["Task"]
@@ -76,29 +76,7 @@ class Task(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimiser, without decay on norms and biases, and the rate step by step."""
-        settings, schedule = self.recipe.optimizer, self.recipe.schedule
-        kernels = [weight for weight in self.parameters() if weight.ndim > 1]
-        others = [weight for weight in self.parameters() if weight.ndim <= 1]
-        groups = [
-            {"params": kernels, "weight_decay": settings.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        optimizer: torch.optim.Optimizer
-        if settings.name == "sgd":
-            optimizer = torch.optim.SGD(groups, settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0)
-        else:
-            optimizer = torch.optim.AdamW(groups, settings.lr)
-        steps = int(self.trainer.estimated_stepping_batches)
-        warmup = schedule.warmup * steps / self.recipe.epochs
-
-        def factor(step: int) -> float:
-            if step < warmup:
-                return min(1.0, (step + 1) / warmup)
-            done = (step - warmup) / max(1, steps - warmup)
-            return schedule.final + (1 - schedule.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return configured(self, self.recipe)
 
 
 def _smooth(target: Tensor, amount: float) -> Tensor:

@@ -19,7 +19,7 @@ from mien.errors import ConfigError
 
 __all__ = ["DEFAULT", "Detections", "Detector", "DetectorOptions", "load", "names"]
 
-DEFAULT: Final = "hog"
+DEFAULT: Final = "mien"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

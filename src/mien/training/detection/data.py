@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mien.datasets import facepictures
+from mien.errors import DataError
 from mien.faces.detectors.mien import grid
 from mien.training.detection.recipe import DetectorRecipe
-from mien.training.detection.scenes import Pyramid, Scene, compose, pyramid
+from mien.training.detection.scenes import Pool, Scene, compose, pool, pyramid
 from mien.training.detection.targets import FREE, IGNORED, assign
 
 __all__ = ["Batch", "Scenes", "batch_of"]
@@ -64,11 +65,8 @@ def batch_of(scenes: Sequence[Scene]) -> Batch:
 class _Batches(Dataset[Batch]):
     """Batch number `index` of an epoch; sides vary, the number of pixels does not."""
 
-    def __init__(self, pictures: Sequence[Pyramid], recipe: DetectorRecipe, steps: int, seed: tuple[int, ...]) -> None:
-        holds = [bool(len(picture.labels.boxes) or len(picture.labels.ignore)) for picture in pictures]
-        self.faces = [picture for picture, has in zip(pictures, holds, strict=True) if has]
-        self.empty = [picture for picture, has in zip(pictures, holds, strict=True) if not has]
-        self.recipe, self.steps, self.seed = recipe, steps, seed
+    def __init__(self, pictures: Pool, recipe: DetectorRecipe, steps: int, seed: tuple[int, ...]) -> None:
+        self.pictures, self.recipe, self.steps, self.seed = pictures, recipe, steps, seed
 
     def __len__(self) -> int:
         return self.steps
@@ -80,23 +78,30 @@ class _Batches(Dataset[Batch]):
         side = int(rng.choice(sides, p=chances / chances.sum()))
         middle = sorted(sides)[len(sides) // 2]
         count = max(2, round(self.recipe.batch_size * (middle / side) ** 2))
-        return batch_of([compose(self.faces, self.empty, side, self.recipe.scenes, rng) for _ in range(count)])
+        return batch_of([compose(self.pictures, side, self.recipe.scenes, rng) for _ in range(count)])
 
 
 class Scenes(lightning.LightningDataModule):
     """Training and validation scenes from labelled pictures."""
 
-    def __init__(self, folders: Sequence[Path], recipe: DetectorRecipe) -> None:
+    def __init__(self, folder: Path, recipe: DetectorRecipe) -> None:
         super().__init__()
         self.recipe = recipe
-        self._pictures = {
-            split: [
-                pyramid(picture)
-                for folder in folders
-                for picture in facepictures.read(folder, split, doubt=recipe.doubt)
-            ]
-            for split in ("train", "valid")
-        }
+        self._pools = {}
+        for split in ("train", "valid"):
+            pictures = [pyramid(picture) for picture in facepictures.read(folder, split, doubt=recipe.doubt)]
+            try:
+                self._pools[split] = pool(pictures, recipe.scenes)
+            except ValueError:
+                raise DataError(
+                    f"{folder}: no picture of the split '{split}' has a face", hint="check labels.jsonl"
+                ) from None
+
+    def scenes(self, split: str, count: int, seed: int) -> list[Scene]:
+        """Scenes of one split, always the same for one seed, of the recipe's sizes by turns."""
+        settings, rng = self.recipe.scenes, np.random.default_rng(seed)
+        sides = sorted(settings.sizes)
+        return [compose(self._pools[split], sides[number % len(sides)], settings, rng) for number in range(count)]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """This epoch's batches; the trainer asks anew each epoch."""
@@ -108,7 +113,7 @@ class Scenes(lightning.LightningDataModule):
         return self._loader("valid", self.recipe.validation_steps, (self.recipe.seed, 2**31))
 
     def _loader(self, split: str, steps: int, seed: tuple[int, ...]) -> DataLoader[Batch]:
-        batches = _Batches(self._pictures[split], self.recipe, steps, seed)
+        batches = _Batches(self._pools[split], self.recipe, steps, seed)
         return DataLoader(
             batches,
             batch_size=None,

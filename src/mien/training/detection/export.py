@@ -6,7 +6,7 @@ as the full form does. The full form is judged first and refused if it differs f
 """
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,8 +14,6 @@ from typing import Any, Final
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader
 from torch import Tensor, nn
 
 from mien.assets.detectors import METADATA_KEY, OUTPUTS, DetectorEntry, dump_toml, open_detector
@@ -27,7 +25,7 @@ from mien.faces.detectors.mien import MienDetector
 from mien.models.detector import FaceDetector
 from mien.training.detection.scenes import Scene
 from mien.training.export import publish, workplace
-from mien.training.int8 import quantized
+from mien.training.int8 import Calibration, quantized
 from mien.training.quiet import quiet
 
 __all__ = ["export_detector"]
@@ -62,7 +60,7 @@ def _graph(network: FaceDetector) -> onnx.ModelProto:
         torch.onnx.export(
             _FromPixels(network).eval(),
             (example,),
-            file,
+            file,  # type: ignore[arg-type]  # which the older exporter takes
             input_names=["pictures"],
             output_names=["cells"],
             dynamic_axes={"pictures": free, "cells": {0: "pictures", 1: "cells"}},
@@ -81,18 +79,6 @@ def _with_entry(graph: onnx.ModelProto, entry: DetectorEntry) -> bytes:
     return bytes(copy.SerializeToString())
 
 
-class _Calibration(CalibrationDataReader):  # type: ignore[misc]
-    """Scenes, one after the other."""
-
-    def __init__(self, scenes: Iterable[Scene]) -> None:
-        self._scenes: Iterator[Scene] = iter(scenes)
-
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        """The next one; None at the end."""
-        scene = next(self._scenes, None)
-        return None if scene is None else {"pictures": scene.image[None]}
-
-
 def _check_parity(network: FaceDetector, path: Path, scenes: Iterable[Scene]) -> None:
     _, session = open_detector(path)
     for scene in scenes:
@@ -109,7 +95,15 @@ def _check_parity(network: FaceDetector, path: Path, scenes: Iterable[Scene]) ->
 
 
 def _labelled(scenes: Iterable[Scene]) -> list[FacePicture]:
-    return [FacePicture(scene.image, scene.boxes, scene.landmarks, scene.ignore) for scene in scenes]
+    return [
+        FacePicture(
+            image=scene.image,
+            boxes=scene.boxes.astype(np.float64),
+            landmarks=scene.landmarks.astype(np.float64),
+            ignore=scene.ignore.astype(np.float64),
+        )
+        for scene in scenes
+    ]
 
 
 def _judged(path: Path, pictures: list[FacePicture]) -> Tally:
@@ -163,7 +157,8 @@ def export_detector(
             plain = [node.name for node in graph.graph.node if node.op_type == "Conv" and "heads" in node.name]
             first = next(node.name for node in graph.graph.node if node.op_type == "Conv")
             others = {node.name for node in graph.graph.node if node.op_type not in ("Conv", "Relu", "Add", "Resize")}
-            graph = quantized(full, place / "int8.onnx", _Calibration(training), [first, *plain, *sorted(others)])
+            inputs = Calibration({"pictures": scene.image[None]} for scene in training)
+            graph = quantized(full, place / "int8.onnx", inputs, [first, *plain, *sorted(others)])
             trial.write_bytes(_with_entry(graph, entry))
             small = _judged(trial, pictures)
             point = operating_point(small)

@@ -36,7 +36,7 @@ def cover(image: NDArray[np.uint8], landmarks: NDArray[np.floating], rng: np.ran
 def _frame(landmarks: Points) -> Points:
     """(3, 2) affine map from the frame of the face into the picture, in least squares."""
     known = np.column_stack([FACE, np.ones(len(FACE))])
-    return np.linalg.lstsq(known, landmarks, rcond=None)[0]
+    return np.asarray(np.linalg.lstsq(known, landmarks, rcond=None)[0], np.float64)
 
 
 def _mask(image: NDArray[np.uint8], to_picture: Points, rng: np.random.Generator) -> None:
@@ -77,7 +77,7 @@ def _sunglasses(image: NDArray[np.uint8], to_picture: Points, rng: np.random.Gen
     shape = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     shape = np.sign(shape) * np.abs(shape) ** power * radius
     for side in (-0.5, 0.5):
-        _fill(image, _placed(shape + (side, 0.02), to_picture), dark, rng)
+        _fill(image, _placed(shape + np.array([side, 0.02]), to_picture), dark, rng)
     _line(image, _placed(np.array([[-1.1, -0.08], [0, -0.06], [1.1, -0.08]]), to_picture), dark)
 
 

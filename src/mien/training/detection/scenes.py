@@ -6,38 +6,39 @@ one of its faces has a side drawn evenly in the logarithm: from crowds of 10 pix
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, field_validator
 
+from mien.assets.detectors import STRIDES
 from mien.datasets.facepictures import MIRRORED, FacePicture
+from mien.evaluation.detection import sides
 from mien.training.detection.occlusion import cover
+from mien.training.tables import Fraction, Table
 
-__all__ = ["Pyramid", "Scene", "SceneRecipe", "compose", "pyramid"]
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
+__all__ = ["Pool", "Pyramid", "Scene", "SceneRecipe", "compose", "pool", "pyramid"]
 
 
-class SceneRecipe(BaseModel):
+Chances = dict[int, float]
+
+
+class SceneRecipe(Table):
     """How scenes are made; chances are for each cell or face."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    sizes: Annotated[dict[int, float], Field(description="sides of the sheets, multiples of 32, and how often")] = {
-        256: 0.4,
-        320: 0.35,
-        448: 0.25,
-    }
-    grids: Annotated[dict[int, float], Field(description="cells a side, and how often")] = {
-        1: 0.25,
-        2: 0.35,
-        3: 0.2,
-        4: 0.12,
-        6: 0.08,
-    }
+    sizes: Chances = Field(
+        default={256: 0.4, 320: 0.35, 448: 0.25}, description="sides of the sheets, multiples of 32, and how often"
+    )
+    grids: Chances = Field(
+        default={1: 0.25, 2: 0.35, 3: 0.2, 4: 0.12, 6: 0.08}, description="cells a side, and how often"
+    )
+    favoured: Annotated[
+        float, Field(ge=1, description="how much more often pictures are taken that have faces under 36 pixels")
+    ] = 4.0
+    as_taken: Annotated[float, Field(ge=0, le=1, description="chance that such a picture keeps about its scale")] = 0.4
     smallest: Annotated[float, Field(gt=0, description="side of the smallest faces, pixels")] = 9.0
     empty: Annotated[float, Field(ge=0, le=1, description="chance of a cell without faces")] = 0.2
     flip: Fraction = 0.5
@@ -51,6 +52,20 @@ class SceneRecipe(BaseModel):
     blurred: Fraction = 0.12
     noisy: Fraction = 0.12
     compressed: Fraction = 0.2
+
+    @field_validator("sizes", "grids")
+    @classmethod
+    def _can_be_drawn(cls, chances: dict[int, float]) -> dict[int, float]:
+        if not chances or min(chances) < 1 or min(chances.values()) < 0 or sum(chances.values()) <= 0:
+            raise ValueError(f"expected whole numbers and how often each is drawn, got {chances}")
+        return chances
+
+    @field_validator("sizes")
+    @classmethod
+    def _are_whole_cells(cls, sizes: dict[int, float]) -> dict[int, float]:
+        if wrong := [size for size in sizes if size % STRIDES[-1]]:
+            raise ValueError(f"expected multiples of {STRIDES[-1]}, got {', '.join(map(str, wrong))}")
+        return sizes
 
 
 @dataclass(frozen=True)
@@ -88,14 +103,43 @@ def pyramid(picture: FacePicture, smallest: int = 12) -> Pyramid:
     return Pyramid(tuple(levels), picture)
 
 
-def compose(
-    faces: Sequence[Pyramid], empty: Sequence[Pyramid], side: int, recipe: SceneRecipe, rng: np.random.Generator
-) -> Scene:
+@dataclass(frozen=True)
+class Pool:
+    """What scenes are made of.
+
+    Attributes:
+        faces: Pictures with faces (or with boxes to ignore).
+        empty: Pictures without any.
+        chances: (F,) running sum of how often each of `faces` is taken.
+    """
+
+    faces: tuple[Pyramid, ...]
+    empty: tuple[Pyramid, ...]
+    chances: NDArray[np.float64]
+
+
+def pool(pictures: Sequence[Pyramid], recipe: SceneRecipe) -> Pool:
+    """The pictures, sorted.
+
+    Raises:
+        ValueError: None has a face.
+    """
+    holds = [bool(len(picture.labels.boxes) or len(picture.labels.ignore)) for picture in pictures]
+    faces = tuple(picture for picture, has in zip(pictures, holds, strict=True) if has)
+    if not faces:
+        raise ValueError("pictures: expected some with faces")
+    return Pool(
+        faces=faces,
+        empty=tuple(picture for picture, has in zip(pictures, holds, strict=True) if not has),
+        chances=np.cumsum([recipe.favoured if _small(picture.labels) else 1.0 for picture in faces]),
+    )
+
+
+def compose(pictures: Pool, side: int, recipe: SceneRecipe, rng: np.random.Generator) -> Scene:
     """One random scene.
 
     Args:
-        faces: Pictures with faces (or with boxes to ignore).
-        empty: Pictures without any.
+        pictures: What it is made of.
         side: Of the sheet, in pixels.
         recipe: What may happen.
         rng: Where chance comes from.
@@ -105,11 +149,11 @@ def compose(
     boxes, landmarks, ignore = [], [], []
     for x0, y0, x1, y1 in _cells(side, grid, rng):
         cell = sheet[y0:y1, x0:x1]
-        _background(cell, empty, rng)
-        if empty and rng.random() < recipe.empty:
-            _distract(cell, empty, recipe, rng)
+        _background(cell, pictures.empty, rng)
+        if pictures.empty and rng.random() < recipe.empty:
+            _distract(cell, pictures.empty, recipe, rng)
             continue
-        picture = faces[rng.integers(len(faces))]
+        picture = pictures.faces[_weighted(pictures.chances, rng)]
         found = _paste(cell, picture, recipe, rng)
         offset = np.array([x0, y0], np.float64)
         boxes.append(found.boxes + np.tile(offset, 2))
@@ -122,6 +166,16 @@ def compose(
         landmarks=_joined(landmarks, (5, 2)),
         ignore=_joined(ignore, (4,)),
     )
+
+
+def _small(labels: FacePicture) -> bool:
+    """There are small faces as a camera saw them, which shrunk ones can stand for only so far."""
+    return bool(len(labels.boxes)) and float(sides(labels.boxes).min()) < _SMALL
+
+
+def _weighted(chances: NDArray[np.float64], rng: np.random.Generator) -> int:
+    """An index, by the running sum of weights."""
+    return int(np.searchsorted(chances, rng.uniform(0, chances[-1]), side="right").clip(0, len(chances) - 1))
 
 
 def _drawn(chances: dict[int, float], rng: np.random.Generator) -> int:
@@ -142,9 +196,9 @@ def _cells(side: int, grid: int, rng: np.random.Generator) -> list[tuple[int, in
 
     columns = lines()
     cells = []
-    for x0, x1 in zip(columns, columns[1:], strict=False):
+    for x0, x1 in pairwise(columns):
         rows = lines()
-        cells += [(x0, y0, x1, y1) for y0, y1 in zip(rows, rows[1:], strict=False)]
+        cells += [(x0, y0, x1, y1) for y0, y1 in pairwise(rows)]
     return cells
 
 
@@ -154,7 +208,7 @@ def _background(cell: NDArray[np.uint8], empty: Sequence[Pyramid], rng: np.rando
     if not empty or rng.random() < 0.12:
         cell[:] = rng.integers(0, 256, 3)
         return
-    picture = empty[rng.integers(len(empty))]
+    picture = empty[int(rng.integers(len(empty)))]
     tall, wide = picture.levels[0].shape[:2]
     least = max(height / tall, width / wide)
     scale = least * np.exp(rng.uniform(0, np.log(2.5)))
@@ -166,7 +220,7 @@ def _background(cell: NDArray[np.uint8], empty: Sequence[Pyramid], rng: np.rando
 
 def _distract(cell: NDArray[np.uint8], empty: Sequence[Pyramid], recipe: SceneRecipe, rng: np.random.Generator) -> None:
     """A small picture without a face, so that an edge around a patch does not give faces away."""
-    picture = empty[rng.integers(len(empty))]
+    picture = empty[int(rng.integers(len(empty)))]
     size = np.array(picture.levels[0].shape[1::-1])
     scale = min(cell.shape[:2]) * np.exp(rng.uniform(np.log(0.2), np.log(1.5))) / size.max()
     angle = np.radians(rng.normal(0, 20))
@@ -202,10 +256,12 @@ def _paste(cell: NDArray[np.uint8], picture: Pyramid, recipe: SceneRecipe, rng: 
     height, width = cell.shape[:2]
     boxes = labels.boxes if len(labels.boxes) else labels.ignore
     chosen = boxes[rng.integers(len(boxes))]
-    side = float(np.sqrt(np.prod(chosen[2:] - chosen[:2])))
+    side = float(sides(chosen[None])[0])
     least = max(recipe.smallest, 0.07 * min(height, width))
     largest = max(min(1.15 * min(height, width), 3 * side), least + 1)
     wanted = np.exp(rng.uniform(np.log(least), np.log(largest)))
+    if side < _SMALL and rng.random() < recipe.as_taken:
+        wanted = side * np.exp(rng.uniform(-0.35, 0.35))
     scale = wanted / max(side, 1)
     angle = rng.uniform(-recipe.turn, recipe.turn) if rng.random() < recipe.turned else rng.normal(0, recipe.tilt)
     cos, sin = scale * np.cos(np.radians(angle)), scale * np.sin(np.radians(angle))
@@ -227,7 +283,7 @@ def _paste(cell: NDArray[np.uint8], picture: Pyramid, recipe: SceneRecipe, rng: 
             cover(painted, points, rng)
             cell[:] = painted
     _spoil(cell, recipe, rng)
-    return _visible(moved, width, height)
+    return _visible(moved, cell)
 
 
 def _moved(labels: FacePicture, matrix: NDArray[np.float64], angle: float, *, mirrored: bool) -> FacePicture:
@@ -250,19 +306,28 @@ def _turned(boxes: NDArray[np.float64], matrix: NDArray[np.float64], angle: floa
     return np.concatenate([centre - half, centre + half], axis=1)
 
 
+# Faces with a smaller side, in pixels, are small as taken.
+_SMALL: Final = 36.0
 # Of a face's box, how much must be in the cell for the face to count, and for it to be no longer "none".
 _SEEN: Final = 0.4
 _GUESSED: Final = 0.05
 _TINY: Final = 8.0
+# The spread of grey levels under which nobody sees a face, and the mean of a picture that is dark as it is.
+_FAINT: Final = 5.0
+_NIGHT: Final = 60.0
 
 
-def _visible(labels: FacePicture, width: int, height: int) -> FacePicture:
-    """The labels cut at the cell's border; faces of which too little is left, or too small ones, are to be ignored."""
+def _visible(labels: FacePicture, cell: NDArray[np.uint8]) -> FacePicture:
+    """The labels cut at the cell's border; faces of which too little can be seen are to be ignored."""
+    height, width = cell.shape[:2]
     limit = np.array([width, height, width, height])
     cut = np.clip(labels.boxes, 0, limit)
     areas = np.prod(cut[:, 2:] - cut[:, :2], axis=1)
     share = areas / np.maximum(np.prod(labels.boxes[:, 2:] - labels.boxes[:, :2], axis=1), 1e-6)
     counts = (share >= _SEEN) & (areas >= _TINY**2)
+    for index in np.flatnonzero(counts):
+        x0, y0, x1, y1 = cut[index].astype(int)
+        counts[index] = cell[y0 : y1 + 1, x0 : x1 + 1].std() >= _FAINT
     doubtful = ~counts & (share >= _GUESSED)
     ignore = np.clip(labels.ignore, 0, limit)
     ignore = ignore[np.prod(ignore[:, 2:] - ignore[:, :2], axis=1) > 0]
@@ -284,7 +349,7 @@ def _spoil(cell: NDArray[np.uint8], recipe: SceneRecipe, rng: np.random.Generato
         offset = rng.uniform(-30, 30)
         levels = np.linspace(0, 1, 256)[:, None] ** gamma * 255 * gain + offset
         _map_levels(cell, levels)
-    if rng.random() < recipe.dark:
+    if rng.random() < recipe.dark and cell.mean() > _NIGHT:
         _map_levels(cell, np.linspace(0, 255, 256)[:, None] * rng.uniform(0.06, 0.35) * np.ones(3))
         noise = rng.normal(0, rng.uniform(1, 6), cell.shape)
         cell[:] = np.clip(cell + noise, 0, 255).astype(np.uint8)

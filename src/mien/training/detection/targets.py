@@ -1,9 +1,9 @@
 """Which cell answers for which face: fixed by size and place alone.
 
 A face belongs to the strides whose range holds its side (the root of its box's area), and there to the cells near its
-middle ("centre sampling", Tian et al., "FCOS", ICCV 2019, in the later version's section 3.2). Where several faces claim a
-cell, the smallest has it. Cells near the middle of a face that is a little too large or too small for their stride
-are left out of the loss, as are those in boxes to ignore.
+middle ("centre sampling", Tian et al., "FCOS", ICCV 2019, in the later version's section 3.2). Where several faces
+claim a cell, the smallest has it. Cells near the middle of a face that is a little too large or too small for their
+stride are left out of the loss, as are those in boxes to ignore.
 """
 
 from typing import Final
