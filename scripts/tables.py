@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.detectors import OVERALL, SIZES
-from benchmarks.results import FOLDER, load, markdown, origin
+from benchmarks.detectors import POINTS, SIZES
+from benchmarks.face_copies import COPIES
+from benchmarks.results import FOLDER, Measurement, Results, load, markdown, origin
 
 from mien.assets.manifest import entries
 from mien.output import schema
@@ -68,18 +69,38 @@ def classes() -> str:
 
 
 def detectors() -> str:
-    """Detectors in rows; recall and precision by size of the face, and the time, in columns."""
-    quality, time = load(FOLDER / "detectors.json"), load(FOLDER / "detectors_ms.json")
-    measured = {name.partition(": ")[2] for name in quality.measurements}
-    columns = [f"{title}, {size}" for title in ("recall", "precision") for size in (*SIZES, OVERALL)]
-    columns = [name for name in columns if name in measured]
-    lines = [f"| detector | {' | '.join(f'{name}, %' for name in columns)} | {time.unit} |"]
-    lines.append("|---" + "|---:" * (len(columns) + 1) + "|")
-    for detector, taken in time.measurements.items():
-        found = [quality.measurements.get(f"{detector}: {name}") for name in columns]
-        cells = [f"{each.median:.1f} ({each.lower:.1f}-{each.upper:.1f})" if each else "-" for each in found]
-        lines.append(f"| {detector} | {' | '.join(cells)} | {taken.median:.1f} |")
+    """Recall and precision by size of the face: every detector on every kind of copy."""
+    quality = load(FOLDER / "detectors.json")
+    columns = [f"{title}, {size}" for title in ("recall", "precision") for size in SIZES]
+    lines = [f"| pictures | detector | {' | '.join(f'{name}, %' for name in columns)} |"]
+    lines.append("|---|---" + "|---:" * len(columns) + "|")
+    for copy in COPIES:
+        for detector in _titles(quality):
+            found = [quality.measurements.get(f"{detector}: {copy}: {name}") for name in columns]
+            lines.append(f"| {copy} | {detector} | {' | '.join(map(_interval, found))} |")
     return "\n".join([*lines, "", origin(quality), ""])
+
+
+def landmarks() -> str:
+    """How far the detectors' landmarks lie from the labelled ones, and how long they take."""
+    quality, time = load(FOLDER / "detectors.json"), load(FOLDER / "detectors_ms.json")
+    sizes = list(dict.fromkeys(name.rpartition(": ")[2] for name in time.measurements))
+    heads = [*(f"{name}, % of the eye distance" for name in POINTS), *(f"{size}, ms" for size in sizes)]
+    lines = [f"| detector | {' | '.join(heads)} |", "|---" + "|---:" * len(heads) + "|"]
+    for detector in _titles(quality):
+        cells = [_interval(quality.measurements.get(f"{detector}: landmarks: {name}")) for name in POINTS]
+        cells += [f"{time.measurements[f'{detector}: {size}'].median:.1f}" for size in sizes]
+        lines.append(f"| {detector} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", origin(time), ""])
+
+
+def _titles(results: Results) -> list[str]:
+    """The detectors measured, in their order."""
+    return list(dict.fromkeys(name.partition(": ")[0] for name in results.measurements))
+
+
+def _interval(each: Measurement | None) -> str:
+    return f"{each.median:.1f} ({each.lower:.1f}-{each.upper:.1f})" if each else "-"
 
 
 def _benchmark(name: str) -> Callable[[], str]:
@@ -102,6 +123,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "classes": classes,
     "detectors": detectors,
+    "landmarks": landmarks,
     "schema": lambda: f"This is version {schema.SCHEMA} of the schema.\n",
     "columns": lambda: _columns(schema.columns([EMOTION])),
     "json": lambda: _columns(schema.FRAME),

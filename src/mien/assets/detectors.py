@@ -35,6 +35,7 @@ class DetectorEntry:
         name: Of the recipe.
         description: One sentence.
         operating_point: The network's own score, 0-1, that becomes 0.5.
+        form: "int8" or "full".
         architecture: Options of `mien.models.detector`, to build the training form.
         licence: Of the weights.
         data: What they were trained on.
@@ -48,6 +49,7 @@ class DetectorEntry:
     name: str
     description: str = ""
     operating_point: float = 0.5
+    form: str = "full"
     architecture: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     data: str = ""

@@ -1,15 +1,15 @@
-"""From a detector's run to what ships: one int8 ONNX file with its entry inside, and its training form beside it.
+"""From a detector's run to what ships: one ONNX file with its entry inside, and its training form beside it.
 
 The file takes pictures as they are, (N, H, W, 3) uint8 RGB, sides multiples of 32. All but the first convolution and
-the heads run in int8 (per channel, calibrated on scenes of training pictures); it ships only if it finds faces as well
-as the full form does. The full form is judged first and refused if it differs from its checkpoint.
+the heads run in int8 (per channel, calibrated on scenes of training pictures), if that finds faces as well as the full
+form does; else the full form is written. The full form is refused if it differs from its checkpoint.
 """
 
 import io
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import onnx
@@ -79,6 +79,16 @@ def _with_entry(graph: onnx.ModelProto, entry: DetectorEntry) -> bytes:
     return bytes(copy.SerializeToString())
 
 
+def _int8(full: Path, out: Path, graph: onnx.ModelProto, training: Iterable[Scene]) -> onnx.ModelProto:
+    """The int8 form, but for the first convolution, the heads and all that is no convolution."""
+    nodes = graph.graph.node
+    first = next(node.name for node in nodes if node.op_type == "Conv")
+    heads = [node.name for node in nodes if node.op_type == "Conv" and "heads" in node.name]
+    others = [node.name for node in nodes if node.op_type not in ("Conv", "Relu", "Add", "Resize")]
+    inputs = Calibration({"pictures": scene.image[None]} for scene in training)
+    return quantized(full, out, inputs, [first, *heads, *others])
+
+
 def _check_parity(network: FaceDetector, path: Path, scenes: Iterable[Scene]) -> None:
     _, session = open_detector(path)
     for scene in scenes:
@@ -123,8 +133,6 @@ def export_detector(
     training: list[Scene],
     held: list[Scene],
     out: Path,
-    *,
-    int8: bool = True,
 ) -> list[Path]:
     """Writes a trained detector to `out` (.onnx), its training form and its entry beside it.
 
@@ -134,13 +142,12 @@ def export_detector(
         training: Scenes of training pictures, which set the ranges of int8.
         held: Scenes of pictures held back, which set the operating point and judge int8.
         out: The ONNX file to write.
-        int8: Write the int8 form; else the full one.
 
     Returns:
         The files written.
 
     Raises:
-        WeightsError: The file differs from the checkpoint, or its int8 form finds faces less well.
+        WeightsError: The file differs from the checkpoint, or finds nothing.
         OutputError: The files cannot be written.
     """
     network = network.float().eval()
@@ -151,24 +158,20 @@ def export_detector(
         full.write_bytes(_with_entry(graph, entry))
         _check_parity(network, full, held[:8])
         tally = _judged(full, pictures)
+        if not any(tally.right):
+            raise WeightsError(
+                f"the detector finds none of the {len(tally.faces)} faces of the held-back scenes",
+                hint="train it longer",
+            )
         point = operating_point(tally)
-        scores: dict[str, Any] = {"full_f1": round(_f1(tally, point), 4), "held_back_faces": len(tally.faces)}
-        if int8:
-            plain = [node.name for node in graph.graph.node if node.op_type == "Conv" and "heads" in node.name]
-            first = next(node.name for node in graph.graph.node if node.op_type == "Conv")
-            others = {node.name for node in graph.graph.node if node.op_type not in ("Conv", "Relu", "Add", "Resize")}
-            inputs = Calibration({"pictures": scene.image[None]} for scene in training)
-            graph = quantized(full, place / "int8.onnx", inputs, [first, *plain, *sorted(others)])
-            trial.write_bytes(_with_entry(graph, entry))
-            small = _judged(trial, pictures)
-            point = operating_point(small)
-            scores["int8_f1"] = round(_f1(small, point), 4)
-            if scores["int8_f1"] < scores["full_f1"] - FALL:
-                raise WeightsError(
-                    f"the int8 form finds faces less well: F1 {scores['int8_f1']:.3f} against {scores['full_f1']:.3f} "
-                    f"on {len(tally.faces)} faces of held-back scenes, at most {FALL} less is allowed",
-                    hint="train it longer, or export the full form with --full",
-                )
-        entry = replace(entry, operating_point=round(point, 3), scores=scores)
+        scores = {"faces": len(tally.faces), "full_f1": round(_f1(tally, point), 4)}
+        small_graph = _int8(full, place / "int8.onnx", graph, training)
+        trial.write_bytes(_with_entry(small_graph, entry))
+        small = _judged(trial, pictures)
+        scores["int8_f1"] = round(_f1(small, operating_point(small)), 4) if any(small.right) else 0.0
+        form = "full"
+        if scores["int8_f1"] >= scores["full_f1"] - FALL:
+            form, graph, point = "int8", small_graph, operating_point(small)
+        entry = replace(entry, operating_point=round(point, 3), scores=scores, form=form)
         trial.write_bytes(_with_entry(graph, entry))
         return publish(trial, entry, out, network, key=METADATA_KEY, dump=dump_toml)
