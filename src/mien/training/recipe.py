@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mien.assets.manifest import InputSpec, toml_key, toml_value
+from mien.assets.manifest import InputSpec, Levelling, toml_key, toml_value
 from mien.errors import ConfigError, InputError
 
 __all__ = ["Augmentation", "HeadRecipe", "Recipe", "load", "recipe_names", "to_toml"]
@@ -29,6 +29,9 @@ class ModelRecipe(_Table):
     """Which network, and its options as its module names them."""
 
     name: str
+    weights: Annotated[
+        str, Field(description="published weights to begin with: their name, or their file's path; empty: none")
+    ] = ""
     options: dict[str, Any] = {}
 
 
@@ -39,6 +42,7 @@ class InputRecipe(_Table):
     channels: Literal["grey", "rgb"] = "grey"
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.25,)
+    levelling: Levelling = "none"
     landmarks: Annotated[
         tuple[tuple[float, float], ...],
         Field(description="where the five landmarks lie in the pictures, as fractions of the side; empty: unknown"),
@@ -53,15 +57,25 @@ class InputRecipe(_Table):
 
     def spec(self) -> InputSpec:
         """The same as the rest of the house knows it."""
-        return InputSpec(self.size, self.channels, self.mean, self.std)
+        return InputSpec(self.size, self.channels, self.mean, self.std, self.levelling)
 
 
 class HeadRecipe(_Table):
     """One way of labelling, learnt by one linear layer."""
 
     source: Literal["labels", "votes"]
+    labels: Annotated[
+        Literal["shares", "majority", "pld", "cel", "multi"],
+        Field(description="what the votes become: their shares over ten classes, or one of FER+'s modes over eight"),
+    ] = "shares"
     weight: Annotated[float, Field(gt=0)] = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _has_votes(self) -> "HeadRecipe":
+        if self.labels != "shares" and self.source != "votes":
+            raise ValueError(f"labels: '{self.labels}' is made from votes, expected source = \"votes\"")
+        return self
 
 
 class Augmentation(_Table):
@@ -82,9 +96,9 @@ class Augmentation(_Table):
 
 
 class OptimizerRecipe(_Table):
-    """Stochastic gradient descent or AdamW; no decay on norms and biases."""
+    """Stochastic gradient descent, Adam or AdamW; no decay on norms and biases."""
 
-    name: Literal["sgd", "adamw"] = "sgd"
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.1
     momentum: Fraction = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4

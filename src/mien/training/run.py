@@ -55,6 +55,8 @@ def fit(recipe: Recipe, samples: Samples, folder: Path, *, resume: bool = False,
     data = Pictures(samples, recipe)
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
     task = Task(recipe.model_dump(mode="json"), {name: list(names) for name, names in data.classes.items()})
+    if not resume:
+        task.load_pretrained()
     task.to(memory_format=torch.channels_last)
     _prepare(folder, recipe, samples, resume)  # after all that a wrong recipe can break, which leaves no folder then
     with quiet("lightning.pytorch"):
