@@ -75,7 +75,7 @@ def test_logits_of_every_head(name: str, spec: InputSpec) -> None:
             assert list(logits) == list(HEADS)
 
 
-@pytest.mark.parametrize(("name", "size", "channels", "classes", "count"), PARAMETERS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("name", "size", "channels", "classes", "count"), PARAMETERS, ids=str)
 def test_as_many_parameters_as_were_published(
     name: str, size: int, channels: Literal["grey", "rgb"], classes: int, count: int
 ) -> None:

@@ -65,7 +65,7 @@ def test_what_is_drawn_follows_the_distribution() -> None:
     target = torch.tensor([[0.2, 0.0, 0.5, 0.3]]).expand(20_000, -1)
     found = drawn(target)
     assert set(found.sum(dim=1).tolist()) == {1.0}
-    assert set(found.unique().tolist()) == {0.0, 1.0}
+    assert bool(((found == 0) | (found == 1)).all())
     np.testing.assert_allclose(found.mean(dim=0), [0.2, 0, 0.5, 0.3], atol=0.015)
 
 
@@ -83,7 +83,7 @@ def test_a_class_that_nobody_chose_is_never_drawn(counts: list[list[int]], seed:
 def test_smoothing_keeps_the_mass() -> None:
     target = torch.tensor([[1.0, 0, 0, 0], [0, 0, 0, 0]])
     assert smooth(target, 0) is target
-    np.testing.assert_allclose(smooth(target, 0.2), [[0.85, 0.05, 0.05, 0.05], [0, 0, 0, 0]], atol=1e-6)
+    np.testing.assert_allclose(smooth(target, 0.2), [[0.85, 0.05, 0.05, 0.05], [0.0] * 4], atol=1e-6)
 
 
 # --- the modes in a recipe

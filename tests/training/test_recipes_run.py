@@ -25,7 +25,7 @@ from mien.expression import Classifier
 from mien.training import Recipe, export_run, fit, load_recipe, recipe_names
 from mien.training.run import load_task
 
-RECIPES = [name for name in recipe_names()]
+RECIPES = recipe_names()
 # One recipe of each network, whose run is exported too.
 EXPORTED = {load_recipe(name).model.name: name for name in reversed(RECIPES)}
 IMAGENET = "vgg16_imagenet"
@@ -52,7 +52,7 @@ def rgb(size: int = 48) -> InputSpec:
 
 
 def torchvision_like(**options: Any) -> dict[str, torch.Tensor]:
-    """A state dict as torchvision's VGG-16 has it, of a narrower network and other numbers: convolutions and the rest."""
+    """A state dict as torchvision's VGG-16 has it, of a narrower network: its convolutions and something else."""
     torch.manual_seed(11)
     base = models.build(IMAGENET, {"own": 7}, rgb(), **options).get_submodule("trunk.base")
     state = {f"features.{key}": torch.randn_like(value) / 10 for key, value in base.state_dict().items()}
@@ -139,9 +139,8 @@ def test_the_second_round_moves_the_last_stage_alone(faces: Samples, published: 
     best = fit(short("vgg16-imagenet-top"), faces, tmp_path / "run", progress=False)
     state, network = torch.load(published, weights_only=True), load_task(best).network
     base = network.get_submodule("trunk.base").state_dict()
-    moved = {
-        int(key.partition(".")[0]) for key, value in base.items() if not torch.equal(value, state[f"features.{key}"])
-    }
+    changed = [key for key, value in base.items() if not torch.equal(value, state[f"features.{key}"])]
+    moved = {int(key.partition(".")[0]) for key in changed}
     assert moved == {24, 26, 28}  # torchvision's numbers of the last three convolutions
 
 

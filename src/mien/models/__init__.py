@@ -76,8 +76,8 @@ def load_pretrained(name: str, network: Network, source: str) -> None:
     module = _module(name)
     known: str | None = getattr(module, "WEIGHTS", None)
     if known is None or (source != known and not Path(source).suffix):
-        own = f"'{known}', or the path of that file" if known else "leave model.weights out"
-        raise ConfigError(f"the network '{name}' cannot begin with the weights '{source}'", hint=f"its own: {own}")
+        hint = f"model.weights: '{known}', or the path of that .pth file" if known else "leave model.weights out"
+        raise ConfigError(f"the network '{name}' cannot begin with the weights '{source}'", hint=hint)
     (file,) = fetchable(known).files
     if source == known:
         data = cached(known)[file.name]
