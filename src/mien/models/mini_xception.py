@@ -30,7 +30,7 @@ def build(
     trunk = nn.Sequential()
     trunk.add_module("stem", nn.Sequential(*_plain(input.depth, before), *_plain(before, before)))
     for number, after in enumerate(scaled(widths, width), start=1):
-        trunk.add_module(f"block{number}", Block(before, after))
+        trunk.add_module(f"block{number}", Residual(before, after))
         before = after
     trunk.add_module("neighbours", Neighbours())
     initialised(trunk)
@@ -50,7 +50,7 @@ def _separable(before: int, after: int) -> list[nn.Module]:
     ]
 
 
-class Block(nn.Module):
+class Residual(nn.Module):
     """Two separable convolutions, pooled, beside a 1x1 convolution in steps of two."""
 
     def __init__(self, before: int, after: int) -> None:

@@ -36,7 +36,7 @@ def build(
     for number, (after, depth) in enumerate(zip(sizes, depths, strict=True), start=1):
         blocks: list[nn.Module] = []
         for index in range(depth):
-            blocks.append(Block(before, after, stride=2 if index == 0 and number > 1 else 1))
+            blocks.append(Residual(before, after, stride=2 if index == 0 and number > 1 else 1))
             before = after
         stages[f"stage{number}"] = blocks
     trunk = stacked(stages)
@@ -44,7 +44,7 @@ def build(
     return Network(trunk, before, heads, dropout=dropout)
 
 
-class Block(nn.Module):
+class Residual(nn.Module):
     """Two 3x3 convolutions beside the identity, or beside a 1x1 convolution where the shape changes."""
 
     def __init__(self, before: int, after: int, *, stride: int) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mien.assets.manifest import InputSpec
 from mien.models.network import Network
-from mien.models.parts.layers import activated, initialised, scaled
+from mien.models.parts.layers import activated, convolution, initialised, scaled, stacked
 
 __all__ = ["WEIGHTS", "build", "load_pretrained"]
 
@@ -44,29 +44,32 @@ def build(
     """
     if not 0 <= frozen <= 13:
         raise ValueError(f"frozen: expected 0 to 13 convolutions, got {frozen}")
-    base, before = nn.Sequential(), input.depth  # numbered as in torchvision, so that its weights fit
-    for channels, depth in _STAGES:
+    before, stages = input.depth, {}
+    for number, (channels, depth) in enumerate(_STAGES, start=1):
         (after,) = scaled((channels,), width)
+        stage: list[nn.Module] = []
         for _ in range(depth):
-            base.extend([nn.Conv2d(before, after, 3, padding=1), nn.ReLU()])
+            stage += convolution(before, after)
             before = after
-        base.append(nn.MaxPool2d(2))
+        stages[f"stage{number}"] = [*stage, nn.MaxPool2d(2)]
+    trunk = stacked(stages)
     layers: list[nn.Module] = []
     sizes = scaled(hidden, width)
     for number, size in enumerate(sizes, start=1):
         norm = "none" if number == len(sizes) else "before"
         layers += [*activated(nn.Linear(before, size), norm=norm), nn.Dropout(dropout)]
         before = size
-    trunk = nn.Sequential()
-    trunk.add_module("base", base)
     trunk.add_module("pool", nn.AdaptiveAvgPool2d(1))
     trunk.add_module("flat", nn.Flatten())
     trunk.add_module("dense", nn.Sequential(*layers))
     initialised(trunk)
-    convolutions = [module for module in base if isinstance(module, nn.Conv2d)]
-    for convolution in convolutions[:frozen]:
-        convolution.requires_grad_(False)
+    for layer in _convolutions(trunk)[:frozen]:
+        layer.requires_grad_(False)
     return Network(trunk, before, heads)
+
+
+def _convolutions(trunk: nn.Module) -> list[nn.Conv2d]:
+    return [module for module in trunk.modules() if isinstance(module, nn.Conv2d)]
 
 
 def load_pretrained(network: Network, state: Mapping[str, Tensor]) -> None:
@@ -77,13 +80,17 @@ def load_pretrained(network: Network, state: Mapping[str, Tensor]) -> None:
     Raises:
         ValueError: The state is not that of a VGG-16 of these widths.
     """
-    own = {key.removeprefix("features."): value for key, value in state.items() if key.startswith("features.")}
-    base = network.get_submodule("trunk.base")
-    first = base.get_parameter("0.weight")
-    if "0.weight" in own and first.shape[1] == 1:
-        own["0.weight"] = own["0.weight"].sum(dim=1, keepdim=True)
-    try:
-        with torch.no_grad():
-            base.load_state_dict(own)
-    except RuntimeError as error:
-        raise ValueError("; ".join(line.strip() for line in str(error).splitlines()[1:3])) from error
+    numbers = sorted({int(key.split(".")[1]) for key in state if key.startswith("features.")})
+    own = _convolutions(network.trunk)
+    if len(numbers) != len(own):
+        raise ValueError(f"it has {len(numbers)} convolutions, expected {len(own)}")
+    for layer, number in zip(own, numbers, strict=True):
+        for name, parameter in layer.named_parameters():
+            value = state[f"features.{number}.{name}"]
+            if layer is own[0] and name == "weight" and layer.in_channels == 1:
+                value = value.sum(dim=1, keepdim=True)
+            if value.shape != parameter.shape:
+                shapes = f"{tuple(value.shape)}, expected {tuple(parameter.shape)}"
+                raise ValueError(f"features.{number}.{name} has the shape {shapes}")
+            with torch.no_grad():
+                parameter.copy_(value)
