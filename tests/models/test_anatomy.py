@@ -1,11 +1,12 @@
 """Counting and drawing: figures against sums by hand and torch's own, pictures that are whole, for every network."""
 
 import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
 
 import pytest
 import torch
 from tests.conftest import ROOT
-from tests.networks import SMALL
+from tests.networks import small
 from torch.utils.flop_counter import FlopCounterMode
 
 from mien import models
@@ -32,8 +33,8 @@ def test_the_four_layer_network_by_hand() -> None:
 
 @pytest.mark.parametrize("name", models.names())
 def test_operations_are_those_that_torch_counts(name: str) -> None:
-    found = anatomy(name, HEADS, GREY, **SMALL[name])
-    network = models.build(name, HEADS, GREY, **SMALL[name]).fused()
+    found = anatomy(name, HEADS, GREY, **small(name))
+    network = models.build(name, HEADS, GREY, **small(name)).fused()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.zeros(1, 1, 48, 48))
     assert counter.get_total_flops() == 2 * found.fused_operations
@@ -41,8 +42,8 @@ def test_operations_are_those_that_torch_counts(name: str) -> None:
 
 @pytest.mark.parametrize("name", models.names())
 def test_all_parameters_are_counted_in_layers_and_stages(name: str) -> None:
-    found = anatomy(name, HEADS, GREY, **SMALL[name])
-    network = models.build(name, HEADS, GREY, **SMALL[name])
+    found = anatomy(name, HEADS, GREY, **small(name))
+    network = models.build(name, HEADS, GREY, **small(name))
     assert found.parameters == sum(weight.numel() for weight in network.parameters())
     assert found.trained == sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
     heads = sum(weight.numel() for weight in network.heads.parameters())
@@ -57,13 +58,13 @@ def test_a_separable_convolution_counts_its_own_channels_alone() -> None:
 
 
 def test_measuring_leaves_no_hooks_behind() -> None:
-    network = models.build("plain", HEADS, GREY, **SMALL["plain"])
-    anatomy("plain", HEADS, GREY, **SMALL["plain"])
+    network = models.build("plain", HEADS, GREY, **small("plain"))
+    anatomy("plain", HEADS, GREY, **small("plain"))
     assert not any(module._forward_hooks for module in network.modules())
 
 
 def test_nameless_layers_of_one_shape_are_one_stage() -> None:
-    found = anatomy("plain", HEADS, GREY, **SMALL["plain"])
+    found = anatomy("plain", HEADS, GREY, **small("plain"))
     assert [[slab.shape for slab in stage.slabs] for stage in found.stages] == [
         [(4, 48, 48)],
         [(6, 24, 24)] * 2,
@@ -101,7 +102,7 @@ def test_solids_are_as_wide_as_channels_and_as_high_as_maps() -> None:
     for front in fronts[::2]:
         corners = [tuple(map(float, pair.split())) for pair in front.strip("MZ ").split(" L")]
         sides.append((corners[2][0] - corners[1][0], corners[0][1] - corners[1][1]))
-    for (wide, high), (next_wide, next_high) in zip(sides, sides[1:], strict=False):
+    for (wide, high), (next_wide, next_high) in pairwise(sides):
         assert next_wide == pytest.approx(2 * wide, rel=0.02)
         assert next_high == pytest.approx(high / 2, rel=0.02)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from tests.drawn import drawn_samples
-from tests.networks import SMALL
+from tests.networks import small
 from torch import nn
 
 from mien import models
@@ -84,7 +84,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     """Made-up weights in a server's folder, the table that has their hash, and an empty cache."""
     path = tmp_path / "served" / "vgg16-397923af.pth"
     path.parent.mkdir()
-    torch.save(torchvision_like(**SMALL[IMAGENET]), path, _use_new_zipfile_serialization=False)  # as the real one
+    torch.save(torchvision_like(**small(IMAGENET)), path, _use_new_zipfile_serialization=False)  # as the real one
     with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(path.parent))) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         pin(monkeypatch, path)
@@ -103,7 +103,7 @@ def pin(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
 def short(name: str) -> Recipe:
     """The recipe with its own layers, targets, losses and augmentation, for one epoch of small batches."""
     recipe = load_recipe(name, ["epochs=1", "batch_size=16", 'precision="32-true"'])
-    model = recipe.model.model_copy(update={"options": recipe.model.options | SMALL[recipe.model.name]})
+    model = recipe.model.model_copy(update={"options": recipe.model.options | small(recipe.model.name)})
     return recipe.model_copy(update={"model": model})
 
 
@@ -157,7 +157,7 @@ def test_the_second_round_moves_the_last_stage_alone(faces: Samples, published: 
 
 
 def test_a_file_serves_as_well(published: Path) -> None:
-    network = models.build(IMAGENET, {"own": 7}, rgb(), **SMALL[IMAGENET])
+    network = models.build(IMAGENET, {"own": 7}, rgb(), **small(IMAGENET))
     models.load_pretrained(IMAGENET, network, str(published))
     assert moved(network, published) == []
 
@@ -165,7 +165,7 @@ def test_a_file_serves_as_well(published: Path) -> None:
 def test_grey_pictures_are_seen_as_grey_in_three_colours(published: Path) -> None:
     networks = {}
     for spec in (rgb(), InputSpec(48, "grey", (0.5,), (0.25,))):
-        network = models.build(IMAGENET, {"own": 7}, spec, **SMALL[IMAGENET]).eval()
+        network = models.build(IMAGENET, {"own": 7}, spec, **small(IMAGENET)).eval()
         models.load_pretrained(IMAGENET, network, "vgg16-imagenet")
         networks[spec.channels] = nn.Sequential(*list(network.trunk.children())[:5])
     picture = torch.randn(1, 1, 48, 48)
@@ -175,7 +175,7 @@ def test_grey_pictures_are_seen_as_grey_in_three_colours(published: Path) -> Non
 
 
 def refused(kind: type[Exception], told: str, source: str, **options: Any) -> str:
-    network = models.build(IMAGENET, {"own": 7}, rgb(), **(SMALL[IMAGENET] | options))
+    network = models.build(IMAGENET, {"own": 7}, rgb(), **(small(IMAGENET) | options))
     with pytest.raises(kind, match=told) as caught:
         models.load_pretrained(IMAGENET, network, source)
     assert "\n" not in str(caught.value)
@@ -223,6 +223,6 @@ def test_a_malicious_pickle_is_refused_even_with_the_right_hash(
 
 @pytest.mark.parametrize("name", ["plain", IMAGENET])
 def test_weights_that_a_network_cannot_begin_with(name: str) -> None:
-    network = models.build(name, {"own": 7}, rgb(), **SMALL[name])
+    network = models.build(name, {"own": 7}, rgb(), **small(name))
     with pytest.raises(ConfigError, match=f"the network '{name}' cannot begin with the weights 'yunet'"):
         models.load_pretrained(name, network, "yunet")

@@ -65,6 +65,7 @@ def drawn(name: str, anatomy: Anatomy, note: str = "") -> str:
     widest = sum(slab.shape[0] for stage in anatomy.stages for slab in stage.slabs if _is_map(slab))
     scale = _WIDE / max(widest, 1)
     side = anatomy.input.size
+    columns: list[tuple[str, list[_Solid], list[str], Stage | None]]
     columns = [("input", [_Solid("input", 3.0, _HEIGHT)], [f"{side}x{side}", anatomy.input.channels], None)]
     columns += [
         (
