@@ -93,7 +93,7 @@ def with_dense(
         layers += [*activated(nn.Linear(before, size), slope=slope, norm=norm), nn.Dropout(dropout)]
         before = size
     trunk.add_module("dense", nn.Sequential(*layers))
-    initialised(trunk, slope)
+    initialised(trunk, slope, norm=norm)
     return Network(trunk, before, heads)
 
 
@@ -112,14 +112,18 @@ def length(layers: nn.Module, input: InputSpec) -> int:
     return maps[0].numel()
 
 
-def initialised(network: nn.Module, slope: float = 0.0) -> None:
-    """Gives kernels the spread that keeps signals alive through many ReLUs, leaky by `slope`; biases become 0.
+def initialised(network: nn.Module, slope: float = 0.0, *, norm: str = "before") -> None:
+    """Gives kernels a spread that keeps signals of one size through many layers; biases become 0.
 
-    He et al., "Delving deep into rectifiers", ICCV 2015, equations 10 and 15. With torch's own narrower spread a deep
-    stack without norms does not begin to learn.
+    With norms, that for ReLUs, leaky by `slope` (He et al., "Delving deep into rectifiers", ICCV 2015, equations 10
+    and 15). Without, that of Glorot and Bengio (AISTATS 2010, equation 16), as the programs with such networks use:
+    max-pooling and dropout raise signals, and under He's spread VGG13 on faces began at a loss of 15 instead of 2.1.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight, a=slope)
+            if norm == "none":
+                nn.init.xavier_uniform_(module.weight)
+            else:
+                nn.init.kaiming_normal_(module.weight, a=slope)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
