@@ -21,8 +21,9 @@ from mien.output.styles import STYLES
 
 ROOT = Path(__file__).parent.parent
 JUDGEMENTS = ROOT / "benchmarks" / "judgements"
-DOCUMENTS = ("README.md", "docs/MODEL_CARD.md", "docs/benchmarks.md", "docs/outputs.md")
+DOCUMENTS = ("README.md", "docs/MODEL_CARD.md", "docs/benchmarks.md", "docs/networks.md", "docs/outputs.md")
 EMOTION = "emotion..."  # stands for the columns of probabilities, of which each vocabulary has its own
+ABLATIONS = ("fourlayer", "fourlayer-strided", "fourlayer-dropout", "fourlayer-large-rate")
 PLACE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
@@ -103,6 +104,41 @@ def _interval(each: Measurement | None) -> str:
     return f"{each.median:.1f} ({each.lower:.1f}-{each.upper:.1f})" if each else "-"
 
 
+def networks() -> str:
+    """Every network with its recipes, counted as `mien models list` counts."""
+    from mien.training.catalogue import catalogue
+
+    lines = ["| network | recipe | parameters that learn | multiply-adds a face, million | input | score |"]
+    lines.append("|---|---|---:|---:|---|---|")
+    for found in catalogue():
+        recipe, anatomy = found.recipe, found.anatomy
+        cells = [
+            f"`{recipe.model.name}`",
+            f"`{recipe.name}`",
+            f"{anatomy.trained:,}",
+            f"{anatomy.fused_operations / 1e6:,.1f}",
+            f"{recipe.input.size}x{recipe.input.size} {recipe.input.channels}",
+            found.score,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def ablations() -> str:
+    """The recipes that change one thing of the four-layer network, and how each reads FER2013 once it has been run."""
+    from mien.training.catalogue import listed
+
+    lines = ["| recipe | parameters | multiply-adds a face, million | accuracy, % | macro F1, % |"]
+    lines.append("|---|---:|---:|---:|---:|")
+    for name in ABLATIONS:
+        anatomy = listed(name).anatomy
+        judged = _judged(name)["labels"] if (JUDGEMENTS / f"{name}.json").exists() else None
+        scores = [_percent(judged[key]) if judged else "not run in earnest yet" for key in ("accuracy", "macro_f1")]
+        counts = [f"{anatomy.trained:,}", f"{anatomy.fused_operations / 1e6:,.1f}"]
+        lines.append(f"| `{name}` | {' | '.join(counts + scores)} |")
+    return "\n".join(lines) + "\n"
+
+
 def _benchmark(name: str) -> Callable[[], str]:
     return lambda: markdown(load(FOLDER / f"{name}.json"))
 
@@ -124,6 +160,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "classes": classes,
     "detectors": detectors,
     "landmarks": landmarks,
+    "networks": networks,
+    "ablations": ablations,
     "schema": lambda: f"This is version {schema.SCHEMA} of the schema.\n",
     "columns": lambda: _columns(schema.columns([EMOTION])),
     "json": lambda: _columns(schema.FRAME),

@@ -29,7 +29,7 @@ def lesson(recipe: Recipe, samples: Samples) -> Lesson:
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
     task = Task(recipe.model_dump(mode="json"), {name: list(names) for name, names in data.classes.items()})
     task.to(memory_format=torch.channels_last)
-    return Lesson(task, data, _fingerprint(samples))
+    return Lesson(task, data, _fingerprint(samples), task.load_pretrained)
 
 
 def _fingerprint(samples: Samples) -> dict[str, Any]:

@@ -27,11 +27,13 @@ class Lesson:
             exactly as the one that was cut off.
         data: Its training batches are asked for anew each epoch, in an order that seed and epoch alone decide.
         fingerprint: Plain types that tell one body of data from another; kept as `data.json`.
+        begin: Called before a run that is not resumed, such as to take published weights.
     """
 
     task: lightning.LightningModule
     data: lightning.LightningDataModule
     fingerprint: dict[str, Any]
+    begin: Callable[[], None] = lambda: None
 
 
 class Exporter(Protocol):

@@ -24,7 +24,7 @@ def configured(task: lightning.LightningModule, recipe: RunRecipe) -> Any:
     if settings.name == "sgd":
         optimizer = torch.optim.SGD(groups, settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0)
     else:
-        optimizer = torch.optim.AdamW(groups, settings.lr)
+        optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name](groups, settings.lr)
     steps = int(task.trainer.estimated_stepping_batches)
     warmup = schedule.warmup * steps / recipe.epochs
 
