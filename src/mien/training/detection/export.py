@@ -28,7 +28,7 @@ from mien.training.export import publish, workplace
 from mien.training.int8 import Calibration, quantized
 from mien.training.quiet import quiet
 
-__all__ = ["export_detector"]
+__all__ = ["export_detector", "graph_of", "int8_form"]
 
 TOLERANCE: Final = 2e-3  # of the parity gate, on outputs in units of the stride
 FALL: Final = 0.01  # of F1 on the held-back scenes, at most, from the full form to int8
@@ -38,9 +38,9 @@ _LOOKED_AT: Final = 0.1  # lower scores play no part in choosing the operating p
 class _FromPixels(nn.Module):
     """The network behind raw pixels; the division by 255 is in its first convolution."""
 
-    def __init__(self, network: FaceDetector) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network.fused()
+        self.network = network
         first = next(layer for layer in self.network.modules() if isinstance(layer, nn.Conv2d))
         with torch.no_grad():
             first.weight /= 255
@@ -51,7 +51,8 @@ class _FromPixels(nn.Module):
         return found
 
 
-def _graph(network: FaceDetector) -> onnx.ModelProto:
+def graph_of(network: nn.Module) -> onnx.ModelProto:
+    """The ONNX form of a fused detector, pixels in: pictures, height and width are free. Changes the network."""
     example = torch.zeros(2, 96, 160, 3, dtype=torch.uint8)
     free = {0: "pictures", 1: "height", 2: "width"}
     file = io.BytesIO()
@@ -79,7 +80,7 @@ def _with_entry(graph: onnx.ModelProto, entry: DetectorEntry) -> bytes:
     return bytes(copy.SerializeToString())
 
 
-def _int8(full: Path, out: Path, graph: onnx.ModelProto, training: Iterable[Scene]) -> onnx.ModelProto:
+def int8_form(full: Path, out: Path, graph: onnx.ModelProto, training: Iterable[Scene]) -> onnx.ModelProto:
     """The int8 form, but for the first convolution, the heads and all that is no convolution."""
     nodes = graph.graph.node
     first = next(node.name for node in nodes if node.op_type == "Conv")
@@ -154,7 +155,7 @@ def export_detector(
     pictures = _labelled(held)
     with workplace(out) as place:
         full, trial = place / "full.onnx", place / "trial.onnx"
-        graph = _graph(network)
+        graph = graph_of(network.fused())
         full.write_bytes(_with_entry(graph, entry))
         _check_parity(network, full, held[:8])
         tally = _judged(full, pictures)
@@ -165,7 +166,7 @@ def export_detector(
             )
         point = operating_point(tally)
         scores = {"faces": len(tally.faces), "full_f1": round(_f1(tally, point), 4)}
-        small_graph = _int8(full, place / "int8.onnx", graph, training)
+        small_graph = int8_form(full, place / "int8.onnx", graph, training)
         trial.write_bytes(_with_entry(small_graph, entry))
         small = _judged(trial, pictures)
         scores["int8_f1"] = round(_f1(small, operating_point(small)), 4) if any(small.right) else 0.0

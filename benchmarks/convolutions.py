@@ -1,0 +1,99 @@
+"""Plain against depthwise convolutions in the detector's network: `python -m benchmarks.convolutions`.
+
+The network at 640x480 with untrained weights, as it is and with every 3x3 convolution behind the first replaced by a
+depthwise one and a pointwise one (as YuNet has them), in full precision and in int8, on one thread of onnxruntime.
+Accuracy is not compared: the operations differ several times.
+"""
+
+import io
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+from benchmarks.results import Measurement, Results, markdown, measure, save
+from mien.assets.session import Session
+from mien.models.detector import FaceDetector
+from mien.training.detection.export import graph_of, int8_form
+from mien.training.detection.scenes import Scene
+from mien.training.recipe import load
+
+SIZE: Final = (480, 640)
+NOTHING: Final = np.empty((0, 4), np.float32)
+
+
+def separable(module: nn.Module) -> None:
+    """Replaces plain 3x3 convolutions, in place."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Conv2d) and child.kernel_size == (3, 3) and child.in_channels > 3:
+            before, after = child.in_channels, child.out_channels
+            depthwise = nn.Conv2d(before, before, 3, child.stride, padding=1, groups=before)  # type: ignore[arg-type]
+            setattr(module, name, nn.Sequential(depthwise, nn.ReLU(), nn.Conv2d(before, after, 1)))
+        else:
+            separable(child)
+
+
+def operations(network: nn.Module) -> float:
+    """Millions of multiply-adds of one picture."""
+    total = 0
+
+    def count(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
+        nonlocal total
+        total += output.numel() * module.weight[0].numel()  # type: ignore[index]
+
+    hooks = [layer.register_forward_hook(count) for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    with torch.no_grad():
+        network(torch.zeros(1, 3, *SIZE))
+    for hook in hooks:
+        hook.remove()
+    return total / 1e6
+
+
+def settle(network: FaceDetector) -> None:
+    """Gives the norms figures of their own: an exporter joins equal biases, which a trained network has not."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)  # type: ignore[arg-type]
+            nn.init.uniform_(module.running_var, 0.5, 2)  # type: ignore[arg-type]
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (1, *SIZE, 3)).astype(np.uint8)
+    scenes = [Scene(picture[0], NOTHING, np.empty((0, 5, 2), np.float32), NOTHING)] * 2
+    figures: dict[str, Measurement] = {}
+    counted: dict[str, float] = {}
+    for title in ("plain", "depthwise"):
+        network = FaceDetector(**load("mien-detector").model.options)
+        settle(network)
+        fused = network.fused()
+        if title == "depthwise":
+            separable(fused)
+        counted[title] = operations(fused)
+        graph = graph_of(fused)
+        with tempfile.TemporaryDirectory() as folder:
+            full = Path(folder) / "full.onnx"
+            onnx.save(graph, full)
+            small = int8_form(full, Path(folder) / "int8.onnx", graph, scenes)
+        for form, each in (("full", graph), ("int8", small)):
+            file = io.BytesIO(each.SerializeToString())
+            session = Session(file.getvalue(), title)
+            figures[f"{title}, {form}"] = measure(lambda session=session: session.run(picture), repeats=60)  # type: ignore[misc]
+    medians = {name: each.median for name, each in figures.items()}
+    ratios = {
+        f"depthwise / plain, {form}": medians[f"depthwise, {form}"] / medians[f"plain, {form}"]
+        for form in ("full", "int8")
+    }
+    ratios["operations, plain / depthwise"] = counted["plain"] / counted["depthwise"]
+    results = Results.here("convolutions", "ms", figures, ratios=ratios)
+    print(markdown(results))
+    save(results)
+
+
+if __name__ == "__main__":
+    main()
