@@ -1,0 +1,71 @@
+"""Cuts out what a detector takes for faces and is none, as further pictures without faces to learn from.
+
+    python -m scripts.mine_false_alarms DATA OUT --weights own.onnx --second yunet --second-weights FILE
+
+The training pictures of DATA are searched as they are and mirrored. A finding that is neither on a labelled face nor on
+a box to ignore is cut out with what surrounds it, unless a second detector sees a face there too: it may be one that
+nobody labelled. OUT becomes a folder as `mien.datasets.facepictures` reads it.
+"""
+
+import argparse
+import json
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.progress import track
+
+from mien.datasets import facepictures
+from mien.evaluation.detection import SMALLEST, match, sides
+from mien.faces import detectors
+from mien.faces.detectors import DetectorOptions
+from mien.faces.overlap import iou
+
+AROUND = 1.2  # sides of the finding on each side of its middle
+HELD = 20  # one in so many becomes a "valid" picture
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--second", default="yunet")
+    parser.add_argument("--second-weights", type=Path)
+    parser.add_argument("--sets", nargs="*", default=[], help="names of archives; by default all")
+    parser.add_argument("--min-score", type=float, default=0.3)
+    given = parser.parse_args()
+    detector = detectors.load("mien", DetectorOptions(weights=given.weights))
+    second = detectors.load(given.second, DetectorOptions(weights=given.second_weights))
+    given.out.mkdir(parents=True)
+    lines: list[dict[str, object]] = []
+    with zipfile.ZipFile(given.out / "false_alarms.zip", "w") as archive:
+        for picture in track(list(facepictures.read(given.data, "train", sets=given.sets))):
+            for view in (picture, picture.mirrored()):
+                found = detector.detect(view.image, min_score=given.min_score)
+                alarms = found.boxes[match(found, view).false]
+                if not len(alarms):
+                    continue
+                seen = second.detect(view.image, min_score=0.2).boxes
+                doubtful = (iou(alarms, seen) > 0.1).any(axis=1)
+                touched = (iou(alarms, np.concatenate([view.boxes, view.ignore])) > 0.05).any(axis=1)
+                for box in alarms[~doubtful & ~touched & (sides(alarms) >= SMALLEST)]:
+                    middle, reach = (box[:2] + box[2:]) / 2, AROUND * (box[2:] - box[:2]).max()
+                    x0, y0 = np.maximum(middle - reach, 0).astype(int)
+                    x1, y1 = np.ceil(middle + reach).astype(int)
+                    crop = view.image[y0:y1, x0:x1]
+                    inner = np.concatenate([view.boxes, view.ignore]).reshape(-1, 4)
+                    if ((inner[:, :2] < (x1, y1)) & (inner[:, 2:] > (x0, y0))).all(axis=1).any():
+                        continue  # a face stands in it
+                    name = f"{len(lines)}.png"
+                    archive.writestr(name, cv2.imencode(".png", crop[:, :, ::-1])[1].tobytes())
+                    split = "valid" if len(lines) % HELD == 0 else "train"
+                    row = {"zip": "false_alarms.zip", "file": name, "split": split, "faces": [], "ignore": []}
+                    lines.append(row)
+    (given.out / "labels.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
+    print(f"{len(lines):,} false alarms: {given.out}")
+
+
+if __name__ == "__main__":
+    main()
