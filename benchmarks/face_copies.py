@@ -16,7 +16,7 @@ from mien.datasets.facepictures import FacePicture
 from mien.evaluation.detection import sides
 from mien.faces.scaling import resized
 
-__all__ = ["COPIES", "darkened", "masked", "shrunk_to", "turned"]
+__all__ = ["COPIES", "darkened", "enlarged_to", "masked", "shrunk_to", "turned"]
 
 
 CLOTHS: Final = ((150, 190, 215), (235, 238, 240), (35, 35, 40), (200, 170, 160))
@@ -30,6 +30,10 @@ def shrunk_to(picture: FacePicture, side: float) -> FacePicture:
     """The picture scaled down so that its largest face has that side, if it was larger."""
     scale = min(1.0, side / max(sides(picture.boxes), default=side))
     image, factor = resized(picture.image, scale)
+    return _scaled(picture, image, factor)
+
+
+def _scaled(picture: FacePicture, image: NDArray[np.uint8], factor: NDArray[np.float64]) -> FacePicture:
     return replace(
         picture,
         image=image,
@@ -37,6 +41,15 @@ def shrunk_to(picture: FacePicture, side: float) -> FacePicture:
         landmarks=picture.landmarks * factor,
         ignore=picture.ignore * np.tile(factor, 2),
     )
+
+
+def enlarged_to(picture: FacePicture, side: float) -> FacePicture:
+    """The picture scaled up so that its largest face has that side, if it was smaller; pictures of small faces stay."""
+    largest = max(sides(picture.boxes), default=0.0)
+    if not 90 <= largest < side:
+        return picture
+    image, factor = resized(picture.image, side / largest)
+    return _scaled(picture, image, factor)
 
 
 def darkened(picture: FacePicture) -> FacePicture:
@@ -127,6 +140,7 @@ COPIES: Final[dict[str, Callable[[FacePicture], FacePicture]]] = {
     "as they are": lambda picture: picture,
     "shrunk to 50 px": lambda picture: shrunk_to(picture, 50),
     "shrunk to 28 px": lambda picture: shrunk_to(picture, 28),
+    "enlarged to 450 px": lambda picture: enlarged_to(picture, 450),
     "darkened": darkened,
     "turned 20": lambda picture: turned(picture, 20),
     "turned 45": lambda picture: turned(picture, 45),

@@ -211,7 +211,7 @@ def test_detector_weights_by_path(astronaut: Path, shared: Path) -> None:
 
 def test_weights_for_a_detector_that_takes_none(astronaut: Path) -> None:
     with pytest.raises(ConfigError, match="takes no weights"):
-        mien.detect(astronaut, detector_weights="x.onnx")
+        mien.detect(astronaut, detector="hog", detector_weights="x.onnx")
 
 
 @pytest.mark.parametrize(

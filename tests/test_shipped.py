@@ -10,13 +10,19 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
+from benchmarks.face_copies import COPIES
 from tests.conftest import ROOT
 
 from mien import models
+from mien.assets.detectors import open_detector, shipped
 from mien.assets.manifest import FOLDER, METADATA_KEY, Entry, entries
 from mien.assets.store import open_model, verified
-from mien.datasets import builder
+from mien.datasets import builder, facepictures
 from mien.evaluation import evaluate_model
+from mien.evaluation.detection import judge
+from mien.faces.detectors import load
+from mien.media import read_picture
+from mien.models.detector import FaceDetector
 
 NAMES = list(entries())
 
@@ -33,7 +39,8 @@ def test_files_are_the_ones_the_manifest_names(name: str) -> None:
 
 
 def test_nothing_else_is_shipped() -> None:
-    named = {file for entry in entries().values() for file in (entry.file, entry.training_file) if file}
+    all_entries = [*entries().values(), shipped()]
+    named = {file for entry in all_entries for file in (entry.file, entry.training_file) if file}
     assert {path.name for path in FOLDER.iterdir() if path.suffix in (".onnx", ".safetensors")} == named
 
 
@@ -92,3 +99,33 @@ def test_the_figures_come_out_again(shared: Path, tmp_path: Path) -> None:
         assert isinstance(figures, dict)
         assert figures["faces"] == claimed["faces"]
         assert figures["accuracy"] == pytest.approx(claimed["accuracy"], abs=0.002)  # processors round differently
+
+
+def test_the_detectors_training_form_is_its_network() -> None:
+    """int8 rounds: the two agree on the face, not on the digits."""
+    entry, session = open_detector()
+    network = FaceDetector(**entry.architecture).eval()
+    training = verified(FOLDER / entry.training_file, entry.training_sha256)
+    network.load_state_dict(safetensors.torch.load(training))
+    picture = read_picture(ROOT / "examples" / "astronaut.jpg")[:320]
+    with torch.no_grad():
+        pixels = torch.from_numpy(picture.transpose(2, 0, 1)[None].copy()).float() / 255
+        expected = network.float()(pixels)[0].numpy()
+    (found,) = session.run(picture[None]).values()
+    best = int(expected[:, 0].argmax())
+    assert np.abs(found[0, best] - expected[best]).max() < 0.5
+    scores = 1 / (1 + np.exp(-np.stack([found[0, :, 0], expected[:, 0]])))
+    assert np.abs(scores[0] - scores[1]).max() < 0.15
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("copy", "recall", "precision"), [("as they are", 0.97, 0.97), ("masked", 0.95, 0.97)])
+def test_the_detector_is_as_good_as_is_claimed(shared: Path, copy: str, recall: float, precision: float) -> None:
+    """A short form of benchmarks/detectors.py: every third held-back picture, faces of 40 px and more."""
+    pictures = facepictures.read(shared / "data" / "faces", "valid", limit=115)
+    tally = judge(load("mien"), map(COPIES[copy], pictures))
+    hits, faces = tally.recall(40)
+    right, taken = tally.precision(40)
+    assert faces > 60
+    assert hits / faces >= recall
+    assert right / taken >= precision

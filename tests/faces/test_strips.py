@@ -54,7 +54,7 @@ def test_an_ordinary_picture_is_searched_once() -> None:
 
 
 def test_the_default_detector_finds_a_face_in_a_long_picture(astronaut: NDArray[np.uint8]) -> None:
-    panorama = np.full((330, 6000, 3), 120, np.uint8)
+    panorama = np.full((330, 16000, 3), 120, np.uint8)
     panorama[:, 4000:4512] = astronaut
     detector = detectors.load()
     assert len(detector.detect(panorama)) == 0  # shrunk, the face is lost

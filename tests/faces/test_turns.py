@@ -16,7 +16,7 @@ class Corner:
 
     def detect(self, image: NDArray[np.uint8], *, min_score: float = 0.5) -> Detections:
         score = 0.9 if image[8, 12, 0] == 255 else 0.6
-        landmarks = np.array([[[5, 6], [20, 6], [12, 8], [7, 11], [18, 11]]], np.float32)
+        landmarks = np.array([[[5, 6], [20, 6], [12.5, 8.5], [7, 11], [18, 11]]], np.float32)
         return Detections(np.array([[3, 4, 23, 14]], np.float32), np.array([score], np.float32), landmarks)
 
 

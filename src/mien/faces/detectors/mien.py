@@ -3,7 +3,9 @@
 Its network is `mien.models.detector`, its training `mien.training.detection`, how good it is docs/benchmarks.md.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import cv2
@@ -21,11 +23,17 @@ __all__ = ["MienDetector", "load"]
 
 TAKES_WEIGHTS: Final = True
 MAX_SIDE: Final = 640
-# Lower scores of the network's own are not looked at: hardly one is a face, and there are many.
-LOWEST: Final = 0.05
+# Lower scores of the network's own are not looked at: hardly one is a face, and there are many. All others have a say,
+# whatever score is asked for, so that the same face has the same box.
+LOWEST: Final = 0.12
 SAME: Final = 0.4  # IoU from which two boxes are of one face
 AGREE: Final = 0.6  # and from which a box has a say in where that face is
 CANDIDATES: Final = 4000
+# Where there seems to be a face with a larger side, in pixels as searched, the picture is searched once more at half
+# the size, and all but small faces are taken from there: the network's cells see no such face whole, and take its parts
+# for faces.
+LARGE: Final = 208
+SUSPECTED: Final = 0.25
 # Medians over photographs, by `python -m benchmarks.measure_geometry`.
 ANCHOR: Final = ((0.270, 0.391), (0.739, 0.392), (0.504, 0.597), (0.300, 0.741), (0.708, 0.741))
 
@@ -33,7 +41,8 @@ ANCHOR: Final = ((0.270, 0.391), (0.739, 0.392), (0.504, 0.597), (0.300, 0.741),
 class MienDetector:
     """Faces of 10 px and more, turned, masked and dark ones too; box from the hair line to the chin; five landmarks.
 
-    Pictures with a long side above `max_side` are searched at that size. Of the cells that answer for one face, each
+    Pictures with a long side above `max_side` are searched at that size, and once more at half of it where there seems
+    to be a large face. Of the cells that answer for one face, each
     with a box and landmarks, the weighted mean counts: it is steadier than the surest alone.
     """
 
@@ -53,55 +62,42 @@ class MienDetector:
 
     def detect_many(self, images: Sequence[NDArray[np.uint8]], *, min_score: float = 0.5) -> list[Detections]:
         """The same for several pictures; those of one size go through the network together."""
-        prepared = [self._prepared(image) for image in images]
-        results: dict[int, Detections] = {}
-        sizes = sorted({sheet.shape for sheet, _ in prepared})
-        for size in sizes:
+        scales = [min(1.0, self._max_side / max(Frame(image).image.shape[:2])) for image in images]
+        found = self._candidates(images, scales)
+        large = [index for index, cells in enumerate(found) if cells.seem_large(LARGE / scales[index])]
+        again = self._candidates([images[index] for index in large], [scales[index] / 2 for index in large])
+        for index, coarse in zip(large, again, strict=True):
+            border = LARGE / 2 / scales[index]
+            # Either search has its sizes; between them both have a say.
+            found[index] = found[index].of_sides(0, 1.2 * border).joined(coarse.of_sides(border / 1.2, np.inf))
+        return [self._faces(cells, min_score) for cells in found]
+
+    def _candidates(self, images: Sequence[NDArray[np.uint8]], scales: Sequence[float]) -> list["_Candidates"]:
+        """What the cells say of each picture, searched at its scale."""
+        prepared = [_prepared(image, scale) for image, scale in zip(images, scales, strict=True)]
+        results: dict[int, _Candidates] = {}
+        for size in sorted({sheet.shape for sheet, _ in prepared}):
             rows = [index for index, (sheet, _) in enumerate(prepared) if sheet.shape == size]
             # A single picture, the usual case, is not copied.
             stack = prepared[rows[0]][0][None] if len(rows) == 1 else np.stack([prepared[row][0] for row in rows])
             (cells,) = self._session.run(stack).values()  # (B, cells, 15)
-            for row, found in zip(rows, cells, strict=True):
-                results[row] = self._read(found, size[0], size[1], prepared[row][1], min_score)
+            for row, said in zip(rows, cells, strict=True):
+                results[row] = _candidates(said, *self._grid(size[0], size[1]), prepared[row][1])
         return [results[index] for index in range(len(images))]
 
-    def _prepared(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        """The picture as it is searched, black up to whole cells at its right and bottom, and its factors of scale."""
-        Frame(image)  # refuses other shapes and types
-        small, factor = shrunk(image, min(1, self._max_side / max(image.shape[:2])))
-        high, wide = small.shape[:2]
-        coarsest = STRIDES[-1]
-        below, beside = -high % coarsest, -wide % coarsest
-        if below or beside:
-            small = np.asarray(cv2.copyMakeBorder(small, 0, below, 0, beside, cv2.BORDER_CONSTANT), np.uint8)
-        return np.ascontiguousarray(small), factor
-
-    def _read(
-        self, cells: NDArray[np.float32], high: int, wide: int, factor: NDArray[np.float64], min_score: float
-    ) -> Detections:
-        """From what the cells say to faces in pixels of the picture."""
-        least = max(LOWEST, _own(min_score, self._operating_point))
-        chosen = np.flatnonzero(cells[:, 0] >= np.log(least / (1 - least)) - 1e-6) if least < 1 else np.empty(0, int)
-        if not len(chosen):
+    def _faces(self, cells: "_Candidates", min_score: float) -> Detections:
+        """One face for all cells that answer for it: the weighted mean of what they say."""
+        if not len(cells.scores):
             return Detections.empty()
-        if len(chosen) > CANDIDATES:
-            chosen = chosen[np.argsort(-cells[chosen, 0], kind="stable")[:CANDIDATES]]
-        rows = cells[chosen].astype(np.float64)
-        centres, strides = self._grid(high, wide)
-        centre, stride = centres[chosen], strides[chosen, None]
-        scores = 1 / (1 + np.exp(-rows[:, 0]))
-        middle = centre + rows[:, 1:3] * stride
-        half = np.exp(np.clip(rows[:, 3:5], -6, 6)) * stride / 2
-        points = centre[:, None] + rows[:, 5:].reshape(-1, 5, 2) * stride[:, None]
-        places = np.concatenate([(middle - half)[:, None], (middle + half)[:, None], points], axis=1)  # (K, 7, 2)
-        overlaps = iou(*[places[:, :2].reshape(-1, 4)] * 2)
-        kept = surest(overlaps, scores, SAME)
-        votes = scores * (overlaps[kept] >= AGREE)  # (N, K)
+        boxes = cells.places[:, :2].reshape(-1, 4)
+        overlaps = iou(boxes, boxes)
+        kept = surest(overlaps, cells.scores, SAME)
+        kept = kept[~_inside_another(boxes[kept], cells.scores[kept])]
+        votes = cells.scores * (overlaps[kept] >= AGREE)  # (N, K)
         votes /= votes.sum(axis=1, keepdims=True)
-        faces = (np.einsum("nk,kij->nij", votes, places) / factor).astype(np.float32)
-        boxes, landmarks = faces[:, :2].reshape(-1, 4), faces[:, 2:]
-        own = np.interp(scores[kept], (0, self._operating_point, 1), (0, 0.5, 1)).astype(np.float32)
-        return Detections(boxes, own, landmarks).at_least(min_score, self._min_face)
+        faces = np.einsum("nk,kij->nij", votes, cells.places).astype(np.float32)
+        scores = np.interp(cells.scores[kept], (0, self._operating_point, 1), (0, 0.5, 1)).astype(np.float32)
+        return Detections(faces[:, :2].reshape(-1, 4), scores, faces[:, 2:]).at_least(min_score, self._min_face)
 
     def _grid(self, high: int, wide: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Middles (cells, 2) x, y in pixels and strides (cells,), in the network's order; kept for the last sizes."""
@@ -112,9 +108,77 @@ class MienDetector:
         return self._grids[high, wide]
 
 
-def _own(score: float, operating_point: float) -> float:
-    """The network's score for one on mien's scale, on which the operating point is 0.5."""
-    return float(np.interp(score, (0, 0.5, 1), (0, operating_point, 1)))
+@dataclass(frozen=True)
+class _Candidates:
+    """What cells say of one picture, in its pixels.
+
+    Attributes:
+        scores: (K,) the network's own, 0-1.
+        places: (K, 7, 2) x, y of the box's two corners and of the five landmarks.
+    """
+
+    scores: NDArray[np.float64]
+    places: NDArray[np.float64]
+
+    @property
+    def sides(self) -> NDArray[np.float64]:
+        """Roots (K,) of the boxes' areas."""
+        side: NDArray[np.float64] = np.sqrt(np.prod(self.places[:, 1] - self.places[:, 0], axis=1))
+        return side
+
+    def seem_large(self, side: float) -> bool:
+        """Whether one with a larger side has a score worth a second look."""
+        return bool(((self.sides >= side) & (self.scores >= SUSPECTED)).any())
+
+    def of_sides(self, low: float, high: float) -> "_Candidates":
+        """Those with boxes of such sides."""
+        chosen = (low <= self.sides) & (self.sides < high)
+        return _Candidates(self.scores[chosen], self.places[chosen])
+
+    def joined(self, other: "_Candidates") -> "_Candidates":
+        """These and others."""
+        return _Candidates(np.concatenate([self.scores, other.scores]), np.concatenate([self.places, other.places]))
+
+
+def _prepared(image: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The picture as it is searched, black up to whole cells at its right and bottom, and its factors of scale."""
+    small, factor = shrunk(image, scale)
+    high, wide = small.shape[:2]
+    coarsest = STRIDES[-1]
+    below, beside = -high % coarsest, -wide % coarsest
+    if below or beside:
+        small = np.asarray(cv2.copyMakeBorder(small, 0, below, 0, beside, cv2.BORDER_CONSTANT), np.uint8)
+    return np.ascontiguousarray(small), factor
+
+
+def _candidates(
+    said: NDArray[np.float32],
+    centres: NDArray[np.float32],
+    strides: NDArray[np.float32],
+    factor: NDArray[np.float64],
+) -> _Candidates:
+    """Decodes the cells (cells, 15) whose score is at least `LOWEST`."""
+    chosen = np.flatnonzero(said[:, 0] >= math.log(LOWEST / (1 - LOWEST)))
+    if len(chosen) > CANDIDATES:
+        chosen = chosen[np.argsort(-said[chosen, 0], kind="stable")[:CANDIDATES]]
+    rows, centre, stride = said[chosen].astype(np.float64), centres[chosen], strides[chosen, None]
+    middle = centre + rows[:, 1:3] * stride
+    half = np.exp(np.clip(rows[:, 3:5], -6, 6)) * stride / 2
+    points = centre[:, None] + rows[:, 5:].reshape(-1, 5, 2) * stride[:, None]
+    places = np.concatenate([(middle - half)[:, None], (middle + half)[:, None], points], axis=1)
+    return _Candidates(1 / (1 + np.exp(-rows[:, 0])), places / factor)
+
+
+def _inside_another(boxes: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which boxes (N,) lie, but for a fifth, in a much larger one that is about as sure: no face stands in another."""
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    within = np.clip(high - low, 0, None).prod(axis=2) >= 0.8 * areas[:, None]
+    much_larger = areas[None] > 2 * areas[:, None]
+    as_sure = scores[None] >= 0.6 * scores[:, None]
+    inner: NDArray[np.bool_] = (within & much_larger & as_sure).any(axis=1)
+    return inner
 
 
 def grid(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
