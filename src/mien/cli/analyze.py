@@ -14,6 +14,7 @@ import typer
 from mien.cli import console, say
 from mien.emotions import VOCABULARIES
 from mien.errors import EXIT_CODES, ConfigError, InputError
+from mien.expression.ensemble import VOTES, member_names
 from mien.faces import detectors
 from mien.output import OVERLAYS, STYLES, AnnotatedPictures, open_table, table_formats
 from mien.results import FrameResult
@@ -60,10 +61,22 @@ def analyze(
     overlay: Annotated[
         str | None, typer.Option(help=f"What is drawn on them: {', '.join(OVERLAYS)}.", show_default="bars")
     ] = None,
-    emotions: Annotated[int, typer.Option(help=f"Number of classes: {', '.join(map(str, VOCABULARIES))}.")] = 8,
+    emotions: Annotated[
+        int | None,
+        typer.Option(
+            help=f"Number of classes: {', '.join(map(str, VOCABULARIES))}.", show_default="8, or the model's own"
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(help="A shipped model's name or an exported .onnx file.", show_default="the shipped one"),
+    ] = None,
+    ensemble: Annotated[
+        list[str] | None,
+        typer.Option(help="Several models that vote: A,B,C, or this option repeated.", show_default="one model"),
+    ] = None,
+    vote: Annotated[
+        str | None, typer.Option(help=f"How an ensemble votes: {', '.join(VOTES)}.", show_default="soft")
     ] = None,
     detector: Annotated[
         str | None, typer.Option(help=f"Face detector: {', '.join(detectors.names())}.", show_default=detectors.DEFAULT)
@@ -99,6 +112,8 @@ def analyze(
         raise ConfigError(f"the table would replace the input '{table}'", hint="give the table another name")
     analyzer = Analyzer(
         model=model,
+        ensemble=member_names(ensemble or ()),
+        vote=vote,
         detector=detector,
         detector_weights=detector_weights,
         emotions=emotions,

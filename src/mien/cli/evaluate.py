@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mien.cli import console
+from mien.expression.ensemble import VOTES, member_names
 
 __all__ = ["register"]
 
@@ -22,6 +23,13 @@ def evaluate(
     model: Annotated[
         str | None,
         typer.Option(help="A shipped model's name or an exported .onnx file.", show_default="the shipped one"),
+    ] = None,
+    ensemble: Annotated[
+        list[str] | None,
+        typer.Option(help="Several models that vote: A,B,C, or this option repeated.", show_default="one model"),
+    ] = None,
+    vote: Annotated[
+        str | None, typer.Option(help=f"How an ensemble votes: {', '.join(VOTES)}.", show_default="soft")
     ] = None,
     split: Annotated[str, typer.Option(help="Which rows: train, val (PublicTest) or test (PrivateTest).")] = "val",
     protocol: Annotated[
@@ -65,6 +73,8 @@ def evaluate(
             views=views,
             detector=detector,
             detector_weights=detector_weights,
+            ensemble=member_names(ensemble or ()),
+            vote=vote,
         )
         plain = json.dumps(evaluation.as_dict(), indent=1)
         if out_file:
