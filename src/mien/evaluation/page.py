@@ -23,7 +23,7 @@ from mien.evaluation.evaluate import Evaluation, Reading
 from mien.evaluation.intervals import Estimate
 from mien.evaluation.judge import Judgement
 from mien.evaluation.slices import Cut, Slice, cuts
-from mien.output.palette import COLOURS
+from mien.output.palette import colour_of
 
 __all__ = ["MISTAKES", "page"]
 
@@ -232,7 +232,7 @@ def _picture(image: NDArray[np.uint8]) -> str:
 
 def _named(name: str) -> str:
     """A class with its colour before it."""
-    red, green, blue = COLOURS.get(name, (140, 145, 155))
+    red, green, blue = colour_of(name)
     return f'<span class="name" style="--hue:rgb({red} {green} {blue})">{escape(name.replace("_", " "))}</span>'
 
 
