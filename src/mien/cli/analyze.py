@@ -14,7 +14,6 @@ import typer
 from mien.cli import console, say
 from mien.emotions import VOCABULARIES
 from mien.errors import EXIT_CODES, ConfigError, InputError
-from mien.expression.ensemble import VOTES, member_names
 from mien.faces import detectors
 from mien.output import OVERLAYS, STYLES, AnnotatedPictures, open_table, table_formats
 from mien.results import FrameResult
@@ -75,9 +74,7 @@ def analyze(
         list[str] | None,
         typer.Option(help="Several models that vote: A,B,C, or this option repeated.", show_default="one model"),
     ] = None,
-    vote: Annotated[
-        str | None, typer.Option(help=f"How an ensemble votes: {', '.join(VOTES)}.", show_default="soft")
-    ] = None,
+    vote: Annotated[str | None, typer.Option(help="How an ensemble votes: soft or hard.", show_default="soft")] = None,
     detector: Annotated[
         str | None, typer.Option(help=f"Face detector: {', '.join(detectors.names())}.", show_default=detectors.DEFAULT)
     ] = None,
@@ -103,6 +100,7 @@ def analyze(
     A picture that cannot be read is reported and the rest goes on; the exit code is then 3.
     """
     from mien.analyzer import Analyzer
+    from mien.expression.ensemble import member_names
     from mien.media import find_pictures, read_frames
 
     _refuse_options_without_effect(table, kind, style, annotate, overlay, as_json)

@@ -10,7 +10,6 @@ import typer
 
 from mien.cli import console, say_error
 from mien.errors import exit_code
-from mien.expression.ensemble import VOTES
 
 __all__ = ["register"]
 
@@ -33,7 +32,7 @@ def compare(
         list[str] | None,
         typer.Option(help="Compare an ensemble too, and its members: A,B,C; may be repeated.", show_default=False),
     ] = None,
-    vote: Annotated[str, typer.Option(help=f"How ensembles vote: {', '.join(VOTES)}.")] = "soft",
+    vote: Annotated[str, typer.Option(help="How ensembles vote: soft or hard.")] = "soft",
     split: Annotated[str, typer.Option(help="Which rows: train, val (PublicTest) or test (PrivateTest).")] = "val",
     protocol: Annotated[
         list[str] | None,

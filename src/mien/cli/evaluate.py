@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from mien.cli import console
-from mien.expression.ensemble import VOTES, member_names
 
 __all__ = ["register"]
 
@@ -28,9 +27,7 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Several models that vote: A,B,C, or this option repeated.", show_default="one model"),
     ] = None,
-    vote: Annotated[
-        str | None, typer.Option(help=f"How an ensemble votes: {', '.join(VOTES)}.", show_default="soft")
-    ] = None,
+    vote: Annotated[str | None, typer.Option(help="How an ensemble votes: soft or hard.", show_default="soft")] = None,
     split: Annotated[str, typer.Option(help="Which rows: train, val (PublicTest) or test (PrivateTest).")] = "val",
     protocol: Annotated[
         list[str] | None,
@@ -59,6 +56,7 @@ def evaluate(
     from mien.evaluation import evaluate_model
     from mien.evaluation.page import page
     from mien.evaluation.report import opened, text
+    from mien.expression.ensemble import member_names
 
     samples = store.read(data, split)
     with ExitStack() as stack:

@@ -15,13 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.assets.manifest import InputSpec, entries
-from mien.assets.store import default_model
 from mien.datasets import classfolders
 from mien.datasets.samples import SPLITS, Samples, without_twins
 from mien.errors import ConfigError, DataError, InputError
-from mien.expression.pictures import fitted
 from mien.faces import detectors, strips
-from mien.faces.crop import Template, crop_face, landmark_points
 from mien.media import find_pictures, read_frames
 from mien.output.contract import new_file
 from mien.results import Frame
@@ -141,12 +138,19 @@ class _Shaper:
     """Brings pictures to their stored form."""
 
     def __init__(self, spec: InputSpec, detector: detectors.Detector | None, keep_faceless: bool) -> None:
+        from mien.faces.crop import Template  # late, as below: the command line names data sets without loading OpenCV
+
         self.spec, self.detector, self.keep_faceless = spec, detector, keep_faceless
-        self.template = Template(spec.size, np.asarray(entries()[default_model()].landmarks, np.float32) * spec.size)
+        self.template = Template(
+            spec.size, np.asarray(next(iter(entries().values())).landmarks, np.float32) * spec.size
+        )
         self.kept_whole = 0
 
     def __call__(self, frame: Frame) -> NDArray[np.uint8] | None:
         """The face (size, size) grey or (size, size, 3) RGB, uint8; None where there is none."""
+        from mien.expression.pictures import fitted
+        from mien.faces.crop import crop_face, landmark_points
+
         image = frame.image
         if self.detector is not None:
             seen = strips.detect(self.detector, image)
