@@ -61,7 +61,13 @@ def main() -> None:
                     name = f"{len(lines)}.png"
                     archive.writestr(name, cv2.imencode(".png", crop[:, :, ::-1])[1].tobytes())
                     split = "valid" if len(lines) % HELD == 0 else "train"
-                    row = {"zip": "false_alarms.zip", "file": name, "split": split, "faces": [], "ignore": []}
+                    row: dict[str, object] = {
+                        "zip": "false_alarms.zip",
+                        "file": name,
+                        "split": split,
+                        "faces": [],
+                        "ignore": [],
+                    }
                     lines.append(row)
     (given.out / "labels.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
     print(f"{len(lines):,} false alarms: {given.out}")

@@ -78,3 +78,14 @@ def test_a_face_that_is_none_becomes_uniform() -> None:
 def test_the_same_vocabulary_is_passed_through() -> None:
     seven = np.full((2, 7), 1 / 7, np.float32)
     assert emotions.convert(seven, emotions.vocabulary(7), emotions.vocabulary(7)) is seven
+
+
+@pytest.mark.parametrize(("number", "noun"), list(enumerate(emotions.vocabulary(8))))
+def test_numbers_are_those_of_fer2013(number: int, noun: str) -> None:
+    assert emotions.parse(f" {number} ") == noun
+
+
+@pytest.mark.parametrize("number", ["8", "-1", "03x", "3.0", "²"])
+def test_other_numbers_are_none(number: str) -> None:
+    with pytest.raises(ConfigError, match="is not an emotion"):
+        emotions.parse(number)

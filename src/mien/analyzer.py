@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import ConfigError
-from mien.expression import Classifier
+from mien.expression import Reader, open_reader
 from mien.faces import detectors, strips, turns
 from mien.faces.crop import Template, crop_faces, landmark_points
 from mien.media import as_rgb, read_frame
@@ -31,7 +31,7 @@ class _Pending:
     """A frame whose faces are found and not yet read."""
 
     result: FrameResult
-    crops: Sequence[NDArray[np.uint8]]
+    crops: Sequence[Sequence[NDArray[np.uint8]]]  # the faces, once for each framing
 
 
 class Analyzer:
@@ -47,7 +47,10 @@ class Analyzer:
         detect_size: Long side, in pixels, at which larger pictures are searched; None leaves it to the detector.
         min_face: Side, in pixels, of the smallest face to report; None leaves it to the detector.
         any_turn: Find faces lying on their side or upside down too; takes four times as long.
-        emotions: 6, 7, 8 or 10 classes.
+        ensemble: Several models instead, whose votes are joined; see `mien.expression.Ensemble`.
+        vote: Of an ensemble: "soft" (default) or "hard".
+        emotions: 6, 7, 8 or 10 classes, or some of the model's by name; None for the eight, or for the model's own
+            classes where it does not know these.
         min_score: Faces with a lower score are left out; 0.5 is each detector's operating point.
         faces_are_crops: Each frame is a cropped face already: no detector, one face a frame.
         abstain: 0-1; top probabilities under it are `uncertain`; None for the model's own threshold.
@@ -70,7 +73,9 @@ class Analyzer:
         detect_size: int | None = None,
         min_face: int | None = None,
         any_turn: bool = False,
-        emotions: int = 8,
+        ensemble: Sequence[str | Path] = (),
+        vote: str | None = None,
+        emotions: int | Sequence[str] | None = None,
         min_score: float = 0.5,
         faces_are_crops: bool = False,
         abstain: float | None = None,
@@ -89,14 +94,22 @@ class Analyzer:
             raise ConfigError(
                 "faces that are cropped already need no detector", hint="leave out the detector, or faces_are_crops"
             )
-        self.classifier = Classifier(model, emotions=emotions, abstain=abstain, batch_size=batch_size, threads=threads)
+        self.classifier: Reader = open_reader(
+            model,
+            ensemble,
+            vote=vote,
+            emotions=emotions,
+            abstain=abstain,
+            batch_size=batch_size,
+            threads=threads,
+        )
         self.detector = None if faces_are_crops else _load_detector(*asked)
         self.min_score = min_score
         self.any_turn = any_turn
         self.keep_images = keep_images
         self.batch_size = batch_size
-        entry = self.classifier.entry
-        self._template = None if faces_are_crops else Template(entry.input.size, entry.template)
+        framings = self.classifier.framings
+        self._templates = [] if faces_are_crops else [Template(entry.input.size, entry.template) for entry in framings]
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -141,7 +154,7 @@ class Analyzer:
         waiting: list[_Pending] = []
         for frame in frames:
             waiting.append(self._find(frame))
-            crops = sum(len(item.crops) for item in waiting)
+            crops = sum(len(item.result) for item in waiting)
             pixels = sum(item.result.width * item.result.height for item in waiting)
             held = pixels if self.keep_images or self.detector is None else 0
             if crops >= self.batch_size or len(waiting) >= self.batch_size or held >= _HELD_PIXELS:
@@ -151,17 +164,17 @@ class Analyzer:
 
     def _find(self, frame: Frame | FrameResult) -> _Pending:
         if isinstance(frame, FrameResult):
-            return _Pending(frame, [])
+            return _Pending(frame, [[] for _ in self.classifier.framings])
         image = frame.image
         height, width = image.shape[:2]
-        if self.detector is None or self._template is None:
+        if self.detector is None:
             faces: list[Face] = [Face(np.array([0, 0, width, height], np.float32), 1.0)]
-            crops: Sequence[NDArray[np.uint8]] = [image]
+            crops: list[list[NDArray[np.uint8]]] = [[image] for _ in self.classifier.framings]
         else:
             faces = _faces(self.detector, image, self.min_score, any_turn=self.any_turn)
             anchor = self.detector.anchor
             points = [landmark_points(face.box, face.landmarks, anchor) for face in faces]
-            crops = list(crop_faces(image, points, self._template))
+            crops = [list(crop_faces(image, points, template)) for template in self._templates]
         result = FrameResult(
             source=frame.source,
             frame=frame.index,
@@ -175,7 +188,10 @@ class Analyzer:
         return _Pending(result, crops)
 
     def _read(self, waiting: Sequence[_Pending]) -> Iterator[FrameResult]:
-        expressions = iter(self.classifier([crop for item in waiting for crop in item.crops]))
+        framed = [
+            [crop for item in waiting for crop in item.crops[place]] for place in range(len(self.classifier.framings))
+        ]
+        expressions = iter(self.classifier.expressions(self.classifier.framed(framed)))
         for item in waiting:
             faces = tuple(replace(face, expression=next(expressions)) for face in item.result.faces)
             yield replace(item.result, faces=faces)
@@ -258,6 +274,8 @@ def analyze(pictures: Any, **options: Any) -> FrameResult | list[FrameResult] | 
         InputError: A picture cannot be read.
         ConfigError: An option is none that exists.
     """
+    # What is kept is found by its options, which lists cannot be.
+    options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
     results: FrameResult | list[FrameResult] | Iterator[FrameResult] = _kept.analyzer(**options).analyze(pictures)
     return results
 

@@ -70,13 +70,15 @@ def vocabulary(size: int) -> tuple[str, ...]:
 
 
 def parse(name: str) -> str:
-    """The emotion that `name` means: its noun, or a common alias, in any case.
+    """The emotion that `name` means: its noun, a common alias, in any case, or its number in FER2013 and FER+ (0-7).
 
     Raises:
         ConfigError: The name is neither.
     """
     key = name.strip().lower()
     noun = ALIASES.get(key, key)
+    if key.isdecimal() and int(key) < len(VOCABULARIES[8]):
+        noun = ALL[int(key)]
     if noun not in ALL:
         raise ConfigError(f"'{name}' is not an emotion", hint=f"known: {', '.join(ALL)}")
     return noun

@@ -60,11 +60,21 @@ def analyze(
     overlay: Annotated[
         str | None, typer.Option(help=f"What is drawn on them: {', '.join(OVERLAYS)}.", show_default="bars")
     ] = None,
-    emotions: Annotated[int, typer.Option(help=f"Number of classes: {', '.join(map(str, VOCABULARIES))}.")] = 8,
+    emotions: Annotated[
+        int | None,
+        typer.Option(
+            help=f"Number of classes: {', '.join(map(str, VOCABULARIES))}.", show_default="8, or the model's own"
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(help="A shipped model's name or an exported .onnx file.", show_default="the shipped one"),
     ] = None,
+    ensemble: Annotated[
+        list[str] | None,
+        typer.Option(help="Several models that vote: A,B,C, or this option repeated.", show_default="one model"),
+    ] = None,
+    vote: Annotated[str | None, typer.Option(help="How an ensemble votes: soft or hard.", show_default="soft")] = None,
     detector: Annotated[
         str | None, typer.Option(help=f"Face detector: {', '.join(detectors.names())}.", show_default=detectors.DEFAULT)
     ] = None,
@@ -101,6 +111,7 @@ def analyze(
     A picture that cannot be read is reported and the rest goes on; the exit code is then 3.
     """
     from mien.analyzer import Analyzer
+    from mien.expression.ensemble import member_names
     from mien.media import find_pictures, read_frames
 
     _refuse_options_without_effect(table, kind, style, annotate, overlay, as_json)
@@ -110,6 +121,8 @@ def analyze(
         raise ConfigError(f"the table would replace the input '{table}'", hint="give the table another name")
     analyzer = Analyzer(
         model=model,
+        ensemble=member_names(ensemble or ()),
+        vote=vote,
         detector=detector,
         detector_weights=detector_weights,
         detect_size=detect_size,

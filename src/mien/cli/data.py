@@ -11,9 +11,10 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 
 from mien import datasets
-from mien.cli import console
+from mien.cli import console, say
 from mien.datasets import Samples, export
 from mien.datasets.show import counts_table
+from mien.errors import EXIT_CODES, InputError
 
 __all__ = ["register"]
 
@@ -74,7 +75,7 @@ def _export_command(write: export.Exporter) -> Callable[[Path, Path], None]:
 
 
 def _command(build: Callable[..., Samples]) -> Callable[..., None]:
-    """The command for a `build` function: its keyword arguments become options, and `--out` joins them."""
+    """The command for a `build` function: keyword arguments become options, others arguments; `--out` joins."""
 
     def command(*, out: Path, **options: Any) -> None:
         from mien.datasets import store
@@ -83,13 +84,19 @@ def _command(build: Callable[..., Samples]) -> Callable[..., None]:
             samples = build(**options)
             store.write(samples, out)
         _tell(samples, out)
+        if samples.about.get("dropped_unreadable"):
+            raise typer.Exit(EXIT_CODES[InputError])
 
     hints = get_type_hints(build, include_extras=True)
     parameters = []
     for name, parameter in inspect.signature(build).parameters.items():
         kind, help_text = get_args(hints[name])
-        option = typer.Option(f"--{name.replace('_', '-')}", help=help_text)
-        parameters.append(parameter.replace(annotation=Annotated[kind, option]))
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            info: Any = typer.Option(f"--{name.replace('_', '-')}", help=help_text)
+        else:  # what stands before the star is given by its place
+            info = typer.Argument(help=help_text, show_default=False)
+        by_name = inspect.Parameter.KEYWORD_ONLY
+        parameters.append(parameter.replace(annotation=Annotated[kind, info], kind=by_name))
     out_option = Annotated[Path, typer.Option("--out", help="The store to write (.h5).")]
     parameters.append(inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, annotation=out_option))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -104,4 +111,7 @@ def _tell(samples: Samples, out: Path) -> None:
     for key, value in samples.about.items():
         if key.startswith("dropped") and value:
             print(f"{key.replace('_', ' ')}: {value:,}")
+    left_out = samples.about.get("left_out")
+    for line in left_out if isinstance(left_out, list) else []:
+        say("left out", "yellow", line)
     print(f"written: {out}")

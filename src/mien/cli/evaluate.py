@@ -23,6 +23,11 @@ def evaluate(
         str | None,
         typer.Option(help="A shipped model's name or an exported .onnx file.", show_default="the shipped one"),
     ] = None,
+    ensemble: Annotated[
+        list[str] | None,
+        typer.Option(help="Several models that vote: A,B,C, or this option repeated.", show_default="one model"),
+    ] = None,
+    vote: Annotated[str | None, typer.Option(help="How an ensemble votes: soft or hard.", show_default="soft")] = None,
     split: Annotated[str, typer.Option(help="Which rows: train, val (PublicTest) or test (PrivateTest).")] = "val",
     protocol: Annotated[
         list[str] | None,
@@ -51,6 +56,7 @@ def evaluate(
     from mien.evaluation import evaluate_model
     from mien.evaluation.page import page
     from mien.evaluation.report import opened, text
+    from mien.expression.ensemble import member_names
 
     samples = store.read(data, split)
     with ExitStack() as stack:
@@ -65,6 +71,8 @@ def evaluate(
             views=views,
             detector=detector,
             detector_weights=detector_weights,
+            ensemble=member_names(ensemble or ()),
+            vote=vote,
         )
         plain = json.dumps(evaluation.as_dict(), indent=1)
         if out_file:

@@ -1,9 +1,9 @@
 """Data sets, one file each, and the store that they all write.
 
-A data set's module has one function `build(...)` whose keyword arguments become the options of
-`mien data build <name>`: each is annotated with its type and its help, `Annotated[Path, "help"]`.
-It returns `Samples`, ready for the store. The folders beside the modules are no data sets: `export` writes stores in
-the forms of others, `show` tells what a store holds.
+A data set's module has one function `build(...)` whose keyword-only arguments become the options of
+`mien data build <name>`: each is annotated with its type and its help, `Annotated[Path, "help"]`; an argument before
+the star is given by its place. It returns `Samples`, ready for the store. The folders beside the modules are no data
+sets: `export` writes stores in the forms of others, `show` tells what a store holds.
 """
 
 import importlib
@@ -16,7 +16,7 @@ from mien.errors import ConfigError
 __all__ = ["Samples", "builder", "names"]
 
 # Modules of this folder that are not data sets.
-_SUPPORT = {"facepictures", "ferplus", "mistakes", "samples", "store"}
+_SUPPORT = {"classfolders", "facepictures", "ferplus", "mistakes", "samples", "store"}
 
 
 def names() -> list[str]:

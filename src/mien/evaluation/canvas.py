@@ -4,7 +4,7 @@ The pictures of a store are faces already, cut too close for a detector. Padded 
 detector and the crop function, and what comes back is read like any face that was found.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 import cv2
@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from mien.faces.crop import Template, crop_face, landmark_points
 from mien.faces.detectors import Detector
 
-__all__ = ["BORDERS", "MARGIN", "SIDE", "Border", "find_and_crop", "from_canvas", "on_canvas", "to_canvas"]
+__all__ = [
+    "BORDERS",
+    "MARGIN",
+    "SIDE",
+    "Border",
+    "find_and_crop",
+    "find_and_crop_each",
+    "from_canvas",
+    "on_canvas",
+    "to_canvas",
+]
 
 # Of FER2013's faces, and what is added to them on each side: a canvas is twice as wide as its face.
 SIDE: Final = 48
@@ -75,8 +85,17 @@ def find_and_crop(
     Returns:
         The crops (N, size, size, 3) uint8 RGB, and which faces were found (N,) bool.
     """
-    missed = np.zeros((template.size, template.size, 3), np.uint8)
-    crops, found = [], []
+    (crops,), found = find_and_crop_each(faces, detector, [template], border)
+    return crops, found
+
+
+def find_and_crop_each(
+    faces: Iterable[NDArray[np.uint8]], detector: Detector, templates: Sequence[Template], border: Border = "reflect"
+) -> tuple[list[NDArray[np.uint8]], NDArray[np.bool_]]:
+    """The same with crops for several templates: a list of them, one for each."""
+    missed = [np.zeros((template.size, template.size, 3), np.uint8) for template in templates]
+    crops: list[list[NDArray[np.uint8]]] = [[] for _ in templates]
+    found = []
     for face in faces:
         canvas = on_canvas(face, _CANVAS / (2 * max(face.shape[:2])), border)
         seen = detector.detect(canvas)
@@ -84,7 +103,7 @@ def find_and_crop(
         if len(seen):
             landmarks = None if seen.landmarks is None else seen.landmarks[0]
             points = landmark_points(seen.boxes[0], landmarks, detector.anchor)
-            crops.append(crop_face(canvas, points, template))
-        else:
-            crops.append(missed)
-    return np.stack(crops) if crops else missed[None][:0], np.asarray(found, bool)
+        for place, template in enumerate(templates):
+            crops[place].append(crop_face(canvas, points, template) if len(seen) else missed[place])
+    stacked = [np.stack(mine) if mine else black[None][:0] for mine, black in zip(crops, missed, strict=True)]
+    return stacked, np.asarray(found, bool)

@@ -1,6 +1,7 @@
 """The page's curves as SVG, and its bars: drawn with the colours of the page's style sheet, dark or light."""
 
 from collections.abc import Iterable, Sequence
+from html import escape
 from typing import Final
 
 import numpy as np
@@ -9,7 +10,7 @@ from mien.evaluation.calibration import CalibrationBins, perfect_accuracies, ris
 from mien.evaluation.evaluate import Reading
 from mien.evaluation.intervals import Estimate
 
-__all__ = ["bar", "reliability", "risk"]
+__all__ = ["bar", "reliability", "risk", "tradeoff"]
 
 # Of every chart: its size, and the part of it that is ruled.
 WIDTH: Final = 460
@@ -56,7 +57,7 @@ def risk(reading: Reading) -> str:
     certain = float((reading.confidence >= reading.threshold).mean())
     if 0 < certain < 1:
         marks += _threshold(certain, float((~reading.correct)[reading.confidence >= reading.threshold].mean()), top)
-    return _chart("Wrong answers over coverage", "coverage: share of faces answered", "wrong", marks, top)
+    return _chart("Wrong answers over coverage", "coverage: share of faces answered", "wrong", marks, (0.0, top))
 
 
 def _threshold(coverage: float, wrong: float, top: float) -> list[str]:
@@ -70,14 +71,53 @@ def _threshold(coverage: float, wrong: float, top: float) -> list[str]:
     ]
 
 
-def _chart(title: str, across: str, up: str, marks: Sequence[str], top: float = 1.0) -> str:
-    """A ruled chart of the unit square, whose height stands for `top`, with its marks."""
+def tradeoff(points: Sequence[tuple[str, Estimate, float]]) -> str:
+    """Accuracy with its interval over the milliseconds for a face, a numbered dot for each name in its order."""
+    low, high = _shown(min(estimate.low for _, estimate, _ in points), max(estimate.high for _, estimate, _ in points))
+    longest = _round_up(max(time for _, _, time in points))
+    marks = []
+    for number, (name, estimate, time) in enumerate(points, start=1):
+        ends = [(end - low) / (high - low) for end in (estimate.low, estimate.value, estimate.high)]
+        across, down = _at(time / longest, ends[1])
+        title = f"{name}: {estimate}, {time:.2f} ms a face"
+        marks.append(_line([(time / longest, ends[0]), (time / longest, ends[2])], "whisker"))
+        marks.append(f'<circle cx="{across}" cy="{down}" r="9"><title>{escape(title)}</title></circle>')
+        marks.append(f'<text class="number" x="{across}" y="{down + 4}" text-anchor="middle">{number}</text>')
+    return _chart("Accuracy over time", "ms a face, one thread", "accuracy", marks, (low, high), longest)
+
+
+def _shown(least: float, most: float) -> tuple[float, float]:
+    """The smallest range of five round steps, inside of 0 to 1, that holds both."""
+    for step in (0.01, 0.02, 0.05, 0.1):
+        low = min(np.floor(least / step) * step, 1 - 5 * step)
+        if low + 5 * step >= most:
+            return float(low), float(low + 5 * step)
+    return 0.0, 1.0
+
+
+def _round_up(value: float) -> float:
+    """The next number of the form 1, 2, 2.5 or 5 times a power of ten, 4% above at the least."""
+    power = 10.0 ** np.floor(np.log10(max(value, 1e-6)))
+    return float(next(step * power for step in (1, 2, 2.5, 5, 10, 20) if step * power >= 1.04 * value))
+
+
+def _chart(
+    title: str,
+    across: str,
+    up: str,
+    marks: Sequence[str],
+    range_: tuple[float, float] = (0.0, 1.0),
+    longest: float | None = None,
+) -> str:
+    """A ruled chart of the unit square with its marks; it is a range high, and 100% or `longest` wide."""
+    low, high = range_
     rules = []
     for step in np.linspace(0, 1, 6):
         x, y = _at(step, step)
         rules.append(f'<path class="rule" d="M{LEFT} {y}H{RIGHT}"/>')
-        rules.append(f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{step * top:.0%}</text>')
-        rules.append(f'<text x="{x}" y="{BOTTOM + 18}" text-anchor="middle">{step:.0%}</text>')
+        rules.append(f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{low + step * (high - low):.0%}</text>')
+        below = f"{step:.0%}" if longest is None else f"{step * longest:.3g}"
+        rules.append(f'<text x="{x}" y="{BOTTOM + 18}" text-anchor="middle">{below}</text>')
     middle, height = (LEFT + RIGHT) / 2, (TOP + BOTTOM) / 2
     return (
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">'

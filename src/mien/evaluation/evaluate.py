@@ -11,11 +11,11 @@ from mien import emotions
 from mien.datasets import Samples
 from mien.datasets.fer2013 import USAGE
 from mien.errors import ConfigError, DataError
-from mien.evaluation.canvas import find_and_crop
+from mien.evaluation.canvas import find_and_crop_each
 from mien.evaluation.intervals import mean_estimate
 from mien.evaluation.judge import Judgement, judge
 from mien.evaluation.protocols import Protocol, protocols_of
-from mien.expression import Classifier
+from mien.expression import Reader, open_reader
 from mien.faces import detectors
 from mien.faces.crop import Template
 
@@ -113,8 +113,10 @@ def evaluate_model(
     views: str = "single",
     detector: str | None = None,
     detector_weights: str | Path | None = None,
+    ensemble: Sequence[str | Path] = (),
+    vote: str | None = None,
 ) -> Evaluation:
-    """Judges a shipped or exported model.
+    """Judges a shipped or exported model, or an ensemble.
 
     Args:
         model: A name, the path of an ONNX file, or None for the default.
@@ -125,6 +127,8 @@ def evaluate_model(
         detector: Name of a detector that has to find the faces first, on a canvas with more around them; those that it
             misses are left out of the scores and counted. None reads the pictures as they are.
         detector_weights: File of the detector's network, where it needs one; None for the fetched one.
+        ensemble: Members to judge together instead of a model; see `mien.expression.Ensemble`.
+        vote: Of the ensemble: "soft" (default) or "hard".
 
     Raises:
         ConfigError: A protocol is none that the data and the model allow, or an option is none that exists.
@@ -133,32 +137,34 @@ def evaluate_model(
         UnsupportedError: The detector cannot run here.
     """
     chosen = _chosen(samples, protocols)
-    classifiers: dict[tuple[str, ...], Classifier] = {}
+    readers: dict[tuple[str, ...], Reader] = {}
     for protocol in chosen:
         try:
-            classifiers[protocol.classes] = Classifier(model, emotions=protocol.classes, views=views)
+            readers[protocol.classes] = open_reader(model, ensemble, vote=vote, emotions=protocol.classes, views=views)
         except ConfigError:
             if protocols:
                 raise
-    if not classifiers:
-        Classifier(model, emotions=None, views=views)  # says so where not the classes are to blame
+    if not readers:
+        open_reader(model, ensemble, vote=vote, views=views)  # says so where not the classes are to blame
         raise ConfigError(
             f"the model has no head for the data's classes: {', '.join(samples.classes)}",
             hint="choose another --model, or build the data with other --emotions",
         )
-    entry = next(iter(classifiers.values())).entry
-    faces, found = samples.images, None
+    some = next(iter(readers.values()))
     if detector:
-        template = Template(entry.input.size, entry.template)
+        templates = [Template(entry.input.size, entry.template) for entry in some.framings]
         options = detectors.DetectorOptions(weights=None if detector_weights is None else Path(detector_weights))
-        faces, found = find_and_crop(samples.images, detectors.load(detector, options), template)
-    read = {classes: classifier.probabilities(faces) for classes, classifier in classifiers.items()}
+        framed, found = find_and_crop_each(samples.images, detectors.load(detector, options), templates)
+        read = {classes: reader.framed(framed) for classes, reader in readers.items()}
+    else:
+        found = None
+        read = {classes: reader.probabilities(samples.images) for classes, reader in readers.items()}
 
     looked = "single view" if views == "single" else views
     way = f"{looked}, {detector} on a canvas" if detector else looked
     readings, judgements = {}, {}
     for protocol in chosen:
-        if protocol.classes in classifiers:
+        if protocol.classes in readers:
             rows = np.flatnonzero(protocol.kept if found is None else protocol.kept & found)
             if not len(rows):
                 raise DataError(
@@ -171,12 +177,12 @@ def evaluate_model(
                 rows=rows,
                 labels=protocol.labels[rows],
                 probabilities=read[protocol.classes][rows],
-                threshold=classifiers[protocol.classes].threshold,
+                threshold=readers[protocol.classes].threshold,
             )
-            line = f"{protocol.title}, {_printed(samples, split)}, {way}, {entry.name}"
+            line = f"{protocol.title}, {_printed(samples, split)}, {way}, {some.name}"
             readings[protocol.name] = reading
             judgements[protocol.name] = _judged(reading, protocol, samples, line, found)
-    return Evaluation(entry.name, split, judgements, readings, views, detector)
+    return Evaluation(some.name, split, judgements, readings, views, detector)
 
 
 def _chosen(samples: Samples, names: Sequence[str] | None) -> list[Protocol]:

@@ -12,7 +12,7 @@ from mien.evaluation.calibration import BINS
 from mien.evaluation.judge import Judgement
 from mien.output.contract import cannot_write, replacing
 
-__all__ = ["opened", "text"]
+__all__ = ["columns", "opened", "text"]
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def _scores(judgement: Judgement) -> str:
         ("  of perfect calibration", f"{judgement.perfect_error}", "by chance, with these confidences"),
         ("  above that", f"{judgement.excess_error}", ""),
     ]
-    return _table(rows, "<<<")
+    return columns(rows, "<<<")
 
 
 def _classes(judgement: Judgement) -> str:
@@ -87,7 +87,7 @@ def _classes(judgement: Judgement) -> str:
         (row.name, f"{row.support:,}", f"{row.predicted:,}", f"{row.precision}", f"{row.recall}", f"{row.f1}")
         for row in judgement.rows
     ]
-    return _table(rows, "<>>>>>")
+    return columns(rows, "<>>>>>")
 
 
 def _matrix(classes: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
@@ -95,7 +95,7 @@ def _matrix(classes: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     rows = [("", *(f"{name} " for name in _short(classes)))]
     for i, (name, row) in enumerate(zip(classes, cells, strict=True)):
         rows.append((name, *(f"[{cell}]" if i == j else f"{cell} " for j, cell in enumerate(row))))
-    return _table(rows, "<" + ">" * len(classes))
+    return columns(rows, "<" + ">" * len(classes))
 
 
 def _counts(confusion: NDArray[np.int64]) -> list[list[str]]:
@@ -128,7 +128,7 @@ def _short(names: Sequence[str]) -> list[str]:
     return [name[:width] for name in names]
 
 
-def _table(rows: Sequence[Sequence[str]], alignment: str) -> str:
+def columns(rows: Sequence[Sequence[str]], alignment: str) -> str:
     """Rows of equal length as lines with columns two blanks apart; `alignment` has < or > for each column."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (

@@ -1,7 +1,9 @@
 """The classifier: faces in, expressions out, over one exported network."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +14,14 @@ from mien.assets.store import open_model
 from mien.errors import ConfigError
 from mien.expression.pictures import fitted, normalised
 from mien.expression.probabilities import softmax
+from mien.expression.reader import Pictures, expressions
 from mien.expression.views import VIEWS, views_of
 from mien.results import Expression
 
-__all__ = ["Classifier", "head_for"]
+__all__ = ["Classifier", "head_for", "usual_emotions"]
+
+# What is read where nothing is asked for, by a model that can.
+USUAL: Final = vocabularies.vocabulary(8)
 
 
 def head_for(entry: Entry, target: Sequence[str]) -> Head:
@@ -29,11 +35,22 @@ def head_for(entry: Entry, target: Sequence[str]) -> Head:
     able = [head for head in entry.heads if set(target) <= set(head.emotions)]
     if not able:
         known = sorted({len(head.emotions) for head in entry.heads})
+        own = {name: None for head in entry.heads for name in head.emotions if name not in vocabularies.ALL}
+        named = f" ({', '.join(own)})" if own else ""
         raise ConfigError(
             f"the model '{entry.name}' cannot tell {len(target)} emotions apart",
-            hint=f"its heads have {' and '.join(map(str, known))}; choose another --emotions or --model",
+            hint=f"its heads have {' and '.join(map(str, known))}{named}; choose another --emotions or --model",
         )
     return min(able, key=lambda head: len(head.emotions))
+
+
+def usual_emotions(entry: Entry) -> tuple[str, ...]:
+    """What a model reads where nothing is asked for: the eight emotions, or its first head's classes if it lacks one.
+
+    A model of one's own classes thus shows these.
+    """
+    able = any(set(USUAL) <= set(head.emotions) for head in entry.heads)
+    return USUAL if able else entry.heads[0].emotions
 
 
 class Classifier:
@@ -68,13 +85,29 @@ class Classifier:
         self.entry, self._session = open_model(model, threads=threads)
         if emotions is None:
             emotions = self.entry.heads[0].emotions
-        self.emotions = vocabularies.vocabulary(emotions) if isinstance(emotions, int) else tuple(emotions)
-        self.head = head_for(self.entry, self.emotions)
-        self.threshold = self.head.threshold if abstain is None else abstain
+        self.name = self.entry.name
+        self.framings: tuple[Entry, ...] = (self.entry,)
         self.batch_size = batch_size
         self.views = views
+        self._abstain = abstain
+        self._aim(vocabularies.vocabulary(emotions) if isinstance(emotions, int) else tuple(emotions))
 
-    def logits(self, pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    def _aim(self, emotions: tuple[str, ...]) -> None:
+        self.emotions = emotions
+        self.head = head_for(self.entry, emotions)
+        self.threshold = self.head.threshold if self._abstain is None else self._abstain
+
+    def reading(self, emotions: Sequence[str]) -> "Classifier":
+        """The same model, opened once, that reads other classes.
+
+        Raises:
+            ConfigError: The model has no head that knows them all.
+        """
+        other = copy.copy(self)
+        other._aim(tuple(emotions))
+        return other
+
+    def logits(self, pictures: Pictures) -> dict[str, NDArray[np.float32]]:
         """What each head says of faces, each (H, W) grey or (H, W, 3) RGB uint8: (N, C) float32 by head's name."""
         spec = self.entry.input
         parts: dict[str, list[NDArray[np.float32]]] = {
@@ -86,7 +119,7 @@ class Classifier:
                 parts[name].append(values)
         return {name: np.concatenate(values) for name, values in parts.items()}
 
-    def probabilities(self, pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.float32]:
+    def probabilities(self, pictures: Pictures) -> NDArray[np.float32]:
         """(N, C) float32 over `emotions`, each row summing to 1: the mean over the views."""
         seen = [view for picture in pictures for view in views_of(picture, self.views)]
         logits = self.logits(seen)[self.head.name]
@@ -94,9 +127,15 @@ class Classifier:
         mean: NDArray[np.float32] = read.reshape(len(pictures), VIEWS[self.views], len(self.emotions)).mean(axis=1)
         return mean
 
-    def __call__(self, pictures: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> list[Expression]:
+    def framed(self, pictures: Sequence[Pictures]) -> NDArray[np.float32]:
+        """The same of faces that were cropped for the one framing of this model."""
+        (one,) = pictures
+        return self.probabilities(one)
+
+    def expressions(self, probabilities: NDArray[np.float32]) -> list[Expression]:
+        """The expressions that rows of probabilities (N, C) are."""
+        return expressions(probabilities, self.emotions, self.threshold)
+
+    def __call__(self, pictures: Pictures) -> list[Expression]:
         """The expressions of faces, each (H, W) grey or (H, W, 3) RGB uint8."""
-        return [
-            Expression(row, self.emotions, uncertain=bool(row.max() < self.threshold))
-            for row in self.probabilities(pictures)
-        ]
+        return self.expressions(self.probabilities(pictures))

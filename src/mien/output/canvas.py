@@ -1,15 +1,14 @@
 """Smooth shapes and text on a picture: a thin layer over Pillow, whose own shapes have stairs for edges."""
 
 import math
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from mien.errors import UnsupportedError
 from mien.output.layout import Rect
 from mien.output.palette import RGB
+from mien.output.typeface import typeface
 
 __all__ = ["Canvas", "text_width"]
 
@@ -96,7 +95,7 @@ class Canvas:
         # At its real size small text would be set on whole pixels, with uneven gaps. The anchor is the
         # baseline ("s"), so that words with and without descenders stand on one line.
         scale = _FINE
-        font = _font(size * scale)
+        font = typeface(size * scale)
         left = int(x - font.getlength(text) / scale if right else x) - 2
         top = int(y - size)
         width, height = math.ceil(font.getlength(text) / scale) + 5, math.ceil(2 * size)
@@ -114,16 +113,4 @@ class Canvas:
 
 def text_width(text: str, size: float) -> float:
     """The width of a line of text in pixels."""
-    return _font(size * _FINE).getlength(text) / _FINE
-
-
-@lru_cache(maxsize=32)
-def _font(size: float) -> ImageFont.FreeTypeFont:
-    """Aileron, which Pillow carries with it."""
-    font = ImageFont.load_default(max(size, 1))
-    if not isinstance(font, ImageFont.FreeTypeFont):
-        raise UnsupportedError(
-            "this Pillow was built without FreeType, which writes text on pictures",
-            hint="pip install --force-reinstall pillow",
-        )
-    return font
+    return typeface(size * _FINE).getlength(text) / _FINE

@@ -13,6 +13,7 @@ from typing import Final
 from PIL import Image, ImageDraw
 
 from mien.output.palette import RGB, colour_of
+from mien.output.typeface import typeface
 
 __all__ = ["FACES", "emoji"]
 
@@ -55,6 +56,10 @@ class _Sheet:
     def shape(self, points: Sequence[_Point], colour: RGB) -> None:
         """A filled polygon."""
         self._draw.polygon([self._at(point) for point in points], colour)
+
+    def letter(self, text: str) -> None:
+        """A letter in the middle."""
+        self._draw.text((self._half, self._half), text, _INK, typeface(self._half), anchor="mm")
 
     def stroke(self, points: Sequence[_Point], width: float, colour: RGB = _INK) -> None:
         """A line of round joints and ends."""
@@ -181,7 +186,7 @@ def emoji(emotion: str, side: int, *, uncertain: bool = False) -> Image.Image:
     """The face of an emotion.
 
     Args:
-        emotion: One of those of `mien.emotions.ALL`.
+        emotion: One of those of `mien.emotions.ALL`; of a class of one's own the first letter stands on the disc.
         side: Width and height in pixels.
         uncertain: Half of the colour is grey, as everywhere, and a question mark stands at the side.
 
@@ -194,7 +199,10 @@ def emoji(emotion: str, side: int, *, uncertain: bool = False) -> Image.Image:
     sheet.disc(0, 0, _OUTER, _RIM)
     sheet.disc(0, 0, _WHITE_RIM, _WHITE)
     sheet.disc(0, 0, _DISC, colour)
-    FACES[emotion](sheet)
+    if emotion in FACES:
+        FACES[emotion](sheet)
+    else:
+        sheet.letter(emotion[:1].upper() or "?")
     if uncertain:
         badge = _Sheet(side * times * 3 // 8)
         badge.disc(0, 0, _OUTER, _RIM)

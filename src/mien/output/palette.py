@@ -1,5 +1,7 @@
 """One colour per emotion, wherever one is shown."""
 
+import colorsys
+import zlib
 from typing import Final
 
 __all__ = ["COLOURS", "RGB", "colour_of"]
@@ -25,11 +27,21 @@ _MUTED: Final = (140, 145, 155)
 
 
 def colour_of(emotion: str | None, uncertain: bool = False) -> RGB:
-    """The colour of an emotion, half of it grey if uncertain; white for a face that was only detected."""
+    """The colour of an emotion, half of it grey if uncertain; white for a face that was only detected.
+
+    A class of one's own has a hue that its name decides, the same everywhere; two may come near each other.
+    """
     if emotion is None:
         return (255, 255, 255)
-    colour = COLOURS[emotion]
+    colour = COLOURS.get(emotion) or _own_colour(emotion)
     if not uncertain:
         return colour
     red, green, blue = ((part + grey) // 2 for part, grey in zip(colour, _MUTED, strict=True))
+    return red, green, blue
+
+
+def _own_colour(name: str) -> RGB:
+    """As bright as the emotions' colours are."""
+    hue = zlib.crc32(name.encode("utf-8", "replace")) / 2**32
+    red, green, blue = (round(255 * part) for part in colorsys.hls_to_rgb(hue, 0.68, 0.62))
     return red, green, blue

@@ -31,7 +31,7 @@ def head_classes(samples: Samples, heads: Mapping[str, HeadRecipe]) -> dict[str,
         if head.source == "votes" and samples.votes is None:
             raise ConfigError(
                 f"the head '{name}' learns from votes, and the data has none",
-                hint="build the data with --votes fer2013new.csv",
+                hint="build the data with --votes fer2013new.csv, or take a recipe whose heads learn from labels alone",
             )
         classes[name] = emotions.vocabulary(size) if (size := votes_size(head)) else samples.classes
     return classes

@@ -10,7 +10,7 @@ from mien.datasets import ferplus
 from mien.datasets.samples import Samples
 from mien.errors import MissingExtraError, OutputError
 from mien.output.contract import replacing
-from mien.output.palette import COLOURS
+from mien.output.palette import colour_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,7 +73,7 @@ def _counts(samples: Samples) -> "Figure":
     figure = _figure(9, 4.5)
     panels = figure.subplots(1, len(counts), sharey=True, squeeze=False)[0]
     for axes, (split, table) in zip(panels, counts.items(), strict=True):
-        colours = [tuple(part / 255 for part in COLOURS.get(name, (138, 145, 158))) for name in table]
+        colours = [tuple(part / 255 for part in colour_of(name)) for name in table]
         bars = axes.barh(list(table), list(table.values()), color=colours)
         axes.bar_label(bars, [f"{count:,}" for count in table.values()], padding=4, fontsize=9, color="#444")
         axes.set_title(f"{split}: {sum(table.values()):,} faces", loc="left", fontsize=11)

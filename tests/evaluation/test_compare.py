@@ -1,0 +1,212 @@
+"""Several models on the same faces: figures that are those of each alone, and one failure that spoils nothing."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.evaluation.test_page import CHROMIUM, Page, complaints
+from tests.expression.test_ensemble import linear_model
+
+from mien.datasets import Samples, store
+from mien.emotions import vocabulary
+from mien.errors import ConfigError, MienError, OutputError, WeightsError
+from mien.evaluation import evaluate_model
+from mien.evaluation.compare import Candidate, Comparison, candidates, compare
+from mien.evaluation.comparison_page import comparison_page
+from mien.evaluation.comparison_report import comparison_text, write_folder
+from mien.evaluation.mcnemar import mcnemar
+
+
+@pytest.fixture(scope="module")
+def val(tiny_samples: Samples) -> Samples:
+    return tiny_samples.only("val")
+
+
+@pytest.fixture(scope="module")
+def seven(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that knows no votes."""
+    return linear_model(tmp_path_factory.mktemp("seven") / "seven<b>.onnx", vocabulary(7), size=32, channels="rgb")
+
+
+@pytest.fixture(scope="module")
+def comparison(tiny_model: Path, seven: Path, val: Samples, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    place = tmp_path_factory.mktemp("place")
+    given = candidates(["mien-base", "nobody", str(seven)], [f"mien-base,{tiny_model}"], lambda *_: None, place)
+    return compare(given, val, split="val", repeats=5)
+
+
+def test_every_candidate_has_its_row(comparison: Comparison) -> None:
+    assert [row.name for row in comparison.rows] == ["mien-base", "nobody", "seven<b>", "tiny", "mien-base + tiny"]
+    assert [row.name for row in comparison.failed] == ["nobody"]
+    assert comparison.rows[-1].members == ("mien-base", "tiny")
+    assert list(comparison.protocols) == ["labels", "majority", "argmax"]
+
+
+def test_figures_are_those_of_each_alone(comparison: Comparison, tiny_model: Path, val: Samples) -> None:
+    alone = {
+        "mien-base": evaluate_model("mien-base", val, split="val"),
+        "tiny": evaluate_model(tiny_model, val, split="val"),
+        "mien-base + tiny": evaluate_model(None, val, split="val", ensemble=["mien-base", tiny_model]),
+    }
+    rows = {row.name: row for row in comparison.good}
+    for name, expected in alone.items():
+        found = rows[name].evaluation
+        assert found is not None
+        assert json.dumps(found.as_dict()) == json.dumps(expected.as_dict())
+    for protocol, reading in alone["tiny"].readings.items():
+        expected_test = mcnemar(alone["mien-base"].readings[protocol].correct, reading.correct)
+        assert rows["tiny"].against[protocol] == expected_test
+    assert rows["mien-base"].against == {}
+
+
+def test_a_model_takes_part_where_it_can(comparison: Comparison) -> None:
+    row = next(row for row in comparison.good if row.name == "seven<b>")
+    assert row.evaluation is not None
+    assert list(row.evaluation.judgements) == list(row.against) == ["labels"]
+    assert row.cost is not None
+    assert row.cost.parameters == row.cost.operations == 32 * 32 * 3 * 7
+
+
+def test_the_text_says_it_all(comparison: Comparison) -> None:
+    text = comparison_text(comparison)
+    for row in comparison.good:
+        assert row.evaluation is not None
+        for judgement in row.evaluation.judgements.values():
+            assert f"{judgement.accuracy}" in text
+        for test in row.against.values():
+            assert f"{test.second_only:,} / {test.first_only:,}" in text
+    assert "there is no model 'nobody'" in text
+    assert all(line == line.rstrip() for line in text.splitlines())
+
+
+def test_the_page_is_whole(comparison: Comparison, val: Samples) -> None:
+    html = comparison_page(comparison, val, data="<drawn>.h5")
+    found = Page(html)
+    assert found.open == []
+    assert len(set(found.ids)) == len(found.ids)
+    assert not {"script", "b>", "drawn", "link"} & set(found.tags)
+    assert "seven&lt;b&gt;" in html
+    assert html.count("<section>") == 3
+    assert "there is no model &#x27;nobody&#x27;" in html
+    for row in comparison.good:
+        assert row.evaluation is not None
+        for judgement in row.evaluation.judgements.values():
+            assert f"{judgement.accuracy.value:.1%}" in html
+    labels, majority, _ = html.split("<section>")[1:]
+    assert labels.count('class="confusion"') == 4
+    assert majority.count('class="confusion"') == 3
+    assert "without classes for it: seven&lt;b&gt;" in majority
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_a_browser_shows_it_without_complaint(comparison: Comparison, val: Samples, tmp_path: Path) -> None:
+    assert complaints(comparison_page(comparison, val), tmp_path) == []
+    with Image.open(tmp_path / "page.png") as picture:
+        assert len(picture.convert("RGB").getcolors(1_000_000) or []) > 200
+
+
+def test_the_folder_holds_every_table_and_picture(comparison: Comparison, val: Samples, tmp_path: Path) -> None:
+    written = write_folder(comparison, tmp_path / "a" / "out", "<html>")
+    assert sorted(written) == sorted((tmp_path / "a" / "out").iterdir())
+    judged = sum(len(row.evaluation.judgements) for row in comparison.good if row.evaluation)
+    assert len(written) == 3 + 4 * judged
+    with (tmp_path / "a" / "out" / "comparison.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == judged + 1
+    assert [row["model"] for row in rows if row["error"]] == ["nobody"]
+    base = next(row for row in comparison.good if row.name == "mien-base")
+    assert base.evaluation is not None
+    found = base.evaluation.judgements["labels"]
+    first = next(row for row in rows if (row["model"], row["protocol"]) == ("mien-base", "labels"))
+    assert float(first["accuracy"]) == pytest.approx(found.accuracy.value, abs=1e-6)
+    with (tmp_path / "a" / "out" / "mien-base-labels-confusion.csv").open(newline="", encoding="utf-8") as file:
+        header, *body = list(csv.reader(file))
+    assert tuple(header[1:]) == found.classes
+    np.testing.assert_array_equal(np.array([line[1:] for line in body], int), found.confusion)
+    with (tmp_path / "a" / "out" / "mien-base-labels-classes.csv").open(newline="", encoding="utf-8") as file:
+        classes = list(csv.DictReader(file))
+    assert [float(row["recall"]) for row in classes] == pytest.approx(
+        [row.recall.value for row in found.rows], abs=1e-6
+    )
+    for path in written:
+        if path.suffix == ".png":
+            with Image.open(path) as picture:
+                assert min(picture.size) > 200
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot write"):
+        write_folder(comparison, tmp_path / "file", "")
+
+
+def test_nothing_to_compare(val: Samples) -> None:
+    with pytest.raises(ConfigError, match="nothing to compare"):
+        compare([], val, split="val")
+    with pytest.raises(ConfigError, match="no model 'nobody'"):
+        compare([Candidate("nobody", ("nobody",)), Candidate("no", ("no",))], val, split="val")
+
+
+def test_the_first_that_can_is_what_is_held_against(val: Samples) -> None:
+    found = compare([Candidate("no", ("no",)), Candidate("a", ("mien-base",)), Candidate("b", ("mien-base",))], val,
+                    split="val", protocols=["labels"], repeats=5)  # fmt: skip
+    assert [len(row.against) for row in found.rows] == [0, 0, 1]
+    assert found.rows[2].against["labels"].p == 1
+
+
+def test_runs_are_exported_and_names_differ(tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        (tmp_path / place / "run").mkdir(parents=True)
+        (tmp_path / place / "run" / "best.ckpt").touch()
+    (tmp_path / "empty").mkdir()
+    told: list[Path] = []
+
+    def export(run: Path, target: Path) -> None:
+        told.append(run)
+        if run.parent.name == "b":
+            raise WeightsError("broken")
+        target.write_bytes(b"onnx")
+
+    a, b, empty = (str(tmp_path / place) for place in ("a/run", "b/run", "empty"))
+    (tmp_path / "place").mkdir()
+    found = candidates([a, b, empty, "x.onnx"], [f"{a},{b}", f"{a},y.onnx"], export, tmp_path / "place")
+    assert told == [Path(a), Path(b)]  # once each
+    assert [each.name for each in found] == ["run", b, "empty", "x", "y", f"run + {b}", "run + y"]
+    assert [type(each.error) for each in found] == [
+        type(None), WeightsError, ConfigError, type(None), type(None), WeightsError, type(None),
+    ]  # fmt: skip
+    assert isinstance(found[0].models[0], Path)
+    assert found[0].models[0].read_bytes() == b"onnx"
+    assert found[-1].models == (found[0].models[0], "y.onnx")
+    assert isinstance(found[2].error, MienError)
+    assert "is no run" in found[2].error.message
+
+
+def test_the_command(tiny_run: Path, tiny_samples: Samples, tmp_path: Path) -> None:
+    store.write(tiny_samples, tmp_path / "faces.h5")
+    run = tmp_path / "my-run"
+    run.mkdir()
+    for name in ("recipe.toml", "best.ckpt"):
+        shutil.copy(tiny_run / name, run)
+
+    def mien(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "mien", "compare", *arguments, "--data", "faces.h5", "--protocol", "labels"]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=240)
+
+    done = mien("mien-base", "my-run", "--ensemble", "mien-base,my-run", "--vote", "hard", "--json", "--out", "out")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [row["name"] for row in found["rows"]] == ["mien-base", "my-run", "mien-base + my-run"]
+    taught = found["rows"][1]["evaluation"]["protocols"]["labels"]["accuracy"]["value"]
+    assert taught > found["rows"][0]["evaluation"]["protocols"]["labels"]["accuracy"]["value"]
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert sorted(path.name for path in run.iterdir()) == ["best.ckpt", "recipe.toml"]  # nothing is left in the run
+    done = mien("mien-base", "none.onnx", "--report", "out.html")
+    assert done.returncode == 5  # of wrong weights
+    assert "none.onnx: no such weights" in done.stderr
+    assert "mien-base " in done.stdout
+    assert Page((tmp_path / "out.html").read_text(encoding="utf-8")).open == []
+    assert mien("nobody").returncode == 2
