@@ -1,6 +1,6 @@
 """Sets the shipped detector's operating point: `python -m scripts.set_operating_point 0.5`.
 
-`mien export` takes the score at which precision and recall balance on training-like scenes, which are fuller of tiny and
+`mien export` takes the score at which precision and recall balance on scenes like those of training, fuller of tiny and
 spoilt faces than photographs are. Where photographs show that another score serves better, this writes it into the file
 and its entry.
 """
