@@ -186,7 +186,9 @@ def constants() -> set[float]:
     found: set[float] = set()
     inputs = [(entry.input.mean, entry.input.std, entry.landmarks, entry.input.size) for entry in entries().values()]
     for path in (SOURCE / "recipes").rglob("*.toml"):
-        table = tomllib.loads(path.read_text(encoding="utf-8"))["input"]
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get("input")
+        if table is None:  # a detector takes pictures as they are
+            continue
         inputs.append((table["mean"], table["std"], table.get("landmarks", ()), table["size"]))
     for mean, std, landmarks, size in inputs:
         fractions = [*mean, *std, *(value for point in landmarks for value in point)]

@@ -251,7 +251,7 @@ def test_nothing_is_overwritten_and_nothing_left_half(drawn: Samples, folder: Pa
 
 
 def test_the_registry() -> None:
-    assert names() == ["ferplus-folders"]
+    assert "ferplus-folders" in names()
     with pytest.raises(ConfigError, match="no form 'nothing'"):
         exporter("nothing")
 
