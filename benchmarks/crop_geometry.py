@@ -1,51 +1,121 @@
-"""What finding and cropping a face costs in accuracy: `python -m benchmarks.crop_geometry STORE [DETECTOR]`.
+"""What finding and cropping a face costs in accuracy: `python -m benchmarks.crop_geometry STORE [DETECTOR ...]`.
 
 PublicTest's faces are padded into a larger canvas and enlarged (`evaluation.canvas`), go through the detector and the
 crop function, and are read; the same faces are read as they are. Faces that the detector misses are counted and left
-out of both. STORE is built by `mien data build fer2013 --votes ...`.
+out of both. A detector with landmarks is measured twice: its crops aligned by them, as users get them, and by the box
+alone; and once more on canvases turned by 25 degrees, where the two differ. STORE is built by `mien data build fer2013
+--votes ...`.
 """
 
-import sys
+import argparse
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 from rich.progress import track
 
+from benchmarks.detectors import WEIGHTS
 from benchmarks.results import Measurement, Results, markdown, save
-from mien.datasets import store
+from mien.datasets import Samples, store
 from mien.evaluation import protocols_of
-from mien.evaluation.canvas import BORDERS, find_and_crop
+from mien.evaluation.canvas import BORDERS, Border, on_canvas
 from mien.expression import Classifier
 from mien.faces import detectors
-from mien.faces.crop import Template
+from mien.faces.crop import Template, crop_face, landmark_points
+
+TURN: Final = 25.0
+_SCALE: Final = 4
 
 
-def _figure(value: float) -> Measurement:
-    return Measurement(median=value, lower=value, upper=value, repeats=1)
+@dataclass(frozen=True)
+class Found:
+    """What came of faces on canvases.
+
+    Attributes:
+        rows: (N,) bool: the face was found.
+        aligned: (N, S, S, 3) crops by landmarks, where the detector gives some; black where there is no face.
+        boxed: Likewise by the box alone.
+    """
+
+    rows: NDArray[np.bool_]
+    aligned: NDArray[np.uint8]
+    boxed: NDArray[np.uint8]
 
 
-def main() -> None:
-    samples = store.read(Path(sys.argv[1]), "val")
-    name = sys.argv[2] if len(sys.argv) > 2 else detectors.DEFAULT
-    detector = detectors.load(name)
-    protocols = [protocol for protocol in protocols_of(samples) if protocol.name != "argmax"]
+def turned(canvas: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
+    """The canvas turned about its middle."""
+    side = len(canvas)
+    matrix = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), degrees, 1)
+    return np.asarray(cv2.warpAffine(canvas, matrix, (side, side), borderMode=cv2.BORDER_REFLECT_101), np.uint8)
+
+
+def find(
+    faces: Iterable[NDArray[np.uint8]], detector: detectors.Detector, template: Template, border: Border, degrees: float
+) -> Found:
+    """Puts faces on canvases, turns every second one the other way, finds the largest face there and crops it."""
+    black = np.zeros((template.size, template.size, 3), np.uint8)
+    rows, aligned, boxed = [], [], []
+    for number, face in enumerate(faces):
+        canvas = on_canvas(face, _SCALE, border)
+        if degrees:
+            canvas = turned(canvas, degrees if number % 2 else -degrees)
+        seen = detector.detect(canvas)
+        rows.append(len(seen) > 0)
+        by_box = by_landmarks = black
+        if len(seen):
+            by_box = crop_face(canvas, landmark_points(seen.boxes[0], None, detector.anchor), template)
+            by_landmarks = by_box if seen.landmarks is None else crop_face(canvas, seen.landmarks[0], template)
+        aligned.append(by_landmarks)
+        boxed.append(by_box)
+    return Found(np.asarray(rows, bool), np.stack(aligned), np.stack(boxed))
+
+
+def measured(name: str, samples: Samples) -> dict[str, Measurement]:
+    """Every figure of one detector, in percent and points."""
+    weights = WEIGHTS.get(name)
+    detector = detectors.load(name, detectors.DetectorOptions(weights=weights))
     entry = Classifier().entry
     template = Template(entry.input.size, entry.template)
     figures: dict[str, Measurement] = {}
-    for border in BORDERS:
-        crops, found = find_and_crop(track(samples.images, description=border), detector, template, border)
-        figures[f"{border}: faces found"] = _figure(100 * float(found.mean()))
-        for protocol in protocols:
-            rows = found & protocol.kept
+    for border, degrees in [*((border, 0.0) for border in BORDERS), ("reflect", TURN)]:
+        title = border if not degrees else f"{border}, turned {degrees:.0f}"
+        found = find(track(samples.images, description=f"{name}, {title}"), detector, template, border, degrees)
+        figures[f"{title}: faces found"] = _figure(float(found.rows.mean()))
+        for protocol in protocols_of(samples):
+            if protocol.name == "argmax":
+                continue
+            rows = found.rows & protocol.kept
             classifier = Classifier(emotions=protocol.classes)
             truth = protocol.labels[rows]
-            raw = (classifier.probabilities(samples.images[rows]).argmax(axis=1) == truth).mean()
-            through = (classifier.probabilities(crops[rows]).argmax(axis=1) == truth).mean()
-            figures[f"{border}: {protocol.title}, as they are"] = _figure(100 * float(raw))
-            figures[f"{border}: {protocol.title}, through {name} and the crop"] = _figure(100 * float(through))
-            figures[f"{border}: {protocol.title}, lost (points)"] = _figure(100 * float(raw - through))
-    results = Results.here(f"crop_geometry_{name}", "%", figures, packages=("dlib-bin",))
-    print(markdown(results))
-    save(results)
+            ways = {"as they are": samples.images, "through detector and crop": found.aligned}
+            if not np.array_equal(found.aligned, found.boxed):
+                ways["cropped by the box alone"] = found.boxed
+            for way, crops in ways.items():
+                right = classifier.probabilities(crops[rows]).argmax(axis=1) == truth
+                figures[f"{title}: {protocol.title}, {way}"] = _figure(float(right.mean()))
+    return figures
+
+
+def _figure(share: float) -> Measurement:
+    return Measurement(median=100 * share, lower=100 * share, upper=100 * share, repeats=1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("detectors", nargs="*", default=[detectors.DEFAULT])
+    given = parser.parse_args()
+    cv2.setNumThreads(1)
+    samples = store.read(given.store, "val")
+    for name in given.detectors:
+        figures = measured(name, samples)
+        results = Results.here(f"crop_geometry_{name}", "%", figures, packages=("dlib-bin",))
+        print(markdown(results))
+        save(results)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,30 @@
-"""Detectors on the same labelled pictures: `python -m benchmarks.detectors [NAME ...]`, by default all.
+"""Detectors side by side on the same labelled pictures: `python -m benchmarks.detectors [NAME ...]`, by default all.
 
-Recall and precision at an IoU of 0.4 by size of the face, and the time of a 640x480 picture on one thread, on the valid
-split of ../shared/data/faces. Boxes to ignore count neither way. The labels' boxes are YuNet's and most faces were
-accepted by it: its own figures flatter it. Each detector runs with its defaults, in a process of its own; MIEN_OPENCV4
-names a folder with OpenCV 4 for those that need it. Weights come from ../shared/weights, else from the cache.
+On the valid split of ../shared/data/faces and on copies of it (shrunk, darkened, turned, masked): recall and precision
+at an IoU of 0.4 by size of the face, errors of the landmarks; and the time of a 640x480 picture and of a photograph of
+12 megapixels on one thread. Boxes to ignore count neither way. The labels' boxes are YuNet's and most faces were
+accepted by it: its own figures flatter it, and mien learnt from the same teacher. Each detector runs with its defaults,
+in a process of its own; MIEN_OPENCV4 names a folder with OpenCV 4 for those that need it. Weights come from
+../shared/weights, else from the cache; `--weights NAME=FILE` takes others.
 """
 
+import argparse
+import functools
 import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import cv2
 import numpy as np
 
-from benchmarks.labelled_faces import match, pictures
+from benchmarks.face_copies import COPIES
 from benchmarks.results import Measurement, Results, markdown, measure, save
+from mien.datasets import facepictures
 from mien.errors import UnsupportedError, WeightsError
+from mien.evaluation.detection import Tally, judge
 from mien.faces import detectors
 from mien.media import read_picture
 
@@ -27,73 +32,72 @@ ROOT: Final = Path(__file__).parent.parent
 FACES: Final = ROOT.parent / "shared" / "data" / "faces"
 WEIGHTS: Final = {"yunet": ROOT.parent / "shared" / "weights" / "yunet_n_640_640.onnx"}
 # Sides (root of the area) in pixels; faces under 10 are left out.
-SIZES: Final = {"10-20 px": (10, 20), "20-40 px": (20, 40), "40-60 px": (40, 60), "60+ px": (60, 10_000)}
-OVERALL: Final = "10+ px"
+SIZES: Final = {"10-20 px": (10, 20), "20-40 px": (20, 40), "40+ px": (40, 10_000)}
+# Who set the landmarks, as the labels say, and the smallest faces that count.
+POINTS: Final = {"Helen's human points": ("human", 10), "teacher's points, 40+ px": ("teacher", 40)}
+AS_THEY_ARE: Final = "as they are"
 
 
-@dataclass
-class Counts:
-    """Sides of faces and of detections, and which of them have a partner.
-
-    A detection on a box to ignore, or on a face under 10 px, is in neither list.
-    """
-
-    faces: list[float] = field(default_factory=list)
-    found: list[bool] = field(default_factory=list)
-    detections: list[float] = field(default_factory=list)
-    right: list[bool] = field(default_factory=list)
-
-
-def sides(boxes: np.ndarray[Any, Any]) -> list[float]:
-    """Roots of the areas of boxes (N, 4)."""
-    return np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)).tolist()  # type: ignore[no-any-return]
-
-
-def counted(detector: detectors.Detector) -> Counts:
-    """Every labelled face and every detection of the valid split."""
-    counts = Counts()
-    for picture in pictures(FACES, "valid"):
-        found = detector.detect(picture.image)
-        matches = match(found, picture)
-        counts.faces += sides(picture.boxes)
-        counts.found += np.isin(np.arange(len(picture.boxes)), matches.face).tolist()
-        judged = (matches.face >= 0) | matches.false
-        counts.detections += sides(found.boxes[judged])
-        counts.right += (matches.face[judged] >= 0).tolist()
-    return counts
-
-
-def proportions(counts: Counts) -> dict[str, Measurement]:
-    """Recall and precision by size; where there was nothing to judge, no figure."""
+def quality(detector: detectors.Detector, copy: str) -> dict[str, Measurement]:
+    """Recall and precision by size, in percent, on one kind of copy; where there is nothing to judge, no figure."""
+    tally = judge(detector, map(COPIES[copy], facepictures.read(FACES, "valid")))
     figures = {}
-    for title, side, hit in (("recall", counts.faces, counts.found), ("precision", counts.detections, counts.right)):
-        size, hits = np.array(side), np.array(hit, bool)
-        for name, (low, high) in {**SIZES, OVERALL: (10, 10_000)}.items():
-            chosen = hits[(low <= size) & (size < high)]
-            if len(chosen):
-                figures[f"{title}, {name}"] = Measurement.proportion(int(chosen.sum()), len(chosen))
+    for title, counted in (("recall", tally.recall), ("precision", tally.precision)):
+        for size, (low, high) in SIZES.items():
+            hits, trials = counted(low, high)
+            if trials >= 10:
+                figures[f"{copy}: {title}, {size}"] = Measurement.proportion(hits, trials)
+    if copy == AS_THEY_ARE:
+        figures |= landmarks(tally)
     return figures
 
 
-def measured(name: str) -> dict[str, Any]:
+def landmarks(tally: Tally) -> dict[str, Measurement]:
+    """Mean error of the landmarks in percent of the eye distance, with its 95% interval (bootstrap)."""
+    figures = {}
+    for name, (origin, low) in POINTS.items():
+        errors = 100 * tally.landmark_errors(low, origin=origin)
+        if len(errors) >= 10:
+            rng = np.random.default_rng(0)
+            means = errors[rng.integers(0, len(errors), (2000, len(errors)))].mean(axis=1)
+            low_end, high_end = np.quantile(means, [0.025, 0.975]).tolist()
+            figures[f"landmarks: {name}"] = Measurement(float(errors.mean()), low_end, high_end, len(errors))
+    return figures
+
+
+def timed(detector: detectors.Detector) -> dict[str, Measurement]:
+    """Milliseconds of pictures of several sizes: the astronaut's portrait, enlarged."""
+    portrait = read_picture(ROOT / "examples" / "astronaut.jpg")
+    figures = {}
+    for width, height in ((640, 480), (4000, 3000)):
+        picture = np.asarray(cv2.resize(portrait, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+        figures[f"{width}x{height}"] = measure(functools.partial(detector.detect, picture), repeats=40)
+    return figures
+
+
+def measured(name: str, weights: Path | None) -> dict[str, Any]:
     """All figures of one detector, as plain types."""
     cv2.setNumThreads(1)
-    given = WEIGHTS.get(name)
+    given = weights or WEIGHTS.get(name)
     detector = detectors.load(name, detectors.DetectorOptions(weights=given if given and given.exists() else None))
-    photograph = cv2.resize(read_picture(ROOT / "examples" / "astronaut.jpg"), (640, 480))
-    picture = np.asarray(photograph, np.uint8)
-    time = measure(lambda: detector.detect(picture), repeats=40)
-    quality = {key: vars(value) for key, value in proportions(counted(detector)).items()}
-    return {"opencv": cv2.__version__, "time": vars(time), "quality": quality}
+    found: dict[str, Measurement] = {}
+    for copy in COPIES:
+        found |= quality(detector, copy)
+    return {
+        "opencv": cv2.__version__,
+        "time": {key: vars(value) for key, value in timed(detector).items()},
+        "quality": {key: vars(value) for key, value in found.items()},
+    }
 
 
-def in_its_own_process(name: str) -> dict[str, Any] | None:
+def in_its_own_process(name: str, weights: Path | None) -> dict[str, Any] | None:
     """`measured`, with OpenCV 4 if that is what it takes; None, and a word why, if it cannot run."""
     path = [os.environ.get("PYTHONPATH", "")]
     reason = ""
     for first in ("", os.environ.get("MIEN_OPENCV4", "")):
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [first, *path]))}
         command = [sys.executable, "-m", "benchmarks.detectors", "--one", name]
+        command += [f"--weights={name}={weights}"] if weights else []
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         if "reason" not in answer:
@@ -103,34 +107,42 @@ def in_its_own_process(name: str) -> dict[str, Any] | None:
     return None
 
 
-def one(name: str) -> None:
+def one(name: str, weights: Path | None) -> None:
     try:
-        answer = measured(name)
+        answer = measured(name, weights)
     except (UnsupportedError, WeightsError) as error:
         answer = {"reason": str(error)}
     print(json.dumps(answer))
 
 
 def main() -> None:
-    quality: dict[str, Measurement] = {}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="detectors; by default all")
+    parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE")
+    parser.add_argument("--no-save", action="store_true", help="only print")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    weights = {name: Path(file) for name, _, file in (each.partition("=") for each in given.weights)}
+    if given.one:
+        one(given.one, weights.get(given.one))
+        return
+    figures: dict[str, Measurement] = {}
     time: dict[str, Measurement] = {}
-    for name in sys.argv[1:] or detectors.names():
-        answer = in_its_own_process(name)
+    for name in given.names or detectors.names():
+        answer = in_its_own_process(name, weights.get(name))
         if answer:
             title = f"{name} (OpenCV {answer['opencv']})"
-            time[title] = Measurement(**answer["time"])
-            quality |= {f"{title}: {key}": Measurement(**value) for key, value in answer["quality"].items()}
+            time |= {f"{title}: {key}": Measurement(**value) for key, value in answer["time"].items()}
+            figures |= {f"{title}: {key}": Measurement(**value) for key, value in answer["quality"].items()}
     packages = ("dlib-bin",)
     for results in (
-        Results.here("detectors", "%", quality, packages=packages, spread="95% interval"),
-        Results.here("detectors_ms", "ms a picture of 640x480", time, packages=packages),
+        Results.here("detectors", "%", figures, packages=packages, spread="95% interval"),
+        Results.here("detectors_ms", "ms", time, packages=packages),
     ):
         print(markdown(results))
-        save(results)
+        if not given.no_save:
+            save(results)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--one"]:
-        one(sys.argv[2])
-    else:
-        main()
+    main()

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.fer_canvas import BORDERS, SIDE, from_canvas, on_canvas, public_test, to_canvas
-from benchmarks.labelled_faces import MIRRORED, match, pictures
+from mien.datasets.facepictures import MIRRORED, read
 from mien.errors import UnsupportedError, WeightsError
+from mien.evaluation.detection import match
 from mien.faces.crop import landmark_points, similarity
 from mien.faces.detectors import Detector, DetectorOptions, load, names
 
@@ -110,7 +111,7 @@ def measure_anchor(detector: Detector, shared: Path) -> Measured:
     is used with its mirror image: which way people happened to look says nothing about the next face.
     """
     inside = []
-    for picture in pictures(shared / "data" / "faces", "train", ("portraits",)):
+    for picture in read(shared / "data" / "faces", "train", sets=("portraits",)):
         for view in (picture, picture.mirrored()):
             found = detector.detect(view.image)
             for box, face in zip(found.boxes, match(found, view).face, strict=True):
@@ -124,7 +125,7 @@ def measure_detection(detector: Detector, shared: Path) -> Measured:
     sizes: list[float] = []
     hits: list[bool] = []
     right, false, seconds = 0, 0, 0.0
-    valid = list(pictures(shared / "data" / "faces", "valid"))
+    valid = list(read(shared / "data" / "faces", "valid"))
     for picture in valid:
         start = time.process_time()
         found = detector.detect(picture.image)

@@ -25,7 +25,11 @@ def main() -> None:
         for model in entries():
             judged = ROOT / "benchmarks" / "judgements" / f"{model}.json"
             subprocess.run([*mien, "evaluate", store, "--model", model, "--out", judged], check=True)
-        for name, arguments in {"crop_geometry": [str(store)], "detectors": [], "speed": []}.items():
+        for name, arguments in {
+            "crop_geometry": [str(store), "mien", "hog", "yunet"],
+            "detectors": [],
+            "speed": [],
+        }.items():
             sys.argv = [name, *arguments]
             runpy.run_module(f"benchmarks.{name}", run_name="__main__")
 

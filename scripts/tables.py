@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.detectors import OVERALL, SIZES
-from benchmarks.results import FOLDER, load, markdown, origin
+from benchmarks.detectors import POINTS, SIZES
+from benchmarks.face_copies import COPIES
+from benchmarks.results import FOLDER, Measurement, Results, load, markdown, origin
 
 from mien.assets.manifest import entries
 from mien.output import schema
@@ -20,8 +21,9 @@ from mien.output.styles import STYLES
 
 ROOT = Path(__file__).parent.parent
 JUDGEMENTS = ROOT / "benchmarks" / "judgements"
-DOCUMENTS = ("README.md", "docs/MODEL_CARD.md", "docs/benchmarks.md", "docs/outputs.md")
+DOCUMENTS = ("README.md", "docs/MODEL_CARD.md", "docs/benchmarks.md", "docs/networks.md", "docs/outputs.md")
 EMOTION = "emotion..."  # stands for the columns of probabilities, of which each vocabulary has its own
+ABLATIONS = ("fourlayer", "fourlayer-strided", "fourlayer-dropout", "fourlayer-large-rate")
 PLACE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
@@ -68,18 +70,73 @@ def classes() -> str:
 
 
 def detectors() -> str:
-    """Detectors in rows; recall and precision by size of the face, and the time, in columns."""
-    quality, time = load(FOLDER / "detectors.json"), load(FOLDER / "detectors_ms.json")
-    measured = {name.partition(": ")[2] for name in quality.measurements}
-    columns = [f"{title}, {size}" for title in ("recall", "precision") for size in (*SIZES, OVERALL)]
-    columns = [name for name in columns if name in measured]
-    lines = [f"| detector | {' | '.join(f'{name}, %' for name in columns)} | {time.unit} |"]
-    lines.append("|---" + "|---:" * (len(columns) + 1) + "|")
-    for detector, taken in time.measurements.items():
-        found = [quality.measurements.get(f"{detector}: {name}") for name in columns]
-        cells = [f"{each.median:.1f} ({each.lower:.1f}-{each.upper:.1f})" if each else "-" for each in found]
-        lines.append(f"| {detector} | {' | '.join(cells)} | {taken.median:.1f} |")
+    """Recall and precision by size of the face: every detector on every kind of copy."""
+    quality = load(FOLDER / "detectors.json")
+    columns = [f"{title}, {size}" for title in ("recall", "precision") for size in SIZES]
+    lines = [f"| pictures | detector | {' | '.join(f'{name}, %' for name in columns)} |"]
+    lines.append("|---|---" + "|---:" * len(columns) + "|")
+    for copy in COPIES:
+        for detector in _titles(quality):
+            found = [quality.measurements.get(f"{detector}: {copy}: {name}") for name in columns]
+            lines.append(f"| {copy} | {detector} | {' | '.join(map(_interval, found))} |")
     return "\n".join([*lines, "", origin(quality), ""])
+
+
+def landmarks() -> str:
+    """How far the detectors' landmarks lie from the labelled ones, and how long they take."""
+    quality, time = load(FOLDER / "detectors.json"), load(FOLDER / "detectors_ms.json")
+    sizes = list(dict.fromkeys(name.rpartition(": ")[2] for name in time.measurements))
+    heads = [*(f"{name}, % of the eye distance" for name in POINTS), *(f"{size}, ms" for size in sizes)]
+    lines = [f"| detector | {' | '.join(heads)} |", "|---" + "|---:" * len(heads) + "|"]
+    for detector in _titles(quality):
+        cells = [_interval(quality.measurements.get(f"{detector}: landmarks: {name}")) for name in POINTS]
+        cells += [f"{time.measurements[f'{detector}: {size}'].median:.1f}" for size in sizes]
+        lines.append(f"| {detector} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", origin(time), ""])
+
+
+def _titles(results: Results) -> list[str]:
+    """The detectors measured, in their order."""
+    return list(dict.fromkeys(name.partition(": ")[0] for name in results.measurements))
+
+
+def _interval(each: Measurement | None) -> str:
+    return f"{each.median:.1f} ({each.lower:.1f}-{each.upper:.1f})" if each else "-"
+
+
+def networks() -> str:
+    """Every network with its recipes, counted as `mien models list` counts."""
+    from mien.training.catalogue import catalogue
+
+    lines = ["| network | recipe | parameters that learn | multiply-adds a face, million | input | score |"]
+    lines.append("|---|---|---:|---:|---|---|")
+    for found in catalogue():
+        recipe, anatomy = found.recipe, found.anatomy
+        cells = [
+            f"`{recipe.model.name}`",
+            f"`{recipe.name}`",
+            f"{anatomy.trained:,}",
+            f"{anatomy.fused_operations / 1e6:,.1f}",
+            f"{recipe.input.size}x{recipe.input.size} {recipe.input.channels}",
+            found.score,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def ablations() -> str:
+    """The recipes that change one thing of the four-layer network, and how each reads FER2013 once it has been run."""
+    from mien.training.catalogue import listed
+
+    lines = ["| recipe | parameters | multiply-adds a face, million | accuracy, % | macro F1, % |"]
+    lines.append("|---|---:|---:|---:|---:|")
+    for name in ABLATIONS:
+        anatomy = listed(name).anatomy
+        judged = _judged(name)["labels"] if (JUDGEMENTS / f"{name}.json").exists() else None
+        scores = [_percent(judged[key]) if judged else "not run in earnest yet" for key in ("accuracy", "macro_f1")]
+        counts = [f"{anatomy.trained:,}", f"{anatomy.fused_operations / 1e6:,.1f}"]
+        lines.append(f"| `{name}` | {' | '.join(counts + scores)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _benchmark(name: str) -> Callable[[], str]:
@@ -102,6 +159,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "classes": classes,
     "detectors": detectors,
+    "landmarks": landmarks,
+    "networks": networks,
+    "ablations": ablations,
     "schema": lambda: f"This is version {schema.SCHEMA} of the schema.\n",
     "columns": lambda: _columns(schema.columns([EMOTION])),
     "json": lambda: _columns(schema.FRAME),

@@ -33,7 +33,9 @@ def test_it_reads_a_photograph(astronaut: Path, tmp_path: Path) -> None:
     assert "happiness" in printed
 
 
-@pytest.mark.parametrize("command", [["train", "x.toml", "--data", "x.h5"], ["evaluate", "x.h5"]])
+@pytest.mark.parametrize(
+    "command", [["train", "x.toml", "--data", "x.h5"], ["evaluate", "x.h5"], ["models", "show", "vgg13"]]
+)
 def test_teaching_names_what_it_needs(command: list[str]) -> None:
     assert CORE is not None
     result = subprocess.run([CORE, "-m", "mien", *command], capture_output=True, text=True, timeout=120)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mien.errors import ConfigError
 from mien.expression import Classifier
-from mien.faces import detectors, strips
+from mien.faces import detectors, strips, turns
 from mien.faces.crop import Template, crop_faces, landmark_points
 from mien.media import as_rgb, read_frame
 from mien.results import Face, Frame, FrameResult
@@ -42,8 +42,11 @@ class Analyzer:
     Args:
         model: Name of a shipped model, or path of an exported ONNX file; None for the default.
         detector: Name of a detector, or None for the default.
-        detector_weights: File of the detector's network, where its weights do not ship; None for those fetched by
-            `mien models fetch`.
+        detector_weights: File of the detector's network, where it takes one; None for the shipped ones, or those
+            fetched by `mien models fetch`.
+        detect_size: Long side, in pixels, at which larger pictures are searched; None leaves it to the detector.
+        min_face: Side, in pixels, of the smallest face to report; None leaves it to the detector.
+        any_turn: Find faces lying on their side or upside down too; takes four times as long.
         emotions: 6, 7, 8 or 10 classes.
         min_score: Faces with a lower score are left out; 0.5 is each detector's operating point.
         faces_are_crops: Each frame is a cropped face already: no detector, one face a frame.
@@ -64,6 +67,9 @@ class Analyzer:
         model: str | Path | None = None,
         detector: str | None = None,
         detector_weights: str | Path | None = None,
+        detect_size: int | None = None,
+        min_face: int | None = None,
+        any_turn: bool = False,
         emotions: int = 8,
         min_score: float = 0.5,
         faces_are_crops: bool = False,
@@ -78,13 +84,15 @@ class Analyzer:
         for name, count in {"batch_size": batch_size, "threads": threads}.items():
             if count < 1:
                 raise ConfigError(f"{name}: expected a number from 1 on, found {count}")
-        if faces_are_crops and (detector is not None or detector_weights is not None):
+        asked = (detector, detector_weights, detect_size, min_face)
+        if faces_are_crops and (any_turn or any(value is not None for value in asked)):
             raise ConfigError(
                 "faces that are cropped already need no detector", hint="leave out the detector, or faces_are_crops"
             )
         self.classifier = Classifier(model, emotions=emotions, abstain=abstain, batch_size=batch_size, threads=threads)
-        self.detector = None if faces_are_crops else _load_detector(detector, detector_weights)
+        self.detector = None if faces_are_crops else _load_detector(*asked)
         self.min_score = min_score
+        self.any_turn = any_turn
         self.keep_images = keep_images
         self.batch_size = batch_size
         entry = self.classifier.entry
@@ -150,7 +158,7 @@ class Analyzer:
             faces: list[Face] = [Face(np.array([0, 0, width, height], np.float32), 1.0)]
             crops: Sequence[NDArray[np.uint8]] = [image]
         else:
-            faces = _faces(self.detector, image, self.min_score)
+            faces = _faces(self.detector, image, self.min_score, any_turn=self.any_turn)
             anchor = self.detector.anchor
             points = [landmark_points(face.box, face.landmarks, anchor) for face in faces]
             crops = list(crop_faces(image, points, self._template))
@@ -197,8 +205,11 @@ def _frame(picture: Picture | Frame) -> Frame:
     return Frame(as_rgb(picture))
 
 
-def _faces(detector: detectors.Detector, image: NDArray[np.uint8], min_score: float) -> list[Face]:
-    found = strips.detect(detector, image, min_score=min_score)
+def _faces(
+    detector: detectors.Detector, image: NDArray[np.uint8], min_score: float, *, any_turn: bool = False
+) -> list[Face]:
+    search = turns.detect if any_turn else strips.detect
+    found = search(detector, image, min_score=min_score)
     points = found.landmarks if found.landmarks is not None else [None] * len(found)
     return [
         Face(box, float(score), landmarks)
@@ -206,8 +217,11 @@ def _faces(detector: detectors.Detector, image: NDArray[np.uint8], min_score: fl
     ]
 
 
-def _load_detector(name: str | None, weights: str | Path | None) -> detectors.Detector:
-    options = detectors.DetectorOptions(weights=None if weights is None else Path(weights))
+def _load_detector(
+    name: str | None, weights: str | Path | None, max_side: int | None = None, min_face: int | None = None
+) -> detectors.Detector:
+    file = None if weights is None else Path(weights)
+    options = detectors.DetectorOptions(min_face=min_face, max_side=max_side, weights=file)
     return detectors.load(name or detectors.DEFAULT, options)
 
 
@@ -253,6 +267,9 @@ def detect(
     *,
     detector: str | None = None,
     detector_weights: str | Path | None = None,
+    detect_size: int | None = None,
+    min_face: int | None = None,
+    any_turn: bool = False,
     min_score: float = 0.5,
 ) -> list[Face]:
     """Finds the faces in a picture, largest first, without reading their emotions.
@@ -262,6 +279,9 @@ def detect(
             (H, W, 4) RGBA uint8.
         detector: Name of a detector, or None for the default.
         detector_weights: As for `Analyzer`.
+        detect_size: As for `Analyzer`.
+        min_face: As for `Analyzer`.
+        any_turn: As for `Analyzer`.
         min_score: Faces with a lower score are left out; 0.5 is each detector's operating point.
 
     Raises:
@@ -271,4 +291,5 @@ def detect(
         WeightsError: Its weights are missing or damaged.
     """
     _check_share("min_score", min_score)
-    return _faces(_kept.detector(detector, detector_weights), _frame(picture).image, min_score)
+    finder = _kept.detector(detector, detector_weights, detect_size, min_face)
+    return _faces(finder, _frame(picture).image, min_score, any_turn=any_turn)

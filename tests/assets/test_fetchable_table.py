@@ -1,9 +1,10 @@
-"""The one list of weights to fetch: pinned, hashed, and known to the detectors that need them."""
+"""The one list of weights to fetch: pinned, hashed, and known to the detectors and networks that need them."""
 
 import importlib
 
 import pytest
 
+from mien import models
 from mien.assets.fetchable import RemoteFile, fetchables
 from mien.faces import detectors
 
@@ -18,8 +19,9 @@ def test_addresses_are_pinned(file: RemoteFile) -> None:
     assert int(file.sha256, 16) > 0
 
 
-def test_every_detector_with_weights_finds_its_table_and_every_table_a_detector() -> None:
+def test_all_that_have_weights_find_their_table_and_every_table_is_used() -> None:
     modules = [importlib.import_module(f"mien.faces.detectors.{name}") for name in detectors.names()]
+    modules += [importlib.import_module(f"mien.models.{name}") for name in models.names()]
     assert {module.WEIGHTS for module in modules if hasattr(module, "WEIGHTS")} == set(fetchables())
 
 

@@ -1,31 +1,52 @@
-"""The comparison of detectors: what is counted, and in which size."""
+"""The comparison of detectors: the copies it is made on, and the sizes it parts."""
 
 import itertools
 
+import numpy as np
 import pytest
-from benchmarks.detectors import SIZES, Counts, proportions
+from benchmarks.detectors import SIZES
+from benchmarks.face_copies import COPIES, shrunk_to, turned
+from tests.face_pictures import drawn_picture
+
+from mien.datasets.facepictures import FacePicture
+from mien.evaluation.detection import sides
 
 
-def test_recall_and_precision_by_size() -> None:
-    counts = Counts(
-        faces=[9, 10, 15, 19.9, 20, 50, 70],
-        found=[False, True, False, True, True, False, True],
-        detections=[15, 45, 55, 300, 8],
-        right=[True, True, False, True, False],
-    )
-    figures = proportions(counts)
-    shares = {name: (figure.median, figure.repeats) for name, figure in figures.items()}
-    assert shares == {
-        "recall, 10-20 px": (pytest.approx(200 / 3), 3),
-        "recall, 20-40 px": (100, 1),
-        "recall, 40-60 px": (0, 1),
-        "recall, 60+ px": (100, 1),
-        "recall, 10+ px": (pytest.approx(400 / 6), 6),
-        "precision, 10-20 px": (100, 1),
-        "precision, 40-60 px": (50, 2),
-        "precision, 60+ px": (100, 1),
-        "precision, 10+ px": (75, 4),
-    }
+@pytest.fixture
+def picture() -> FacePicture:
+    return drawn_picture(np.random.default_rng(4), 2)
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_copy_keeps_faces_and_points_together(picture: FacePicture, name: str) -> None:
+    copy = COPIES[name](picture)
+    assert copy.image.dtype == np.uint8
+    assert copy.boxes.shape == (2, 4)
+    middles = copy.landmarks.mean(axis=1)
+    assert (middles > copy.boxes[:, :2]).all()
+    assert (middles < copy.boxes[:, 2:]).all()
+    assert np.array_equal(COPIES[name](picture).image, copy.image)
+
+
+def test_a_shrunk_face_has_the_size_asked_for(picture: FacePicture) -> None:
+    assert max(sides(shrunk_to(picture, 20).boxes)) == pytest.approx(20, abs=1)
+    assert shrunk_to(picture, 500).image.shape == picture.image.shape
+
+
+def test_turning_back_is_no_turn(picture: FacePicture) -> None:
+    copy = turned(turned(picture, 30), -30)
+    shift = (np.array(copy.image.shape[1::-1]) - picture.image.shape[1::-1]) / 2
+    assert np.allclose(copy.landmarks - shift, picture.landmarks, atol=1e-6)
+
+
+def test_masks_hide_mouths_and_leave_eyes(picture: FacePicture) -> None:
+    copy = COPIES["masked"](picture)
+    changed = (copy.image != picture.image).any(axis=2)
+    for points in picture.landmarks.round().astype(int):
+        for x, y in points[3:]:
+            assert changed[y, x]
+        for x, y in points[:2]:
+            assert not changed[y, x]
 
 
 def test_the_sizes_leave_no_gap() -> None:

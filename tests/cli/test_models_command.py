@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -13,7 +14,8 @@ import pytest
 
 from mien.assets.fetchable import fetchable
 from mien.assets.manifest import entries
-from mien.errors import WeightsError, exit_code
+from mien.errors import ConfigError, MissingExtraError, OutputError, WeightsError, exit_code
+from mien.training.catalogue import catalogue
 
 YUNET = "yunet_n_640_640.onnx"
 OTHER_NETWORK = Path(__file__).parents[2] / "src" / "mien" / "assets" / "mien-base.onnx"
@@ -61,6 +63,55 @@ def test_the_list_names_all_that_ships_and_all_that_can_be_fetched(cache: Path) 
     assert f"state   not here: {cache / 'yunet'}" in done.stdout
     assert f"state   not here: {cache / 'ssd'}" in done.stdout
     assert not cache.exists()
+
+
+def test_the_list_names_every_network_and_recipe(cache: Path) -> None:
+    printed = mien(cache, "models", "list").stdout
+    for found in catalogue():
+        (line,) = [line for line in printed.splitlines() if line.split()[1:2] == [found.recipe.name]]
+        assert line.split()[0] == found.recipe.model.name
+        assert f"{found.anatomy.trained:,}" in line
+        assert line.endswith(found.score)
+
+
+def test_without_torch_the_shipped_models_are_listed_all_the_same(cache: Path) -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None; sys.argv = ['mien', *sys.argv[1:]]; import mien.cli as c; c.main()"
+    )
+    environment = os.environ | {"MIEN_CACHE": str(cache)}
+    listed, shown = (
+        subprocess.run(
+            [sys.executable, "-c", program, "models", *command],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=environment,
+        )
+        for command in (["list"], ["show", "vgg13"])
+    )
+    assert listed.returncode == 0
+    assert "mien-base (default)" in listed.stdout
+    assert "pip install 'mien[train]'" in listed.stdout
+    assert shown.returncode == exit_code(MissingExtraError("", ""))
+    assert "pip install 'mien[train]'" in shown.stderr
+
+
+def test_a_network_is_shown_and_drawn(cache: Path, tmp_path: Path) -> None:
+    done = mien(cache, "models", "show", "tflearn", "--svg", tmp_path / "net.svg")
+    assert done.returncode == 0
+    assert "56,883,015" in done.stdout
+    assert re.search(r"trunk\.dense\.0 +dense +3072 +56,626,176 +56,623,104", done.stdout)
+    assert (tmp_path / "net.svg").read_text(encoding="utf-8").startswith("<svg ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.svg"]
+
+
+def test_a_network_that_is_none_or_a_drawing_that_has_no_place(cache: Path, tmp_path: Path) -> None:
+    done = mien(cache, "models", "show", "vgg14")
+    assert done.returncode == exit_code(ConfigError(""))
+    assert "no network or recipe 'vgg14'" in done.stderr
+    (tmp_path / "file").write_text("text", encoding="utf-8")
+    done = mien(cache, "models", "show", "plain", "--svg", tmp_path / "file" / "net.svg")
+    assert done.returncode == exit_code(OutputError(""))
 
 
 @pytest.mark.real_data

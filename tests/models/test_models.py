@@ -1,8 +1,11 @@
 """What every network must keep, whichever it is; and the fused form of the plain one."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
+from tests.networks import small
 from torch import nn
 
 from mien import models
@@ -13,8 +16,17 @@ from mien.models.network import Fusible
 HEADS = {"votes": 10, "fer2013": 7}
 GREY = InputSpec(48, "grey", (0.5,), (0.25,))
 RGB = InputSpec(48, "rgb", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-# Small forms of the networks that have options for it.
-OPTIONS: dict[str, dict[str, object]] = {"plain": {"stem": 4, "widths": [6, 8], "depths": [2, 2]}}
+# Trainable parameters of the published forms: network, side of the pictures, channels, classes.
+PARAMETERS = [
+    ("vgg13", 64, "grey", 8, 8_757_704),
+    ("emonet", 48, "grey", 7, 1_832_295),
+    ("fourlayer", 48, "grey", 7, 2_345_607),
+    ("tflearn", 48, "grey", 7, 56_883_015),
+    ("vgg16", 48, "grey", 7, 9_416_903),
+    ("inception_v1", 48, "grey", 7, 2_149_159),
+    ("vgg16_imagenet", 48, "rgb", 7, 2_773_095),
+    ("mini_xception", 64, "grey", 7, 56_951),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +37,7 @@ def one_thread() -> None:
 
 def trained(name: str, spec: InputSpec) -> models.Network:
     """The network after a few steps on noise, so that no statistic of its norms is what it began with."""
-    network = models.build(name, HEADS, spec, **OPTIONS.get(name, {}))
+    network = models.build(name, HEADS, spec, **small(name))
     optimizer = torch.optim.SGD(network.parameters(), 0.05, momentum=0.9)
     network.train()
     for _ in range(4):
@@ -35,6 +47,7 @@ def trained(name: str, spec: InputSpec) -> models.Network:
         ).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)  # without norms, noise of this size would blow it up
         optimizer.step()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -45,14 +58,14 @@ def trained(name: str, spec: InputSpec) -> models.Network:
 
 
 def test_there_are_networks() -> None:
-    assert "plain" in models.names()
-    assert "network" not in models.names()
+    assert {"plain", "vgg13", "emonet", "resnet18"} <= set(models.names())
+    assert not {"network", "parts", "layers"} & set(models.names())
 
 
 @pytest.mark.parametrize("name", models.names())
 @pytest.mark.parametrize("spec", [GREY, RGB], ids=["grey", "rgb"])
 def test_logits_of_every_head(name: str, spec: InputSpec) -> None:
-    network = models.build(name, HEADS, spec, **OPTIONS.get(name, {})).eval()
+    network = models.build(name, HEADS, spec, **small(name)).eval()
     with torch.no_grad():
         for count in (1, 3):
             logits = network(torch.randn(count, spec.depth, spec.size, spec.size))
@@ -62,12 +75,47 @@ def test_logits_of_every_head(name: str, spec: InputSpec) -> None:
             assert list(logits) == list(HEADS)
 
 
+@pytest.mark.parametrize(("name", "size", "channels", "classes", "count"), PARAMETERS, ids=str)
+def test_as_many_parameters_as_were_published(
+    name: str, size: int, channels: Literal["grey", "rgb"], classes: int, count: int
+) -> None:
+    depth = 1 if channels == "grey" else 3
+    with torch.device("meta"):
+        network = models.build(name, {"own": classes}, InputSpec(size, channels, (0.5,) * depth, (0.25,) * depth))
+    assert sum(weight.numel() for weight in network.parameters() if weight.requires_grad) == count
+
+
+@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("size", [44, 49, 96, 224])
+def test_pictures_of_any_usual_size(name: str, size: int) -> None:
+    with torch.device("meta"):
+        network = models.build(name, HEADS, InputSpec(size, "rgb", (0.5,) * 3, (0.25,) * 3), **small(name)).eval()
+        logits = network(torch.empty(2, 3, size, size))
+    assert {head: tuple(values.shape) for head, values in logits.items()} == {"votes": (2, 10), "fer2013": (2, 7)}
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_a_face_is_read_alike_alone_and_among_others(name: str) -> None:
+    network = trained(name, GREY)
+    pictures = torch.randn(5, 1, 48, 48)
+    with torch.no_grad():
+        together, again = network(pictures), network(pictures)
+        alone = [network(picture[None]) for picture in pictures]
+    for head, logits in together.items():
+        torch.testing.assert_close(again[head], logits, rtol=0, atol=0)
+        np.testing.assert_allclose(np.concatenate([one[head] for one in alone]), logits, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", models.names())
 def test_every_parameter_learns(name: str) -> None:
-    network = models.build(name, HEADS, GREY, **OPTIONS.get(name, {})).train()
-    logits = network(torch.randn(4, 1, 48, 48))
+    network = models.build(name, HEADS, GREY, **small(name)).train()
+    logits = network(torch.randn(16, 1, 48, 48))
     torch.cat([values.flatten() for values in logits.values()]).square().sum().backward()  # type: ignore[no-untyped-call]
-    without = [key for key, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
+    without = [
+        key
+        for key, weight in network.named_parameters()
+        if weight.requires_grad and (weight.grad is None or not weight.grad.any())
+    ]
     assert without == []
 
 
@@ -114,7 +162,7 @@ def test_the_same_seed_gives_the_same_weights(name: str) -> None:
     states = []
     for _ in range(2):
         torch.manual_seed(5)
-        states.append(models.build(name, HEADS, GREY, **OPTIONS.get(name, {})).state_dict())
+        states.append(models.build(name, HEADS, GREY, **small(name)).state_dict())
     for key, value in states[0].items():
         torch.testing.assert_close(value, states[1][key], rtol=0, atol=0)
 

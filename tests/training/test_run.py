@@ -102,7 +102,7 @@ def test_it_learns(tiny_run: Path) -> None:
         assert float(rows[-1][figure]) < share * float(rows[0][figure]), figure
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
 def test_the_rate_warms_up_to_its_height_and_falls(tiny_samples: Samples, name: str) -> None:
     """Read off the optimiser at every step; a warm-up of part of a step must not go beyond the rate."""
     recipe = tiny_recipe(optimizer={"name": name, "lr": 0.05}, schedule={"warmup": 0.1, "final": 0.1}, averaging=0)

@@ -12,17 +12,29 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import ConfigError, WeightsError
 
-__all__ = ["METADATA_KEY", "Entry", "Head", "InputSpec", "dump_toml", "entries", "entry", "toml_key", "toml_value"]
+__all__ = [
+    "METADATA_KEY",
+    "Entry",
+    "Head",
+    "InputSpec",
+    "Levelling",
+    "dump_toml",
+    "entries",
+    "entry",
+    "toml_key",
+    "toml_value",
+]
 
 FOLDER: Final = Path(__file__).parent
 METADATA_KEY: Final = "mien.entry"
+Levelling = Literal["none", "plane"]
 
 
 @dataclass(frozen=True)
@@ -34,12 +46,15 @@ class InputSpec:
         channels: "grey" (one channel) or "rgb".
         mean: One number a channel, for values 0-1.
         std: Likewise.
+        levelling: What each picture goes through before mean and std: "none", or "plane": its histogram is equalised,
+            the plane of light that fits it best is taken away, and it gets unit variance.
     """
 
     size: int
     channels: Literal["grey", "rgb"]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    levelling: Levelling = "none"
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
@@ -48,6 +63,8 @@ class InputSpec:
                 raise ValueError(f"{name}: expected {self.depth} numbers for {self.channels}")
         if not all(value > 0 for value in self.std):
             raise ValueError(f"std: expected numbers above 0, got {self.std}")
+        if self.levelling not in get_args(Levelling):
+            raise ValueError(f"levelling: expected one of {', '.join(get_args(Levelling))}, got '{self.levelling}'")
 
     @property
     def depth(self) -> int:

@@ -41,7 +41,7 @@ class Session:
         self.outputs = {node.name: _shape(node.shape) for node in self._session.get_outputs()}
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
 
-    def run(self, *arrays: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    def run(self, *arrays: NDArray[np.float32] | NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """Runs the network on its inputs, in order; returns its outputs by name.
 
         Raises:

@@ -72,6 +72,17 @@ def analyze(
         Path | None,
         typer.Option(help="The detector's network, where it needs one.", show_default="from `mien models fetch`"),
     ] = None,
+    detect_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Search larger pictures at this long side, in pixels.", show_default="the detector's"),
+    ] = None,
+    min_face: Annotated[
+        int | None,
+        typer.Option(min=1, help="Side of the smallest face, in pixels.", show_default="the detector's"),
+    ] = None,
+    any_turn: Annotated[
+        bool, typer.Option("--any-turn", help="Find faces on their side or upside down too; takes longer.")
+    ] = False,
     min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out faces with a lower score.")] = 0.5,
     faces_are_crops: Annotated[
         bool, typer.Option("--faces-are-crops", help="The pictures are cropped faces already; no detector.")
@@ -101,6 +112,9 @@ def analyze(
         model=model,
         detector=detector,
         detector_weights=detector_weights,
+        detect_size=detect_size,
+        min_face=min_face,
+        any_turn=any_turn,
         emotions=emotions,
         min_score=min_score,
         faces_are_crops=faces_are_crops,

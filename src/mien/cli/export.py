@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mien.cli import console
+
 __all__ = ["register"]
 
 
@@ -24,9 +26,10 @@ def export(
 
     Beside the .onnx file come its unfused training form (.safetensors, fp16) and its manifest entry (.entry.toml).
     """
-    from mien.datasets import store
-    from mien.training import export_run  # first: says what to install where torch is missing
+    from mien.training import kind, load_recipe  # says what to install where torch is missing
 
-    written = export_run(run, store.read(data, "val"), out, checkpoint=checkpoint, licence=licence)
+    recipe = load_recipe(run / "recipe.toml")
+    with console().status("exporting and judging"):
+        written = kind(recipe.task).export(recipe, run, data, out, checkpoint=checkpoint, licence=licence)
     for path in written:
         print(f"{path}  {path.stat().st_size:,} bytes")

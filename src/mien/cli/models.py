@@ -1,4 +1,4 @@
-"""`mien models`: the models that ship, and the weights that can be fetched."""
+"""`mien models`: the models that ship, the weights that can be fetched, and the networks that can be trained."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +10,7 @@ from mien.cli import console
 if TYPE_CHECKING:
     from mien.assets.fetchable import Fetchable
     from mien.assets.manifest import Entry
+    from mien.training.catalogue import Listed
 
 __all__ = ["register"]
 
@@ -18,14 +19,16 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     models = typer.Typer(help="Shows the models, and fetches weights that do not ship.", no_args_is_help=True)
     models.command("list")(list_models)
+    models.command()(show)
     models.command()(fetch)
     app.add_typer(models, name="models")
 
 
 def list_models() -> None:
-    """Shows the models that ship with mien, and the weights that can be fetched."""
+    """Shows the models that ship with mien, the weights that can be fetched, and the networks that can be trained."""
     from mien.assets.fetchable import fetchables
     from mien.assets.manifest import entries
+    from mien.errors import MissingExtraError
 
     print("shipped:")
     for number, entry in enumerate(entries().values()):
@@ -33,6 +36,31 @@ def list_models() -> None:
     print("fetched on request, by `mien models fetch NAME`:")
     for weights in fetchables().values():
         print("\n".join(_on_request(weights)))
+    print("trained by `mien train RECIPE`, drawn by `mien models show NAME`:")
+    try:
+        from mien.training.catalogue import catalogue
+    except MissingExtraError as error:
+        print(f"  networks and recipes are shown after {error.hint}")
+        return
+    print("\n".join(_aligned([_TRAINED, *map(_trained, catalogue())], right=(2, 3))))
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A network or a recipe, as `mien models list` names them.")],
+    svg: Annotated[Path | None, typer.Option(help="Draw it into this file, as SVG.", show_default=False)] = None,
+) -> None:
+    """Prints the layers of a network as a recipe builds it, and draws it with --svg."""
+    from mien.output.contract import replacing
+    from mien.training.catalogue import listed
+
+    found = listed(name)
+    print("\n".join(_anatomy(found)))
+    if svg is not None:
+        from mien.models.parts.drawing import drawn
+
+        with replacing(svg) as partial:
+            partial.write_text(drawn(found.recipe.name, found.anatomy, found.recipe.description), encoding="utf-8")
+        print(f"drawn: {svg}")
 
 
 def fetch(
@@ -92,3 +120,49 @@ def _on_request(weights: "Fetchable") -> list[str]:
 
 def _megabytes(path: Path) -> str:
     return f"{path.stat().st_size / 1e6:.1f} MB"
+
+
+_TRAINED = ("network", "recipe", "parameters", "MMAC", "input", "score")
+
+
+def _trained(found: "Listed") -> tuple[str, ...]:
+    recipe, anatomy = found.recipe, found.anatomy
+    side = recipe.input.size
+    return (
+        recipe.model.name,
+        recipe.name,
+        f"{anatomy.trained:,}",
+        f"{anatomy.fused_operations / 1e6:,.1f}",
+        f"{side}x{side} {recipe.input.channels}",
+        found.score,
+    )
+
+
+def _anatomy(found: "Listed") -> list[str]:
+    anatomy = found.anatomy
+    frozen = f" ({anatomy.trained:,} of them learn)" if anatomy.trained != anatomy.parameters else ""
+    rows = [
+        (layer.name, layer.title, "x".join(map(str, layer.shape)), f"{layer.parameters:,}", f"{layer.operations:,}")
+        for layer in anatomy.layers
+    ]
+    return [
+        f"{found.recipe.model.name}, by the recipe {found.recipe.name}: {found.recipe.description}",
+        f"  input       {anatomy.input.size}x{anatomy.input.size} {anatomy.input.channels}",
+        f"  parameters  {anatomy.parameters:,}{frozen}",
+        f"  operations  {anatomy.fused_operations:,} multiply-adds a face, as exported",
+        f"  score       {found.score}",
+        *_aligned([("layer", "what it is", "gives", "parameters", "multiply-adds"), *rows], right=(2, 3, 4)),
+    ]
+
+
+def _aligned(rows: list[tuple[str, ...]], right: tuple[int, ...]) -> list[str]:
+    """The rows in columns, those in `right` ending together."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  "
+        + "  ".join(
+            cell.rjust(wide) if number in right else cell.ljust(wide)
+            for number, (cell, wide) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

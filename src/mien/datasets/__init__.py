@@ -16,7 +16,7 @@ from mien.errors import ConfigError
 __all__ = ["Samples", "builder", "names"]
 
 # Modules of this folder that are not data sets.
-_SUPPORT = {"ferplus", "mistakes", "samples", "store"}
+_SUPPORT = {"facepictures", "ferplus", "mistakes", "samples", "store"}
 
 
 def names() -> list[str]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.faces.detectors import Detections, Detector
+from mien.faces.overlap import iou, surest
 
 __all__ = ["detect"]
 
@@ -40,7 +41,7 @@ def detect(detector: Detector, image: NDArray[np.uint8], *, min_score: float = 0
         scores.append(found.scores)
         points.append(None if found.landmarks is None else found.landmarks + shift)
     together, sure = np.concatenate(boxes), np.concatenate(scores)
-    kept = _surest(together, sure)
+    kept = surest(iou(together, together), sure, _SAME)
     marked = [part for part in points if part is not None]
     landmarks = np.concatenate(marked)[kept] if marked and sum(map(len, marked)) == len(sure) else None
     return Detections(together[kept], sure[kept], landmarks).at_least(min_score)
@@ -49,16 +50,3 @@ def detect(detector: Detector, image: NDArray[np.uint8], *, min_score: float = 0
 def _starts(short: int, long: int) -> list[int]:
     """Where the squares begin along the long side; the last one ends with it."""
     return [*range(0, long - short, max(1, short // 2)), long - short]
-
-
-def _surest(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Indices of the boxes that no surer one overlaps (non-maximum suppression)."""
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    kept: list[int] = []
-    for index in np.argsort(-scores, kind="stable"):
-        low = np.maximum(boxes[index, :2], boxes[kept, :2])
-        high = np.minimum(boxes[index, 2:], boxes[kept, 2:])
-        common = np.clip(high - low, 0, None).prod(axis=1)
-        if not (common / (areas[index] + areas[kept] - common) >= _SAME).any():
-            kept.append(int(index))
-    return np.asarray(kept, np.int64)

@@ -1,12 +1,15 @@
-"""What every network shares: a trunk, pooled features, and one linear head for each way of labelling."""
+"""What every network shares: a trunk that ends in features, and one linear head for each way of labelling."""
 
 import copy
 from collections.abc import Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Fusible", "Network"]
+__all__ = ["Fusible", "Network", "fuse"]
+
+_Net = TypeVar("_Net", bound=nn.Module)
 
 
 class Fusible(nn.Module):
@@ -18,7 +21,14 @@ class Fusible(nn.Module):
 
 
 class Network(nn.Module):
-    """A trunk from pictures (N, C, H, W) to a map (N, features, h, w), averaged, and a linear layer a head."""
+    """A trunk from pictures (N, C, H, W) to features, and a linear layer a head.
+
+    Args:
+        trunk: Gives a map (N, features, h, w), which is averaged, or a vector (N, features), which stays as it is.
+        features: How many.
+        heads: Number of classes by head.
+        dropout: Of the features, while learning.
+    """
 
     def __init__(self, trunk: nn.Module, features: int, heads: Mapping[str, int], *, dropout: float = 0.0) -> None:
         super().__init__()
@@ -28,16 +38,23 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Normalised pictures (N, C, H, W) -> logits (N, classes) by head."""
-        pooled = self.trunk(images).mean(dim=(2, 3))  # (N, features)
-        pooled = self.dropout(pooled)
-        return {name: head(pooled) for name, head in self.heads.items()}
+        features = self.trunk(images)  # (N, features, h, w) or (N, features)
+        if features.ndim == 4:
+            features = features.mean(dim=(2, 3))
+        features = self.dropout(features)
+        return {name: head(features) for name, head in self.heads.items()}
 
     def fused(self) -> "Network":
         """A copy in evaluation mode with every `Fusible` block in its inference form."""
-        network = copy.deepcopy(self).eval()
-        with torch.no_grad():
-            _fuse(network)
-        return network
+        return fuse(self)
+
+
+def fuse(network: _Net) -> _Net:
+    """A copy of a network in evaluation mode, every `Fusible` block in its inference form."""
+    network = copy.deepcopy(network).eval()
+    with torch.no_grad():
+        _fuse(network)
+    return network
 
 
 def _fuse(module: nn.Module) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mien.assets.manifest import InputSpec
 from mien.models.network import Fusible, Network
 
-__all__ = ["build"]
+__all__ = ["absorbed", "build"]
 
 
 def build(
@@ -44,29 +44,29 @@ class Layer(Fusible):
         self.stride = stride
         self.square = nn.Conv2d(before, after, 3, stride, padding=1, bias=False)
         self.square_norm = nn.BatchNorm2d(after)
-        self.point = nn.Conv2d(before, after, 1, bias=False)  # of every stride-th place, see `forward`
+        self.point = nn.Conv2d(before, after, 1, bias=False)
         self.point_norm = nn.BatchNorm2d(after)
         self.identity_norm = nn.BatchNorm2d(after) if before == after and stride == 1 else None
 
     def forward(self, maps: Tensor) -> Tensor:
         """(N, before, H, W) -> (N, after, H / stride, W / stride)."""
-        # Chosen by hand: a 1x1 convolution with a stride of 2 and fewer than 16 channels, channels last, spoils the heap
-        # going backward (PyTorch 2.13 with oneDNN on a Zen processor, even sides); the figures are the same.
-        chosen = maps[:, :, :: self.stride, :: self.stride] if self.stride > 1 else maps
-        total = self.square_norm(self.square(maps)) + self.point_norm(self.point(chosen))
+        # Steps before a 1x1 convolution are the same as steps of it, whose gradient in full precision crashes
+        # oneDNN on processors with AVX-512 (torch 2.13).
+        stepped = maps[:, :, :: self.stride, :: self.stride]
+        total = self.square_norm(self.square(maps)) + self.point_norm(self.point(stepped))
         if self.identity_norm is not None:
             total = total + self.identity_norm(maps)
         return torch.relu(total)
 
     def fused(self) -> nn.Module:
         """One 3x3 convolution with a bias, and ReLU."""
-        kernel, bias = _absorb(self.square.weight, self.square_norm)
-        point, point_bias = _absorb(nn.functional.pad(self.point.weight, [1, 1, 1, 1]), self.point_norm)
+        kernel, bias = absorbed(self.square.weight, self.square_norm)
+        point, point_bias = absorbed(nn.functional.pad(self.point.weight, [1, 1, 1, 1]), self.point_norm)
         kernel, bias = kernel + point, bias + point_bias
         if self.identity_norm is not None:
             unit = torch.zeros_like(kernel)
             unit[:, :, 1, 1] = torch.eye(len(unit))
-            same, same_bias = _absorb(unit, self.identity_norm)
+            same, same_bias = absorbed(unit, self.identity_norm)
             kernel, bias = kernel + same, bias + same_bias
         merged = nn.Conv2d(self.square.in_channels, self.square.out_channels, 3, self.stride, padding=1)
         merged.weight.copy_(kernel)
@@ -74,7 +74,7 @@ class Layer(Fusible):
         return nn.Sequential(merged, nn.ReLU())
 
 
-def _absorb(kernel: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+def absorbed(kernel: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Kernel (O, I, 3, 3) and bias (O,) that do what `kernel` followed by `norm` does in evaluation mode."""
     mean, variance = norm.running_mean, norm.running_var
     if mean is None or variance is None:

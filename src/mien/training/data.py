@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from mien import emotions
-from mien.datasets import Samples
+from mien.datasets import Samples, ferplus
 from mien.errors import ConfigError, DataError
 from mien.expression.pictures import fitted
+from mien.training.losses import MODES
 from mien.training.recipe import HeadRecipe, Recipe
 
-__all__ = ["Batch", "Batches", "Pictures", "head_classes", "targets_for"]
+__all__ = ["Batch", "Batches", "Pictures", "head_classes", "targets_for", "votes_size"]
 
 Batch = tuple[Tensor, dict[str, Tensor]]
 
@@ -32,8 +33,15 @@ def head_classes(samples: Samples, heads: Mapping[str, HeadRecipe]) -> dict[str,
                 f"the head '{name}' learns from votes, and the data has none",
                 hint="build the data with --votes fer2013new.csv",
             )
-        classes[name] = emotions.ALL if head.source == "votes" else samples.classes
+        classes[name] = emotions.vocabulary(size) if (size := votes_size(head)) else samples.classes
     return classes
+
+
+def votes_size(head: HeadRecipe) -> int:
+    """Number of classes of a head that learns from votes, 0 for one that learns from labels."""
+    if head.source == "labels":
+        return 0
+    return len(emotions.ALL) if head.labels == "shares" else ferplus.EMOTIONS
 
 
 def targets_for(samples: Samples, head: HeadRecipe) -> Tensor:
@@ -42,6 +50,8 @@ def targets_for(samples: Samples, head: HeadRecipe) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(samples.targets))
     if samples.votes is None:
         raise ValueError("samples: expected votes")
+    if head.labels != "shares":
+        return torch.from_numpy(ferplus.process(samples.votes, MODES[head.labels])[0])  # (N, 8)
     votes = torch.from_numpy(samples.votes.astype(np.float32))  # (N, 10)
     return votes / votes.sum(dim=1, keepdim=True).clamp(min=1)
 
@@ -82,10 +92,15 @@ class Pictures(lightning.LightningDataModule):
         self._splits = {name: self._tensors(samples.only(name)) for name in ("train", "val")}
         if len(self._splits["train"][0]) < 2:
             raise DataError("the training split holds fewer than two pictures", hint="build the data again")
+        if not len(self._splits["val"][0]):
+            raise DataError("no row of the val split has a label for any head", hint="learn from another source")
 
     def _tensors(self, samples: Samples) -> tuple[Tensor, dict[str, Tensor]]:
         targets = {name: targets_for(samples, head) for name, head in self.recipe.heads.items()}
-        return torch.from_numpy(fitted(samples.images, self.recipe.input.spec())), targets
+        # FER+'s modes drop rows; one that no head learns from would only cost time.
+        known = torch.stack([target.sum(dim=1) > 0 for target in targets.values()]).any(dim=0)
+        images = fitted(samples.images[known.numpy()], self.recipe.input.spec())
+        return torch.from_numpy(images), {name: target[known] for name, target in targets.items()}
 
     def train_dataloader(self) -> Batches:
         """This epoch's batches; the trainer asks anew each epoch."""

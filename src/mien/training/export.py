@@ -5,12 +5,12 @@ two before anything is written.
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import onnx
@@ -18,6 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from mien.assets.detectors import DetectorEntry
 from mien.assets.manifest import METADATA_KEY, Entry, Head, dump_toml
 from mien.datasets import Samples
 from mien.errors import ConfigError, OutputError, WeightsError
@@ -34,6 +35,7 @@ from mien.training.recipe import load as load_recipe
 
 __all__ = ["calibrated", "export_run", "publish", "with_entry", "workplace"]
 
+_AnyEntry = TypeVar("_AnyEntry", Entry, DetectorEntry)
 TOLERANCE: Final = 1e-4  # of the parity gate, on logits
 COVERAGE: Final = 0.8  # share of faces that the threshold of `uncertain` lets pass
 
@@ -82,7 +84,7 @@ def export_run(folder: Path, samples: Samples, out: Path, *, checkpoint: str = "
         scores = evaluate_model(trial, samples, split="val").headline()
         entry = replace(entry, scores=scores)
         trial.write_bytes(with_entry(graph, entry))
-        return publish(trial, entry, out, network)
+        return publish(trial, entry, out, network, dump=dump_toml)
 
 
 @contextmanager
@@ -100,8 +102,25 @@ def workplace(out: Path) -> Iterator[Path]:
         raise OutputError(f"{out}: cannot be written: {error.strerror}", hint="choose another --out") from error
 
 
-def publish(trial: Path, entry: Entry, out: Path, network: Network | None = None) -> list[Path]:
-    """Moves a finished ONNX file to `out`, last, with its manifest entry and, given a network, its training form."""
+def publish(
+    trial: Path,
+    entry: _AnyEntry,
+    out: Path,
+    network: nn.Module | None = None,
+    *,
+    key: str = METADATA_KEY,
+    dump: Callable[[_AnyEntry], str],
+) -> list[Path]:
+    """Moves a finished ONNX file to `out`, last, with its manifest entry and, given a network, its training form.
+
+    Args:
+        trial: The file, its entry inside.
+        entry: Of the manifest; names and hashes of the files are filled in.
+        out: Where it goes; the others come beside it.
+        network: In its training form.
+        key: Of the entry in the files' metadata.
+        dump: Writes the entry as TOML.
+    """
     contents = {".onnx": trial.read_bytes()}
     beside = replace(entry, file=out.name, sha256=sha256(contents[".onnx"]).hexdigest())
     if network is not None:
@@ -109,14 +128,14 @@ def publish(trial: Path, entry: Entry, out: Path, network: Network | None = None
             name: value.half().contiguous() if value.is_floating_point() else value.contiguous()
             for name, value in network.state_dict().items()
         }
-        training = safetensors.torch.save(weights, metadata={METADATA_KEY: entry.to_json()})
+        training = safetensors.torch.save(weights, metadata={key: entry.to_json()})
         contents[".safetensors"] = training
         beside = replace(
             beside,
             training_file=out.with_suffix(".safetensors").name,
             training_sha256=sha256(training).hexdigest(),
         )
-    contents[".entry.toml"] = dump_toml(beside).encode()
+    contents[".entry.toml"] = dump(beside).encode()
     targets = {suffix: writable(out.with_suffix(suffix)) for suffix in reversed(contents)}  # all, before any moves
     for suffix, target in targets.items():
         part = trial.with_suffix(suffix)

@@ -15,7 +15,7 @@ from mien.training.kinds import Kind, Lesson
 from mien.training.recipe import Recipe
 from mien.training.task import Task
 
-__all__ = ["KIND", "lesson", "load_task"]
+__all__ = ["KIND", "export", "lesson", "load_task"]
 
 
 def lesson(recipe: Recipe, samples: Samples) -> Lesson:
@@ -29,7 +29,7 @@ def lesson(recipe: Recipe, samples: Samples) -> Lesson:
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
     task = Task(recipe.model_dump(mode="json"), {name: list(names) for name, names in data.classes.items()})
     task.to(memory_format=torch.channels_last)
-    return Lesson(task, data, _fingerprint(samples))
+    return Lesson(task, data, _fingerprint(samples), task.load_pretrained)
 
 
 def _fingerprint(samples: Samples) -> dict[str, Any]:
@@ -52,4 +52,13 @@ def load_task(checkpoint: Path) -> Task:
         return Task.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
 
 
-KIND = Kind(Recipe, store.read, lesson)
+def export(
+    recipe: Recipe, folder: Path, data: Path, out: Path, *, checkpoint: str = "best", licence: str = ""
+) -> list[Path]:
+    """Exports a run, judged on the val split of the store `data`; see `mien.training.export_run`."""
+    from mien.training.export import export_run
+
+    return export_run(folder, store.read(data, "val"), out, checkpoint=checkpoint, licence=licence)
+
+
+KIND = Kind(Recipe, store.read, lesson, export)

@@ -6,10 +6,10 @@ Weights use seven of their eight bits (`reduce_range`): on processors without VN
 bytes are added in pairs in 16 bits and would saturate, which a newer processor hides.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -22,6 +22,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
+from mien.assets.manifest import dump_toml
 from mien.assets.store import model_bytes, open_model
 from mien.datasets import Samples
 from mien.errors import ConfigError, WeightsError
@@ -30,25 +31,24 @@ from mien.expression.pictures import fitted, normalised
 from mien.training.export import calibrated, publish, with_entry, workplace
 from mien.training.quiet import quiet
 
-__all__ = ["quantize"]
+__all__ = ["Calibration", "quantize", "quantized"]
 
 FALL: Final = 0.003  # of accuracy, at most, under any protocol
 RISE: Final = 0.005  # of the negative log-likelihood, nats
 SHIFT: Final = 0.005  # of the calibration error, unless chance explains more
 SUFFIX: Final = "-int8"
+_BATCH: Final = 64
 
 
-class _Calibration(CalibrationDataReader):  # type: ignore[misc]
-    """Training pictures, one batch after the other, under the name of the network's input."""
+class Calibration(CalibrationDataReader):  # type: ignore[misc]
+    """Inputs of a network, one after the other: arrays by the names of its inputs."""
 
-    def __init__(self, pictures: NDArray[np.float32], name: str, size: int = 64) -> None:
-        self._batches: Iterator[dict[str, NDArray[np.float32]]] = (
-            {name: pictures[start : start + size]} for start in range(0, len(pictures), size)
-        )
+    def __init__(self, inputs: Iterable[dict[str, NDArray[Any]]]) -> None:
+        self._inputs = iter(inputs)
 
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        """The next batch; None at the end."""
-        return next(self._batches, None)
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
+        """The next ones; None at the end."""
+        return next(self._inputs, None)
 
 
 def quantize(model: str | Path, samples: Samples, out: Path, *, count: int = 2048, seed: int = 0) -> list[Path]:
@@ -77,20 +77,9 @@ def quantize(model: str | Path, samples: Samples, out: Path, *, count: int = 204
     with workplace(out) as place:
         (place / "full.onnx").write_bytes(model_bytes(model))
         ends = _ends(onnx.load(place / "full.onnx"))
-        with quiet(None):
-            quantize_static(
-                place / "full.onnx",
-                place / "int8.onnx",
-                _Calibration(pictures, next(iter(session.inputs))),
-                quant_format=QuantFormat.QDQ,
-                per_channel=True,
-                reduce_range=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                calibrate_method=CalibrationMethod.MinMax,
-                nodes_to_exclude=ends,
-            )
-        graph = onnx.load(place / "int8.onnx")
+        name = next(iter(session.inputs))
+        batches = ({name: pictures[start : start + _BATCH]} for start in range(0, len(pictures), _BATCH))
+        graph = quantized(place / "full.onnx", place / "int8.onnx", Calibration(batches), ends)
         trial = place / "trial.onnx"
         small = replace(
             entry,
@@ -109,7 +98,32 @@ def quantize(model: str | Path, samples: Samples, out: Path, *, count: int = 204
         _gate(evaluate_model(model, held, split="val"), judged)
         small = replace(small, scores=judged.headline())
         trial.write_bytes(with_entry(graph, small))
-        return publish(trial, small, out)
+        return publish(trial, small, out, dump=dump_toml)
+
+
+def quantized(full: Path, out: Path, calibration: Calibration, excluded: list[str]) -> onnx.ModelProto:
+    """The int8 form of a network, but for the nodes `excluded` by name.
+
+    Args:
+        full: The ONNX file of the full form.
+        out: Where the int8 form is put as well.
+        calibration: Inputs whose activations set the ranges.
+        excluded: Nodes that stay as they are.
+    """
+    with quiet(None):
+        quantize_static(
+            full,
+            out,
+            calibration,
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            nodes_to_exclude=excluded,
+        )
+    return onnx.load(out)
 
 
 def _ends(graph: onnx.ModelProto) -> list[str]:

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import lightning
 
@@ -14,7 +14,7 @@ from mien.training.tables import RunRecipe
 __all__ = ["Kind", "Lesson", "kind"]
 
 # By a recipe's key `task`: the module with the `KIND`, loaded when it is asked for.
-_MODULES: Final = {"expression": "mien.training.expression"}
+_MODULES: Final = {"detection": "mien.training.detection", "expression": "mien.training.expression"}
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,21 @@ class Lesson:
             exactly as the one that was cut off.
         data: Its training batches are asked for anew each epoch, in an order that seed and epoch alone decide.
         fingerprint: Plain types that tell one body of data from another; kept as `data.json`.
+        begin: Called before a run that is not resumed, such as to take published weights.
     """
 
     task: lightning.LightningModule
     data: lightning.LightningDataModule
     fingerprint: dict[str, Any]
+    begin: Callable[[], None] = lambda: None
+
+
+class Exporter(Protocol):
+    """Writes what a run has learnt; returns the files."""
+
+    def __call__(
+        self, recipe: Any, folder: Path, data: Path, out: Path, *, checkpoint: str = "best", licence: str = ""
+    ) -> list[Path]: ...
 
 
 @dataclass(frozen=True)
@@ -43,11 +53,13 @@ class Kind:
         read: From the path given as `--data` to what `lesson` learns from.
         lesson: From a recipe and that data to what the trainer needs; all that a wrong recipe can break, breaks here,
             before a run's folder is made.
+        export: From a run of such a recipe to an ONNX file and what belongs beside it.
     """
 
     recipe: type[RunRecipe]
     read: Callable[[Path], Any]
     lesson: Callable[[Any, Any], Lesson]
+    export: Exporter
 
 
 def kind(name: object) -> Kind:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, overload
 
 from pydantic import Field, ValidationError, model_validator
 
-from mien.assets.manifest import InputSpec, toml_key, toml_value
+from mien.assets.manifest import InputSpec, Levelling, toml_key, toml_value
 from mien.errors import ConfigError, InputError
 from mien.training.kinds import kind
 from mien.training.tables import Fraction, RunRecipe, Table
@@ -30,6 +30,7 @@ class InputRecipe(Table):
     channels: Literal["grey", "rgb"] = "grey"
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.25,)
+    levelling: Levelling = "none"
     landmarks: Annotated[
         tuple[tuple[float, float], ...],
         Field(description="where the five landmarks lie in the pictures, as fractions of the side; empty: unknown"),
@@ -44,15 +45,25 @@ class InputRecipe(Table):
 
     def spec(self) -> InputSpec:
         """The same as the rest of the house knows it."""
-        return InputSpec(self.size, self.channels, self.mean, self.std)
+        return InputSpec(self.size, self.channels, self.mean, self.std, self.levelling)
 
 
 class HeadRecipe(Table):
     """One way of labelling, learnt by one linear layer."""
 
     source: Literal["labels", "votes"]
+    labels: Annotated[
+        Literal["shares", "majority", "pld", "cel", "multi"],
+        Field(description="what the votes become: their shares over ten classes, or one of FER+'s modes over eight"),
+    ] = "shares"
     weight: Annotated[float, Field(gt=0)] = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _has_votes(self) -> "HeadRecipe":
+        if self.labels != "shares" and self.source != "votes":
+            raise ValueError(f"labels: '{self.labels}' is made from votes, expected source = \"votes\"")
+        return self
 
 
 class Augmentation(Table):

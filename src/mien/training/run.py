@@ -52,6 +52,8 @@ def fit(recipe: RunRecipe, data: Any, folder: Path, *, resume: bool = False, pro
     """
     lesson = kind(recipe.task).lesson(recipe, data)
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
+    if not resume:
+        lesson.begin()
     _prepare(folder, recipe, lesson, resume)  # after all that a wrong recipe can break, which leaves no folder then
     with quiet("lightning.pytorch"):
         trainer = lightning.Trainer(

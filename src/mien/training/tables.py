@@ -19,13 +19,16 @@ class ModelRecipe(Table):
     """Which network, and its options as its module names them."""
 
     name: str
+    weights: Annotated[
+        str, Field(description="published weights to begin with: their name, or their file's path; empty: none")
+    ] = ""
     options: dict[str, Any] = {}
 
 
 class OptimizerRecipe(Table):
-    """Stochastic gradient descent or AdamW; no decay on norms and biases."""
+    """Stochastic gradient descent, Adam or AdamW; no decay on norms and biases."""
 
-    name: Literal["sgd", "adamw"] = "sgd"
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.1
     momentum: Fraction = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4

@@ -1,16 +1,18 @@
 """What Lightning trains: a network, its losses and its validation figures."""
 
-import math
 from typing import Any
 
 import lightning
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mien import models
 from mien.training.augment import augment, mixup
 from mien.training.data import Batch
-from mien.training.recipe import Recipe
+from mien.training.levelling import levelled
+from mien.training.losses import cross_entropy, drawn, multi_label, smooth
+from mien.training.optimizers import configured
+from mien.training.recipe import HeadRecipe, Recipe
 
 __all__ = ["Task"]
 
@@ -33,21 +35,27 @@ class Task(lightning.LightningModule):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Pictures (N, C, H, W), values 0-1 -> logits (N, classes) by head."""
-        normal = (images - self.mean) / self.std  # type: ignore[operator]
+        values = levelled(images) if self.recipe.input.levelling == "plane" else images
+        normal = (values - self.mean) / self.std  # type: ignore[operator]
         return self.network(normal.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
+
+    def load_pretrained(self) -> None:
+        """Takes the published weights that the recipe names, if it names any; see `models.load_pretrained`."""
+        if self.recipe.model.weights:
+            models.load_pretrained(self.recipe.model.name, self.network, self.recipe.model.weights)
 
     def on_train_epoch_start(self) -> None:
         """Seeds the epoch, so that a resumed run goes on exactly as the one that was cut off."""
         torch.manual_seed(self.recipe.seed * 100_003 + self.current_epoch)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """The weighted sum of the heads' cross-entropies on augmented, mixed pictures."""
+        """The weighted sum of the heads' losses on augmented, mixed pictures."""
         raw, targets = batch
         images = augment(raw.float() / 255, self.recipe.augmentation)
-        targets = {name: _smooth(target, self.recipe.heads[name].label_smoothing) for name, target in targets.items()}
+        targets = {name: _learnt(target, self.recipe.heads[name]) for name, target in targets.items()}
         images, targets = mixup(images, targets, self.recipe.augmentation.mixup)
         logits = self(images)
-        losses = [head.weight * _cross_entropy(logits[name], targets[name]) for name, head in self.recipe.heads.items()]
+        losses = [head.weight * _loss(logits[name], targets[name], head) for name, head in self.recipe.heads.items()]
         total = torch.stack(losses).sum()
         self.log("train/loss", total, on_step=False, on_epoch=True, prog_bar=True)
         return total
@@ -66,7 +74,7 @@ class Task(lightning.LightningModule):
             if not known.any():
                 continue
             scores, target = logits[name].float()[known], targets[name][known]
-            loss = _cross_entropy(scores, target)
+            loss = _loss(scores, target, head)
             right = (scores.argmax(dim=1) == target.argmax(dim=1)).float().mean()
             count = int(known.sum())
             self.log(f"val/{name}/loss", loss, batch_size=count)
@@ -76,39 +84,13 @@ class Task(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimiser, without decay on norms and biases, and the rate step by step."""
-        settings, schedule = self.recipe.optimizer, self.recipe.schedule
-        kernels = [weight for weight in self.parameters() if weight.ndim > 1]
-        others = [weight for weight in self.parameters() if weight.ndim <= 1]
-        groups = [
-            {"params": kernels, "weight_decay": settings.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        optimizer: torch.optim.Optimizer
-        if settings.name == "sgd":
-            optimizer = torch.optim.SGD(groups, settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0)
-        else:
-            optimizer = torch.optim.AdamW(groups, settings.lr)
-        steps = int(self.trainer.estimated_stepping_batches)
-        warmup = schedule.warmup * steps / self.recipe.epochs
-
-        def factor(step: int) -> float:
-            if step < warmup:
-                return min(1.0, (step + 1) / warmup)
-            done = (step - warmup) / max(1, steps - warmup)
-            return schedule.final + (1 - schedule.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return configured(self, self.recipe)
 
 
-def _smooth(target: Tensor, amount: float) -> Tensor:
-    """Moves `amount` of each row's mass to all classes alike; rows of zeros stay."""
-    if amount == 0:
-        return target
-    return target * (1 - amount) + amount * target.sum(dim=1, keepdim=True) / target.shape[1]
+def _learnt(target: Tensor, head: HeadRecipe) -> Tensor:
+    """What a head learns from this time: its targets, or labels drawn from them, smoothed."""
+    return smooth(drawn(target) if head.labels == "pld" else target, head.label_smoothing)
 
 
-def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean over the target's mass of the cross-entropy, in nats; rows of zeros weigh nothing."""
-    each = -(target * nn.functional.log_softmax(logits.float(), dim=1)).sum(dim=1)  # (N,)
-    return each.sum() / target.sum().clamp(min=1e-6)
+def _loss(logits: Tensor, target: Tensor, head: HeadRecipe) -> Tensor:
+    return multi_label(logits, target) if head.labels == "multi" else cross_entropy(logits, target)

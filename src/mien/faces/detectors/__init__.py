@@ -2,7 +2,8 @@
 
 To add one, write `<name>.py` here with a function `load(options: DetectorOptions) -> Detector`. Nothing keeps
 a list: `names` reads the folder, and one conformance suite (tests/faces/test_detectors.py) runs over it.
-A detector whose weights do not ship names their table in assets/fetchable.toml: `WEIGHTS = "<name>"`.
+A detector whose weights do not ship names their table in assets/fetchable.toml: `WEIGHTS = "<name>"`; one that ships
+with some and takes others says `TAKES_WEIGHTS = True`.
 """
 
 import importlib
@@ -18,7 +19,7 @@ from mien.errors import ConfigError
 
 __all__ = ["DEFAULT", "Detections", "Detector", "DetectorOptions", "load", "names"]
 
-DEFAULT: Final = "hog"
+DEFAULT: Final = "mien"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,6 +138,7 @@ def load(name: str = DEFAULT, options: DetectorOptions | None = None) -> Detecto
         raise ConfigError(f"there is no detector '{name}'", hint=f"choose one of {', '.join(names())}")
     module = importlib.import_module(f"{__name__}.{name}")
     options = options or DetectorOptions()
-    if options.weights is not None and not hasattr(module, "WEIGHTS"):
+    takes = hasattr(module, "WEIGHTS") or getattr(module, "TAKES_WEIGHTS", False)
+    if options.weights is not None and not takes:
         raise ConfigError(f"the detector '{name}' takes no weights, got {options.weights}", hint="leave them out")
     return cast(Detector, module.load(options))

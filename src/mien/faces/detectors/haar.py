@@ -42,7 +42,7 @@ class HaarDetector:
         if not hasattr(cv2, "CascadeClassifier"):
             raise UnsupportedError(
                 f"the detector 'haar' needs OpenCV 4, found {cv2.__version__}, which has no cascades",
-                hint="pip install 'opencv-python-headless<5', or use the detector 'hog'",
+                hint="pip install 'opencv-python-headless<5', or use another detector",
             )
         self.anchor = np.array(ANCHOR, np.float32)
         self._min_face = options.min_face or MIN_FACE

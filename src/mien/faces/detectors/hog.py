@@ -10,13 +10,18 @@ import math
 from typing import Final
 
 import cv2
-import dlib
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.errors import MissingExtraError
 from mien.faces.detectors import Detections, DetectorOptions
 from mien.faces.scaling import resized
 from mien.results import Frame
+
+try:
+    import dlib
+except ImportError:  # it is an extra
+    dlib = None
 
 __all__ = ["HogDetector", "load"]
 
@@ -70,5 +75,11 @@ def _logit(probability: float) -> float:
 
 
 def load(options: DetectorOptions) -> HogDetector:
-    """Makes the detector ready; its model is part of dlib."""
+    """Makes the detector ready; its model is part of dlib.
+
+    Raises:
+        MissingExtraError: dlib is not installed.
+    """
+    if dlib is None:
+        raise MissingExtraError("the detector 'hog'", "dlib")
     return HogDetector(options)

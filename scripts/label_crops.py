@@ -1,0 +1,62 @@
+"""Labels cropped faces with a detector, as further training pictures for a detector of our own.
+
+    python -m scripts.label_crops STORE OUT --detector yunet --detector-weights FILE
+
+Each face of the store's train split is set into a larger picture, found there, and its box and landmarks carried back.
+Faces that are not found are left out. OUT becomes a folder as `mien.datasets.facepictures` reads it.
+"""
+
+import argparse
+import json
+import zipfile
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from mien.datasets import store
+from mien.evaluation.canvas import from_canvas, on_canvas
+from mien.faces import detectors
+
+HELD: Final = 20  # one in so many becomes a "valid" picture
+SURE: Final = 0.6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--detector", default=detectors.DEFAULT)
+    parser.add_argument("--detector-weights", type=Path)
+    parser.add_argument("--limit", type=int, default=8000)
+    given = parser.parse_args()
+    detector = detectors.load(given.detector, detectors.DetectorOptions(weights=given.detector_weights))
+    images = store.read(given.store, "train").images
+    rows = np.random.default_rng(0).permutation(len(images))[: given.limit]
+    given.out.mkdir(parents=True)
+    lines = []
+    with zipfile.ZipFile(given.out / "crops.zip", "w") as archive:
+        for number, row in enumerate(np.sort(rows)):
+            face = images[row]
+            canvas = on_canvas(face, border="replicate")
+            found = detector.detect(canvas, min_score=SURE)
+            if len(found) != 1 or found.landmarks is None:
+                continue
+            high, wide = face.shape[:2]
+            box = np.clip(from_canvas(found.boxes[0].reshape(2, 2), canvas).ravel(), 0, [wide, high, wide, high])
+            name = f"{row}.png"
+            archive.writestr(name, cv2.imencode(".png", face)[1].tobytes())
+            entry = {
+                "box": box.round(2).tolist(),
+                "landmarks": from_canvas(found.landmarks[0], canvas).round(2).tolist(),
+                "origin": "teacher",
+            }
+            split = "valid" if number % HELD == 0 else "train"
+            lines.append({"zip": "crops.zip", "file": name, "split": split, "faces": [entry], "ignore": []})
+    (given.out / "labels.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
+    print(f"{len(lines):,} of {len(rows):,} faces labelled: {given.out}")
+
+
+if __name__ == "__main__":
+    main()

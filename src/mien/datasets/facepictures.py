@@ -1,0 +1,183 @@
+"""Pictures with labelled faces, for training and judging detectors.
+
+A folder holds `labels.jsonl` and archives (.zip) of picture files; or it holds several such folders. Each line of the
+labels is one picture: `zip`, `file`, `split` ("train" or "valid"), `faces` (each with `box` [x0, y0, x1, y1] and five
+`landmarks` [x, y] in pixels, in the order of `results.LANDMARKS`; optionally `origin`, who set the landmarks, and
+`lm_diff`, by how many eye distances two sources of them differ) and `ignore`, boxes that may hold a face. They are used
+as they are: pictures of many sizes fit no array.
+"""
+
+import hashlib
+import json
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import DataError, InputError
+from mien.media import read_picture
+
+__all__ = ["MIRRORED", "FacePicture", "fingerprint", "read"]
+
+# The order of the five landmarks in a mirrored face.
+MIRRORED: Final = [1, 0, 2, 4, 3]
+LABELS: Final = "labels.jsonl"
+
+
+@dataclass(frozen=True, eq=False)
+class FacePicture:
+    """One labelled picture.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        boxes: (N, 4) faces, xyxy pixels.
+        landmarks: (N, 5, 2) their points, in the order of `results.LANDMARKS`; nan where they are not sure enough.
+        ignore: (M, 4) boxes that may hold a face.
+        source: Archive and file.
+        origin: (N,) who set the landmarks: "human", "dataset" or "teacher"; empty where that is not known.
+    """
+
+    image: NDArray[np.uint8]
+    boxes: NDArray[np.float64]
+    landmarks: NDArray[np.float64]
+    ignore: NDArray[np.float64]
+    source: str = ""
+    origin: tuple[str, ...] = ()
+
+    def mirrored(self) -> "FacePicture":
+        """The same picture with left and right exchanged, labels included."""
+        width = self.image.shape[1]
+        return FacePicture(
+            image=np.ascontiguousarray(self.image[:, ::-1]),
+            boxes=_mirrored_boxes(self.boxes, width),
+            landmarks=(width, 0) + self.landmarks[:, MIRRORED] * (-1, 1),
+            ignore=_mirrored_boxes(self.ignore, width),
+            source=self.source,
+            origin=self.origin,
+        )
+
+
+def _mirrored_boxes(boxes: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    x0, y0, x1, y1 = boxes.T
+    return np.stack([width - x1, y0, width - x0, y1], axis=1)
+
+
+def read(
+    folder: Path,
+    split: str,
+    *,
+    sets: Sequence[str] = (),
+    limit: int | None = None,
+    doubt: float = np.inf,
+) -> Iterator[FacePicture]:
+    """Labelled pictures, in the order of the labels.
+
+    Args:
+        folder: Where the labels and the archives lie.
+        split: "train" or "valid".
+        sets: Names of archives, without ".zip"; none: all.
+        limit: Take about as many, evenly spread; None takes all.
+        doubt: Landmarks with a larger `lm_diff` become nan.
+
+    Raises:
+        InputError: The folder has no labels, or an archive or a picture is missing or cannot be read.
+        DataError: A line of the labels is not of the form above, or there are no pictures of that split.
+    """
+    rows = [
+        (place, row)
+        for place in _folders(folder)
+        for row in _rows(place)
+        if row["split"] == split and (not sets or Path(row["zip"]).stem in sets)
+    ]
+    if not rows:
+        raise DataError(f"{folder}: has no pictures of the split '{split}'", hint="check labels.jsonl")
+    with ExitStack() as stack:
+        archives: dict[Path, zipfile.ZipFile] = {}
+        for place, row in rows[:: max(1, len(rows) // limit) if limit else 1]:
+            path = place / row["zip"]
+            try:
+                if path not in archives:
+                    archives[path] = stack.enter_context(zipfile.ZipFile(path))
+                content = archives[path].read(row["file"])
+            except (OSError, KeyError, zipfile.BadZipFile) as error:
+                raise InputError(
+                    f"{path}: {row['file']} cannot be read: {error}", hint="is the archive whole, and the labels' own?"
+                ) from error
+            faces = row["faces"]
+            landmarks = np.array([face["landmarks"] for face in faces], float).reshape(-1, 5, 2)
+            landmarks[[face.get("lm_diff") is not None and face["lm_diff"] > doubt for face in faces]] = np.nan
+            yield FacePicture(
+                image=read_picture(content),
+                boxes=np.array([face["box"] for face in faces], float).reshape(-1, 4),
+                landmarks=landmarks,
+                ignore=np.array(row["ignore"], float).reshape(-1, 4),
+                source=f"{path.name}/{row['file']}",
+                origin=tuple(face.get("origin", "") for face in faces),
+            )
+
+
+def fingerprint(folder: Path) -> dict[str, object]:
+    """Plain types that tell one body of pictures from another: their labels, and the sizes of their archives.
+
+    Raises:
+        InputError: There are no labels, or an archive is missing.
+    """
+    digest, counts = hashlib.sha256(), Counter[str]()
+    for place in _folders(folder):
+        digest.update((place / LABELS).read_bytes())
+        rows = _rows(place)
+        counts.update(row["split"] for row in rows)
+        for name in sorted({row["zip"] for row in rows}):
+            if not (place / name).is_file():
+                raise InputError(f"{place / name}: no such archive, and {LABELS} names it", hint="copy it there")
+            digest.update(f"{name} {(place / name).stat().st_size}".encode())
+    return {"pictures": dict(counts), "sha256": digest.hexdigest()}
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folder, or those in it that have labels."""
+    if (folder / LABELS).is_file():
+        return [folder]
+    found = sorted(path.parent for path in folder.glob(f"*/{LABELS}"))
+    if not found:
+        raise InputError(
+            f"{folder}: has no {LABELS}, and no folder in it has",
+            hint="see docs/training.md for the form of the labels",
+        )
+    return found
+
+
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    path = folder / LABELS
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}", hint="give a folder with labels and archives") from error
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            for face in row["faces"]:
+                _numbers(face["box"], (4,))
+                _numbers(face["landmarks"], (5, 2))
+            for box in row["ignore"]:
+                _numbers(box, (4,))
+            rows.append({key: row[key] for key in ("zip", "file", "split", "faces", "ignore")})
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{path}: line {number} does not describe a picture: {type(error).__name__} {error}",
+                hint="see docs/training.md for the form of the labels",
+            ) from error
+    return rows
+
+
+def _numbers(value: object, shape: tuple[int, ...]) -> None:
+    array = np.asarray(value, float)
+    if array.shape != shape or not np.isfinite(array).all():
+        raise ValueError(f"expected {shape} finite numbers, got {value}")

@@ -1,0 +1,53 @@
+"""The four-layer network of many tutorials on FER2013: unpadded 3x3 convolutions, max-pooling, one dense layer.
+
+At 48x48 grey with seven classes it has 2,345,607 parameters. Three options change what such tutorials argue about:
+`pooling`, `dropout_each` and (in the recipe) the learning rate.
+"""
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from mien.assets.manifest import InputSpec
+from mien.models.network import Network
+from mien.models.parts.layers import activated, scaled, with_dense
+
+__all__ = ["build"]
+
+
+def build(
+    heads: Mapping[str, int],
+    input: InputSpec,
+    *,
+    dropout: float = 0.25,
+    dense_dropout: float = 0.5,
+    pooling: str = "max",
+    dropout_each: bool = False,
+    width: float = 1.0,
+) -> Network:
+    """Convolutions of 32, 64, 128 and 128 channels, pooled after all but the first; a dense layer of 1024.
+
+    Args:
+        heads: Number of classes by head.
+        input: What the pictures are like.
+        dropout: After the second and the last convolution.
+        dense_dropout: After the dense layer.
+        pooling: "max", or "stride": the convolution before each pooling takes steps of two instead, with as many
+            parameters (Springenberg et al., "Striving for simplicity", ICLR 2015 workshop, section 2).
+        dropout_each: `dropout` after every convolution.
+        width: Multiplies all widths.
+    """
+    if pooling not in ("max", "stride"):
+        raise ValueError(f"pooling: expected max or stride, got '{pooling}'")
+    before, stages = input.depth, {}
+    for number, after in enumerate(scaled((32, 64, 128, 128), width), start=1):
+        pooled = number > 1
+        stride = 2 if pooled and pooling == "stride" else 1
+        layers = activated(nn.Conv2d(before, after, 3, stride))
+        if pooled and pooling == "max":
+            layers.append(nn.MaxPool2d(2))
+        if dropout_each or number in (2, 4):
+            layers.append(nn.Dropout(dropout))
+        stages[f"layer{number}"] = layers
+        before = after
+    return with_dense(stages, scaled((1024,), width), heads, input, dropout=dense_dropout)

@@ -1,0 +1,384 @@
+"""Training scenes: labelled pictures turned, scaled and set side by side, covered, relit and spoilt as cameras do it.
+
+The pictures at hand mostly hold one large face. A scene is a sheet cut into cells, each with a picture scaled so that
+one of its faces has a side drawn evenly in the logarithm: from crowds of 10 pixels up to a face larger than the sheet.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from mien.assets.detectors import STRIDES
+from mien.datasets.facepictures import MIRRORED, FacePicture
+from mien.evaluation.detection import sides
+from mien.training.detection.occlusion import cover
+from mien.training.tables import Fraction, Table
+
+__all__ = ["Pool", "Pyramid", "Scene", "SceneRecipe", "compose", "pool", "pyramid"]
+
+
+Chances = dict[int, float]
+
+
+class SceneRecipe(Table):
+    """How scenes are made; chances are for each cell or face."""
+
+    sizes: Chances = Field(
+        default={256: 0.4, 320: 0.35, 448: 0.25}, description="sides of the sheets, multiples of 32, and how often"
+    )
+    grids: Chances = Field(
+        default={1: 0.25, 2: 0.35, 3: 0.2, 4: 0.12, 6: 0.08}, description="cells a side, and how often"
+    )
+    favoured: Annotated[
+        float, Field(ge=1, description="how much more often pictures are taken that have faces under 36 pixels")
+    ] = 4.0
+    as_taken: Annotated[float, Field(ge=0, le=1, description="chance that such a picture keeps about its scale")] = 0.4
+    smallest: Annotated[float, Field(gt=0, description="side of the smallest faces, pixels")] = 9.0
+    empty: Annotated[float, Field(ge=0, le=1, description="chance of a cell without faces")] = 0.2
+    flip: Fraction = 0.5
+    tilt: Annotated[float, Field(ge=0, description="standard deviation of small turns, degrees")] = 8.0
+    turned: Annotated[float, Field(ge=0, le=1, description="chance of a large turn")] = 0.35
+    turn: Annotated[float, Field(ge=0, le=180, description="largest turn, degrees")] = 55.0
+    covered: Annotated[float, Field(ge=0, le=1, description="chance of a face of 14 px and more to be covered")] = 0.22
+    grey: Fraction = 0.2
+    relit: Fraction = 0.6
+    dark: Fraction = 0.08
+    blurred: Fraction = 0.12
+    noisy: Fraction = 0.12
+    compressed: Fraction = 0.2
+
+    @field_validator("sizes", "grids")
+    @classmethod
+    def _can_be_drawn(cls, chances: dict[int, float]) -> dict[int, float]:
+        if not chances or min(chances) < 1 or min(chances.values()) < 0 or sum(chances.values()) <= 0:
+            raise ValueError(f"expected whole numbers and how often each is drawn, got {chances}")
+        return chances
+
+    @field_validator("sizes")
+    @classmethod
+    def _are_whole_cells(cls, sizes: dict[int, float]) -> dict[int, float]:
+        if wrong := [size for size in sizes if size % STRIDES[-1]]:
+            raise ValueError(f"expected multiples of {STRIDES[-1]}, got {', '.join(map(str, wrong))}")
+        return sizes
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A sheet and its faces.
+
+    Attributes:
+        image: (S, S, 3) uint8 RGB.
+        boxes: (N, 4) float32 xyxy, cut at the sheet's border.
+        landmarks: (N, 5, 2) float32; nan where they are not known well enough to learn from.
+        ignore: (M, 4) float32: what lies in them is neither a face nor none.
+    """
+
+    image: NDArray[np.uint8]
+    boxes: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+    ignore: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """A labelled picture at its own size, half of it, a quarter and so on, so that shrinking never aliases."""
+
+    levels: tuple[NDArray[np.uint8], ...]
+    labels: FacePicture
+
+
+def pyramid(picture: FacePicture, smallest: int = 12) -> Pyramid:
+    """The picture with its halves."""
+    levels = [picture.image]
+    while min(levels[-1].shape[:2]) >= 2 * smallest:
+        height, width = levels[-1].shape[:2]
+        half = cv2.resize(levels[-1], (max(1, width // 2), max(1, height // 2)), interpolation=cv2.INTER_AREA)
+        levels.append(np.asarray(half, np.uint8))
+    return Pyramid(tuple(levels), picture)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What scenes are made of.
+
+    Attributes:
+        faces: Pictures with faces (or with boxes to ignore).
+        empty: Pictures without any.
+        chances: (F,) running sum of how often each of `faces` is taken.
+    """
+
+    faces: tuple[Pyramid, ...]
+    empty: tuple[Pyramid, ...]
+    chances: NDArray[np.float64]
+
+
+def pool(pictures: Sequence[Pyramid], recipe: SceneRecipe) -> Pool:
+    """The pictures, sorted.
+
+    Raises:
+        ValueError: None has a face.
+    """
+    holds = [bool(len(picture.labels.boxes) or len(picture.labels.ignore)) for picture in pictures]
+    faces = tuple(picture for picture, has in zip(pictures, holds, strict=True) if has)
+    if not faces:
+        raise ValueError("pictures: expected some with faces")
+    return Pool(
+        faces=faces,
+        empty=tuple(picture for picture, has in zip(pictures, holds, strict=True) if not has),
+        chances=np.cumsum([recipe.favoured if _small(picture.labels) else 1.0 for picture in faces]),
+    )
+
+
+def compose(pictures: Pool, side: int, recipe: SceneRecipe, rng: np.random.Generator) -> Scene:
+    """One random scene.
+
+    Args:
+        pictures: What it is made of.
+        side: Of the sheet, in pixels.
+        recipe: What may happen.
+        rng: Where chance comes from.
+    """
+    sheet = np.empty((side, side, 3), np.uint8)
+    grid = _drawn(recipe.grids, rng)
+    boxes, landmarks, ignore = [], [], []
+    for x0, y0, x1, y1 in _cells(side, grid, rng):
+        cell = sheet[y0:y1, x0:x1]
+        _background(cell, pictures.empty, rng)
+        if pictures.empty and rng.random() < recipe.empty:
+            _distract(cell, pictures.empty, recipe, rng)
+            continue
+        picture = pictures.faces[_weighted(pictures.chances, rng)]
+        found = _paste(cell, picture, recipe, rng)
+        offset = np.array([x0, y0], np.float64)
+        boxes.append(found.boxes + np.tile(offset, 2))
+        landmarks.append(found.landmarks + offset)
+        ignore.append(found.ignore + np.tile(offset, 2))
+    image = _photographed(sheet, recipe, rng)
+    return Scene(
+        image=image,
+        boxes=_joined(boxes, (4,)),
+        landmarks=_joined(landmarks, (5, 2)),
+        ignore=_joined(ignore, (4,)),
+    )
+
+
+def _small(labels: FacePicture) -> bool:
+    """There are small faces as a camera saw them, which shrunk ones can stand for only so far."""
+    return bool(len(labels.boxes)) and float(sides(labels.boxes).min()) < _SMALL
+
+
+def _weighted(chances: NDArray[np.float64], rng: np.random.Generator) -> int:
+    """An index, by the running sum of weights."""
+    return int(np.searchsorted(chances, rng.uniform(0, chances[-1]), side="right").clip(0, len(chances) - 1))
+
+
+def _drawn(chances: dict[int, float], rng: np.random.Generator) -> int:
+    weights = np.array(list(chances.values()), float)
+    return int(rng.choice(list(chances), p=weights / weights.sum()))
+
+
+def _joined(parts: Sequence[NDArray[np.float64]], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return np.concatenate([*parts, np.empty((0, *shape))]).astype(np.float32)
+
+
+def _cells(side: int, grid: int, rng: np.random.Generator) -> list[tuple[int, int, int, int]]:
+    """Rectangles that fill the sheet: `grid` columns, each with rows of its own, at random lines."""
+
+    def lines() -> list[int]:
+        inner = (np.arange(1, grid) + rng.uniform(-0.25, 0.25, grid - 1)) * side / grid
+        return [0, *inner.round().astype(int).tolist(), side]
+
+    columns = lines()
+    cells = []
+    for x0, x1 in pairwise(columns):
+        rows = lines()
+        cells += [(x0, y0, x1, y1) for y0, y1 in pairwise(rows)]
+    return cells
+
+
+def _background(cell: NDArray[np.uint8], empty: Sequence[Pyramid], rng: np.random.Generator) -> None:
+    """A part of a picture without faces, or one colour."""
+    height, width = cell.shape[:2]
+    if not empty or rng.random() < 0.12:
+        cell[:] = rng.integers(0, 256, 3)
+        return
+    picture = empty[int(rng.integers(len(empty)))]
+    tall, wide = picture.levels[0].shape[:2]
+    least = max(height / tall, width / wide)
+    scale = least * np.exp(rng.uniform(0, np.log(2.5)))
+    room = np.array([wide * scale - width, tall * scale - height])
+    start = rng.uniform(0, np.maximum(room, 1e-6))
+    matrix = np.array([[scale, 0, -start[0]], [0, scale, -start[1]]])
+    _warp(picture, matrix, cell, replicate=True)
+
+
+def _distract(cell: NDArray[np.uint8], empty: Sequence[Pyramid], recipe: SceneRecipe, rng: np.random.Generator) -> None:
+    """A small picture without a face, so that an edge around a patch does not give faces away."""
+    picture = empty[int(rng.integers(len(empty)))]
+    size = np.array(picture.levels[0].shape[1::-1])
+    scale = min(cell.shape[:2]) * np.exp(rng.uniform(np.log(0.2), np.log(1.5))) / size.max()
+    angle = np.radians(rng.normal(0, 20))
+    linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    target = rng.uniform(0, 1, 2) * cell.shape[1::-1]
+    _warp(picture, np.column_stack([linear, target - linear @ (size / 2)]), cell)
+    _spoil(cell, recipe, rng)
+
+
+def _warp(picture: Pyramid, matrix: NDArray[np.float64], cell: NDArray[np.uint8], *, replicate: bool = False) -> None:
+    """Draws a picture into a cell by a map of continuous coordinates, from the level that suits its scale."""
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    level = int(np.clip(np.floor(np.log2(max(1.0, 1 / max(scale, 1e-6))) + 0.3), 0, len(picture.levels) - 1))
+    image = picture.levels[level]
+    factor = np.array(image.shape[1::-1]) / picture.levels[0].shape[1::-1]
+    linear = matrix[:, :2] / factor
+    shift = matrix[:, 2] + linear @ (0.5, 0.5) - 0.5  # OpenCV counts from the centre of the first pixel
+    painted = np.ascontiguousarray(cell)
+    cv2.warpAffine(
+        image,
+        np.column_stack([linear, shift]),
+        cell.shape[1::-1],
+        dst=painted,
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE if replicate else cv2.BORDER_TRANSPARENT,
+    )
+    cell[:] = painted
+
+
+def _paste(cell: NDArray[np.uint8], picture: Pyramid, recipe: SceneRecipe, rng: np.random.Generator) -> FacePicture:
+    """Draws a picture into a cell, one face at a random size and place; returns the labels there."""
+    labels = picture.labels
+    height, width = cell.shape[:2]
+    boxes = labels.boxes if len(labels.boxes) else labels.ignore
+    chosen = boxes[rng.integers(len(boxes))]
+    side = float(sides(chosen[None])[0])
+    least = max(recipe.smallest, 0.07 * min(height, width))
+    largest = max(min(1.15 * min(height, width), 3 * side), least + 1)
+    wanted = np.exp(rng.uniform(np.log(least), np.log(largest)))
+    if side < _SMALL and rng.random() < recipe.as_taken:
+        wanted = side * np.exp(rng.uniform(-0.35, 0.35))
+    scale = wanted / max(side, 1)
+    angle = rng.uniform(-recipe.turn, recipe.turn) if rng.random() < recipe.turned else rng.normal(0, recipe.tilt)
+    cos, sin = scale * np.cos(np.radians(angle)), scale * np.sin(np.radians(angle))
+    linear = np.array([[cos, -sin], [sin, cos]])
+    mirrored = rng.random() < recipe.flip
+    if mirrored:
+        linear = linear @ np.diag([-1.0, 1.0])
+    # The face's centre falls anywhere in the cell, a large one near the middle.
+    room = np.maximum(np.array([width, height]) - 0.8 * wanted, 0.1 * wanted)
+    target = np.array([width, height]) / 2 + rng.uniform(-0.5, 0.5, 2) * room
+    shift = target - linear @ ((chosen[:2] + chosen[2:]) / 2)
+    matrix = np.column_stack([linear, shift])
+    _warp(picture, matrix, cell, replicate=rng.random() < 0.4)
+    moved = _moved(labels, matrix, np.radians(angle), mirrored=mirrored)
+    for box, points in zip(moved.boxes, moved.landmarks, strict=True):
+        large = np.prod(box[2:] - box[:2]) >= 14**2
+        if large and np.isfinite(points).all() and rng.random() < recipe.covered:
+            painted = np.ascontiguousarray(cell)
+            cover(painted, points, rng)
+            cell[:] = painted
+    _spoil(cell, recipe, rng)
+    return _visible(moved, cell)
+
+
+def _moved(labels: FacePicture, matrix: NDArray[np.float64], angle: float, *, mirrored: bool) -> FacePicture:
+    """Labels under a similarity. A turned box is that of the ellipse inside the old one: a face has no corners."""
+    points = labels.landmarks @ matrix[:, :2].T + matrix[:, 2]
+    return FacePicture(
+        image=labels.image,
+        boxes=_turned(labels.boxes, matrix, angle),
+        landmarks=points[:, MIRRORED] if mirrored else points,
+        ignore=_turned(labels.ignore, matrix, angle),
+    )
+
+
+def _turned(boxes: NDArray[np.float64], matrix: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 @ matrix[:, :2].T + matrix[:, 2]
+    wide, high = (scale * (boxes[:, 2:] - boxes[:, :2]) / 2).T
+    cos, sin = np.cos(angle), np.sin(angle)
+    half = np.stack([np.hypot(wide * cos, high * sin), np.hypot(wide * sin, high * cos)], axis=1)
+    return np.concatenate([centre - half, centre + half], axis=1)
+
+
+# Faces with a smaller side, in pixels, are small as taken.
+_SMALL: Final = 36.0
+# Of a face's box, how much must be in the cell for the face to count, and for it to be no longer "none".
+_SEEN: Final = 0.4
+_GUESSED: Final = 0.05
+_TINY: Final = 8.0
+# The spread of grey levels under which nobody sees a face, and the mean of a picture that is dark as it is.
+_FAINT: Final = 5.0
+_NIGHT: Final = 60.0
+
+
+def _visible(labels: FacePicture, cell: NDArray[np.uint8]) -> FacePicture:
+    """The labels cut at the cell's border; faces of which too little can be seen are to be ignored."""
+    height, width = cell.shape[:2]
+    limit = np.array([width, height, width, height])
+    cut = np.clip(labels.boxes, 0, limit)
+    areas = np.prod(cut[:, 2:] - cut[:, :2], axis=1)
+    share = areas / np.maximum(np.prod(labels.boxes[:, 2:] - labels.boxes[:, :2], axis=1), 1e-6)
+    counts = (share >= _SEEN) & (areas >= _TINY**2)
+    for index in np.flatnonzero(counts):
+        x0, y0, x1, y1 = cut[index].astype(int)
+        counts[index] = cell[y0 : y1 + 1, x0 : x1 + 1].std() >= _FAINT
+    doubtful = ~counts & (share >= _GUESSED)
+    ignore = np.clip(labels.ignore, 0, limit)
+    ignore = ignore[np.prod(ignore[:, 2:] - ignore[:, :2], axis=1) > 0]
+    return FacePicture(
+        image=labels.image,
+        boxes=cut[counts],
+        landmarks=labels.landmarks[counts],
+        ignore=np.concatenate([ignore, cut[doubtful]]),
+    )
+
+
+def _spoil(cell: NDArray[np.uint8], recipe: SceneRecipe, rng: np.random.Generator) -> None:
+    """Light, colour and sharpness of one cell."""
+    if rng.random() < recipe.grey:
+        cell[:] = cv2.cvtColor(np.ascontiguousarray(cell), cv2.COLOR_RGB2GRAY)[:, :, None]
+    if rng.random() < recipe.relit:
+        gamma = np.exp(rng.uniform(-0.6, 0.6))
+        gain = np.exp(rng.uniform(-0.4, 0.3)) * np.exp(rng.normal(0, 0.06, 3))
+        offset = rng.uniform(-30, 30)
+        levels = np.linspace(0, 1, 256)[:, None] ** gamma * 255 * gain + offset
+        _map_levels(cell, levels)
+    if rng.random() < recipe.dark and cell.mean() > _NIGHT:
+        _map_levels(cell, np.linspace(0, 255, 256)[:, None] * rng.uniform(0.06, 0.35) * np.ones(3))
+        noise = rng.normal(0, rng.uniform(1, 6), cell.shape)
+        cell[:] = np.clip(cell + noise, 0, 255).astype(np.uint8)
+
+
+def _map_levels(cell: NDArray[np.uint8], levels: NDArray[np.float64]) -> None:
+    """Replaces each value by `levels` (256, 3)."""
+    table = np.clip(levels, 0, 255).astype(np.uint8)[None]
+    cell[:] = cv2.LUT(np.ascontiguousarray(cell), table)
+
+
+def _photographed(sheet: NDArray[np.uint8], recipe: SceneRecipe, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """What a camera and a file do to the whole sheet: blur (of focus or motion), noise, JPEG."""
+    if rng.random() < recipe.blurred:
+        if rng.random() < 0.5:
+            sheet = np.asarray(cv2.GaussianBlur(sheet, (0, 0), rng.uniform(0.5, 2.0)), np.uint8)
+        else:
+            length = int(rng.integers(3, 8))
+            kernel = np.zeros((length, length), np.float32)
+            kernel[length // 2] = 1 / length
+            middle = ((length - 1) / 2, (length - 1) / 2)
+            kernel = np.asarray(
+                cv2.warpAffine(kernel, cv2.getRotationMatrix2D(middle, rng.uniform(0, 180), 1), (length, length))
+            )
+            sheet = np.asarray(cv2.filter2D(sheet, -1, kernel / max(kernel.sum(), 1e-6)), np.uint8)
+    if rng.random() < recipe.noisy:
+        noise = rng.standard_normal(sheet.shape, np.float32) * np.float32(rng.uniform(2, 14))
+        sheet = np.clip(sheet + noise, 0, 255).astype(np.uint8)
+    if rng.random() < recipe.compressed:
+        _, file = cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 85))])
+        sheet = np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR), np.uint8)
+    return sheet

@@ -1,0 +1,125 @@
+"""Counting and drawing: figures against sums by hand and torch's own, pictures that are whole, for every network."""
+
+import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
+
+import pytest
+import torch
+from tests.conftest import ROOT
+from tests.networks import small
+from torch.utils.flop_counter import FlopCounterMode
+
+from mien import models
+from mien.assets.manifest import InputSpec
+from mien.errors import ConfigError
+from mien.models.parts.counting import anatomy
+from mien.models.parts.drawing import drawn
+from mien.training.catalogue import listed
+
+HEADS = {"votes": 10, "fer2013": 7}
+GREY = InputSpec(48, "grey", (0.5,), (0.25,))
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def test_the_four_layer_network_by_hand() -> None:
+    found = anatomy("fourlayer", {"own": 7}, GREY)
+    convolutions = [46**2 * 32 * 9, 44**2 * 64 * 32 * 9, 20**2 * 128 * 64 * 9, 8**2 * 128 * 128 * 9]
+    expected = [*convolutions, 2048 * 1024, 1024 * 7]
+    assert [layer.operations for layer in found.layers if layer.operations] == expected
+    assert found.fused_operations == sum(expected)
+    assert found.parameters == found.trained == 2_345_607
+    assert [layer.shape for layer in found.layers][-3:] == [(128, 4, 4), (1024,), (7,)]
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_operations_are_those_that_torch_counts(name: str) -> None:
+    found = anatomy(name, HEADS, GREY, **small(name))
+    network = models.build(name, HEADS, GREY, **small(name)).fused()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, 1, 48, 48))
+    assert counter.get_total_flops() == 2 * found.fused_operations
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_all_parameters_are_counted_in_layers_and_stages(name: str) -> None:
+    found = anatomy(name, HEADS, GREY, **small(name))
+    network = models.build(name, HEADS, GREY, **small(name))
+    assert found.parameters == sum(weight.numel() for weight in network.parameters())
+    assert found.trained == sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+    heads = sum(weight.numel() for weight in network.heads.parameters())
+    assert sum(stage.parameters for stage in found.stages) == found.parameters - heads
+    assert len({layer.name for layer in found.layers}) == len(found.layers)
+
+
+def test_a_separable_convolution_counts_its_own_channels_alone() -> None:
+    layers = {layer.title: layer for layer in anatomy("mini_xception", {"own": 7}, GREY).layers[::-1]}
+    depthwise = layers["depthwise convolution 3x3"]
+    assert depthwise.operations == depthwise.shape[0] * depthwise.shape[1] * depthwise.shape[2] * 9
+
+
+def test_measuring_leaves_no_hooks_behind() -> None:
+    network = models.build("plain", HEADS, GREY, **small("plain"))
+    anatomy("plain", HEADS, GREY, **small("plain"))
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_nameless_layers_of_one_shape_are_one_stage() -> None:
+    found = anatomy("plain", HEADS, GREY, **small("plain"))
+    assert [[slab.shape for slab in stage.slabs] for stage in found.stages] == [
+        [(4, 48, 48)],
+        [(6, 24, 24)] * 2,
+        [(8, 12, 12)] * 2,
+    ]
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_the_drawing_is_whole(name: str) -> None:
+    found = anatomy(name, HEADS, GREY)
+    root = ElementTree.fromstring(drawn("a <name> & more", found, "a note"))
+    _, _, width, height = map(float, root.attrib["viewBox"].split())
+    words = [element.text or "" for element in root.iter(f"{SVG}text")]
+    assert "a <name> & more" in words
+    assert f"{found.parameters:,} parameters" in " ".join(words)
+    assert {"votes", "fer2013", "10 classes", "7 classes"} <= set(words)
+    solids = [path for path in root.iter(f"{SVG}path") if path.get("fill") not in (None, "none")]
+    assert len(solids) >= 3 * sum(len(stage.slabs) for stage in found.stages)
+    for path in solids:
+        numbers = [float(word) for word in path.attrib["d"].replace("L", " ").strip("MZ ").split() if _number(word)]
+        if len(numbers) == 8:  # a face of a solid: four corners
+            assert all(0 <= x <= width for x in numbers[::2])
+            assert all(90 <= y <= height for y in numbers[1::2])
+
+
+def _number(word: str) -> bool:
+    return word.replace(".", "").replace("-", "").isdigit()
+
+
+def test_solids_are_as_wide_as_channels_and_as_high_as_maps() -> None:
+    """Of emonet's stages, each has twice the channels and half the side of the one before."""
+    root = ElementTree.fromstring(drawn("emonet", anatomy("emonet", {"own": 7}, GREY)))
+    fronts = [path.attrib["d"] for path in root.iter(f"{SVG}path") if path.get("fill") == "#5b8def"]
+    sides = []
+    for front in fronts[::2]:
+        corners = [tuple(map(float, pair.split())) for pair in front.strip("MZ ").split(" L")]
+        sides.append((corners[2][0] - corners[1][0], corners[0][1] - corners[1][1]))
+    for (wide, high), (next_wide, next_high) in pairwise(sides):
+        assert next_wide == pytest.approx(2 * wide, rel=0.02)
+        assert next_high == pytest.approx(high / 2, rel=0.02)
+
+
+def test_the_drawing_in_the_documents_is_of_this_network() -> None:
+    found = listed("vgg13-pld")
+    committed = (ROOT / "docs" / "vgg13.svg").read_text(encoding="utf-8")
+    assert committed == drawn(found.recipe.name, found.anatomy, found.recipe.description)
+
+
+def test_networks_that_cannot_be_measured() -> None:
+    with pytest.raises(ConfigError, match="no network 'plane'"):
+        anatomy("plane", HEADS, GREY)
+    with pytest.raises(ConfigError, match="pictures of 16x16 are too small"):
+        anatomy("fourlayer", HEADS, InputSpec(16, "grey", (0.5,), (0.25,)))
+
+
+def test_large_networks_need_no_memory() -> None:
+    wide = anatomy("tflearn", {"own": 7}, InputSpec(224, "rgb", (0.5,) * 3, (0.25,) * 3))
+    assert wide.parameters > 1_000_000_000

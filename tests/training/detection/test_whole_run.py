@@ -1,0 +1,168 @@
+"""A detector from labelled pictures to a file that reads: the real commands, on drawn faces."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.face_pictures import drawn_picture, write_pictures
+
+from mien.assets.detectors import METADATA_KEY, open_detector
+from mien.errors import ConfigError, DataError, WeightsError
+from mien.faces.detectors import DetectorOptions, load
+from mien.faces.overlap import iou
+from mien.training import fit, kind, load_recipe
+from mien.training.detection.data import Batch
+from mien.training.detection.recipe import DetectorRecipe
+from mien.training.detection.task import DetectorTask
+
+TINY = [
+    "epochs=3",
+    "steps=60",
+    "validation_steps=2",
+    "batch_size=4",
+    "averaging=0.9",
+    "optimizer.lr=0.01",
+    "schedule.warmup=0.1",
+    "workers=0",
+    "precision=32-true",
+    "model.options={stem=[4, 8], widths=[8, 8, 8], depths=[1, 1, 1], neck=8}",
+    "scenes.sizes={64=0.5, 96=0.5}",
+    "scenes.grids={1=1.0}",
+    "scenes.smallest=20.0",
+    "scenes.turned=0.0",
+    "scenes.covered=0.0",
+    "scenes.dark=0.0",
+]
+
+
+def mien(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mien", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("data") / "faces", train=16, valid=8)
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Path:
+    run = folder.parent / "run"
+    settings = [part for each in TINY for part in ("--set", each)]
+    done = mien("train", "mien-detector", "--data", folder, "--out", run, "--quiet", *settings)
+    assert done.returncode == 0, done.stderr
+    return run
+
+
+def test_a_run_leaves_what_a_run_leaves(run: Path) -> None:
+    assert {path.name for path in run.iterdir()} >= {
+        "recipe.toml",
+        "data.json",
+        "metrics.csv",
+        "best.ckpt",
+        "last.ckpt",
+    }
+    header = (run / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"train/loss", "val/loss", "val/overlap", "val/landmarks/loss"} <= set(header)
+    assert isinstance(load_recipe(run / "recipe.toml"), DetectorRecipe)
+
+
+def test_a_cut_off_run_goes_on_to_the_same_result(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = [*TINY, "steps=4", "epochs=2"]
+    recipe, whole, cut = load_recipe("mien-detector", quick), tmp_path / "whole", tmp_path / "cut"
+    fit(recipe, folder, whole, progress=False)
+
+    class Cut(Exception):
+        pass
+
+    def fail(task: DetectorTask, batch: Batch, index: int) -> None:
+        if task.current_epoch == 1:
+            raise Cut
+        return training_step(task, batch, index)  # type: ignore[return-value]
+
+    training_step = DetectorTask.training_step
+    monkeypatch.setattr(DetectorTask, "training_step", fail)
+    with pytest.raises(Cut):
+        fit(recipe, folder, cut, progress=False)
+    monkeypatch.undo()
+    fit(recipe, folder, cut, resume=True, progress=False)
+    one, other = (torch.load(place / "last.ckpt", weights_only=True)["state_dict"] for place in (whole, cut))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_export_reads_pictures(run: Path, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "own.onnx"
+    written = kind("detection").export(load_recipe(run / "recipe.toml"), run, folder, out, licence="Apache-2.0")
+    assert {path.suffix for path in written} == {".onnx", ".safetensors", ".toml"}
+    entry, session = open_detector(out)
+    assert entry.licence == "Apache-2.0"
+    assert "train" in entry.data
+    assert entry.architecture["neck"] == 8
+    assert entry.form == ("int8" if entry.scores["int8_f1"] >= entry.scores["full_f1"] - 0.01 else "full")
+    assert (b"QuantizeLinear" in out.read_bytes()) == (entry.form == "int8")
+    assert METADATA_KEY in session.metadata
+    ((name, table),) = tomllib.loads((tmp_path / "own.entry.toml").read_text()).items()
+    assert name == "mien-detector"
+    assert table["operating_point"] == entry.operating_point
+    picture = drawn_picture(np.random.default_rng(50), 1)
+    found = load("mien", DetectorOptions(weights=out)).detect(picture.image, min_score=0.2)
+    assert float(iou(found.boxes, picture.boxes).max()) > 0.4
+
+
+def test_a_detector_that_finds_nothing_is_not_exported(folder: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("mien-detector", [*TINY, "epochs=1", "steps=1", "averaging=0"])
+    fit(recipe, folder, tmp_path / "run", progress=False)
+    with pytest.raises(WeightsError, match=r"finds none of the \d+ faces"):
+        kind("detection").export(recipe, tmp_path / "run", folder, tmp_path / "none.onnx")
+    assert not list(tmp_path.glob("none*"))
+
+
+def test_data_that_changed_is_refused(folder: Path, run: Path, tmp_path: Path) -> None:
+    other = write_pictures(tmp_path / "other", seed=3)
+    recipe = load_recipe(run / "recipe.toml")
+    with pytest.raises(ConfigError, match="was begun on other data"):
+        fit(recipe, other, run, resume=True, progress=False)
+
+
+def test_every_mistake_of_a_recipe_is_named(tmp_path: Path) -> None:
+    recipe = tmp_path / "wrong.toml"
+    recipe.write_text(
+        'task = "detection"\nname = "x"\nsteps = 0\nworkers = "two"\nheads = 1\n[model]\nname = "plain"\n'
+        "[scenes]\nflip = 2\n[scenes.sizes]\n100 = 1.0\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(recipe)
+    for key in ("steps", "workers", "heads", "scenes.flip", "scenes.sizes"):
+        assert key in str(caught.value)
+
+
+def test_a_network_that_cannot_be_built(folder: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("mien-detector", ["model.options={widths=[8, 8]}"])
+    with pytest.raises(ConfigError, match="the detector cannot be built"):
+        fit(recipe, folder, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_pictures_without_faces_teach_nothing(folder: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "drawn.zip").write_bytes((folder / "drawn.zip").read_bytes())
+    rows = [json.loads(line) for line in (folder / "labels.jsonl").read_text().splitlines()]
+    text = "\n".join(json.dumps(row | {"faces": [], "ignore": []}) for row in rows)
+    (bare / "labels.jsonl").write_text(text)
+    with pytest.raises(DataError, match="no picture of the split 'train' has a face"):
+        fit(load_recipe("mien-detector", TINY), bare, tmp_path / "run", progress=False)
+
+
+def test_a_wrong_folder_is_named_by_the_command(tmp_path: Path) -> None:
+    done = mien("train", "mien-detector", "--data", tmp_path, "--out", tmp_path / "run")
+    assert done.returncode != 0
+    assert "has no labels.jsonl" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,53 @@
+"""The catalogue: every recipe with its figures and what its opening claims."""
+
+import pytest
+
+from mien import models
+from mien.errors import ConfigError
+from mien.training.catalogue import catalogue, listed, score_of
+
+
+def test_every_network_is_there_with_figures() -> None:
+    found = catalogue()
+    assert {each.recipe.model.name for each in found} == set(models.names())
+    assert all(each.score for each in found)
+    assert all(0 < each.anatomy.trained <= each.anatomy.parameters for each in found)
+    by_name = {each.recipe.name: each for each in found}
+    assert by_name["fourlayer-strided"].anatomy.parameters == by_name["fourlayer"].anatomy.parameters
+    assert by_name["fourlayer-strided"].anatomy.fused_operations < by_name["fourlayer"].anatomy.fused_operations
+    assert by_name["vgg13-cel"].anatomy.parameters == 8_757_704  # eight classes
+    assert by_name["vgg16-imagenet-top"].anatomy.trained > by_name["vgg16-imagenet"].anatomy.trained
+
+
+@pytest.mark.parametrize(
+    ("asked", "recipe"),
+    [
+        ("vgg13-pld", "vgg13-pld"),
+        ("vgg13", "vgg13-cel"),
+        ("fourlayer", "fourlayer"),
+        ("vgg16_imagenet", "vgg16-imagenet"),
+        ("plain", "mien-base"),
+        ("mien-base", "mien-base"),
+    ],
+)
+def test_by_recipe_or_by_network(asked: str, recipe: str) -> None:
+    assert listed(asked).recipe.name == recipe
+
+
+def test_neither() -> None:
+    with pytest.raises(ConfigError, match="no network or recipe 'vgg14'") as caught:
+        listed("vgg14")
+    assert "vgg13" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        ("# mien train x\n# Score: 70%.\nname = 1\n", "70%"),
+        ("# Score, PublicTest: 70%\n", "PublicTest: 70%"),
+        ('name = "x"\n# Score: 70%\n', ""),
+        ("", ""),
+    ],
+)
+def test_what_an_opening_claims(text: str, score: str) -> None:
+    assert score_of(text) == score
