@@ -14,6 +14,7 @@ __all__ = [
     "MienError",
     "MissingExtraError",
     "OutputError",
+    "StoppedError",
     "UnsupportedError",
     "WeightsError",
     "exit_code",
@@ -74,6 +75,10 @@ class OutputError(MienError):
     """A result cannot be written."""
 
 
+class StoppedError(MienError):
+    """A person stopped what was being done; the hint says how to go on."""
+
+
 # The most specific class wins. 1 is kept for a bug (a traceback), 2 is what shells and click use for wrong usage.
 EXIT_CODES: dict[type[MienError], int] = {
     ConfigError: 2,
@@ -82,6 +87,7 @@ EXIT_CODES: dict[type[MienError], int] = {
     WeightsError: 5,
     UnsupportedError: 6,
     OutputError: 7,
+    StoppedError: 130,  # what shells report for Ctrl-C
     MienError: 1,
 }
 

@@ -1,5 +1,7 @@
 """Recipes: the shipped ones load, wrong ones are told all their mistakes at once, and what is saved reads back."""
 
+import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -201,9 +203,7 @@ def test_a_shipped_recipe_reads_back(tmp_path: Path) -> None:
 
 
 @given(description=texts, options=st.dictionaries(texts, plain_values, max_size=4), lr=st.floats(1e-12, 1e6))
-def test_any_recipe_reads_back(
-    tmp_path_factory: pytest.TempPathFactory, description: str, options: dict[str, Any], lr: float
-) -> None:
+def test_any_recipe_reads_back(description: str, options: dict[str, Any], lr: float) -> None:
     recipe = Recipe.model_validate(
         {
             "name": "v1.0",
@@ -213,5 +213,5 @@ def test_any_recipe_reads_back(
             "optimizer": {"lr": lr},
         }
     )
-    path = written(tmp_path_factory.getbasetemp(), to_toml(recipe))
-    assert load_recipe(path) == recipe
+    # Not by `load_recipe`, which knows the networks' options.
+    assert Recipe.model_validate_json(json.dumps(tomllib.loads(to_toml(recipe))), strict=True) == recipe

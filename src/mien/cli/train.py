@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from mien.cli import say
+from mien.errors import ConfigError, StoppedError
+
 __all__ = ["register"]
 
 
@@ -14,26 +17,66 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
+    data: Annotated[Path, typer.Option(help="What to learn from: a store, from `mien data build`.")],
     recipe: Annotated[
-        str, typer.Argument(help="A recipe's .toml file, or the name of a shipped one.", show_default=False)
-    ],
-    data: Annotated[Path, typer.Option(help="The store to learn from, from `mien data build`.")],
+        str | None,
+        typer.Argument(
+            help="A recipe's .toml file, or the name of a shipped one; not needed with --resume and --from.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder.", show_default="runs/NAME")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a key of the recipe, as in optimizer.lr=0.01.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was cut off.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with the run in this folder, which was cut off.", show_default=False)
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Begin with the weights of a shipped model, a .safetensors file or a run, at a tenth of its rate.",
+            show_default=False,
+        ),
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's logs as well.")] = False,
+    devices: Annotated[int, typer.Option(min=1, help="Processes on each machine, one a device.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines; start the same command on each.")] = 1,
+    strategy: Annotated[str, typer.Option(help="Of Lightning, for several devices.")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Trains a model by a recipe.
 
     The run's folder gets the resolved recipe, a log of every epoch (metrics.csv), its curves (curves.png) and the best
-    and the last checkpoint. A run that was cut off goes on from its last whole epoch with --resume.
+    and the last checkpoint. Ctrl-C ends it in good order; --resume goes on from the last whole epoch.
     """
-    from mien.training import fit, kind, load_recipe  # says what to install where torch is missing
+    from mien.training import Hardware, first_process, fit, kind, planned  # says what to install where torch is missing
 
-    plan = load_recipe(recipe, settings or ())
-    folder = out or Path("runs") / plan.name
-    best = fit(plan, kind(plan.task).read(data), folder, resume=resume, progress=not quiet)
-    print(f"best checkpoint: {best}")
-    print(f"next: mien export {folder} --data {data} --out {plan.name}.onnx")
+    if resume and (start or out):
+        raise ConfigError("--resume goes on with a run as it is", hint="leave --from and --out out")
+    plan, notes = planned(recipe, settings or (), resume=resume, start=start)
+    folder = resume or out or Path("runs") / plan.name
+
+    def tell(line: str) -> None:
+        if first_process():
+            say("note", "cyan", line)
+
+    for note in notes:
+        tell(note)
+    try:
+        best = fit(
+            plan,
+            kind(plan.task).read(data),
+            folder,
+            resume=resume is not None,
+            progress=not quiet,
+            tensorboard=tensorboard,
+            hardware=Hardware(devices, nodes, strategy),
+            tell=tell,
+        )
+    except StoppedError as error:
+        raise StoppedError(error.message, hint=f"mien train --resume {folder} --data {data} goes on") from None
+    if first_process():
+        print(f"best checkpoint: {best}")
+        print(f"next: mien export {folder} --data {data} --out {plan.name}.onnx")

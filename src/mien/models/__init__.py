@@ -27,7 +27,7 @@ except ImportError as error:
 
 from mien.models.network import Network
 
-__all__ = ["Network", "build", "load_pretrained", "names"]
+__all__ = ["Network", "build", "load_pretrained", "names", "option_names"]
 
 # Modules that are no networks for expressions; what networks are made from is in the package `parts`.
 _SUPPORT = {"detector", "network"}
@@ -39,21 +39,25 @@ def names() -> list[str]:
     return sorted(module.name for module in modules if module.name not in _SUPPORT)
 
 
+def option_names(name: str) -> list[str]:
+    """The options of the network `name`.
+
+    Raises:
+        ConfigError: There is no such network.
+    """
+    return sorted(set(inspect.signature(_module(name).build).parameters) - {"heads", "input"})
+
+
 def build(name: str, heads: Mapping[str, int], input: InputSpec, **options: Any) -> Network:
     """Builds the network `name` with random weights.
 
     Raises:
         ConfigError: There is no such network, or it has no such option or no such value of one.
     """
-    function = _module(name).build
-    known = set(inspect.signature(function).parameters) - {"heads", "input"}
-    if unknown := sorted(set(options) - known):
-        raise ConfigError(
-            f"the network '{name}' has no option {', '.join(unknown)}",
-            hint=f"known: {', '.join(sorted(known))}",
-        )
+    if unknown := sorted(set(options) - set(known := option_names(name))):
+        raise ConfigError(f"the network '{name}' has no option {', '.join(unknown)}", hint=f"known: {', '.join(known)}")
     try:
-        network: Network = function(heads, input, **options)
+        network: Network = _module(name).build(heads, input, **options)
     except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise ConfigError(f"the network '{name}' cannot be built: {reason}", hint="see its options' values") from error

@@ -2,12 +2,25 @@
 
 from mien import models as _models  # says what to install where torch is missing
 from mien.training.export import export_run
+from mien.training.hardware import Hardware, first_process
 from mien.training.int8 import quantize
 from mien.training.kinds import kind
 from mien.training.recipe import Recipe, recipe_names
 from mien.training.recipe import load as load_recipe
 from mien.training.run import fit
+from mien.training.start import planned
 
-__all__ = ["Recipe", "export_run", "fit", "kind", "load_recipe", "quantize", "recipe_names"]
+__all__ = [
+    "Hardware",
+    "Recipe",
+    "export_run",
+    "first_process",
+    "fit",
+    "kind",
+    "load_recipe",
+    "planned",
+    "quantize",
+    "recipe_names",
+]
 
 del _models

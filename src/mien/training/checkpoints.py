@@ -8,11 +8,13 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from mien.errors import OutputError, WeightsError
+from mien.training.tables import better
 
-__all__ = ["CheckpointFiles", "readable"]
+__all__ = ["BestCheckpoint", "CheckpointFiles", "read", "readable"]
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -37,6 +39,41 @@ class CheckpointFiles(TorchCheckpointIO):
             partial.unlink(missing_ok=True)
             reason = str(error).partition("\n")[0]
             raise OutputError(f"{path}: cannot be written: {reason}", hint="make room, then --resume") from error
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the best epoch's checkpoint as `best.ckpt`, through all rounds of a run, wherever its folder moves."""
+
+    def __init__(self, folder: Path, figure: str) -> None:
+        super().__init__(
+            dirpath=folder, filename="best", monitor=figure, mode=better(figure), enable_version_counter=False
+        )
+
+    @property
+    def state_key(self) -> str:
+        """That of its base class, under which older runs have it."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up a state, also one that was saved where the run's folder lay before.
+
+        Lightning forgets the best figure then, and the next epoch would be the best, whatever its figure.
+        """
+        path, score = str(Path(self.dirpath or "") / "best.ckpt"), state_dict["best_model_score"]
+        best = {path: score} if state_dict["best_k_models"] else {}
+        moved = {"dirpath": self.dirpath, "best_model_path": path, "kth_best_model_path": path, "best_k_models": best}
+        super().load_state_dict(state_dict | moved)
+
+
+def read(checkpoint: Path) -> dict[str, Any]:
+    """All that a checkpoint holds, plain types and tensors.
+
+    Raises:
+        WeightsError: It is missing, damaged, or holds pickled code, which is refused and never run.
+    """
+    with readable(checkpoint):
+        content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        return content
 
 
 @contextmanager

@@ -53,8 +53,8 @@ class CurvesLog(Logger):
         Raises:
             OutputError: It cannot be written.
         """
-        epoch = int(metrics.pop("epoch", 0))
-        self.rows.setdefault(epoch, {"epoch": epoch}).update(metrics)
+        epoch = int(metrics.get("epoch", 0))  # which stays there: another log may come after this one
+        self.rows.setdefault(epoch, {}).update(metrics, epoch=epoch)
         columns = sorted({key for row in self.rows.values() for key in row} - {"epoch"})
         partial = self.path.with_suffix(".partial")
         try:

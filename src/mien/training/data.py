@@ -60,13 +60,15 @@ def targets_for(samples: Samples, head: HeadRecipe) -> Tensor:
 class Batches:
     """Batches (pictures uint8 (B, C, H, W), targets by head (B, classes)); shuffled where there is a seed.
 
-    The last, smaller batch is left out when shuffling: batch norm and the schedule want equal ones.
+    The last, smaller batch is left out when shuffling: batch norm and the schedule want equal ones. With `part` (r, n)
+    come the rows of each batch that the r-th of n processes has; together they have the same batches as one.
     """
 
     images: Tensor
     targets: Mapping[str, Tensor]
     size: int
     seed: tuple[int, int] | None = None
+    part: tuple[int, int] = (0, 1)
 
     def __len__(self) -> int:
         count = len(self.images)
@@ -78,7 +80,8 @@ class Batches:
         if self.seed is not None:
             order = np.random.default_rng(self.seed).permutation(count)
         for index in range(len(self)):
-            rows = torch.from_numpy(order[index * self.size : (index + 1) * self.size])
+            batch = order[index * self.size : (index + 1) * self.size]
+            rows = torch.from_numpy(batch[self.part[0] :: self.part[1]])
             yield self.images[rows], {name: target[rows] for name, target in self.targets.items()}
 
 
@@ -104,9 +107,11 @@ class Pictures(lightning.LightningDataModule):
 
     def train_dataloader(self) -> Batches:
         """This epoch's batches; the trainer asks anew each epoch."""
-        epoch = self.trainer.current_epoch if self.trainer else 0
-        return Batches(*self._splits["train"], self.recipe.batch_size, (self.recipe.seed, epoch))
+        epoch, part = (0, (0, 1))
+        if self.trainer:
+            epoch, part = self.trainer.current_epoch, (self.trainer.global_rank, self.trainer.world_size)
+        return Batches(*self._splits["train"], self.recipe.batch_size, (self.recipe.seed, epoch), part)
 
     def val_dataloader(self) -> Batches:
-        """The validation split in its order."""
+        """The validation split in its order, whole in every process: the figures are then those of one process."""
         return Batches(*self._splits["val"], 512)

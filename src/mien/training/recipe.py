@@ -3,20 +3,22 @@
 Unknown keys and wrong types are rejected, all of them at once. The resolved recipe is saved with every run.
 """
 
+import copy
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, overload
 
 from pydantic import Field, ValidationError, model_validator
 
+from mien import models
 from mien.assets.manifest import InputSpec, Levelling, toml_key, toml_value
 from mien.errors import ConfigError, InputError
 from mien.training.kinds import kind
 from mien.training.tables import Fraction, RunRecipe, Table
 
-__all__ = ["Augmentation", "HeadRecipe", "Recipe", "load", "recipe_names", "to_toml"]
+__all__ = ["Augmentation", "HeadRecipe", "Recipe", "changed", "load", "recipe_names", "to_toml"]
 
 _FOLDER = Path(__file__).parent.parent / "recipes"
 R = TypeVar("R", bound=RunRecipe)
@@ -95,6 +97,17 @@ class Recipe(RunRecipe):
         """The sum of the losses, and each head's loss and accuracy."""
         return ["val/loss", *(f"val/{name}/{kind}" for name in self.heads for kind in ("loss", "accuracy"))]
 
+    def unknown_names(self) -> list[str]:
+        """A network that does not exist, or options that it does not have."""
+        if self.model.name not in models.names():
+            return [f"model.name: there is no network '{self.model.name}', choose one of {', '.join(models.names())}"]
+        known = models.option_names(self.model.name)
+        return [
+            f"model.options.{name}: the network '{self.model.name}' has no such option, known: {', '.join(known)}"
+            for name in self.model.options
+            if name not in known
+        ]
+
 
 def recipe_names() -> list[str]:
     """The recipes that ship in the package."""
@@ -134,34 +147,103 @@ def load(source: str | Path, overrides: Sequence[str] = (), *, form: type[RunRec
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: is no TOML file: {error}") from error
-    for override in overrides:
-        _override(plain, override)
-    try:
-        # As JSON, strictly: "128" is no number and true is no 1, but a list may stand for a tuple.
-        recipe = kind(plain.get("task", "expression")).recipe.model_validate_json(
-            json.dumps(plain, default=str), strict=True
-        )
-    except ValidationError as error:
-        mistakes = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']}" for item in error.errors())
-        raise ConfigError(f"{path}: {mistakes}", hint="see docs/training.md for every key") from error
+    values = dict(map(_setting, overrides))
+    recipe = _validated(plain, values, str(path))
     if not isinstance(recipe, form):
         raise ConfigError(f"{path}: a recipe of task '{recipe.task}' cannot do this", hint=f"give a {form.__name__}")
     return recipe
 
 
-def _override(plain: dict[str, Any], override: str) -> None:
-    key, sign, text = override.partition("=")
+def changed(recipe: R, overrides: Sequence[str] | Mapping[str, Any]) -> R:
+    """The recipe with other values of some keys: settings as `load` takes them, or values by dotted key.
+
+    Raises:
+        ConfigError: Keys or values are wrong; all mistakes are named.
+    """
+    values = overrides if isinstance(overrides, Mapping) else dict(map(_setting, overrides))
+    other = _validated(recipe.model_dump(mode="json", exclude_none=True), values, f"the recipe '{recipe.name}'")
+    assert isinstance(other, type(recipe))  # `task` can only be what its class allows
+    return other
+
+
+def _validated(plain: dict[str, Any], values: Mapping[str, Any], origin: str) -> RunRecipe:
+    """The recipe made of plain types with `values` set.
+
+    Mistakes hide others: what compares keys is looked at when each key is right for itself, and which networks there
+    are after that. So wrong keys are told, left out, and the rest is looked at again, until nothing new comes.
+    """
+    for key, value in values.items():
+        _put(plain, key, value)
+    form = kind(plain.get("task", "expression")).recipe
+    rest = copy.deepcopy(plain)
+    told: dict[str, None] = {}
+    left_out: set[tuple[int | str, ...]] = set()
+    while True:
+        try:
+            # As JSON, strictly: "128" is no number and true is no 1, but a list may stand for a tuple.
+            recipe = form.model_validate_json(json.dumps(rest, default=str), strict=True)
+        except ValidationError as error:
+            fresh = [item for item in error.errors() if item["loc"] not in left_out]
+            told |= {f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']}": None for item in fresh}
+            left_out |= (out := {item["loc"] for item in fresh if _leave_out(rest, item["loc"])})
+            if out:
+                continue
+        else:
+            told |= dict.fromkeys([*recipe.unknown_names(), *_wrong_spaces(recipe, form)])
+            if not told:
+                return recipe
+        raise ConfigError(f"{origin}: {'; '.join(told)}", hint="see docs/training.md for every key")
+
+
+def _leave_out(plain: Any, place: tuple[int | str, ...]) -> bool:
+    """Takes the value at `place` out of its table; false where there is none, or where it stands in a list."""
+    for number, name in enumerate(place):
+        if not isinstance(plain, dict) or name not in plain:
+            return False
+        if number == len(place) - 1 or not isinstance(plain[name], dict):
+            del plain[name]
+            return True
+        plain = plain[name]
+    return False
+
+
+def _wrong_spaces(recipe: RunRecipe, form: type[RunRecipe]) -> list[str]:
+    """What is wrong with the keys that `mien search` is to change: none of them, or values that a key cannot have."""
+    found = []
+    for key, space in recipe.search.items():
+        for value in space.ends():
+            plain = recipe.model_dump(mode="json", exclude_none=True, exclude={"search"})
+            try:
+                _put(plain, key, value)
+                form.model_validate_json(json.dumps(plain, default=str), strict=True)
+            except ConfigError:
+                found.append(f"search.{key}: there is no such key")
+            except ValidationError as error:
+                found += [f"search.{key}: {value}: {item['msg']}" for item in error.errors()]
+    return found
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Key and value of a setting, as in optimizer.lr=0.01; a bare word is a string.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    key, sign, value = text.partition("=")
     if not sign or not key:
-        raise ConfigError(f"'{override}' is no setting", hint="write it as optimizer.lr=0.01")
+        raise ConfigError(f"'{text}' is no setting", hint="write it as optimizer.lr=0.01")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text  # a bare word is a string
-    *tables, last = key.strip().split(".")
+        return key.strip(), value
+
+
+def _put(plain: dict[str, Any], key: str, value: Any) -> None:
+    *tables, last = key.split(".")
     for name in tables:
         plain = plain.setdefault(name, {})
         if not isinstance(plain, dict):
-            raise ConfigError(f"'{override}': {name} is no table", hint="write it as optimizer.lr=0.01")
+            raise ConfigError(f"'{key}': {name} is no table", hint="write it as optimizer.lr=0.01")
     plain[last] = value
 
 

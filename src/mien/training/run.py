@@ -1,37 +1,50 @@
 """Runs a recipe: `fit` trains, resumes and leaves a run folder behind.
 
 A run folder holds `recipe.toml` (resolved), `data.json` (what was learnt from), `metrics.csv`, `curves.png`,
-`last.ckpt` (written at each epoch's end) and `best.ckpt`.
+`last.ckpt` (written at each epoch's end) and `best.ckpt`; and `interrupted.ckpt` after Ctrl-C within an epoch.
 """
 
 import json
-import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    EMAWeightAveraging,
-    ModelCheckpoint,
-    RichProgressBar,
-    TQDMProgressBar,
-)
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
-from mien.errors import ConfigError, OutputError
-from mien.training.checkpoints import CheckpointFiles, readable
+from mien.errors import ConfigError, MienError, OutputError
+from mien.training import checkpoints
+from mien.training.averaging import averaging
+from mien.training.checkpoints import BestCheckpoint, CheckpointFiles
 from mien.training.curves import CurvesLog
+from mien.training.hardware import Hardware, first_process
+from mien.training.interrupt import Interrupt
 from mien.training.kinds import Lesson, kind
+from mien.training.progress import ProgressView
 from mien.training.quiet import quiet
-from mien.training.recipe import to_toml
-from mien.training.tables import RunRecipe
+from mien.training.recipe import load, to_toml
+from mien.training.rounds import Place, Rounds
+from mien.training.start import take
+from mien.training.tables import RunRecipe, better
+from mien.training.tensorboard import tensorboard_log
 
 __all__ = ["fit"]
 
 
-def fit(recipe: RunRecipe, data: Any, folder: Path, *, resume: bool = False, progress: bool = True) -> Path:
+def fit(
+    recipe: RunRecipe,
+    data: Any,
+    folder: Path,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+    tensorboard: bool = False,
+    hardware: Hardware | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    callbacks: Sequence[Callback] = (),
+) -> Path:
     """Trains `recipe` on `data`; everything lands in `folder`.
 
     Args:
@@ -39,7 +52,11 @@ def fit(recipe: RunRecipe, data: Any, folder: Path, *, resume: bool = False, pro
         data: What this kind of recipe learns from; for expressions `Samples` with the splits `train` and `val`.
         folder: The run's folder; made where it is missing.
         resume: Go on from the last complete epoch of a run that was cut off, to the same result.
-        progress: Show a progress bar.
+        progress: Show how far the run is, on standard error.
+        tensorboard: Write TensorBoard's logs as well, into `folder`/tensorboard.
+        hardware: One device where nothing is said.
+        tell: Called with each line a person should know of.
+        callbacks: More of Lightning's.
 
     Returns:
         The best checkpoint.
@@ -47,53 +64,117 @@ def fit(recipe: RunRecipe, data: Any, folder: Path, *, resume: bool = False, pro
     Raises:
         OutputError: The folder holds another run and `resume` is false, or cannot be written.
         ConfigError: The recipe's network or its options do not exist; `resume` with another recipe or other data, or
-            nothing to resume.
-        WeightsError: `resume` from a damaged or foreign checkpoint.
+            nothing to resume; a batch cannot be divided among the processes.
+        WeightsError: `resume` from a damaged or foreign checkpoint, or such weights to start from.
+        MissingExtraError: TensorBoard is not installed.
+        StoppedError: Ctrl-C came.
     """
+    hardware = hardware or Hardware()
+    hardware.check(recipe)
+    more_logs = [tensorboard_log(folder)] if tensorboard else []
     lesson = kind(recipe.task).lesson(recipe, data)
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
-    if not resume:
+    last = _resumable(folder, recipe, lesson) if resume else None
+    if last is None:
         lesson.begin()
-    _prepare(folder, recipe, lesson, resume)  # after all that a wrong recipe can break, which leaves no folder then
-    with quiet("lightning.pytorch"):
-        trainer = lightning.Trainer(
-            default_root_dir=folder,
-            max_epochs=recipe.epochs,
-            precision=_precision(recipe),
-            logger=CurvesLog(folder, resume=resume),
-            callbacks=_callbacks(recipe, folder, progress),
-            plugins=[CheckpointFiles()],
-            enable_progress_bar=progress,
+        for line in take(lesson.task, recipe.start) if recipe.start else ():
+            tell(line)
+    if not resume and first_process():  # other processes are started once the folder is there
+        _prepare(folder, recipe, lesson)  # after all that a wrong recipe can break, which leaves no folder then
+    if first_process():
+        (folder / "interrupted.ckpt").unlink(missing_ok=True)
+    view, interrupt = [ProgressView(recipe)] if progress else [], Interrupt(folder)
+    place = Place.of(last) if last else Place()
+    with quiet("lightning.pytorch"), interrupt.listening():
+        for number in range(place.number + place.done, len(recipe.all_rounds)):
+            going_on = last is not None and number == place.number
+            first = place.first if going_on else place.epoch
+            best = BestCheckpoint(folder, recipe.select)
+            if number and not going_on:
+                _go_on_from_best(lesson.task, best, folder)
+            for each in view:
+                each.begin_round(number)
+            rounds = Rounds(number, first, recipe.all_rounds[number].epochs)
+            trainer = _trainer(
+                hardware,
+                default_root_dir=folder,
+                max_epochs=first + rounds.epochs,
+                precision=_precision(recipe),
+                logger=[CurvesLog(folder, resume=resume or number > 0), *more_logs],
+                callbacks=[rounds, interrupt, *view, *callbacks, *_callbacks(recipe), best, _last(folder)],
+                plugins=[CheckpointFiles()],
+            )
+            checkpoint = str(folder / "last.ckpt") if going_on else None
+            trainer.fit(lesson.task, lesson.data, ckpt_path=checkpoint, weights_only=True)
+            if interrupt.came:
+                raise interrupt.error(f"after epoch {trainer.current_epoch}")
+            place = Place(number, first, True, trainer.current_epoch)
+    return folder / "best.ckpt"
+
+
+def _trainer(hardware: Hardware, **settings: Any) -> lightning.Trainer:
+    try:
+        return lightning.Trainer(
+            accelerator=hardware.accelerator,
+            devices=hardware.devices,
+            num_nodes=hardware.nodes,
+            strategy=hardware.strategy,
+            enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             log_every_n_steps=1_000_000,
             reload_dataloaders_every_n_epochs=1,
             use_distributed_sampler=False,
+            **settings,
         )
-        last = folder / "last.ckpt"
-        trainer.fit(lesson.task, lesson.data, ckpt_path=str(last) if resume else None, weights_only=True)
-    return folder / "best.ckpt"
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"{hardware}: Lightning refuses it: {reason}", hint="see --devices, --nodes and --strategy"
+        ) from error
 
 
-def _prepare(folder: Path, recipe: RunRecipe, lesson: Lesson, resume: bool) -> None:
-    recipe_text, data_text = to_toml(recipe), json.dumps(lesson.fingerprint, indent=1) + "\n"
-    if resume:
-        last = folder / "last.ckpt"
-        if not last.is_file():
-            raise ConfigError(f"{folder}: nothing to resume, there is no last.ckpt", hint="start it without --resume")
-        if _text(folder / "recipe.toml") != recipe_text:
-            raise ConfigError(f"{folder}: was begun with another recipe", hint="resume with the run's own recipe.toml")
-        if _text(folder / "data.json") != data_text:
-            raise ConfigError(f"{folder}: was begun on other data", hint="resume with the same store")
-        with readable(last):
-            torch.load(last, map_location="cpu", weights_only=True)
-        return
+def _go_on_from_best(task: lightning.LightningModule, best: BestCheckpoint, folder: Path) -> None:
+    """A round begins with the best weights so far, and is measured against them."""
+    best.load_state_dict(checkpoints.read(folder / "last.ckpt")["callbacks"][best.state_key])
+    task.load_state_dict(checkpoints.read(folder / "best.ckpt")["state_dict"])
+
+
+def _resumable(folder: Path, recipe: RunRecipe, lesson: Lesson) -> dict[str, Any] | None:
+    """The last checkpoint of a run of this recipe on this data; none where it was cut off in its first epoch."""
+    last, begun = folder / "last.ckpt", folder / "recipe.toml"
+    if not last.is_file() and not begun.is_file():
+        raise ConfigError(f"{folder}: nothing to resume, it holds no run", hint="start it without --resume")
+    try:
+        same = load(begun) == recipe
+    except MienError:
+        same = False
+    if not same:
+        raise ConfigError(f"{folder}: was begun with another recipe", hint="resume with the run's own recipe.toml")
+    if reason := _difference(_text(folder / "data.json"), lesson.fingerprint):
+        raise ConfigError(f"{folder}: was begun on other data: {reason}", hint="resume with the same store")
+    return checkpoints.read(last) if last.is_file() else None
+
+
+def _difference(text: str, fingerprint: dict[str, Any]) -> str:
+    """What tells the data of a run from that of another; empty where nothing does."""
+    try:
+        before = json.loads(text)
+    except ValueError:
+        return "its data.json is missing or damaged"
+    now = json.loads(json.dumps(fingerprint))
+    keys = [key for key in (before | now if isinstance(before, dict) else now) if before.get(key) != now.get(key)]
+    told = [f"{key} was {before.get(key)}, is {now.get(key)}" for key in keys]
+    return "; ".join(told)
+
+
+def _prepare(folder: Path, recipe: RunRecipe, lesson: Lesson) -> None:
     if (folder / "recipe.toml").exists():
         raise OutputError(f"{folder}: holds a run already", hint="choose another --out, or --resume it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "recipe.toml").write_text(recipe_text, encoding="utf-8")
-        (folder / "data.json").write_text(data_text, encoding="utf-8")
+        (folder / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
+        (folder / "data.json").write_text(json.dumps(lesson.fingerprint, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}", hint="choose another --out") from error
 
@@ -111,27 +192,14 @@ def _precision(recipe: RunRecipe) -> Any:
     return "bf16-mixed"
 
 
-def _mode(figure: str) -> Literal["min", "max"]:
-    return "min" if figure.endswith("loss") else "max"
-
-
-def _callbacks(recipe: RunRecipe, folder: Path, progress: bool) -> list[Callback]:
-    callbacks: list[Callback] = []
-    if recipe.averaging:
-        callbacks.append(EMAWeightAveraging(decay=recipe.averaging, use_buffers=True))
-    callbacks += [
-        ModelCheckpoint(
-            dirpath=folder,
-            filename="best",
-            monitor=recipe.select,
-            mode=_mode(recipe.select),
-            enable_version_counter=False,
-        ),
-        ModelCheckpoint(dirpath=folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True),
-    ]
+def _callbacks(recipe: RunRecipe) -> list[Callback]:
+    callbacks: list[Callback] = [averaging(recipe.averaging)] if recipe.averaging else []
     if recipe.stopping:
         monitor = recipe.stopping.monitor
-        callbacks.append(EarlyStopping(monitor, mode=_mode(monitor), patience=recipe.stopping.patience))
-    if progress:
-        callbacks.append(RichProgressBar() if os.isatty(2) else TQDMProgressBar(refresh_rate=50))
+        callbacks.append(EarlyStopping(monitor, mode=better(monitor), patience=recipe.stopping.patience))
     return callbacks
+
+
+def _last(folder: Path) -> ModelCheckpoint:
+    """Writes `last.ckpt`; it comes after all other callbacks, whose states it keeps."""
+    return ModelCheckpoint(dirpath=folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)

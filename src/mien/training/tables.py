@@ -4,7 +4,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["Fraction", "ModelRecipe", "OptimizerRecipe", "RunRecipe", "ScheduleRecipe", "StoppingRecipe", "Table"]
+__all__ = [
+    "Fraction",
+    "ModelRecipe",
+    "OptimizerRecipe",
+    "RoundRecipe",
+    "RunRecipe",
+    "ScheduleRecipe",
+    "SearchSpace",
+    "StoppingRecipe",
+    "Table",
+    "better",
+]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -35,10 +46,35 @@ class OptimizerRecipe(Table):
 
 
 class ScheduleRecipe(Table):
-    """Linear warm-up, then half a cosine down to `final` times the rate."""
+    """How the rate changes: linear warm-up, then one of four ways.
 
-    warmup: Annotated[float, Field(ge=0, description="epochs")] = 2.0
-    final: Fraction = 0.0
+    `cosine` falls by half a cosine to `final` times the rate; `step` multiplies the rate by `factor` at each of the
+    epochs `at`; `plateau` does so when `select` has not got better for `patience` epochs; `constant` leaves it.
+    """
+
+    name: Literal["cosine", "step", "plateau", "constant"] = "cosine"
+    warmup: Annotated[
+        float | None, Field(ge=0, description="epochs; left out: 2 for the cosine, none for the others")
+    ] = None
+    final: Annotated[Fraction, Field(description="of the cosine")] = 0.0
+    at: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(description="whole epochs done before each step")] = ()
+    factor: Annotated[float, Field(gt=0, lt=1, description="of step and plateau")] = 0.1
+    patience: Annotated[int, Field(ge=1, description="of plateau, epochs")] = 5
+
+    @property
+    def warm(self) -> float:
+        """Epochs of warm-up."""
+        return (2.0 if self.name == "cosine" else 0.0) if self.warmup is None else self.warmup
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ScheduleRecipe":
+        if bool(self.at) != (self.name == "step"):
+            raise ValueError("at: expected epochs for the schedule 'step', and none for another")
+        if list(self.at) != sorted(set(self.at)):
+            raise ValueError(f"at: expected rising epochs, got {list(self.at)}")
+        if self.name == "plateau" and self.warm:
+            raise ValueError("warmup: the schedule 'plateau' has none")
+        return self
 
 
 class StoppingRecipe(Table):
@@ -46,6 +82,42 @@ class StoppingRecipe(Table):
 
     monitor: str = "val/loss"
     patience: Annotated[int, Field(ge=1)] = 10
+
+
+class RoundRecipe(Table):
+    """A round that goes on from the best of those before it."""
+
+    epochs: Annotated[int, Field(ge=1)]
+    lr: Annotated[float, Field(gt=0)]
+
+
+class SearchSpace(Table):
+    """The values that `mien search` tries for one key: those between two numbers, or the ones listed."""
+
+    low: float | None = None
+    high: float | None = None
+    log: Annotated[bool, Field(description="tries orders of magnitude alike")] = False
+    whole: Annotated[bool, Field(description="whole numbers only")] = False
+    choices: tuple[bool | int | float | str, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits(self) -> "SearchSpace":
+        if self.choices:
+            if self.low is not None or self.high is not None or self.log or self.whole:
+                raise ValueError("expected choices, or low and high, not both")
+        elif self.low is None or self.high is None or not self.low < self.high:
+            raise ValueError("expected choices, or low and a higher high")
+        elif self.log and self.low <= 0:
+            raise ValueError(f"low: expected more than 0 with log, got {self.low:g}")
+        elif self.whole and not (self.low.is_integer() and self.high.is_integer()):
+            raise ValueError("low, high: expected whole numbers with whole")
+        return self
+
+    def ends(self) -> tuple[bool | int | float | str, ...]:
+        """The choices, or the lowest and the highest value."""
+        if self.low is None or self.high is None:
+            return self.choices
+        return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
 
 
 class RunRecipe(Table):
@@ -65,19 +137,49 @@ class RunRecipe(Table):
     select: Annotated[
         str, Field(description="validation figure of the best checkpoint; lower is better for losses")
     ] = "val/loss"
+    start: Annotated[
+        str,
+        Field(description="whose weights it begins with: a shipped model, a .safetensors file, a run; empty: none"),
+    ] = ""
     model: ModelRecipe
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     stopping: StoppingRecipe | None = None
+    rounds: Annotated[
+        tuple[RoundRecipe, ...], Field(description="after the first, which has `epochs` and `optimizer.lr`")
+    ] = ()
+    search: dict[str, SearchSpace] = {}
+
+    @property
+    def all_rounds(self) -> tuple[RoundRecipe, ...]:
+        """Every round, the first one included."""
+        return (RoundRecipe(epochs=self.epochs, lr=self.optimizer.lr), *self.rounds)
 
     def figures(self) -> list[str]:
         """The validation figures that this kind of run takes; of those named `.../loss` less is better."""
         return ["val/loss"]
 
-    @model_validator(mode="after")
-    def _figures_exist(self) -> "RunRecipe":
+    def mistakes(self) -> list[str]:
+        """What is wrong between keys that are right each for itself; a kind adds its own."""
         figures = self.figures()
-        for key, figure in (("select", self.select), ("stopping.monitor", self.stopping and self.stopping.monitor)):
-            if figure is not None and figure not in figures:
-                raise ValueError(f"{key}: there is no figure '{figure}', choose one of {', '.join(figures)}")
+        named = {"select": self.select, "stopping.monitor": self.stopping.monitor if self.stopping else figures[0]}
+        return [
+            f"{key}: there is no figure '{figure}', choose one of {', '.join(figures)}"
+            for key, figure in named.items()
+            if figure not in figures
+        ]
+
+    def unknown_names(self) -> list[str]:
+        """Names in the recipe that stand for nothing, such as that of a network; a kind knows them."""
+        return []
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "RunRecipe":
+        if mistakes := self.mistakes():
+            raise ValueError("; ".join(mistakes))
         return self
+
+
+def better(figure: str) -> Literal["min", "max"]:
+    """Whether less or more of a validation figure is better."""
+    return "min" if figure.endswith("loss") else "max"

@@ -45,8 +45,8 @@ class Task(lightning.LightningModule):
             models.load_pretrained(self.recipe.model.name, self.network, self.recipe.model.weights)
 
     def on_train_epoch_start(self) -> None:
-        """Seeds the epoch, so that a resumed run goes on exactly as the one that was cut off."""
-        torch.manual_seed(self.recipe.seed * 100_003 + self.current_epoch)
+        """Seeds the epoch, so that a resumed run goes on exactly as the one that was cut off; each process its own."""
+        torch.manual_seed(self.recipe.seed * 100_003 + self.current_epoch + self.global_rank * 1_000_003)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The weighted sum of the heads' losses on augmented, mixed pictures."""
@@ -57,7 +57,7 @@ class Task(lightning.LightningModule):
         logits = self(images)
         losses = [head.weight * _loss(logits[name], targets[name], head) for name, head in self.recipe.heads.items()]
         total = torch.stack(losses).sum()
-        self.log("train/loss", total, on_step=False, on_epoch=True, prog_bar=True)
+        self.log("train/loss", total, on_step=False, on_epoch=True, sync_dist=True)
         return total
 
     def validation_step(self, batch: Batch, index: int) -> None:

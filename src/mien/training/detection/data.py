@@ -65,8 +65,8 @@ def batch_of(scenes: Sequence[Scene]) -> Batch:
 class _Batches(Dataset[Batch]):
     """Batch number `index` of an epoch; sides vary, the number of pixels does not."""
 
-    def __init__(self, pictures: Pool, recipe: DetectorRecipe, steps: int, seed: tuple[int, ...]) -> None:
-        self.pictures, self.recipe, self.steps, self.seed = pictures, recipe, steps, seed
+    def __init__(self, pictures: Pool, recipe: DetectorRecipe, steps: int, seed: tuple[int, ...], world: int) -> None:
+        self.pictures, self.recipe, self.steps, self.seed, self.world = pictures, recipe, steps, seed, world
 
     def __len__(self) -> int:
         return self.steps
@@ -77,7 +77,7 @@ class _Batches(Dataset[Batch]):
         chances = np.array(list(self.recipe.scenes.sizes.values()))
         side = int(rng.choice(sides, p=chances / chances.sum()))
         middle = sorted(sides)[len(sides) // 2]
-        count = max(2, round(self.recipe.batch_size * (middle / side) ** 2))
+        count = max(2, round(self.recipe.batch_size / self.world * (middle / side) ** 2))
         return batch_of([compose(self.pictures, side, self.recipe.scenes, rng) for _ in range(count)])
 
 
@@ -106,14 +106,15 @@ class Scenes(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """This epoch's batches; the trainer asks anew each epoch."""
         epoch = self.trainer.current_epoch if self.trainer else 0
-        return self._loader("train", self.recipe.steps, (self.recipe.seed, epoch))
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return self._loader("train", self.recipe.steps, (self.recipe.seed, epoch, *([rank] if rank else ())), world)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The same scenes, of pictures held back, each time."""
         return self._loader("valid", self.recipe.validation_steps, (self.recipe.seed, 2**31))
 
-    def _loader(self, split: str, steps: int, seed: tuple[int, ...]) -> DataLoader[Batch]:
-        batches = _Batches(self._pools[split], self.recipe, steps, seed)
+    def _loader(self, split: str, steps: int, seed: tuple[int, ...], world: int = 1) -> DataLoader[Batch]:
+        batches = _Batches(self._pools[split], self.recipe, steps, seed, world)
         return DataLoader(
             batches,
             batch_size=None,

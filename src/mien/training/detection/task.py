@@ -65,13 +65,13 @@ class DetectorTask(lightning.LightningModule):
         return losses["score/loss"] + weights.box * losses["box/loss"] + weights.landmarks * losses["landmarks/loss"]
 
     def on_train_epoch_start(self) -> None:
-        """Seeds the epoch, so that a resumed run goes on exactly as the one that was cut off."""
-        torch.manual_seed(self.recipe.seed * 100_003 + self.current_epoch)
+        """Seeds the epoch, so that a resumed run goes on exactly as the one that was cut off; each process its own."""
+        torch.manual_seed(self.recipe.seed * 100_003 + self.current_epoch + self.global_rank * 1_000_003)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The losses on fresh scenes."""
         total = self.total(self.losses(batch))
-        self.log("train/loss", total, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch.images))
+        self.log("train/loss", total, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch.images))
         return total
 
     def validation_step(self, batch: Batch, index: int) -> None:

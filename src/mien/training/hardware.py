@@ -1,0 +1,54 @@
+"""What a run runs on: one device, several, or several machines, through Lightning's own strategies."""
+
+from dataclasses import dataclass
+
+from lightning.pytorch.utilities import rank_zero_only
+
+from mien.errors import ConfigError
+from mien.training.tables import RunRecipe
+
+__all__ = ["Hardware", "first_process"]
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Devices of a run; no part of its recipe, so that it can go on elsewhere.
+
+    Attributes:
+        devices: Processes on each machine, one a device.
+        nodes: Machines; on each the same command is started, with the environment that torchrun or a cluster sets.
+        strategy: Lightning's name; "auto" is data parallel ("ddp") where there are several devices.
+        accelerator: "auto", "cpu", "gpu".
+    """
+
+    devices: int = 1
+    nodes: int = 1
+    strategy: str = "auto"
+    accelerator: str = "auto"
+
+    @property
+    def world(self) -> int:
+        """Processes in all; each batch of the recipe is divided among them."""
+        return self.devices * self.nodes
+
+    def check(self, recipe: RunRecipe) -> None:
+        """Looks whether a batch can be divided alike.
+
+        Raises:
+            ConfigError: It cannot.
+        """
+        if self.devices < 1 or self.nodes < 1:
+            raise ConfigError(
+                f"{self.devices} devices on {self.nodes} machines: expected at least one of each",
+                hint="leave --devices and --nodes out",
+            )
+        if recipe.batch_size % self.world:
+            raise ConfigError(
+                f"a batch of {recipe.batch_size} cannot be divided among {self.world} processes alike",
+                hint=f"--set batch_size={max(1, recipe.batch_size // self.world) * self.world}",
+            )
+
+
+def first_process() -> bool:
+    """Whether this is the process that writes and speaks; the others only compute."""
+    return bool(getattr(rank_zero_only, "rank", 0) == 0)
