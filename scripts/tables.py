@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.detectors import POINTS, SIZES
+from benchmarks.detectors import AT_PRECISION, POINTS, SIZES
 from benchmarks.face_copies import COPIES
 from benchmarks.results import FOLDER, Measurement, Results, load, markdown, origin
 
@@ -73,6 +73,7 @@ def detectors() -> str:
     """Recall and precision by size of the face: every detector on every kind of copy."""
     quality = load(FOLDER / "detectors.json")
     columns = [f"{title}, {size}" for title in ("recall", "precision") for size in SIZES]
+    columns += [f"{AT_PRECISION}, {size}" for size in list(SIZES)[1:]]
     lines = [f"| pictures | detector | {' | '.join(f'{name}, %' for name in columns)} |"]
     lines.append("|---|---" + "|---:" * len(columns) + "|")
     for copy in COPIES:

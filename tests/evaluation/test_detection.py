@@ -58,6 +58,22 @@ def test_sizes_and_scores_part_the_counts() -> None:
     assert tally.precision(20, 40, score=0.7) == (0, 0)
 
 
+def test_recall_at_a_precision() -> None:
+    tally = Tally(
+        faces=[50.0] * 10,
+        found=[0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, np.nan, np.nan],
+        detections=[50.0] * 10,
+        scores=[0.9, 0.8, 0.7, 0.65, 0.6, 0.5, 0.45, 0.4, 0.3, 0.2],
+        right=[True, True, True, False, True, True, False, True, True, True],
+    )
+    assert tally.recall_at(1.0) == (3, 10)
+    assert tally.recall_at(0.8) == (8, 10)  # 8 of 10 at the lowest score
+    assert tally.recall_at(0.83) == (5, 10)
+    assert tally.recall_at(0.5, 100) == (0, 0)
+    wrong = Tally(faces=[50.0], found=[np.nan], detections=[50.0], scores=[0.9], right=[False])
+    assert wrong.recall_at(0.97) == (0, 1)
+
+
 def test_landmark_errors_are_in_eye_distances() -> None:
     tally = Tally()
     tally.add(found((0, 0, 50, 50, 0.9), shift=2.0), picture((0, 0, 50, 50), (100, 0, 150, 50)))

@@ -110,6 +110,19 @@ class Tally:
         chosen = (low <= size) & (size < high) & (scores >= score)
         return int(np.array(self.right, bool)[chosen].sum()), int(chosen.sum())
 
+    def recall_at(self, precision: float, low: float = SMALLEST, high: float = np.inf) -> tuple[int, int]:
+        """As `recall`, at the lowest score from which on detections of such sides have at least that precision.
+
+        Taken with a low `min_score`, it says how good a detector could be, wherever its operating point lies.
+        """
+        size, scores = np.array(self.detections), np.array(self.scores)
+        chosen = (low <= size) & (size < high)
+        order = np.argsort(-scores[chosen], kind="stable")
+        right = np.cumsum(np.array(self.right, bool)[chosen][order])
+        good = np.flatnonzero(right >= precision * np.arange(1, len(right) + 1))
+        least = scores[chosen][order][good[-1]] if len(good) else np.inf
+        return self.recall(low, high, score=float(least))
+
     def landmark_errors(
         self, low: float = SMALLEST, high: float = np.inf, *, origin: str | None = None
     ) -> NDArray[np.float64]:
