@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mien.assets.detectors import shipped
 from mien.assets.fetchable import fetchable
 from mien.assets.manifest import entries
 from mien.errors import ConfigError, MissingExtraError, OutputError, WeightsError, exit_code
@@ -60,6 +61,8 @@ def test_the_list_names_all_that_ships_and_all_that_can_be_fetched(cache: Path) 
             assert f"head    {head.name}: {', '.join(head.emotions)}" in done.stdout
         for score in entry.scores.values():
             assert f"accuracy {score['accuracy']:.1%} on {score['faces']:,} faces" in done.stdout
+    assert f"  {shipped().name}: " in done.stdout
+    assert f"file    {shipped().file}, " in done.stdout
     assert f"state   not here: {cache / 'yunet'}" in done.stdout
     assert f"state   not here: {cache / 'ssd'}" in done.stdout
     assert not cache.exists()

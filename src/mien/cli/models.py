@@ -33,6 +33,7 @@ def list_models() -> None:
     print("shipped:")
     for number, entry in enumerate(entries().values()):
         print("\n".join(_shipped(entry, default=number == 0)))
+    print("\n".join(_shipped_detector()))
     print("fetched on request, by `mien models fetch NAME`:")
     for weights in fetchables().values():
         print("\n".join(_on_request(weights)))
@@ -108,6 +109,17 @@ def _shipped(entry: "Entry", *, default: bool) -> list[str]:
         f"    file    {entry.file}, {size}, {entry.licence}",
     ]
     return lines
+
+
+def _shipped_detector() -> list[str]:
+    from mien.assets.detectors import shipped
+    from mien.assets.manifest import FOLDER
+
+    entry = shipped()
+    return [
+        f"  {entry.name}: {entry.description}",
+        f"    file    {entry.file}, {entry.form}, {_megabytes(FOLDER / entry.file)}, {entry.licence}",
+    ]
 
 
 def _on_request(weights: "Fetchable") -> list[str]:
