@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from rich.console import Console
 from rich.progress import track
 
 from mien.datasets import facepictures
@@ -40,8 +41,9 @@ def main() -> None:
     second = detectors.load(given.second, DetectorOptions(weights=given.second_weights))
     given.out.mkdir(parents=True)
     lines: list[dict[str, object]] = []
+    pictures = list(facepictures.read(given.data, "train", sets=given.sets))
     with zipfile.ZipFile(given.out / "false_alarms.zip", "w") as archive:
-        for picture in track(list(facepictures.read(given.data, "train", sets=given.sets))):
+        for picture in track(pictures, console=Console(stderr=True)):
             for view in (picture, picture.mirrored()):
                 found = detector.detect(view.image, min_score=given.min_score)
                 alarms = found.boxes[match(found, view).false]
