@@ -189,7 +189,11 @@ def _validated(plain: dict[str, Any], values: Mapping[str, Any], origin: str) ->
             if out:
                 continue
         else:
-            told |= dict.fromkeys([*recipe.unknown_names(), *_wrong_spaces(recipe, form)])
+            told |= dict.fromkeys(
+                [
+                    *recipe.unknown_names(),
+                ]
+            )
             if not told:
                 return recipe
         raise ConfigError(f"{origin}: {'; '.join(told)}", hint="see docs/training.md for every key")
@@ -205,22 +209,6 @@ def _leave_out(plain: Any, place: tuple[int | str, ...]) -> bool:
             return True
         plain = plain[name]
     return False
-
-
-def _wrong_spaces(recipe: RunRecipe, form: type[RunRecipe]) -> list[str]:
-    """What is wrong with the keys that `mien search` is to change: none of them, or values that a key cannot have."""
-    found = []
-    for key, space in recipe.search.items():
-        for value in space.ends():
-            plain = recipe.model_dump(mode="json", exclude_none=True, exclude={"search"})
-            try:
-                _put(plain, key, value)
-                form.model_validate_json(json.dumps(plain, default=str), strict=True)
-            except ConfigError:
-                found.append(f"search.{key}: there is no such key")
-            except ValidationError as error:
-                found += [f"search.{key}: {value}: {item['msg']}" for item in error.errors()]
-    return found
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -1,7 +1,7 @@
 """Weights of a model or a run to begin another one with."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -159,9 +159,10 @@ def take(task: lightning.LightningModule, source: str) -> list[str]:
     classes: Mapping[str, Sequence[str]] = task.hparams.get("classes", {})
     new = {name: _difference(name, tuple(names), found) for name, names in classes.items()}
     new = {name: reason for name, reason in new.items() if reason}
-    own = network.state_dict()
-    theirs = {name: value for name, value in found.weights.items() if _head(name) in (None, *(set(classes) - set(new)))}
-    wanted = {name for name in own if _head(name) not in new}
+    own, known = network.state_dict(), {*classes, *found.classes}
+    kept = {None, *classes} - set(new)
+    theirs = {name: value for name, value in found.weights.items() if _head(name, known) in kept}
+    wanted = {name for name in own if _head(name, known) not in new}
     wrong = [name for name in theirs if name in own and own[name].shape != theirs[name].shape]
     if wrong or wanted != set(theirs):
         odd = (wrong or sorted(wanted ^ set(theirs)))[0]
@@ -174,10 +175,10 @@ def take(task: lightning.LightningModule, source: str) -> list[str]:
     return [f"the head '{name}' begins anew: {reason}" for name, reason in new.items()]
 
 
-def _head(name: str) -> str | None:
-    """The head that a weight belongs to."""
+def _head(name: str, known: Set[str]) -> str | None:
+    """The head that a weight belongs to, one of those `known`; a detector's heads have no classes, and are not."""
     first, *others = name.split(".")
-    return others[0] if first == "heads" and len(others) > 1 else None
+    return others[0] if first == "heads" and others[0] in known else None
 
 
 def _difference(head: str, here: tuple[str, ...], found: Origin) -> str:

@@ -11,7 +11,6 @@ __all__ = [
     "RoundRecipe",
     "RunRecipe",
     "ScheduleRecipe",
-    "SearchSpace",
     "StoppingRecipe",
     "Table",
     "better",
@@ -91,35 +90,6 @@ class RoundRecipe(Table):
     lr: Annotated[float, Field(gt=0)]
 
 
-class SearchSpace(Table):
-    """The values that `mien search` tries for one key: those between two numbers, or the ones listed."""
-
-    low: float | None = None
-    high: float | None = None
-    log: Annotated[bool, Field(description="tries orders of magnitude alike")] = False
-    whole: Annotated[bool, Field(description="whole numbers only")] = False
-    choices: tuple[bool | int | float | str, ...] = ()
-
-    @model_validator(mode="after")
-    def _fits(self) -> "SearchSpace":
-        if self.choices:
-            if self.low is not None or self.high is not None or self.log or self.whole:
-                raise ValueError("expected choices, or low and high, not both")
-        elif self.low is None or self.high is None or not self.low < self.high:
-            raise ValueError("expected choices, or low and a higher high")
-        elif self.log and self.low <= 0:
-            raise ValueError(f"low: expected more than 0 with log, got {self.low:g}")
-        elif self.whole and not (self.low.is_integer() and self.high.is_integer()):
-            raise ValueError("low, high: expected whole numbers with whole")
-        return self
-
-    def ends(self) -> tuple[bool | int | float | str, ...]:
-        """The choices, or the lowest and the highest value."""
-        if self.low is None or self.high is None:
-            return self.choices
-        return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
-
-
 class RunRecipe(Table):
     """What every run needs; a kind of recipe adds its own tables and names its figures.
 
@@ -148,7 +118,6 @@ class RunRecipe(Table):
     rounds: Annotated[
         tuple[RoundRecipe, ...], Field(description="after the first, which has `epochs` and `optimizer.lr`")
     ] = ()
-    search: dict[str, SearchSpace] = {}
 
     @property
     def all_rounds(self) -> tuple[RoundRecipe, ...]:

@@ -15,7 +15,7 @@ from mien.assets.detectors import METADATA_KEY, open_detector
 from mien.errors import ConfigError, DataError, WeightsError
 from mien.faces.detectors import DetectorOptions, load
 from mien.faces.overlap import iou
-from mien.training import fit, kind, load_recipe
+from mien.training import fit, kind, load_recipe, planned
 from mien.training.detection.data import Batch
 from mien.training.detection.recipe import DetectorRecipe
 from mien.training.detection.task import DetectorTask
@@ -114,6 +114,17 @@ def test_the_export_reads_pictures(run: Path, folder: Path, tmp_path: Path) -> N
     picture = drawn_picture(np.random.default_rng(50), 1)
     found = load("mien", DetectorOptions(weights=out)).detect(picture.image, min_score=0.2)
     assert float(iou(found.boxes, picture.boxes).max()) > 0.4
+
+
+def test_a_second_round_begins_with_the_weights_of_the_first(run: Path, folder: Path, tmp_path: Path) -> None:
+    recipe, said = planned(None, ["epochs=1", "steps=4"], start=str(run))
+    assert isinstance(recipe, DetectorRecipe)
+    assert recipe.optimizer.lr == pytest.approx(0.001)
+    assert any("begins with the weights" in line for line in said)
+    fit(recipe, folder, tmp_path / "second", progress=False)
+    first, second = ((place / "metrics.csv").read_text().splitlines() for place in (run, tmp_path / "second"))
+    column = first[0].split(",").index("val/loss")
+    assert float(second[-1].split(",")[column]) < float(first[1].split(",")[column])
 
 
 def test_a_detector_that_finds_nothing_is_not_exported(folder: Path, tmp_path: Path) -> None:

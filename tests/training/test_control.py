@@ -1,0 +1,217 @@
+"""Fine-tuning rounds, resuming by the run's folder, Ctrl-C: the real command, and real signals."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from tests.tiny import tiny_recipe
+
+from mien.assets.manifest import FOLDER, entries
+from mien.datasets import Samples, store
+from mien.errors import EXIT_CODES, ConfigError, StoppedError
+from mien.training import fit, kind, load_recipe, planned
+from mien.training.checkpoints import read
+from mien.training.recipe import to_toml
+from mien.training.start import take
+
+
+@pytest.fixture(scope="module")
+def data(tiny_samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("store") / "drawn.h5"
+    store.write(tiny_samples, path)
+    return path
+
+
+def recipe_file(folder: Path, **changes: Any) -> Path:
+    path = folder / "tiny.toml"
+    path.write_text(to_toml(tiny_recipe(**changes)), encoding="utf-8")
+    return path
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "mien", "train", *map(str, arguments)]
+
+
+def mien(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=300)
+
+
+def weights(run: Path, name: str = "last") -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = read(run / f"{name}.ckpt")["state_dict"]
+    return found
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
+
+
+class TestFrom:
+    def test_a_shipped_model_gives_its_weights_and_a_tenth_of_its_rate(self) -> None:
+        recipe, said = planned("mien-base", ["epochs=1"], start="mien-base")
+        assert recipe.optimizer.lr == pytest.approx(load_recipe("mien-base").optimizer.lr / 10)
+        assert any("a tenth of that run's first" in line for line in said)
+
+    def test_a_rate_that_is_told_stays(self) -> None:
+        recipe, _ = planned("mien-base", ["optimizer.lr=0.02"], start="mien-base")
+        assert recipe.optimizer.lr == 0.02
+
+    def test_the_network_is_the_shipped_one_before_it_learns(self, tiny_samples: Samples) -> None:
+        recipe, _ = planned("mien-base", ["epochs=1"], start="mien-base")
+        lesson = kind("expression").lesson(recipe, tiny_samples)
+        assert take(lesson.task, "mien-base") == []
+        shipped = safetensors.torch.load((FOLDER / entries()["mien-base"].training_file).read_bytes())
+        own = lesson.task.network.state_dict()  # type: ignore[union-attr]
+        assert all(torch.equal(own[name].float(), value.float()) for name, value in shipped.items())
+
+    def test_a_run_goes_on_from_a_run_and_learns_quicker(self, tiny_run: Path, data: Path, tmp_path: Path) -> None:
+        done = mien("--from", tiny_run, "--data", data, "--out", tmp_path / "tuned", "--set", "epochs=1", "--quiet")
+        assert done.returncode == 0, done.stderr
+        assert "begins with the weights of" in done.stderr
+        before = (tiny_run / "metrics.csv").read_text().splitlines()
+        after = (tmp_path / "tuned" / "metrics.csv").read_text().splitlines()
+        column = before[0].split(",").index("val/loss")
+        first = float(before[1].split(",")[column])
+        tuned = float(after[-1].split(",")[after[0].split(",").index("val/loss")])
+        assert tuned < first
+
+    def test_other_classes_get_a_new_head_and_it_is_said(
+        self, tiny_run: Path, tiny_samples: Samples, tmp_path: Path
+    ) -> None:
+        recipe = tiny_recipe(
+            model=load_recipe(tiny_run / "recipe.toml").model.model_dump(),
+            heads={"votes": {"source": "votes"}, "other": {"source": "labels"}},
+            epochs=1,
+        ).model_copy(update={"start": str(tiny_run)})
+        lines: list[str] = []
+        fit(recipe, tiny_samples, tmp_path / "run", progress=False, tell=lines.append)
+        assert any("the head 'other' begins anew" in line for line in lines)
+        assert not any("votes" in line for line in lines)
+
+    def test_another_network_is_refused(self, tiny_run: Path, data: Path, tmp_path: Path) -> None:
+        done = mien("mien-base", "--from", tiny_run, "--data", data, "--out", tmp_path / "run", "--quiet")
+        assert done.returncode == EXIT_CODES[ConfigError]
+        assert "are those of another network" in done.stderr
+        assert not (tmp_path / "run").exists()
+
+    def test_nothing_of_that_name(self, data: Path, tmp_path: Path) -> None:
+        done = mien("mien-base", "--from", "nobody", "--data", data, "--out", tmp_path / "run")
+        assert done.returncode == EXIT_CODES[ConfigError]
+        assert "is nothing to start from" in done.stderr
+        assert "mien-base" in done.stderr
+
+
+class TestRounds:
+    # After the recipe's own two epochs.
+    ROUNDS: Any = ({"epochs": 2, "lr": 0.05}, {"epochs": 1, "lr": 0.005})
+
+    def test_each_goes_on_from_the_best_of_the_one_before(self, tiny_samples: Samples, tmp_path: Path) -> None:
+        fit(tiny_recipe(rounds=self.ROUNDS), tiny_samples, tmp_path / "run", progress=False)
+        rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+        assert [row.split(",")[0] for row in rows] == ["epoch", *"01234"]
+        last = read(tmp_path / "run" / "last.ckpt")
+        assert last["optimizer_states"][0]["param_groups"][0]["initial_lr"] == pytest.approx(0.005)
+
+    def test_a_run_cut_off_in_the_second_round_ends_as_if_it_had_not_been(
+        self, tiny_samples: Samples, tmp_path: Path
+    ) -> None:
+        rounds = ({"epochs": 1, "lr": 0.05}, {"epochs": 2, "lr": 0.005})
+        recipe = tiny_recipe(rounds=rounds)
+        fit(recipe, tiny_samples, tmp_path / "whole", progress=False)
+        program = (
+            "import os, signal, sys\n"
+            "from pathlib import Path\n"
+            "from mien.datasets import store\n"
+            "from mien.training import fit, load_recipe, task\n"
+            "step = task.Task.training_step\n"
+            "def killed(self, batch, index):\n"
+            "    if self.current_epoch == 2 and index == 1: os.kill(os.getpid(), signal.SIGKILL)\n"
+            "    return step(self, batch, index)\n"
+            "task.Task.training_step = killed\n"
+            "fit(load_recipe(sys.argv[1]), store.read(sys.argv[2]), Path(sys.argv[3]), progress=False)\n"
+        )
+        path, cut = tmp_path / "drawn.h5", tmp_path / "cut"
+        store.write(tiny_samples, path)
+        arguments = [sys.executable, "-c", program, recipe_file(tmp_path, rounds=rounds), path, cut]
+        done = subprocess.run([*map(str, arguments)], capture_output=True, text=True, timeout=300)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        fit(recipe, tiny_samples, cut, resume=True, progress=False)
+        assert same(weights(tmp_path / "whole"), weights(cut))
+
+    def test_a_round_that_is_none_is_refused(self, tmp_path: Path) -> None:
+        text = to_toml(tiny_recipe()).replace("rounds = []\n", "") + "\n[[rounds]]\nepochs = 0\n"
+        (tmp_path / "wrong.toml").write_text(text)
+        with pytest.raises(ConfigError, match=r"rounds\.0"):
+            load_recipe(tmp_path / "wrong.toml")
+
+
+class TestResume:
+    def test_the_folder_is_enough(self, data: Path, tmp_path: Path) -> None:
+        file = recipe_file(tmp_path, epochs=3)
+        whole, cut = tmp_path / "whole", tmp_path / "cut"
+        assert mien(file, "--data", data, "--out", whole, "--quiet").returncode == 0
+        process = subprocess.Popen(command(file, "--data", data, "--out", cut, "--quiet"), stderr=subprocess.PIPE)
+        _wait_for(cut / "last.ckpt", process)
+        process.kill()
+        process.wait()
+        done = mien("--resume", cut, "--data", data, "--quiet")
+        assert done.returncode == 0, done.stderr
+        assert same(weights(whole), weights(cut))
+
+    def test_a_folder_that_holds_no_run(self, data: Path, tmp_path: Path) -> None:
+        done = mien("--resume", tmp_path, "--data", data)
+        assert done.returncode == EXIT_CODES[ConfigError]
+        assert "nothing to resume" in done.stderr
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
+    file, run = recipe_file(tmp_path, epochs=200), tmp_path / "run"
+    process = subprocess.Popen(
+        command(file, "--data", data, "--out", run, "--quiet"),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    _wait_for(run / "last.ckpt", process)
+    os.kill(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == EXIT_CODES[StoppedError] == 130
+    assert "Traceback" not in said
+    assert f"mien train --resume {run} --data {data}" in said
+    before = read(run / "last.ckpt")["epoch"]
+    text = (run / "recipe.toml").read_text().replace("epochs = 200", f"epochs = {before + 2}")
+    again = tmp_path / "again"
+    shutil.copytree(run, again)
+    (again / "recipe.toml").write_text(text)
+    done = mien("--resume", again, "--data", data, "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert read(again / "last.ckpt")["epoch"] == before + 1
+
+
+def _wait_for(path: Path, process: "subprocess.Popen[Any]") -> None:
+    """Until the file is there, or the process has ended."""
+    end = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, "the run ended early"
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_every_optimiser_and_schedule_runs(name: str, schedule: str, tiny_samples: Samples, tmp_path: Path) -> None:
+    recipe = tiny_recipe(
+        epochs=1, optimizer={"name": name, "lr": 0.01}, schedule={"name": schedule, "warmup": 0.0, "final": 0.0}
+    )
+    fit(recipe, tiny_samples, tmp_path / "run", progress=False)
+    rate = read(tmp_path / "run" / "last.ckpt")["optimizer_states"][0]["param_groups"][0]["lr"]
+    assert rate == pytest.approx(0.01 if schedule == "constant" else 0.0, abs=1e-6)
+    assert np.isfinite(rate)
