@@ -6,12 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.faces.detectors import Detections, Detector
-from mien.faces.overlap import iou, surest
+from mien.faces.overlap import surest
 
 __all__ = ["detect"]
 
 # From this ratio of the sides on, a picture is searched piece by piece.
 LONG: Final = 3.0
+# A picture with a shorter side, in pixels, holds no face.
+THIN: Final = 10
 _SAME: Final = 0.4  # IoU from which two pieces have found the same face
 
 
@@ -29,7 +31,7 @@ def detect(detector: Detector, image: NDArray[np.uint8], *, min_score: float = 0
     whole = detector.detect(image, min_score=min_score)
     height, width = image.shape[:2]
     short, long = sorted((height, width))
-    if long < LONG * short:
+    if long < LONG * short or short < THIN:
         return whole
     boxes, scores, points = [whole.boxes], [whole.scores], [whole.landmarks]
     for start in _starts(short, long):
@@ -41,7 +43,7 @@ def detect(detector: Detector, image: NDArray[np.uint8], *, min_score: float = 0
         scores.append(found.scores)
         points.append(None if found.landmarks is None else found.landmarks + shift)
     together, sure = np.concatenate(boxes), np.concatenate(scores)
-    kept = surest(iou(together, together), sure, _SAME)
+    kept = surest(together, sure, _SAME)
     marked = [part for part in points if part is not None]
     landmarks = np.concatenate(marked)[kept] if marked and sum(map(len, marked)) == len(sure) else None
     return Detections(together[kept], sure[kept], landmarks).at_least(min_score)

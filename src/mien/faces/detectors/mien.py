@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mien.assets.detectors import STRIDES, open_detector
 from mien.assets.session import Session
 from mien.faces.detectors import Detections, DetectorOptions
-from mien.faces.overlap import iou, surest
+from mien.faces.overlap import iou, shared, surest
 from mien.faces.scaling import shrunk
 from mien.results import Frame
 
@@ -29,7 +29,7 @@ LOWEST: Final = 0.12
 SAME: Final = 0.4  # IoU from which two boxes are of one face
 AGREE: Final = 0.6  # and from which a box has a say in where that face is
 CANDIDATES: Final = 4000
-# Where there seems to be a face with a larger side, in pixels as searched, the picture is searched once more at half
+# While there seems to be a face with a larger side, in pixels as searched, the picture is searched once more at half
 # the size, and all but small faces are taken from there: the network's cells see no such face whole, and take its parts
 # for faces.
 LARGE: Final = 208
@@ -64,12 +64,15 @@ class MienDetector:
         """The same for several pictures; those of one size go through the network together."""
         scales = [min(1.0, self._max_side / max(Frame(image).image.shape[:2])) for image in images]
         found = self._candidates(images, scales)
-        large = [index for index, cells in enumerate(found) if cells.seem_large(LARGE / scales[index])]
-        again = self._candidates([images[index] for index in large], [scales[index] / 2 for index in large])
-        for index, coarse in zip(large, again, strict=True):
-            border = LARGE / 2 / scales[index]
-            # Either search has its sizes; between them both have a say.
-            found[index] = found[index].of_sides(0, 1.2 * border).joined(coarse.of_sides(border / 1.2, np.inf))
+        large = list(range(len(images)))
+        while large := [index for index in large if found[index].seem_large(LARGE / scales[index])]:
+            for index in large:
+                scales[index] /= 2
+            again = self._candidates([images[index] for index in large], [scales[index] for index in large])
+            for index, coarse in zip(large, again, strict=True):
+                border = LARGE / 4 / scales[index]
+                # Either search has its sizes; between them both have a say.
+                found[index] = found[index].of_sides(0, 1.2 * border).joined(coarse.of_sides(border / 1.2, np.inf))
         return [self._faces(cells, min_score) for cells in found]
 
     def _candidates(self, images: Sequence[NDArray[np.uint8]], scales: Sequence[float]) -> list["_Candidates"]:
@@ -90,10 +93,9 @@ class MienDetector:
         if not len(cells.scores):
             return Detections.empty()
         boxes = cells.places[:, :2].reshape(-1, 4)
-        overlaps = iou(boxes, boxes)
-        kept = surest(overlaps, cells.scores, SAME)
+        kept = surest(boxes, cells.scores, SAME)
         kept = kept[~_inside_another(boxes[kept], cells.scores[kept])]
-        votes = cells.scores * (overlaps[kept] >= AGREE)  # (N, K)
+        votes = cells.scores * (iou(boxes[kept], boxes) >= AGREE)  # (N, K)
         votes /= votes.sum(axis=1, keepdims=True)
         faces = np.einsum("nk,kij->nij", votes, cells.places).astype(np.float32)
         scores = np.interp(cells.scores[kept], (0, self._operating_point, 1), (0, 0.5, 1)).astype(np.float32)
@@ -171,10 +173,8 @@ def _candidates(
 
 def _inside_another(boxes: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which boxes (N,) lie, but for a fifth, in a much larger one that is about as sure: no face stands in another."""
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    within = np.clip(high - low, 0, None).prod(axis=2) >= 0.8 * areas[:, None]
+    within = shared(boxes, boxes) >= 0.8 * areas[:, None]
     much_larger = areas[None] > 2 * areas[:, None]
     as_sure = scores[None] >= 0.6 * scores[:, None]
     inner: NDArray[np.bool_] = (within & much_larger & as_sure).any(axis=1)
