@@ -84,7 +84,7 @@ def measured(name: str, samples: Samples) -> dict[str, Measurement]:
     for border, degrees in [*((border, 0.0) for border in BORDERS), ("reflect", TURN)]:
         title = border if not degrees else f"{border}, turned {degrees:.0f}"
         found = find(track(samples.images, description=f"{name}, {title}"), detector, template, border, degrees)
-        figures[f"{title}: faces found"] = _figure(float(found.rows.mean()))
+        figures[f"{title}: faces found"] = Measurement.proportion(int(found.rows.sum()), len(found.rows))
         for protocol in protocols_of(samples):
             if protocol.name == "argmax":
                 continue
@@ -96,12 +96,8 @@ def measured(name: str, samples: Samples) -> dict[str, Measurement]:
                 ways["cropped by the box alone"] = found.boxed
             for way, crops in ways.items():
                 right = classifier.probabilities(crops[rows]).argmax(axis=1) == truth
-                figures[f"{title}: {protocol.title}, {way}"] = _figure(float(right.mean()))
+                figures[f"{title}: {protocol.title}, {way}"] = Measurement.proportion(int(right.sum()), len(right))
     return figures
-
-
-def _figure(share: float) -> Measurement:
-    return Measurement(median=100 * share, lower=100 * share, upper=100 * share, repeats=1)
 
 
 def main() -> None:
@@ -113,7 +109,7 @@ def main() -> None:
     samples = store.read(given.store, "val")
     for name in given.detectors:
         figures = measured(name, samples)
-        results = Results.here(f"crop_geometry_{name}", "%", figures, packages=("dlib-bin",))
+        results = Results.here(f"crop_geometry_{name}", "%", figures, packages=("dlib-bin",), spread="95% interval")
         print(markdown(results))
         save(results)
 

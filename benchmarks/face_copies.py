@@ -120,9 +120,7 @@ def masked(picture: FacePicture) -> FacePicture:
                 mouth - across * 0.95 + down * 0.1,
             ]
         )
-        colour = np.array(
-            [(150, 190, 215), (235, 238, 240), (35, 35, 40), (200, 170, 160)][int(rng.integers(4))], float
-        )
+        colour = np.array(CLOTHS[int(rng.integers(len(CLOTHS)))], float)
         cloth = np.zeros(image.shape[:2], np.uint8)
         cv2.fillPoly(cloth, [np.round(curve * 16 - 8).astype(np.int32)], 255, cv2.LINE_AA, 4)
         share = cloth[:, :, None] / 255

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from mien.datasets import store
-from mien.evaluation.canvas import from_canvas, on_canvas
+from mien.evaluation.canvas import SIDE, from_canvas, on_canvas
 from mien.faces import detectors
 
 HELD: Final = 20  # one in so many becomes a "valid" picture
@@ -39,6 +39,8 @@ def main() -> None:
     with zipfile.ZipFile(given.out / "crops.zip", "w") as archive:
         for number, row in enumerate(np.sort(rows)):
             face = images[row]
+            if face.shape != (SIDE, SIDE):
+                raise SystemExit(f"{given.store}: expected grey faces of {SIDE}x{SIDE}, found {face.shape}")
             canvas = on_canvas(face, border="replicate")
             found = detector.detect(canvas, min_score=SURE)
             if len(found) != 1 or found.landmarks is None:

@@ -84,6 +84,10 @@ def test_the_fingerprint_follows_labels_and_archives(folder: Path) -> None:
         ({"faces": [{"box": [1, 2, 3, float("nan")], "landmarks": [[0, 0]] * 5}]}, "finite"),
         ({"faces": [{"box": [1, 2, 3, 4]}]}, "KeyError 'landmarks'"),
         ({"ignore": [[1, 2]]}, r"expected \(4,\)"),
+        ({"ignore": [[50, 60, 20, 30]]}, "expected a box x0, y0, x1, y1"),
+        ({"split": "val"}, "expected a split of train and valid, got 'val'"),
+        ({"zip": 5}, "expected names of an archive"),
+        ({"faces": [{"box": [1, 2, 3, 4], "landmarks": [[0, 0]] * 5, "lm_diff": "x"}]}, "lm_diff: expected a number"),
     ],
 )
 def test_a_wrong_label_is_named_with_its_line(folder: Path, change: dict[str, Any], reason: str) -> None:

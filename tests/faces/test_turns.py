@@ -47,3 +47,8 @@ def test_a_real_face_whichever_way_up(astronaut: NDArray[np.uint8], quarters: in
     expected = np.linalg.matrix_power(np.array([[0, 1], [-1, 0]]), quarters) @ np.array([0, 1.0])
     assert down @ expected > 0.9 * np.linalg.norm(down)
     assert nose.min() > 0
+
+
+def test_one_face_stays_one(astronaut: NDArray[np.uint8]) -> None:
+    """Four looks find more that is none; more is asked of what is not upright."""
+    assert len(turns.detect(detectors.load(), astronaut)) == 1

@@ -28,6 +28,7 @@ __all__ = ["MIRRORED", "FacePicture", "fingerprint", "read"]
 # The order of the five landmarks in a mirrored face.
 MIRRORED: Final = [1, 0, 2, 4, 3]
 LABELS: Final = "labels.jsonl"
+SPLITS: Final = ("train", "valid")
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,11 +164,17 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
+            if row["split"] not in SPLITS:
+                raise ValueError(f"expected a split of {' and '.join(SPLITS)}, got {row['split']!r}")
+            if not (isinstance(row["zip"], str) and isinstance(row["file"], str)):
+                raise ValueError("expected names of an archive and of a file in it")
             for face in row["faces"]:
-                _numbers(face["box"], (4,))
+                _box(face["box"])
                 _numbers(face["landmarks"], (5, 2))
+                if not isinstance(face.get("lm_diff"), (int, float, type(None))):
+                    raise ValueError(f"lm_diff: expected a number, got {face['lm_diff']!r}")
             for box in row["ignore"]:
-                _numbers(box, (4,))
+                _box(box)
             rows.append({key: row[key] for key in ("zip", "file", "split", "faces", "ignore")})
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
@@ -175,6 +182,13 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
                 hint="see docs/training.md for the form of the labels",
             ) from error
     return rows
+
+
+def _box(value: object) -> None:
+    _numbers(value, (4,))
+    x0, y0, x1, y1 = np.asarray(value, float)
+    if not (x0 < x1 and y0 < y1):
+        raise ValueError(f"expected a box x0, y0, x1, y1 with x0 < x1 and y0 < y1, got {value}")
 
 
 def _numbers(value: object, shape: tuple[int, ...]) -> None:
