@@ -5,9 +5,9 @@ spoilt faces than photographs are, and knows of the data only how many pictures 
 another score serves better, or to name the data, this writes it into the file and its entry.
 """
 
+import argparse
 import hashlib
 import json
-import sys
 from dataclasses import replace
 
 import onnx
@@ -17,10 +17,13 @@ from mien.assets.manifest import FOLDER
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("changes", nargs="+", metavar="KEY=VALUE", help="operating_point, data, description, licence")
+    changes = parser.parse_args().changes
     path = FOLDER / shipped().file
     _, session = open_detector()
     inside = json.loads(session.metadata[METADATA_KEY])
-    for key, _, text in (argument.partition("=") for argument in sys.argv[1:]):
+    for key, _, text in (argument.partition("=") for argument in changes):
         inside[key] = float(text) if key == "operating_point" else text
     entry = DetectorEntry.from_dict(inside, "the command line")
     model = onnx.load(path)
@@ -36,7 +39,7 @@ def main() -> None:
     )
     path.write_bytes(content)
     (FOLDER / "detectors.toml").write_text(dump_toml(entry), encoding="utf-8")
-    print(f"{path.name}: {', '.join(sys.argv[1:])}")
+    print(f"{path.name}: {', '.join(changes)}")
 
 
 if __name__ == "__main__":

@@ -107,4 +107,4 @@ def read_weights(path: Path) -> bytes:
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such weights", hint="check the path of the file") from None
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}", hint="give the path of a file") from error
