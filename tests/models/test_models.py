@@ -11,6 +11,7 @@ from torch import nn
 from mien import models
 from mien.assets.manifest import InputSpec
 from mien.errors import ConfigError
+from mien.models import plain
 from mien.models.network import Fusible
 
 HEADS = {"votes": 10, "fer2013": 7}
@@ -35,9 +36,9 @@ def one_thread() -> None:
     torch.manual_seed(0)
 
 
-def trained(name: str, spec: InputSpec) -> models.Network:
+def trained(name: str, spec: InputSpec, **options: object) -> models.Network:
     """The network after a few steps on noise, so that no statistic of its norms is what it began with."""
-    network = models.build(name, HEADS, spec, **small(name))
+    network = models.build(name, HEADS, spec, **small(name), **options)
     optimizer = torch.optim.SGD(network.parameters(), 0.05, momentum=0.9)
     network.train()
     for _ in range(4):
@@ -119,10 +120,12 @@ def test_every_parameter_learns(name: str) -> None:
     assert without == []
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize(
+    ("name", "options"), [*((name, {}) for name in models.names()), ("plain", {"joined": "kernels"})], ids=str
+)
 @pytest.mark.parametrize("spec", [GREY, RGB], ids=["grey", "rgb"])
-def test_the_fused_form_is_the_same_function(name: str, spec: InputSpec) -> None:
-    network = trained(name, spec)
+def test_the_fused_form_is_the_same_function(name: str, options: dict[str, object], spec: InputSpec) -> None:
+    network = trained(name, spec, **options)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     fused = network.fused()
     pictures = torch.randn(5, spec.depth, spec.size, spec.size)
@@ -155,6 +158,32 @@ def test_the_fused_plain_network_has_plain_convolutions_alone() -> None:
     convolutions = [module for module in trained("plain", GREY).fused().modules() if isinstance(module, nn.Conv2d)]
     assert len(convolutions) == 1 + 2 + 2
     assert all(layer.kernel_size == (3, 3) and layer.groups == 1 for layer in convolutions)
+
+
+def test_layers_joined_by_their_kernels_begin_near_the_identity() -> None:
+    layer = plain.KernelLayer(8, 8, 1).eval()
+    maps = torch.rand(2, 8, 12, 12)
+    with torch.no_grad():
+        layer.square.weight.mul_(0)
+        np.testing.assert_allclose(layer(maps), maps, rtol=1e-4)
+        layer.skip.zero_()  # type: ignore[union-attr]
+        assert not layer(maps).any()
+    assert plain.KernelLayer(8, 9, 1).skip is None
+    assert plain.KernelLayer(8, 8, 2).skip is None
+
+
+def test_both_ways_to_join_give_the_same_network_in_the_end() -> None:
+    shapes = [
+        {name: value.shape for name, value in trained("plain", GREY, joined=way).fused().state_dict().items()}
+        for way in ("maps", "kernels")
+    ]
+    assert shapes[0] == shapes[1]
+
+
+def test_a_way_to_join_that_is_none() -> None:
+    with pytest.raises(ConfigError, match="joined: there is no 'sums'") as caught:
+        models.build("plain", HEADS, GREY, joined="sums")
+    assert "maps, kernels" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", models.names())

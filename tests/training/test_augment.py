@@ -146,6 +146,15 @@ def test_coarse_pictures_lose_detail_and_keep_their_light(pictures: Tensor) -> N
     np.testing.assert_allclose(found.mean(dim=(1, 2, 3)), pictures.mean(dim=(1, 2, 3)), atol=0.01)
 
 
+@pytest.mark.parametrize("side", [32, 40, 48, 64])
+def test_the_side_is_that_which_is_asked_for(pictures: Tensor, side: int) -> None:
+    found = augment(pictures, only(), side)
+    assert found.shape == (16, 1, side, side)
+    slope = torch.linspace(0, 1, 48).expand(2, 1, 48, 48)  # of a slope, every size shows the same
+    expected = torch.nn.functional.interpolate(slope, (side, side), mode="bilinear")
+    np.testing.assert_allclose(augment(slope, only(), side), expected, atol=1e-4)
+
+
 def test_an_erased_rectangle_keeps_to_its_size(pictures: Tensor) -> None:
     many = pictures[:1].expand(300, -1, -1, -1)
     found = augment(many, only(erase=1, erase_size=[0.2, 0.5]))

@@ -12,7 +12,7 @@ from tests.tiny import tiny_recipe
 from mien.datasets import Samples
 from mien.emotions import ALL
 from mien.errors import ConfigError, DataError
-from mien.training.data import Batches, Pictures, head_classes, targets_for
+from mien.training.data import Batches, Pictures, head_classes, softened, targets_for
 
 LABELS = {"fer2013": {"source": "labels"}}
 VOTES = {"votes": {"source": "votes"}}
@@ -103,3 +103,38 @@ def test_one_picture_is_too_few(tiny_samples: Samples) -> None:
     few = np.flatnonzero(tiny_samples.split == 0)[:1]
     with pytest.raises(DataError, match="fewer than two pictures"):
         Pictures(tiny_samples.take(np.concatenate([few, np.flatnonzero(tiny_samples.split == 1)])), tiny_recipe())
+
+
+def test_soft_targets_join_what_is_known_of_the_training_pictures(tiny_samples: Samples) -> None:
+    count, classes = tiny_samples.targets.shape
+    soft = np.full((count, classes), 1 / classes, np.float32)
+    soft[2] = 0
+    targets = tiny_samples.targets.copy()
+    targets[1] = 0
+    taught = replace(tiny_samples, targets=targets, soft_labels=soft)
+    head = tiny_recipe(heads={"fer2013": {"source": "labels", "soft": 0.75}}).heads["fer2013"]
+    found = softened(targets_for(taught, head), taught, "fer2013", head)
+    np.testing.assert_allclose(found[0], 0.25 * targets[0] + 0.75 / classes, atol=1e-6)
+    np.testing.assert_allclose(found[1], 1 / classes, atol=1e-6)  # nobody knows but the teachers
+    np.testing.assert_allclose(found[2], targets[2], atol=1e-6)  # nobody asked them
+    pictures = Pictures(taught, tiny_recipe(heads={"fer2013": {"source": "labels", "soft": 0.75}}))
+    for _, held in pictures.val_dataloader():
+        assert set(held["fer2013"].unique().tolist()) == {0, 1}
+
+
+def test_soft_votes_serve_the_eight_of_the_modes(tiny_samples: Samples) -> None:
+    soft = np.tile(np.float32([0.4, 0.1, 0, 0, 0, 0, 0, 0, 0.3, 0.2]), (len(tiny_samples), 1))
+    taught = replace(tiny_samples, soft_votes=soft)
+    head = tiny_recipe(heads={"votes": {"source": "votes", "labels": "majority", "soft": 1.0}}).heads["votes"]
+    found = softened(targets_for(taught, head), taught, "votes", head)
+    np.testing.assert_allclose(found, np.tile([0.8, 0.2, 0, 0, 0, 0, 0, 0], (len(tiny_samples), 1)), atol=1e-6)
+
+
+def test_soft_targets_that_are_missing_or_make_no_sense(tiny_samples: Samples) -> None:
+    with pytest.raises(
+        ConfigError, match="'fer2013' learns from soft targets of labels, and the data has none"
+    ) as caught:
+        Pictures(tiny_samples, tiny_recipe(heads={"fer2013": {"source": "labels", "soft": 0.5}}))
+    assert "mien data soften" in caught.value.hint
+    with pytest.raises(ValueError, match="soft: 'pld' learns from labels alone"):
+        tiny_recipe(heads={"votes": {"source": "votes", "labels": "pld", "soft": 0.5}})

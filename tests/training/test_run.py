@@ -127,6 +127,22 @@ def test_the_rate_warms_up_to_its_height_and_falls(tiny_samples: Samples, name: 
     assert all(weight.ndim <= 1 for weight in trainer.optimizers[0].param_groups[1]["params"])
 
 
+def test_small_pictures_come_first(tiny_samples: Samples) -> None:
+    recipe = tiny_recipe(epochs=4, augmentation={"sizes": [24, 48]}, averaging=0)
+    data = Pictures(tiny_samples, recipe)
+    task = Task(recipe.model_dump(mode="json"), {key: list(names) for key, names in data.classes.items()})
+    seen: dict[int, set[int]] = {}
+
+    def note(_: torch.nn.Module, given: tuple[torch.Tensor]) -> None:
+        if task.training:
+            seen.setdefault(task.current_epoch, set()).add(given[0].shape[-1])
+
+    task.network.register_forward_pre_hook(note)
+    trainer = lightning.Trainer(max_epochs=4, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer.fit(task, data)
+    assert seen == {0: {24}, 1: {24}, 2: {48}, 3: {48}}
+
+
 # --- resuming
 
 PROGRAM = """

@@ -4,7 +4,8 @@
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -31,6 +32,7 @@ def register(app: typer.Typer) -> None:
     data.add_typer(build, name="build")
     data.add_typer(write, name="export")
     data.command()(show)
+    data.command()(soften)
     app.add_typer(data, name="data")
 
 
@@ -51,6 +53,49 @@ def show(
         with console().status("drawing"):
             written = plot(samples, plots)
         print(f"written: {', '.join(path.name for path in written)} in {plots}")
+
+
+def soften(
+    store: Annotated[Path, typer.Argument(help="From `mien data build`.", show_default=False)],
+    teacher: Annotated[
+        list[str],
+        typer.Option("--teacher", help="A shipped model or an exported .onnx file; several times for several."),
+    ],
+    out: Annotated[Path, typer.Option(help="The store to write (.h5).")],
+    views: Annotated[str, typer.Option(help="Of each picture: single, flip or ten-crop.")] = "flip",
+    threads: Annotated[int, typer.Option(min=1, help="For each network.")] = 1,
+) -> None:
+    """Adds soft targets: the mean probabilities of trained models on the training pictures.
+
+    A recipe whose heads have `soft` above 0 learns from them: this distils large models into a small one.
+    """
+    from mien.datasets.store import read, write
+    from mien.evaluation.soften import soften as softened
+
+    with _bar("asking the teachers") as report:
+        samples = softened(read(store), teacher, views=views, threads=threads, progress=report)
+        write(samples, out)
+    for name, rows in (("labels", samples.soft_labels), ("votes", samples.soft_votes)):
+        told = (
+            "no, a teacher does not know all their classes" if rows is None else f"{int(rows.any(axis=1).sum()):,} rows"
+        )
+        print(f"soft {name}: {told}")
+    print(f"written: {out}")
+
+
+@contextmanager
+def _bar(text: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error; yields what it is told by: how much is done, of how much."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(), transient=True) as view:
+        task = view.add_task("", total=None)
+
+        def report(done: int, total: int) -> None:
+            view.update(task, completed=done, total=total)
+
+        yield report
 
 
 def _export_command(write: export.Exporter) -> Callable[[Path, Path], None]:

@@ -28,6 +28,8 @@ class Samples:
         votes: (N, 10) uint8 annotators' votes in the order of `emotions.ALL`, or None.
         twin: (N,) bool: the same picture, bit for bit, stands on the other side of the split.
         names: (N,) the rows' names or numbers in their source.
+        soft_labels: (N, C) float32 teachers' probabilities of `classes`; rows of zeros where none were asked; or None.
+        soft_votes: (N, 10) float32 likewise, of `emotions.ALL`.
         about: How the samples were made: plain JSON types.
     """
 
@@ -39,12 +41,14 @@ class Samples:
     names: NDArray[np.str_]
     votes: NDArray[np.uint8] | None = None
     twin: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    soft_labels: NDArray[np.float32] | None = None
+    soft_votes: NDArray[np.float32] | None = None
     about: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.twin):
             object.__setattr__(self, "twin", np.zeros(len(self.images), bool))
-        for name in ("labels", "split", "targets", "names", "votes", "twin"):
+        for name in ("labels", "split", "targets", "names", "votes", "twin", "soft_labels", "soft_votes"):
             column = getattr(self, name)
             if column is not None and len(column) != len(self.images):
                 raise ValueError(f"{name}: expected {len(self.images)} rows, got {len(column)}")
@@ -65,6 +69,8 @@ class Samples:
             names=self.names[rows],
             votes=None if self.votes is None else self.votes[rows],
             twin=self.twin[rows],
+            soft_labels=None if self.soft_labels is None else self.soft_labels[rows],
+            soft_votes=None if self.soft_votes is None else self.soft_votes[rows],
         )
 
     def only(self, split: str) -> "Samples":

@@ -15,7 +15,7 @@ from mien.expression.pictures import fitted
 from mien.training.losses import MODES
 from mien.training.recipe import HeadRecipe, Recipe
 
-__all__ = ["Batch", "Batches", "Pictures", "head_classes", "targets_for", "votes_size"]
+__all__ = ["Batch", "Batches", "Pictures", "head_classes", "softened", "targets_for", "votes_size"]
 
 Batch = tuple[Tensor, dict[str, Tensor]]
 
@@ -56,6 +56,26 @@ def targets_for(samples: Samples, head: HeadRecipe) -> Tensor:
     return votes / votes.sum(dim=1, keepdim=True).clamp(min=1)
 
 
+def softened(targets: Tensor, samples: Samples, name: str, head: HeadRecipe) -> Tensor:
+    """The targets (N, C) of a head with the teachers' joined to them; rows without a label have the teachers' alone.
+
+    Raises:
+        ConfigError: The data has no soft targets for this head.
+    """
+    if not head.soft:
+        return targets
+    source = samples.soft_labels if head.source == "labels" else samples.soft_votes
+    if source is None:
+        raise ConfigError(
+            f"the head '{name}' learns from soft targets of {head.source}, and the data has none",
+            hint="make them with `mien data soften`, or set its `soft` to 0",
+        )
+    soft = torch.from_numpy(source)[:, : targets.shape[1]]  # FER+'s modes have the first eight of the ten
+    soft = soft / soft.sum(dim=1, keepdim=True).clamp(min=1e-6)
+    share = torch.where(targets.sum(dim=1, keepdim=True) > 0, head.soft, 1.0)
+    return torch.where(soft.sum(dim=1, keepdim=True) > 0, targets.lerp(soft, share), targets)
+
+
 @dataclass(frozen=True)
 class Batches:
     """Batches (pictures uint8 (B, C, H, W), targets by head (B, classes)); shuffled where there is a seed.
@@ -92,14 +112,20 @@ class Pictures(lightning.LightningDataModule):
         super().__init__()
         self.recipe = recipe
         self.classes = head_classes(samples, recipe.heads)
-        self._splits = {name: self._tensors(samples.only(name)) for name in ("train", "val")}
+        self._splits = {
+            "train": self._tensors(samples.only("train"), soft=True),
+            "val": self._tensors(samples.only("val"), soft=False),  # judged by the truth
+        }
         if len(self._splits["train"][0]) < 2:
             raise DataError("the training split holds fewer than two pictures", hint="build the data again")
         if not len(self._splits["val"][0]):
             raise DataError("no row of the val split has a label for any head", hint="learn from another source")
 
-    def _tensors(self, samples: Samples) -> tuple[Tensor, dict[str, Tensor]]:
-        targets = {name: targets_for(samples, head) for name, head in self.recipe.heads.items()}
+    def _tensors(self, samples: Samples, *, soft: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        heads = self.recipe.heads.items()
+        targets = {name: targets_for(samples, head) for name, head in heads}
+        if soft:
+            targets = {name: softened(targets[name], samples, name, head) for name, head in heads}
         # FER+'s modes drop rows; one that no head learns from would only cost time.
         known = torch.stack([target.sum(dim=1) > 0 for target in targets.values()]).any(dim=0)
         images = fitted(samples.images[known.numpy()], self.recipe.input.spec())

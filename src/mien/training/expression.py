@@ -35,7 +35,14 @@ def lesson(recipe: Recipe, samples: Samples) -> Lesson:
 def _fingerprint(samples: Samples) -> dict[str, Any]:
     """What tells one body of data from another."""
     digest = hashlib.sha256()
-    for array in (samples.images, samples.targets, samples.split, samples.votes):
+    for array in (
+        samples.images,
+        samples.targets,
+        samples.split,
+        samples.votes,
+        samples.soft_labels,
+        samples.soft_votes,
+    ):
         if array is not None:
             digest.update(array.tobytes())
     plain: dict[str, Any] = json.loads(json.dumps({"about": samples.about, "counts": samples.counts()}))

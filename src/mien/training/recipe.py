@@ -60,11 +60,14 @@ class HeadRecipe(Table):
     ] = "shares"
     weight: Annotated[float, Field(gt=0)] = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    soft: Annotated[Fraction, Field(description="share of the teachers' soft targets in what is learnt")] = 0.0
 
     @model_validator(mode="after")
     def _has_votes(self) -> "HeadRecipe":
         if self.labels != "shares" and self.source != "votes":
             raise ValueError(f"labels: '{self.labels}' is made from votes, expected source = \"votes\"")
+        if self.soft and self.labels in ("pld", "multi"):
+            raise ValueError(f"soft: '{self.labels}' learns from labels alone, expected shares, majority or cel")
         return self
 
 
@@ -79,10 +82,14 @@ class Augmentation(Table):
     shift: Fraction = 0.1
     gain: Annotated[float, Field(ge=1, le=4, description="largest contrast factor, or its inverse")] = 1.4
     offset: Annotated[float, Field(ge=0, le=1, description="of brightness, either way")] = 0.15
-    coarse: Annotated[float, Field(ge=0, le=1, description="chance of a picture of half the detail")] = 0.1
+    coarse: Annotated[float, Field(ge=0, le=1, description="chance of a picture of less detail, down to .4")] = 0.1
     erase: Annotated[float, Field(ge=0, le=1, description="chance of a blank rectangle")] = 0.4
     erase_size: tuple[Fraction, Fraction] = (0.1, 0.45)
     mixup: Annotated[float, Field(ge=0, description="alpha of the beta distribution; 0: none")] = 0.2
+    sizes: Annotated[
+        tuple[Annotated[int, Field(ge=16, le=512)], ...],
+        Field(description="sides that the pictures are learnt at, in equal parts of the epochs; empty: the input's"),
+    ] = ()
 
 
 class Recipe(RunRecipe):

@@ -1,0 +1,97 @@
+"""Soft targets: what trained models say of the training pictures, for another model to learn from.
+
+A student learns more from its teachers' probabilities than from one label a picture (Hinton, Vinyals & Dean,
+"Distilling the knowledge in a neural network", 2015). They are taken once, averaged over teachers and views, and kept
+in the store; the recipe of the student says how much they count (`soft` of a head).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien import emotions
+from mien.datasets import Samples
+from mien.datasets.samples import SPLITS
+from mien.errors import ConfigError
+from mien.expression import Classifier, head_for
+from mien.expression.probabilities import softmax
+from mien.expression.views import views_of
+
+__all__ = ["soften"]
+
+CHUNK: Final = 256  # pictures between two reports
+
+
+def soften(
+    samples: Samples,
+    teachers: Sequence[str | Path],
+    *,
+    views: str = "flip",
+    threads: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Samples:
+    """The samples with their teachers' mean probabilities on the training pictures.
+
+    Args:
+        samples: With a train split. Soft targets that they have are replaced.
+        teachers: Names of shipped models, or paths of exported ONNX files; their temperatures calibrate what they say.
+        views: How often each teacher looks at each picture: "single", "flip" or "ten-crop".
+        threads: For each network.
+        progress: Called with the number of pictures done and of all.
+
+    Returns:
+        `soft_labels` where every teacher knows the samples' classes, `soft_votes` where every teacher knows the ten of
+        FER+; rows of other splits are zeros. `about` names the teachers.
+
+    Raises:
+        ConfigError: There is no teacher, no such model or views; or teachers can tell neither kind of classes.
+        DataError: There are no training pictures.
+        WeightsError: Weights are missing or damaged.
+    """
+    samples.only("train")
+    rows = np.flatnonzero(samples.split == SPLITS.index("train"))
+    opened = [Classifier(teacher, emotions=None, batch_size=64, threads=threads, views=views) for teacher in teachers]
+    asked = {"soft_labels": samples.classes, "soft_votes": emotions.ALL}
+    known = {
+        name: classes for name, classes in asked.items() if opened and all(_knows(each, classes) for each in opened)
+    }
+    if not known:
+        raise ConfigError(
+            f"neither the data's {len(samples.classes)} classes nor the ten of FER+ are known to all teachers",
+            hint="name at least one; each must know all classes of the same kind",
+        )
+    soft = {name: np.zeros((len(samples), len(classes)), np.float32) for name, classes in known.items()}
+    for start in range(0, len(rows), CHUNK):
+        part = rows[start : start + CHUNK]
+        for teacher in opened:
+            for name, said in _said(teacher, samples.images[part], known).items():
+                soft[name][part] += said / np.float32(len(opened))
+        progress(min(start + CHUNK, len(rows)), len(rows))
+    return replace(
+        samples,
+        soft_labels=soft.get("soft_labels"),
+        soft_votes=soft.get("soft_votes"),
+        about={**samples.about, "teachers": [teacher.name for teacher in opened], "teachers_views": views},
+    )
+
+
+def _knows(teacher: Classifier, classes: Sequence[str]) -> bool:
+    return any(set(classes) <= set(head.emotions) for head in teacher.entry.heads)
+
+
+def _said(
+    teacher: Classifier, pictures: NDArray[np.uint8], known: Mapping[str, Sequence[str]]
+) -> dict[str, NDArray[np.float32]]:
+    """The mean over the views of a teacher's probabilities (N, C) for each kind of classes; each view is seen once."""
+    seen = [view for picture in pictures for view in views_of(picture, teacher.views)]
+    logits = teacher.logits(seen)
+    said = {}
+    for name, classes in known.items():
+        head = head_for(teacher.entry, classes)
+        read = emotions.convert(softmax(logits[head.name], head.temperature), head.emotions, tuple(classes))
+        said[name] = read.reshape(len(pictures), -1, len(classes)).mean(axis=1)
+    return said
