@@ -119,11 +119,11 @@ def test_soft_targets_join_what_is_known_of_the_training_pictures(tiny_samples: 
     np.testing.assert_allclose(found[2], targets[2], atol=1e-6)  # nobody asked them
     pictures = Pictures(taught, tiny_recipe(heads={"fer2013": {"source": "labels", "soft": 0.75}}))
     for _, held in pictures.val_dataloader():
-        assert set(held["fer2013"].unique().tolist()) == {0, 1}
+        assert set(held["fer2013"].flatten().tolist()) == {0, 1}
 
 
 def test_soft_votes_serve_the_eight_of_the_modes(tiny_samples: Samples) -> None:
-    soft = np.tile(np.float32([0.4, 0.1, 0, 0, 0, 0, 0, 0, 0.3, 0.2]), (len(tiny_samples), 1))
+    soft = np.tile(np.asarray([0.4, 0.1, 0, 0, 0, 0, 0, 0, 0.3, 0.2], np.float32), (len(tiny_samples), 1))
     taught = replace(tiny_samples, soft_votes=soft)
     head = tiny_recipe(heads={"votes": {"source": "votes", "labels": "majority", "soft": 1.0}}).heads["votes"]
     found = softened(targets_for(taught, head), taught, "votes", head)
