@@ -23,7 +23,7 @@ $(CORE)/.ready: pyproject.toml $(shell find src -type f -not -name '*.pyc')
 # Everything, editable; and OpenCV 4 aside, for the detectors that OpenCV 5 has dropped.
 $(FULL)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(FULL)
-	$(FULL)/bin/pip install $(PIP) -c constraints.txt -e '.[train,data,dlib,report,test,check]'
+	$(FULL)/bin/pip install $(PIP) -c constraints.txt -e '.[train,search,tensorboard,data,dlib,report,test,check]'
 	$(FULL)/bin/pip install $(PIP) --no-deps --upgrade --target $(FULL)/opencv4 'opencv-python-headless<5'
 	@touch $@
 

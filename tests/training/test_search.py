@@ -1,0 +1,225 @@
+"""`mien search`: the real command on drawn faces, cut off and gone on with; and what a space may say."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.tiny import tiny_recipe
+
+from mien.datasets import Samples, store
+from mien.errors import EXIT_CODES, ConfigError, MienError, StoppedError
+from mien.training import load_recipe
+from mien.training.recipe import to_toml
+from mien.training.search import Outcome, Search, outcomes
+from mien.training.space import Dimension, space_of, usual_space
+
+pytest.importorskip("optuna")
+RATE = "optimizer.lr=0.001..0.5:log"
+
+
+@pytest.fixture(scope="module")
+def place(tiny_samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("search")
+    store.write(tiny_samples, folder / "drawn.h5")
+    other = tiny_samples.take(tiny_samples.split != 2)
+    store.write(other, folder / "other.h5")
+    (folder / "tiny.toml").write_text(to_toml(tiny_recipe()), encoding="utf-8")
+    return folder
+
+
+def command(place: Path, out: Path, *arguments: object) -> list[str]:
+    base = ["search", str(place / "tiny.toml"), "--data", str(place / "drawn.h5"), "--out", str(out)]
+    return [sys.executable, "-m", "mien", *base, *map(str, arguments)]
+
+
+def mien(place: Path, out: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(place, out, *arguments), capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def searched(place: Path) -> tuple[Path, "subprocess.CompletedProcess[str]"]:
+    out = place / "three"
+    return out, mien(place, out, "--trials", 3, "--space", RATE, "--space", "optimizer.name=sgd,adamw")
+
+
+class TestTheCommand:
+    def test_it_finds_the_best_and_says_how_to_go_on(
+        self, place: Path, searched: tuple[Path, "subprocess.CompletedProcess[str]"]
+    ) -> None:
+        out, done = searched
+        assert done.returncode == 0, done.stderr
+        assert "3 trials: 3 whole" in done.stdout
+        assert f"next: mien train {out / 'best.toml'}" in done.stdout
+        found = outcomes(out)
+        best = min(found, key=lambda outcome: outcome.value or 0)
+        assert best.best
+        recipe = load_recipe(out / "best.toml")
+        assert recipe.optimizer.lr == pytest.approx(best.values["optimizer.lr"])
+        assert recipe.optimizer.name == best.values["optimizer.name"]
+        assert load_recipe(out / "best" / "recipe.toml") == recipe
+        rows = (out / "best" / "metrics.csv").read_text().splitlines()
+        column = rows[0].split(",").index("val/loss")
+        assert min(float(row.split(",")[column]) for row in rows[1:]) == pytest.approx(best.value, rel=1e-4)
+        assert sorted(path.name for path in out.iterdir()) == ["best", "best.toml", "study.db"]
+
+    def test_the_first_trial_is_the_recipe_as_it_is(
+        self, searched: tuple[Path, "subprocess.CompletedProcess[str]"]
+    ) -> None:
+        assert outcomes(searched[0])[0].values == {"optimizer.lr": 0.05, "optimizer.name": "sgd"}
+
+    def test_show_tells_the_same_without_data(
+        self, place: Path, searched: tuple[Path, "subprocess.CompletedProcess[str]"]
+    ) -> None:
+        shown = subprocess.run(
+            [sys.executable, "-m", "mien", "search", "--show", "--out", str(searched[0])],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert shown.returncode == 0, shown.stderr
+        assert "3 trials: 3 whole" in shown.stdout
+
+    def test_other_data_and_another_space_are_refused(
+        self, place: Path, searched: tuple[Path, "subprocess.CompletedProcess[str]"]
+    ) -> None:
+        again = mien(place, searched[0], "--trials", 4, "--space", RATE, "--data", place / "other.h5")
+        assert again.returncode == EXIT_CODES[ConfigError]
+        assert "begun with another data and another space" in again.stderr
+        assert len(outcomes(searched[0])) == 3
+
+    @pytest.mark.parametrize(
+        ("number", "after"), [(signal.SIGKILL, "trial 0:"), (signal.SIGINT, "trial 0:")], ids=["kill", "Ctrl-C"]
+    )
+    def test_cut_off_it_goes_on(self, place: Path, tmp_path: Path, number: int, after: str) -> None:
+        out = tmp_path / "search"
+        arguments = ("--trials", 3, "--space", RATE, "--set", "epochs=6")
+        begun = subprocess.Popen(command(place, out, *arguments), stderr=subprocess.PIPE, text=True)
+        assert begun.stderr is not None
+        for line in begun.stderr:
+            if line.startswith(after):
+                break
+        until = time.monotonic() + 60
+        while not list(out.glob("trial-1/metrics.csv")) and time.monotonic() < until:
+            time.sleep(0.02)
+        os.kill(begun.pid, number)
+        told = begun.stderr.read()
+        begun.wait(60)
+        if number == signal.SIGINT:
+            assert begun.returncode == EXIT_CODES[StoppedError], told
+            assert "the same command goes on" in told
+        done = mien(place, out, *arguments)
+        assert done.returncode == 0, done.stderr
+        assert "3 trials: " in done.stdout
+        assert not list(out.glob("trial-*"))
+        assert len({outcome.values["optimizer.lr"] for outcome in outcomes(out)}) == 3
+
+    def test_all_mistakes_of_a_space_at_once(self, place: Path, tmp_path: Path) -> None:
+        done = mien(
+            place,
+            tmp_path / "no",
+            "--space",
+            "optimizer.rate=0.1..1",
+            "--space",
+            "epochs=0..3",
+            "--space",
+            "batch_size",
+        )
+        assert done.returncode == EXIT_CODES[ConfigError]
+        for word in ("optimizer.rate", "epochs", "'batch_size' says nothing"):
+            assert word in done.stderr
+        assert not (tmp_path / "no").exists()
+
+    def test_no_study_to_show(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="holds no study"):
+            outcomes(tmp_path)
+        (tmp_path / "study.db").write_bytes(b"nothing of the kind" * 99)
+        with pytest.raises(ConfigError, match="is no study, or a damaged one"):
+            outcomes(tmp_path)
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, figure: Any) -> None:
+    """Runs nothing: each epoch's figure is `figure(rate, epoch)`. What Lightning does is tested above."""
+
+    class Trainer:
+        def __init__(self, epoch: int, value: float) -> None:
+            self.current_epoch, self.callback_metrics = epoch, {"val/loss": value}
+
+    def fit(recipe: Any, data: Any, folder: Path, *, progress: bool, callbacks: Any) -> None:
+        folder.mkdir()
+        for epoch in range(recipe.epochs):
+            value = figure(recipe.optimizer.lr, epoch)
+            callbacks[0].on_train_epoch_end(Trainer(epoch, value))
+
+    monkeypatch.setattr("mien.training.search.fit", fit)
+
+
+def looked(tmp_path: Path, samples: Samples, trials: int) -> list[Outcome]:
+    recipe = tiny_recipe(epochs=6)
+    search = Search(recipe, samples, space_of(recipe, [RATE]), tmp_path / "search")
+    search.run(trials, progress=False)
+    return search.outcomes
+
+
+class TestTrials:
+    def test_hopeless_ones_are_ended_early_and_the_best_is_found(
+        self, tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        scripted(monkeypatch, lambda rate, epoch: abs(rate - 0.2) + 1 / (epoch + 1))
+        found = looked(tmp_path, tiny_samples, 25)
+        states = [outcome.state for outcome in found]
+        assert len(found) == 25
+        assert 3 <= states.count("ended early") < 25
+        best = next(outcome for outcome in found if outcome.best)
+        assert abs(best.values["optimizer.lr"] - 0.2) < 0.06
+
+    def test_one_that_breaks_does_not_end_the_search(
+        self, tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        scripted(monkeypatch, lambda rate, epoch: float("nan") if rate > 0.04 else rate)
+        found = looked(tmp_path, tiny_samples, 8)
+        assert found[0].state == "failed"
+        assert "val/loss is nan after epoch 1" in found[0].error
+        assert any(outcome.state == "whole" for outcome in found)
+
+    def test_if_all_break_it_says_so(
+        self, tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        scripted(monkeypatch, lambda rate, epoch: float("inf"))
+        with pytest.raises(MienError, match="all 3 trials failed, the last because: val/loss is inf"):
+            looked(tmp_path, tiny_samples, 3)
+
+
+class TestSpace:
+    @given(low=st.floats(1e-6, 1), factor=st.floats(1.5, 1e4), log=st.booleans())
+    def test_a_dimension_reads_back(self, low: float, factor: float, log: bool) -> None:
+        dimension = Dimension("optimizer.lr", low, low * factor, log)
+        assert Dimension.parse(str(dimension)) == dimension
+        assert dimension.holds(low)
+        assert not dimension.holds(low * factor * 2)
+
+    @pytest.mark.parametrize(
+        "text", ["lr", "lr=", "=1..2", "lr=3..1", "lr=0..1:log", "lr=a..b", "lr=1..2:even", "lr=1", "lr=true..false"]
+    )
+    def test_texts_that_are_none(self, text: str) -> None:
+        with pytest.raises(ConfigError):
+            Dimension.parse(text)
+
+    def test_whole_numbers_stay_whole(self) -> None:
+        assert Dimension.parse("batch_size=8..64").whole
+        assert not Dimension.parse("optimizer.lr=1..64.0").whole
+        assert Dimension.parse("optimizer.name=sgd, adam").choices == ("sgd", "adam")
+        assert Dimension.parse("batch_size=32,64").choices == (32, 64)
+
+    def test_the_usual_space_is_right_for_every_recipe(self) -> None:
+        for name in ("mien-base", "fourlayer", "vgg13-pld"):
+            recipe = load_recipe(name)
+            dimensions = usual_space(recipe)
+            assert "optimizer.lr" in {dimension.key for dimension in dimensions}
+            assert space_of(recipe, [str(dimension) for dimension in dimensions]) == dimensions
