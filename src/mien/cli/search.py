@@ -112,8 +112,10 @@ def _table(found: "list[Outcome]", figure: str) -> None:
     whole.sort(key=lambda outcome: abs((outcome.value or 0) - (best or 0)))
     keys = list(dict.fromkeys(key for outcome in whole for key in outcome.values))
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("trial", figure, *keys):
-        table.add_column(name, justify="right")
+    last = [key.rpartition(".")[2] for key in keys]  # the whole key where the last word would be another's too
+    names = [word if last.count(word) == 1 else key for word, key in zip(last, keys, strict=True)]
+    for name in ("trial", figure, *names):
+        table.add_column(name, justify="right", overflow="fold")
     for outcome in whole[:_SHOWN]:
         cells = [str(outcome.number), f"{outcome.value:.4f}", *(_short(outcome.values.get(key, "")) for key in keys)]
         table.add_row(*cells, style="bold green" if outcome.best else "")
