@@ -3,7 +3,7 @@
 Pictures a second of the real fit loop (`mien.training.fit`: batches, augmentation, mixing, optimiser, averaging,
 Lightning and its callbacks) against those of the bare step (forward, loss, backward, optimiser on one batch that lies
 ready), both with the recipe's network, batch and precision. The two take turns, so that a noisy machine is noisy for
-both; checkpoints and validation, once an epoch, are not counted. Pictures are noise: no figure depends on what they show.
+both; checkpoints and validation, once an epoch, are not counted. Pictures are noise: what they show changes no figure.
 """
 
 import argparse
