@@ -4,6 +4,7 @@ import functools
 import hashlib
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,11 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    """64 drawn faces to learn from, 16 to judge."""
-    return drawn_samples(tmp_path_factory.mktemp("few"), per_class=8)
+    """64 drawn faces to learn from, 16 to judge, with soft targets as made-up teachers would give them."""
+    few = drawn_samples(tmp_path_factory.mktemp("few"), per_class=8)
+    assert few.votes is not None
+    shares = (few.votes + 0.1) / (few.votes + 0.1).sum(axis=1, keepdims=True)
+    return replace(few, soft_labels=few.targets * 0.9 + 0.1 / 7, soft_votes=shares.astype(np.float32))
 
 
 def rgb(size: int = 48) -> InputSpec:
