@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from scripts import tables, two_epochs
 from tests.drawn import drawn_samples
 
 from mien.datasets import store
+from scripts import tables, two_epochs
 
 
 def test_a_recipe_is_proven(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
