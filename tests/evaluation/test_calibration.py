@@ -226,3 +226,16 @@ def test_no_faces_and_shapes_that_differ_are_refused(function: object) -> None:
     for n in (0, 3):
         with pytest.raises(ValueError, match="expected confidence and correct"):
             function(np.zeros(n), np.zeros(2 * n, np.bool_))
+
+
+def test_the_accuracy_of_the_surest() -> None:
+    confidence = np.linspace(0.2, 0.99, 100)
+    correct = np.ones(100, np.bool_)
+    correct[:20] = False  # the least sure
+    correct[50] = False
+    found = calibration.selective_accuracy(confidence, correct, 0.8)
+    assert found.value == pytest.approx(79 / 80)
+    assert found.low < found.value <= found.high <= 1
+    assert calibration.selective_accuracy(confidence, correct, 1.0).value == pytest.approx(0.79)
+    shuffled = np.random.default_rng(0).permutation(100)
+    assert calibration.selective_accuracy(confidence[shuffled], correct[shuffled], 0.8).value == found.value

@@ -98,6 +98,7 @@ def test_as_dict_is_json_and_holds_every_score(judgement: Judgement) -> None:
         "voted",
         "accuracy",
         "macro_f1",
+        "accuracy_of_surest_80_percent",
         "nll_nats",
         "calibration_error",
         "perfect_calibration_error",

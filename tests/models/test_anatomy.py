@@ -40,10 +40,12 @@ def test_operations_are_those_that_torch_counts(name: str) -> None:
     assert counter.get_total_flops() == 2 * found.fused_operations
 
 
-@pytest.mark.parametrize("name", models.names())
-def test_all_parameters_are_counted_in_layers_and_stages(name: str) -> None:
-    found = anatomy(name, HEADS, GREY, **small(name))
-    network = models.build(name, HEADS, GREY, **small(name))
+@pytest.mark.parametrize(
+    ("name", "options"), [*((name, {}) for name in models.names()), ("plain", {"joined": "kernels"})], ids=str
+)
+def test_all_parameters_are_counted_in_layers_and_stages(name: str, options: dict[str, str]) -> None:
+    found = anatomy(name, HEADS, GREY, **small(name), **options)
+    network = models.build(name, HEADS, GREY, **small(name), **options)
     assert found.parameters == sum(weight.numel() for weight in network.parameters())
     assert found.trained == sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
     heads = sum(weight.numel() for weight in network.heads.parameters())

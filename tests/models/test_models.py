@@ -166,10 +166,10 @@ def test_layers_joined_by_their_kernels_begin_near_the_identity() -> None:
     with torch.no_grad():
         layer.square.weight.mul_(0)
         np.testing.assert_allclose(layer(maps), maps, rtol=1e-4)
-        layer.skip.zero_()  # type: ignore[union-attr]
+        layer.square.skip.zero_()  # type: ignore[union-attr]
         assert not layer(maps).any()
-    assert plain.KernelLayer(8, 9, 1).skip is None
-    assert plain.KernelLayer(8, 8, 2).skip is None
+    assert plain.KernelLayer(8, 9, 1).square.skip is None
+    assert plain.KernelLayer(8, 8, 2).square.skip is None
 
 
 def test_both_ways_to_join_give_the_same_network_in_the_end() -> None:

@@ -146,6 +146,25 @@ def test_coarse_pictures_lose_detail_and_keep_their_light(pictures: Tensor) -> N
     np.testing.assert_allclose(found.mean(dim=(1, 2, 3)), pictures.mean(dim=(1, 2, 3)), atol=0.01)
 
 
+def test_dark_pictures_have_less_light_each_its_own_share(pictures: Tensor) -> None:
+    found = augment(pictures, only(dark=1))
+    shares = (found / pictures.clamp(min=1e-3)).flatten(1).median(dim=1).values
+    assert shares.min() >= 0.149
+    assert shares.max() <= 0.601
+    assert len(set(shares.tolist())) == len(pictures)
+
+
+def test_noise_is_as_strong_as_is_said_and_keeps_the_range() -> None:
+    grey = torch.full((200, 1, 32, 32), 0.5)
+    sigmas = augment(grey, only(noise=1)).flatten(1).std(dim=1)
+    assert 0 <= sigmas.min() < 0.01
+    assert 0.07 < sigmas.max() < 0.085
+    half = augment(grey, only(noise=0.5)).flatten(1).std(dim=1)
+    assert 60 < int((half < 1e-6).sum()) < 140
+    white = augment(torch.ones(8, 1, 16, 16), only(noise=1))
+    assert white.max() <= 1
+
+
 @pytest.mark.parametrize("side", [32, 40, 48, 64])
 def test_the_side_is_that_which_is_asked_for(pictures: Tensor, side: int) -> None:
     found = augment(pictures, only(), side)

@@ -42,6 +42,13 @@ def evaluate(
         Path | None,
         typer.Option(help="The detector's network, where it needs one.", show_default="from `mien models fetch`"),
     ] = None,
+    corruption: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Read the faces again spoilt in this way (jitter, small-24, dark, ...; all): what does it cost?",
+            show_default="none",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the JSON to this file as well.", show_default=False)] = None,
     report: Annotated[
@@ -73,6 +80,7 @@ def evaluate(
             detector_weights=detector_weights,
             ensemble=member_names(ensemble or ()),
             vote=vote,
+            corruptions=[name.strip() for word in corruption or () for name in word.split(",")],
         )
         plain = json.dumps(evaluation.as_dict(), indent=1)
         if out_file:
@@ -82,8 +90,8 @@ def evaluate(
     if as_json:
         print(plain)
     else:
-        for judgement in evaluation.judgements.values():
-            print(text(judgement))
+        for name, judgement in evaluation.judgements.items():
+            print(text(judgement, evaluation.losses.get(name, ())))
             print()
     if report:
         console().print(f"written: {report}", style="dim")

@@ -25,6 +25,7 @@ __all__ = [
     "perfect_errors",
     "risk_coverage",
     "risk_range",
+    "selective_accuracy",
 ]
 
 BINS: Final = 15
@@ -214,6 +215,17 @@ def risk_range(
     drawn = bootstrap(risks, len(wrong), draws=draws, seed=seed)
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return low, high
+
+
+def selective_accuracy(
+    confidence: Floats, correct: NDArray[np.bool_], coverage: float = 0.8, *, draws: int = DRAWS, seed: int = 0
+) -> Estimate:
+    """The accuracy on the share of the faces whose confidence is highest (Geifman and El-Yaniv 2017)."""
+    _, right = _sorted(confidence, correct)
+    decided = int(np.ceil(coverage * len(right) - 1e-9))
+    low, high = risk_range(confidence, correct, np.array([coverage]), draws=draws, seed=seed)
+    value = float(right[len(right) - decided :].mean())
+    return Estimate(value, min(1 - float(high[0]), value), max(1 - float(low[0]), value))
 
 
 def coverage_threshold(confidence: Floats, coverage: float = 0.8) -> float:

@@ -1,7 +1,7 @@
 """Judges a model on samples, under every protocol that both allow, through the code that users run."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,12 @@ from mien.datasets import Samples
 from mien.datasets.fer2013 import USAGE
 from mien.errors import ConfigError, DataError
 from mien.evaluation.canvas import find_and_crop_each
+from mien.evaluation.corruptions import chosen as corruptions_of
+from mien.evaluation.corruptions import corrupted
 from mien.evaluation.intervals import mean_estimate
 from mien.evaluation.judge import Judgement, judge
 from mien.evaluation.protocols import Protocol, protocols_of
+from mien.evaluation.robustness import Loss, losses
 from mien.expression import Reader, open_reader
 from mien.faces import detectors
 from mien.faces.crop import Template
@@ -69,6 +72,7 @@ class Evaluation:
         readings: Likewise, what they judge.
         views: How often each face was looked at: "single", "flip" or "ten-crop".
         detector: What had to find the faces; None where they were read as they are.
+        losses: By protocol, what each corruption asked for takes of the accuracy.
     """
 
     model: str
@@ -77,10 +81,13 @@ class Evaluation:
     readings: dict[str, Reading]
     views: str = "single"
     detector: str | None = None
+    losses: Mapping[str, Sequence[Loss]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON."""
         found = {name: judgement.as_dict() for name, judgement in self.judgements.items()}
+        for name, lost in self.losses.items():
+            found[name]["corruptions"] = [loss.as_dict() for loss in lost]
         return {
             "model": self.model,
             "split": self.split,
@@ -115,6 +122,7 @@ def evaluate_model(
     detector_weights: str | Path | None = None,
     ensemble: Sequence[str | Path] = (),
     vote: str | None = None,
+    corruptions: Sequence[str] = (),
 ) -> Evaluation:
     """Judges a shipped or exported model, or an ensemble.
 
@@ -129,14 +137,22 @@ def evaluate_model(
         detector_weights: File of the detector's network, where it needs one; None for the fetched one.
         ensemble: Members to judge together instead of a model; see `mien.expression.Ensemble`.
         vote: Of the ensemble: "soft" (default) or "hard".
+        corruptions: Names of `mien.evaluation.corruptions`, "all" for all of them: the faces are read again spoilt.
 
     Raises:
-        ConfigError: A protocol is none that the data and the model allow, or an option is none that exists.
+        ConfigError: A protocol is none that the data and the model allow, an option is none that exists, or
+            corruptions go with a detector.
         WeightsError: The weights are missing or damaged.
         DataError: The detector finds none of the faces.
         UnsupportedError: The detector cannot run here.
     """
     chosen = _chosen(samples, protocols)
+    ways = corruptions_of(corruptions)
+    if ways and detector:
+        raise ConfigError(
+            "corruptions are applied to faces as they are, a detector has to find them",
+            hint="judge with --corruption and with --detector one after the other",
+        )
     readers: dict[tuple[str, ...], Reader] = {}
     for protocol in chosen:
         try:
@@ -182,7 +198,23 @@ def evaluate_model(
             line = f"{protocol.title}, {_printed(samples, split)}, {way}, {some.name}"
             readings[protocol.name] = reading
             judgements[protocol.name] = _judged(reading, protocol, samples, line, found)
-    return Evaluation(some.name, split, judgements, readings, views, detector)
+    spoilt: dict[tuple[str, ...], dict[str, NDArray[np.float32]]] = {classes: {} for classes in readers}
+    for corruption in ways:
+        pictures = corrupted(samples.images, corruption.name)
+        for classes, reader in readers.items():
+            spoilt[classes][corruption.name] = reader.probabilities(pictures)
+    meanings = {corruption.name: corruption.meaning for corruption in ways}
+    lost = {
+        name: losses(
+            reading.labels,
+            reading.probabilities,
+            {way: values[reading.rows] for way, values in spoilt[reading.classes].items()},
+            meanings,
+        )
+        for name, reading in readings.items()
+        if ways
+    }
+    return Evaluation(some.name, split, judgements, readings, views, detector, lost)
 
 
 def _chosen(samples: Samples, names: Sequence[str] | None) -> list[Protocol]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,10 @@ from mien.evaluation import calibration, intervals, metrics
 from mien.evaluation.intervals import Estimate
 from mien.evaluation.metrics import Floats, Integers, Numbers
 
-__all__ = ["ClassRow", "Judgement", "judge"]
+__all__ = ["COVERAGE", "ClassRow", "Judgement", "judge"]
+
+# Share of the faces that is decided where a model abstains from the rest.
+COVERAGE: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Judgement:
         voted: Faces among the n with votes on these classes; 0 without votes.
         accuracy: 0-1.
         macro_f1: 0-1, over the classes that the truth holds.
+        selective: Accuracy on the surest `COVERAGE` of the faces, 0-1.
         nll: Mean negative log-likelihood of the labels, nats.
         calibration_error: 0-1, top label, bins of equal mass.
         perfect_error: The same of perfectly calibrated models with these confidences: the mean, and the range
@@ -78,6 +83,7 @@ class Judgement:
     voted: int
     accuracy: Estimate
     macro_f1: Estimate
+    selective: Estimate
     nll: Estimate
     calibration_error: Estimate
     perfect_error: Estimate
@@ -99,6 +105,7 @@ class Judgement:
             "found": self.found.as_dict() if self.found else None,
             "accuracy": self.accuracy.as_dict(),
             "macro_f1": self.macro_f1.as_dict(),
+            "accuracy_of_surest_80_percent": self.selective.as_dict(),
             "nll_nats": self.nll.as_dict(),
             "calibration_error": self.calibration_error.as_dict(),
             "perfect_calibration_error": self.perfect_error.as_dict(),
@@ -176,6 +183,7 @@ def judge(
         voted=voted,
         accuracy=Estimate.from_draws(float(metrics.accuracy(confusion)), metrics.accuracy(resampled)),
         macro_f1=Estimate.from_draws(float(metrics.macro_f1(confusion)), metrics.macro_f1(resampled)),
+        selective=calibration.selective_accuracy(confidence, correct, COVERAGE, draws=draws, seed=seed),
         nll=intervals.mean_estimate(metrics.negative_log_likelihood(probabilities, labels), draws=draws, seed=seed),
         calibration_error=calibration_error,
         perfect_error=Estimate.from_draws(chance, perfect),

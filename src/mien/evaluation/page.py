@@ -17,9 +17,10 @@ from PIL import Image
 from mien import emotions
 from mien.datasets import Samples
 from mien.evaluation.charts import reliability, risk
+from mien.evaluation.corruptions import corrupted
 from mien.evaluation.evaluate import Evaluation, Reading
 from mien.evaluation.intervals import Estimate
-from mien.evaluation.judge import Judgement
+from mien.evaluation.judge import COVERAGE, Judgement
 from mien.evaluation.parts import (
     card,
     class_scores,
@@ -34,6 +35,8 @@ from mien.evaluation.parts import (
     tabs,
     valued,
 )
+from mien.evaluation.report import points
+from mien.evaluation.robustness import Loss
 from mien.evaluation.slices import Cut, Slice, cuts
 
 __all__ = ["MISTAKES", "page"]
@@ -51,7 +54,10 @@ def page(evaluation: Evaluation, samples: Samples, *, data: str = "") -> str:
         data: What the samples are called, for print.
     """
     names = list(evaluation.judgements)
-    sections = "".join(_section(evaluation.judgements[name], evaluation.readings[name], samples) for name in names)
+    sections = "".join(
+        _section(evaluation.judgements[name], evaluation.readings[name], samples, evaluation.losses.get(name, ()))
+        for name in names
+    )
     return document(
         f"{evaluation.model} on {data}" if data else evaluation.model,
         _header(evaluation, samples, data),
@@ -72,7 +78,7 @@ def _header(evaluation: Evaluation, samples: Samples, data: str) -> str:
     return facts(f"How well <em>{escape(evaluation.model)}</em> reads faces", known)
 
 
-def _section(judgement: Judgement, reading: Reading, samples: Samples) -> str:
+def _section(judgement: Judgement, reading: Reading, samples: Samples, losses: Sequence[Loss]) -> str:
     chosen = samples.take(reading.rows)
     left_out = f", {judgement.dropped:,} left out by the protocol" if judgement.dropped else ""
     parts = [
@@ -93,6 +99,7 @@ def _section(judgement: Judgement, reading: Reading, samples: Samples) -> str:
             "half",
         ),
         card("Slices", "faces cut into about equal parts", _slices(cuts(chosen, reading.confidence, reading.correct))),
+        _losses(losses, chosen),
         _mistakes(reading, chosen),
     ]
     return f"<section>{''.join(parts)}</section>"
@@ -103,6 +110,7 @@ def _scores(judgement: Judgement) -> str:
         ("faces found", judgement.found, ".1%", "the others are left out"),
         ("accuracy", judgement.accuracy, ".1%", ""),
         ("macro F1", judgement.macro_f1, ".1%", ""),
+        (f"accuracy of the surest {COVERAGE:.0%}", judgement.selective, ".1%", ""),
         ("calibration error above chance", judgement.excess_error, ".1%", ""),
         ("negative log-likelihood", judgement.nll, ".3f", "nats"),
         ("cross-entropy to the votes", judgement.cross_entropy, ".3f", "nats"),
@@ -138,6 +146,24 @@ def _slices(found: Sequence[Cut]) -> str:
         for part, spec in zip(found, specs, strict=True)
     )
     return f'<div class="cuts">{tables}</div>'
+
+
+def _losses(losses: Sequence[Loss], chosen: Samples) -> str:
+    """What spoilt faces cost, each way shown on the first face; nothing where none was asked for."""
+    if not losses:
+        return ""
+    rows = (
+        [
+            f'<img src="{_picture(corrupted(chosen.images[:1], loss.corruption)[0])}" alt="">',
+            escape(loss.corruption),
+            escape(loss.meaning),
+            scored(loss.accuracy),
+            points(loss.fall),
+        ]
+        for loss in losses
+    )
+    shown = table(["", "spoilt by", "faces are", "accuracy", "lost, points"], rows, "losses")
+    return card("Robustness", "the same faces spoilt; the loss is compared face by face", shown)
 
 
 def _mistakes(reading: Reading, chosen: Samples) -> str:

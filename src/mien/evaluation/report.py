@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.evaluation.calibration import BINS
-from mien.evaluation.judge import Judgement
+from mien.evaluation.intervals import Estimate
+from mien.evaluation.judge import COVERAGE, Judgement
+from mien.evaluation.robustness import Loss
 from mien.output.contract import cannot_write, replacing
 
-__all__ = ["columns", "opened", "text"]
+__all__ = ["columns", "opened", "points", "text"]
 
 
 @contextmanager
@@ -36,8 +38,8 @@ def opened(path: Path) -> Iterator[TextIO]:
             raise
 
 
-def text(judgement: Judgement) -> str:
-    """The whole judgement, in lines that fit 100 columns with up to ten classes."""
+def text(judgement: Judgement, losses: Sequence[Loss] = ()) -> str:
+    """The whole judgement, in lines that fit 100 columns with up to ten classes; then what spoilt faces cost."""
     parts = [
         _headline(judgement),
         _scores(judgement),
@@ -46,6 +48,7 @@ def text(judgement: Judgement) -> str:
         _matrix(judgement.classes, _percents(judgement.confusion)),
         "Confusion in faces",
         _matrix(judgement.classes, _counts(judgement.confusion)),
+        *([_losses(losses)] if losses else []),
         "In brackets: 95% bootstrap intervals. Macro F1 covers the classes that the truth holds.",
     ]
     return "\n\n".join(parts) + "\n"
@@ -65,6 +68,7 @@ def _scores(judgement: Judgement) -> str:
     rows += [
         ("accuracy", f"{judgement.accuracy}", ""),
         ("macro F1", f"{judgement.macro_f1}", ""),
+        (f"accuracy of the surest {COVERAGE:.0%}", f"{judgement.selective}", "abstaining from the rest"),
         ("negative log-likelihood", f"{judgement.nll:.3f}", "nats"),
     ]
     if judgement.cross_entropy and judgement.jensen_shannon:
@@ -88,6 +92,18 @@ def _classes(judgement: Judgement) -> str:
         for row in judgement.rows
     ]
     return columns(rows, "<>>>>>")
+
+
+def _losses(losses: Sequence[Loss]) -> str:
+    rows = [("spoilt by", "accuracy", "lost, points", "faces are")]
+    rows += [(loss.corruption, f"{loss.accuracy}", points(loss.fall), loss.meaning) for loss in losses]
+    return columns(rows, "<>><")
+
+
+def points(fall: Estimate) -> str:
+    """A difference of accuracies in points of percent: `1.2 (0.8-1.6)`, or `0.2 (-0.3 to 0.7)`."""
+    value, low, high = (f"{100 * number:.1f}".replace("-0.0", "0.0") for number in (fall.value, fall.low, fall.high))
+    return f"{value} ({low}{' to ' if '-' in low + high else '-'}{high})"
 
 
 def _matrix(classes: Sequence[str], cells: Sequence[Sequence[str]]) -> str:

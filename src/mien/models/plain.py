@@ -83,32 +83,42 @@ class Layer(Fusible):
         return _merged(kernel, bias, self.stride)
 
 
+class JoinedConv2d(nn.Conv2d):
+    """3x3 convolution with the identity in its kernel where shapes allow."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__(before, after, 3, stride, padding=1, bias=False)
+        # How much of each channel passes; a vector, so that no decay pulls it to nothing.
+        self.skip = nn.Parameter(torch.ones(after)) if before == after and stride == 1 else None
+
+    def kernel(self) -> Tensor:
+        """(after, before, 3, 3), the identity included."""
+        if self.skip is None:
+            return self.weight
+        unit: Tensor = torch.diag(self.skip)[:, :, None, None]
+        return self.weight + nn.functional.pad(unit, [1, 1, 1, 1])
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, before, H, W) -> (N, after, H / stride, W / stride)."""
+        return nn.functional.conv2d(input, self.kernel(), stride=self.stride, padding=1)
+
+
 class KernelLayer(Fusible):
     """3x3 with the identity in its kernel, normed, then ReLU."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
-        self.square = nn.Conv2d(before, after, 3, stride, padding=1, bias=False)
+        self.square = JoinedConv2d(before, after, stride)
         self.norm = nn.BatchNorm2d(after)
-        # How much of each channel passes; a vector, so that no decay pulls it to nothing.
-        self.skip = nn.Parameter(torch.ones(after)) if before == after and stride == 1 else None
-
-    def kernel(self) -> Tensor:
-        """(after, before, 3, 3), the identity included."""
-        kernel = self.square.weight
-        if self.skip is None:
-            return kernel
-        unit: Tensor = torch.diag(self.skip)[:, :, None, None]
-        return kernel + nn.functional.pad(unit, [1, 1, 1, 1])
 
     def forward(self, maps: Tensor) -> Tensor:
         """(N, before, H, W) -> (N, after, H / stride, W / stride)."""
-        return torch.relu(self.norm(nn.functional.conv2d(maps, self.kernel(), stride=self.stride, padding=1)))
+        return torch.relu(self.norm(self.square(maps)))
 
     def fused(self) -> nn.Module:
         """One 3x3 convolution with a bias, and ReLU."""
-        return _merged(*absorbed(self.kernel(), self.norm), self.stride)
+        return _merged(*absorbed(self.square.kernel(), self.norm), self.stride)
 
 
 _LAYERS: Final[dict[str, Callable[[int, int, int], Fusible]]] = {"maps": Layer, "kernels": KernelLayer}

@@ -14,6 +14,8 @@ from mien.training.recipe import Augmentation
 __all__ = ["augment", "mixup"]
 
 _COARSE: Final = (0.4, 0.8)  # of the side: 19 to 38 of FER2013's 48 pixels
+_DARK: Final = (0.15, 0.6)  # of the light
+_NOISE: Final = 0.08  # largest sigma, of 0-1: that of a face of 48 pixels in a dim room
 
 
 def augment(images: Tensor, settings: Augmentation, side: int | None = None) -> Tensor:
@@ -27,7 +29,9 @@ def augment(images: Tensor, settings: Augmentation, side: int | None = None) -> 
     with torch.autocast(images.device.type, enabled=False):  # in bf16, places are wrong by up to a tenth of a pixel
         images = _warp(images, _matrices(len(images), settings).to(images), side)
         images = _relight(images, settings)
+        images = _darken(images, settings.dark)
         images = _coarsen(images, settings.coarse)
+        images = _roughen(images, settings.noise)
         return _erase(images, settings)
 
 
@@ -79,6 +83,26 @@ def _coarsen(images: Tensor, chance: float) -> Tensor:
         less = nn.functional.interpolate(images[chosen], (small, small), mode="bilinear", antialias=True)
         images[chosen] = nn.functional.interpolate(less, images.shape[2:], mode="bilinear")
     return images
+
+
+def _darken(images: Tensor, chance: float) -> Tensor:
+    """Takes light from some pictures; before the noise, as in a camera."""
+    if not chance:
+        return images
+    chosen = torch.rand(len(images)) < chance
+    light = torch.where(chosen, torch.empty(len(images)).uniform_(*_DARK), 1.0)
+    return images * light.to(images).reshape(-1, 1, 1, 1)
+
+
+def _roughen(images: Tensor, chance: float) -> Tensor:
+    """Adds noise to some pictures, to each as much as it happens."""
+    if not chance:
+        return images
+    chosen = torch.rand(len(images)) < chance
+    sigma = torch.where(chosen, torch.rand(len(images)) * _NOISE, 0.0)
+    # Drawn where the other numbers are drawn, so that a seed means the same on every device.
+    noise = torch.randn(images.shape).to(images) * sigma.to(images).reshape(-1, 1, 1, 1)
+    return (images + noise).clamp(0, 1)
 
 
 def _erase(images: Tensor, settings: Augmentation) -> Tensor:

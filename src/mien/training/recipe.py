@@ -83,6 +83,8 @@ class Augmentation(Table):
     gain: Annotated[float, Field(ge=1, le=4, description="largest contrast factor, or its inverse")] = 1.4
     offset: Annotated[float, Field(ge=0, le=1, description="of brightness, either way")] = 0.15
     coarse: Annotated[float, Field(ge=0, le=1, description="chance of a picture of less detail, down to .4")] = 0.1
+    dark: Annotated[float, Field(ge=0, le=1, description="chance of a picture with .15 to .6 of its light")] = 0.0
+    noise: Annotated[float, Field(ge=0, le=1, description="chance of a picture with noise, sigma up to .08")] = 0.0
     erase: Annotated[float, Field(ge=0, le=1, description="chance of a blank rectangle")] = 0.4
     erase_size: tuple[Fraction, Fraction] = (0.1, 0.45)
     mixup: Annotated[float, Field(ge=0, description="alpha of the beta distribution; 0: none")] = 0.2

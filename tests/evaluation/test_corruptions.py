@@ -1,0 +1,140 @@
+"""Corruptions of faces, and what they are said to cost."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.datasets import Samples, store
+from mien.errors import ConfigError
+from mien.evaluation import evaluate_model
+from mien.evaluation.corruptions import CORRUPTIONS, chosen, corrupted
+from mien.evaluation.intervals import Estimate
+from mien.evaluation.page import page
+from mien.evaluation.report import points, text
+from mien.evaluation.robustness import losses
+
+SMALL = {"small-24": 24, "small-20": 20}
+
+
+@pytest.fixture(scope="module")
+def samples(tiny_samples: Samples) -> Samples:
+    return tiny_samples.only("val")
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize("shape", [(48, 48), (48, 48, 3), (97, 80, 3)], ids=str)
+def test_every_corruption(name: str, shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    faces = rng.integers(40, 216, (3, *shape), np.uint8)
+    kept = faces.copy()
+    spoilt = corrupted(faces, name)
+    side = SMALL.get(name)
+    for before, after in zip(faces, spoilt, strict=True):
+        assert after.dtype == np.uint8
+        assert after.shape == ((side, side, *shape[2:]) if side else shape)
+        assert side or (after != before).any()
+    assert (faces == kept).all(), "what was given is not changed"
+    again = corrupted(faces, name)
+    assert all((a == b).all() for a, b in zip(spoilt, again, strict=True))
+
+
+@pytest.mark.parametrize("name", ["jitter", "rotation", "noise", "dark", "cover", "mask"])
+def test_each_face_is_spoilt_in_its_own_way(name: str) -> None:
+    face = np.random.default_rng(0).integers(40, 216, (48, 48), np.uint8)
+    one, other = corrupted([face, face], name)
+    assert (one != other).any()
+    assert (one != corrupted([face], name, seed=1)[0]).any()
+
+
+def test_jitter_keeps_a_flat_face_and_moves_a_dot_no_further_than_it_says() -> None:
+    flat = np.full((48, 48), 90, np.uint8)
+    assert (corrupted([flat], "jitter")[0] == 90).all()
+    dotted = np.zeros((48, 48), np.uint8)
+    dotted[22:26, 22:26] = 255
+    for moved in corrupted([dotted] * 50, "jitter"):
+        rows, columns = np.nonzero(moved > 100)
+        assert np.abs(np.array([rows.mean(), columns.mean()]) - 23.5).max() <= 0.1 * 48 + 0.6
+
+
+def test_dark_is_dark_and_the_mask_leaves_the_eyes() -> None:
+    face = np.full((48, 48), 160, np.uint8)
+    assert abs(float(corrupted([face], "dark")[0].mean()) - 40) < 1
+    (masked,) = corrupted([face], "mask")
+    assert (masked[:22] == 160).all()
+    assert 0.2 < (masked != 160).mean() < 0.4
+
+
+def test_names() -> None:
+    assert [one.name for one in chosen(["dark", "jitter", "dark"])] == ["dark", "jitter"]
+    assert [one.name for one in chosen(["all"])] == list(CORRUPTIONS)
+    with pytest.raises(ConfigError, match="no corruption fog") as caught:
+        chosen(["fog", "dark"])
+    assert "small-24" in str(caught.value.hint)
+
+
+def test_the_loss_is_paired() -> None:
+    labels = np.zeros(400, np.int64)
+    clean = np.tile([[0.9, 0.1]], (400, 1))
+    clean[:100] = [0.2, 0.8]
+    spoilt = clean.copy()
+    spoilt[100:120] = [0.4, 0.6]
+    (same, worse) = losses(labels, clean, {"a": clean, "b": spoilt}, {"a": "same", "b": "worse"})
+    assert (same.fall.value, same.fall.low, same.fall.high) == (0, 0, 0)
+    assert worse.fall.value == pytest.approx(0.05)
+    assert worse.accuracy.value == pytest.approx(0.7)
+    # The two accuracies' own intervals are four points to each side.
+    assert 0.02 < worse.fall.low < worse.fall.high < 0.08
+    assert worse.as_dict()["meaning"] == "worse"
+
+
+def test_points() -> None:
+    assert points(Estimate(0.012, 0.008, 0.016)) == "1.2 (0.8-1.6)"
+    assert points(Estimate(0.002, -0.003, 0.007)) == "0.2 (-0.3 to 0.7)"
+    assert points(Estimate(-0.0001, -0.0004, 0.0)) == "0.0 (0.0-0.0)"
+
+
+def test_a_model_under_corruptions(samples: Samples, tiny_model: Path) -> None:
+    found = evaluate_model(tiny_model, samples, split="val", corruptions=["mask", "small-20"])
+    assert set(found.losses) == set(found.judgements)
+    for name, lost in found.losses.items():
+        assert [loss.corruption for loss in lost] == ["mask", "small-20"]
+        clean, spoilt = found.judgements[name].accuracy.value, lost[0].accuracy.value
+        assert lost[0].fall.value == pytest.approx(clean - spoilt)
+        written = text(found.judgements[name], lost)
+        assert "spoilt by" in written
+        assert written.isascii()
+        assert all(len(line) <= 100 for line in written.splitlines())
+    shown = page(found, samples)
+    assert "Robustness" in shown
+    assert "nose, mouth and chin under a cloth" in shown
+    assert "Robustness" not in page(evaluate_model(tiny_model, samples, split="val"), samples)
+
+
+def test_all_of_them_and_each_named_with_what_it_is(samples: Samples, tiny_model: Path) -> None:
+    found = evaluate_model(tiny_model, samples, split="val", corruptions=["all"])
+    for lost in found.losses.values():
+        assert {loss.corruption: loss.meaning for loss in lost} == {
+            name: one.meaning for name, one in CORRUPTIONS.items()
+        }
+
+
+def test_not_with_a_detector(samples: Samples, tiny_model: Path) -> None:
+    with pytest.raises(ConfigError, match="a detector has to find them"):
+        evaluate_model(tiny_model, samples, split="val", detector="hog", corruptions=["dark"])
+
+
+def test_the_command(tiny_samples: Samples, tiny_model: Path, tmp_path: Path) -> None:
+    data = tmp_path / "faces.h5"
+    store.write(tiny_samples, data)
+    line = [sys.executable, "-m", "mien", "evaluate", data, "--model", tiny_model, "--json"]
+    done = subprocess.run([*map(str, line), "--corruption", "jitter,dark"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for judged in json.loads(done.stdout)["protocols"].values():
+        assert [one["corruption"] for one in judged["corruptions"]] == ["jitter", "dark"]
+    wrong = subprocess.run([*map(str, line), "--corruption", "fog"], capture_output=True, text=True)
+    assert wrong.returncode == 2
+    assert "there is no corruption fog" in wrong.stderr
