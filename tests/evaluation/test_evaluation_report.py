@@ -29,6 +29,7 @@ JUDGEMENT = Judgement(
     excess_error=Estimate(0.011, 0.005, 0.018),
     cross_entropy=Estimate(0.8, 0.79, 0.81),
     jensen_shannon=Estimate(0.05, 0.04, 0.06),
+    human=Estimate(0.1, 0.09, 0.11),
     rows=(
         ClassRow("anger", 1002, 1000, *[Estimate(0.9, 0.85, 0.95)] * 3),
         ClassRow("surprise", 200, 202, *[Estimate(0.985, 0.97, 1.0)] * 3),
@@ -48,6 +49,7 @@ accuracy of the surest 80%   100.0% (99.9-100.0)  abstaining from the rest
 negative log-likelihood      0.432 (0.410-0.450)  nats
 cross-entropy to the votes   0.800 (0.790-0.810)  nats, 1,200 faces with votes
 Jensen-Shannon to the votes  0.050 (0.040-0.060)  nats, 1,200 faces with votes
+  between halves of them     0.100 (0.090-0.110)  nats: people among themselves
 calibration error            3.1% (2.5-3.8)       15 bins of equal mass
   of perfect calibration     2.0% (1.4-2.7)       by chance, with these confidences
   above that                 1.1% (0.5-1.8)
@@ -80,7 +82,7 @@ def test_golden_text() -> None:
 
 
 def test_lines_without_votes_and_without_dropped_faces() -> None:
-    written = text(replace(JUDGEMENT, cross_entropy=None, jensen_shannon=None, voted=0, dropped=0))
+    written = text(replace(JUDGEMENT, cross_entropy=None, jensen_shannon=None, human=None, voted=0, dropped=0))
     assert "votes" not in written
     assert written.startswith("FER+ majority: 1,202 faces\n==========================\n")
 

@@ -105,6 +105,7 @@ def test_as_dict_is_json_and_holds_every_score(judgement: Judgement) -> None:
         "excess_calibration_error",
         "cross_entropy_to_votes_nats",
         "jensen_shannon_to_votes_nats",
+        "jensen_shannon_of_half_the_votes_to_the_others_nats",
         "classes",
         "confusion",
         "calibration_bins",

@@ -167,3 +167,22 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         metrics.cross_entropy(probabilities, np.ones((3, 4)))
     with pytest.raises(ValueError, match=r"got \(3, 2\) and \(2,\)"):
         metrics.negative_log_likelihood(probabilities, np.array([0, 1]))
+
+
+@given(hnp.arrays(np.int64, (6, 4), elements=st.integers(0, 12)), st.integers(0, 99))
+def test_votes_are_dealt_into_equal_halves(votes: NDArray[np.int64], seed: int) -> None:
+    one, other = metrics.halves(votes, seed)
+    totals = votes.sum(axis=1)
+    np.testing.assert_array_equal(one.sum(axis=1), totals // 2)
+    np.testing.assert_array_equal(other.sum(axis=1), totals // 2)
+    left = votes - one - other
+    assert (left >= 0).all()
+    np.testing.assert_array_equal(left.sum(axis=1), totals % 2)
+
+
+def test_every_deal_is_as_likely_as_another() -> None:
+    votes = np.tile([[6, 4]], (20_000, 1))
+    one, _ = metrics.halves(votes)
+    found = np.bincount(one[:, 0], minlength=6)[1:] / len(votes)
+    # Hypergeometric: of six and four, five are drawn.
+    np.testing.assert_allclose(found, np.array([6 * 1, 15 * 4, 20 * 6, 15 * 4, 6 * 1]) / 252, atol=0.015)

@@ -69,6 +69,8 @@ class Judgement:
         excess_error: The first above the mean of the second, 0 at the least.
         cross_entropy: To the votes, mean over the voted faces, nats; None without votes.
         jensen_shannon: To the votes, likewise, nats, at most 0.693.
+        human: Of one half of each face's votes to the other half, likewise: five annotators against five. Both halves
+            are as coarse as five votes, so that a model may well be nearer to all ten. None without counted votes.
         rows: A row for every class.
         confusion: (C, C) counts, rows = truth.
         bins: The reliability diagram.
@@ -90,6 +92,7 @@ class Judgement:
     excess_error: Estimate
     cross_entropy: Estimate | None
     jensen_shannon: Estimate | None
+    human: Estimate | None
     rows: tuple[ClassRow, ...]
     confusion: NDArray[np.int64]
     bins: calibration.CalibrationBins
@@ -112,6 +115,7 @@ class Judgement:
             "excess_calibration_error": self.excess_error.as_dict(),
             "cross_entropy_to_votes_nats": self.cross_entropy.as_dict() if self.cross_entropy else None,
             "jensen_shannon_to_votes_nats": self.jensen_shannon.as_dict() if self.jensen_shannon else None,
+            "jensen_shannon_of_half_the_votes_to_the_others_nats": self.human.as_dict() if self.human else None,
             "classes": [row.as_dict() for row in self.rows],
             "confusion": self.confusion.tolist(),
             "calibration_bins": {
@@ -164,7 +168,7 @@ def judge(
     perfect = calibration.perfect_errors(confidence, draws=draws, seed=seed)
     chance = float(perfect.mean())
 
-    voted, cross_entropy, jensen_shannon = 0, None, None
+    voted, cross_entropy, jensen_shannon, human = 0, None, None, None
     if votes is not None:
         if votes.shape != probabilities.shape:
             raise ValueError(f"votes: expected {probabilities.shape}, got {votes.shape}")
@@ -174,6 +178,7 @@ def judge(
             pair = probabilities[has_votes], votes[has_votes]
             cross_entropy = intervals.mean_estimate(metrics.cross_entropy(*pair), draws=draws, seed=seed)
             jensen_shannon = intervals.mean_estimate(metrics.jensen_shannon(*pair), draws=draws, seed=seed)
+            human = _human(votes, draws, seed)
 
     return Judgement(
         protocol=protocol,
@@ -190,11 +195,22 @@ def judge(
         excess_error=calibration_error.above(chance),
         cross_entropy=cross_entropy,
         jensen_shannon=jensen_shannon,
+        human=human,
         rows=_rows(classes, confusion, resampled),
         confusion=confusion,
         bins=calibration.calibration_bins(confidence, correct),
         found=found,
     )
+
+
+def _human(votes: Numbers, draws: int, seed: int) -> Estimate | None:
+    """The divergence between the halves of the votes; None for shares, and where no face has two votes."""
+    counts = votes.astype(np.int64)
+    enough = counts.sum(axis=1) >= 2
+    if (counts != votes).any() or not enough.any():
+        return None
+    one, other = metrics.halves(counts[enough], seed)
+    return intervals.mean_estimate(metrics.jensen_shannon(metrics.distributions(one), other), draws=draws, seed=seed)
 
 
 def _check(probabilities: Floats, labels: Integers, classes: Sequence[str]) -> None:

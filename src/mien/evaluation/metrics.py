@@ -17,6 +17,7 @@ __all__ = [
     "confusion_matrix",
     "cross_entropy",
     "distributions",
+    "halves",
     "jensen_shannon",
     "macro_f1",
     "negative_log_likelihood",
@@ -148,6 +149,25 @@ def jensen_shannon(probabilities: Floats, votes: Numbers) -> NDArray[np.float64]
     model = probabilities.astype(np.float64)
     middle = (truth + model) / 2
     return (_relative_entropy(truth, middle) + _relative_entropy(model, middle)) / 2
+
+
+def halves(votes: Integers, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The votes of each face (N, C), dealt at random into two heaps (N, C) of equal size; an odd one is left out.
+
+    The divergence between the heaps says how far people differ among themselves.
+    """
+    count, classes = votes.shape
+    cells = np.repeat(np.arange(votes.size), votes.ravel())  # each single vote, by face and class
+    faces = cells // classes
+    cells = cells[np.lexsort((np.random.default_rng(seed).random(len(cells)), faces))]
+    totals = votes.sum(axis=1)
+    place = np.arange(len(cells)) - np.repeat(np.cumsum(totals) - totals, totals)  # among its face's
+    half = np.repeat(totals // 2, totals)
+    one, other = (
+        np.bincount(cells[chosen], minlength=votes.size).reshape(count, classes)
+        for chosen in (place < half, (place >= half) & (place < 2 * half))
+    )
+    return one, other
 
 
 def _against(probabilities: Floats, votes: Numbers) -> NDArray[np.float64]:

@@ -115,6 +115,7 @@ def _scores(judgement: Judgement) -> str:
         ("negative log-likelihood", judgement.nll, ".3f", "nats"),
         ("cross-entropy to the votes", judgement.cross_entropy, ".3f", "nats"),
         ("Jensen-Shannon to the votes", judgement.jensen_shannon, ".3f", "nats"),
+        ("between halves of the votes", judgement.human, ".3f", "nats, people among themselves"),
     ]
     tiles = "".join(
         f"<div><dt>{name}</dt><dd>{valued(estimate, spec)}</dd>"

@@ -77,6 +77,8 @@ def _scores(judgement: Judgement) -> str:
             ("cross-entropy to the votes", f"{judgement.cross_entropy:.3f}", f"nats{faces}"),
             ("Jensen-Shannon to the votes", f"{judgement.jensen_shannon:.3f}", f"nats{faces}"),
         ]
+    if judgement.human:
+        rows.append(("  between halves of them", f"{judgement.human:.3f}", "nats: people among themselves"))
     rows += [
         ("calibration error", f"{judgement.calibration_error}", f"{BINS} bins of equal mass"),
         ("  of perfect calibration", f"{judgement.perfect_error}", "by chance, with these confidences"),
