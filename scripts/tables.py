@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.detectors import AT_PRECISION, POINTS, SIZES
 from benchmarks.face_copies import COPIES
 from benchmarks.results import FOLDER, Measurement, Results, load, markdown, origin
+from scripts.judge import ENSEMBLE, members
 
 from mien.assets.manifest import entries
 from mien.output import schema
@@ -22,6 +23,9 @@ from mien.output.styles import STYLES
 ROOT = Path(__file__).parent.parent
 JUDGEMENTS = ROOT / "benchmarks" / "judgements"
 DOCUMENTS = ("README.md", "docs/MODEL_CARD.md", "docs/benchmarks.md", "docs/networks.md", "docs/outputs.md")
+PROTOCOLS = {"labels": "FER2013", "majority": "FER+ majority"}
+DIVERGENCE = "jensen_shannon_to_votes_nats"
+AMONG_PEOPLE = "jensen_shannon_of_half_the_votes_to_the_others_nats"
 EMOTION = "emotion..."  # stands for the columns of probabilities, of which each vocabulary has its own
 ABLATIONS = ("fourlayer", "fourlayer-strided", "fourlayer-dropout", "fourlayer-large-rate")
 PLACE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- /table -->)", re.DOTALL)
@@ -39,6 +43,10 @@ def _percent(estimate: dict[str, float | None]) -> str:
     return f"{value:.1f} ({low:.1f}-{high:.1f})"
 
 
+def _nats(estimate: dict[str, float]) -> str:
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f}-{estimate['high']:.3f})"
+
+
 def accuracy() -> str:
     """Every shipped model under every protocol."""
     lines = ["| model | protocol | faces | accuracy, % | macro F1, % | calibration error, % | above perfect, % |"]
@@ -51,6 +59,54 @@ def accuracy() -> str:
                 for key in ("accuracy", "macro_f1", "calibration_error", "excess_calibration_error")
             ]
             lines.append(f"| {model} | {title} | {found['n']:,} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def abstaining() -> str:
+    """What abstaining buys, and how near the models are to the votes, beside how near people are to each other."""
+    lines = [
+        "| model | protocol | accuracy, % | of the surest 80%, % | JS to the votes, nats | five votes to five, nats |"
+    ]
+    lines.append("|---|---|---:|---:|---:|---:|")
+    for model in entries():
+        for name in ("labels", "majority"):
+            found = _judged(model)[name]
+            cells = [_percent(found["accuracy"]), _percent(found["accuracy_of_surest_80_percent"])]
+            cells += [_nats(found[key]) for key in (DIVERGENCE, AMONG_PEOPLE)]
+            lines.append(f"| {model} | {PROTOCOLS[name]} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def robustness() -> str:
+    """Points of accuracy that every corruption takes from every shipped model, and the detector before it."""
+    parts = []
+    for name, title in PROTOCOLS.items():
+        lines = [f"| {title}: points lost | {' | '.join(entries())} |", "|---|" + "---:|" * len(entries())]
+        judged = {model: _judged(model)[name] for model in entries()}
+        for number, each in enumerate(next(iter(judged.values()))["corruptions"]):
+            falls = [_percent(found["corruptions"][number]["fall"]) for found in judged.values()]
+            lines.append(f"| `{each['corruption']}`: {each['meaning']} | {' | '.join(falls)} |")
+        behind = []
+        for model, found in judged.items():
+            seen = _judged(f"{model}.detector")[name]
+            lost = 100 * (found["accuracy"]["value"] - seen["accuracy"]["value"])
+            behind.append(f"{lost:.1f}, {100 * seen['found']['value']:.1f}% found")
+        lines.append(f"| found by the detector `mien` on a canvas, cut out again | {' | '.join(behind)} |")
+        parts += [*lines, ""]
+    return "\n".join(parts)
+
+
+def views() -> str:
+    """Mirrored views, and all models' soft vote with them."""
+    lines = ["| model | FER2013, single view, % | mirrored too, % | FER+ majority, single view, % | mirrored too, % |"]
+    lines.append("|---|---:|---:|---:|---:|")
+    for model in [*entries(), ENSEMBLE]:
+        cells = []
+        for name in PROTOCOLS:
+            cells += [_percent(_judged(model)[name]["accuracy"]) if model != ENSEMBLE else "-"]
+            cells += [_percent(_judged(f"{model}.flip")[name]["accuracy"])]
+        title = f"soft vote of {', '.join(members())}" if model == ENSEMBLE else model
+        lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -171,6 +227,9 @@ def _style(name: str) -> Callable[[], str]:
 
 TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
+    "abstaining": abstaining,
+    "robustness": robustness,
+    "views": views,
     "classes": classes,
     "detectors": detectors,
     "landmarks": landmarks,

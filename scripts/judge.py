@@ -1,0 +1,52 @@
+"""Judges the shipped models anew for the documents: `python -m scripts.judge STORE [MODEL ...]`, by `mien evaluate`.
+
+Three ways each: as they are and under all corruptions, behind the default detector, and mirrored views; and the soft
+vote of those that are not int8, with mirrored views. What comes out is `benchmarks/judgements/`, from which
+`python -m scripts.tables` makes the tables.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from mien.assets.manifest import entries
+
+FOLDER: Final = Path(__file__).parent.parent / "benchmarks" / "judgements"
+DETECTOR: Final = "mien"
+ENSEMBLE: Final = "ensemble"
+# By the ending of the file's name.
+WAYS: Final = {
+    "": ["--corruption", "all"],
+    ".detector": ["--detector", DETECTOR],
+    ".flip": ["--views", "flip"],
+}
+
+
+def members() -> list[str]:
+    """Models that vote together: the int8 forms would only repeat the full ones."""
+    return [name for name in entries() if not name.endswith("-int8")]
+
+
+def judge(store: Path, file: str, *options: str) -> None:
+    """One call of the command."""
+    out = FOLDER / f"{file}.json"
+    print(out.name)
+    line = [sys.executable, "-m", "mien", "evaluate", str(store), *options, "--out", str(out)]
+    subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("store", type=Path)
+    parser.add_argument("models", nargs="*")
+    asked = parser.parse_args()
+    for model in asked.models or entries():
+        for ending, options in WAYS.items():
+            judge(asked.store, f"{model}{ending}", "--model", model, *options)
+    judge(asked.store, f"{ENSEMBLE}.flip", "--ensemble", ",".join(members()), "--views", "flip")
+
+
+if __name__ == "__main__":
+    main()
