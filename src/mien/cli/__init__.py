@@ -9,6 +9,7 @@ import importlib
 import os
 import pkgutil
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -16,9 +17,11 @@ import typer
 from mien.errors import MienError, OutputError, exit_code
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from rich.console import Console
 
-__all__ = ["build_app", "console", "main", "say", "say_error"]
+__all__ = ["bar", "build_app", "console", "main", "say", "say_error"]
 
 
 def console() -> "Console":
@@ -26,6 +29,21 @@ def console() -> "Console":
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def bar(text: str) -> "Iterator[Callable[[int, int], None]]":
+    """A progress bar on standard error; yields what it is told by: how much is done, of how much."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(), transient=True) as view:
+        task = view.add_task("", total=None)
+
+        def report(done: int, total: int) -> None:
+            view.update(task, completed=done, total=total)
+
+        yield report
 
 
 def say(word: str, colour: str, text: str) -> None:

@@ -4,15 +4,14 @@
 """
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
 from mien import datasets
-from mien.cli import console, say
+from mien.cli import bar, console, say
 from mien.datasets import Samples, export
 from mien.datasets.show import counts_table
 from mien.errors import EXIT_CODES, InputError
@@ -72,7 +71,7 @@ def soften(
     from mien.datasets.store import read, write
     from mien.evaluation.soften import soften as softened
 
-    with _bar("asking the teachers") as report:
+    with bar("asking the teachers") as report:
         samples = softened(read(store), teacher, views=views, threads=threads, progress=report)
         write(samples, out)
     for name, rows in (("labels", samples.soft_labels), ("votes", samples.soft_votes)):
@@ -81,21 +80,6 @@ def soften(
         )
         print(f"soft {name}: {told}")
     print(f"written: {out}")
-
-
-@contextmanager
-def _bar(text: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error; yields what it is told by: how much is done, of how much."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(), transient=True) as view:
-        task = view.add_task("", total=None)
-
-        def report(done: int, total: int) -> None:
-            view.update(task, completed=done, total=total)
-
-        yield report
 
 
 def _export_command(write: export.Exporter) -> Callable[[Path, Path], None]:

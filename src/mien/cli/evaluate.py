@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli import console
+from mien.cli import bar, console
 
 __all__ = ["register"]
 
@@ -69,7 +69,7 @@ def evaluate(
     with ExitStack() as stack:
         out_file = stack.enter_context(opened(out)) if out else None
         report_file = stack.enter_context(opened(report)) if report else None
-        stack.enter_context(console().status(f"judging {len(samples):,} faces"))
+        report_progress = stack.enter_context(bar(f"judging {len(samples):,} faces"))
         evaluation = evaluate_model(
             model,
             samples,
@@ -80,6 +80,7 @@ def evaluate(
             detector_weights=detector_weights,
             ensemble=member_names(ensemble or ()),
             vote=vote,
+            progress=report_progress,
             corruptions=[name.strip() for word in corruption or () for name in word.split(",")],
         )
         plain = json.dumps(evaluation.as_dict(), indent=1)

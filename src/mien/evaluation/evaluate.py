@@ -1,8 +1,9 @@
 """Judges a model on samples, under every protocol that both allow, through the code that users run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,13 @@ from mien.evaluation.judge import Judgement, judge
 from mien.evaluation.protocols import Protocol, protocols_of
 from mien.evaluation.robustness import Loss, losses
 from mien.expression import Reader, open_reader
+from mien.expression.reader import Pictures
 from mien.faces import detectors
 from mien.faces.crop import Template
 
 __all__ = ["Evaluation", "Reading", "evaluate_model"]
 
+_CHUNK: Final = 512  # pictures between two reports
 # What the splits of FER2013 are called in print.
 _PRINTED = {ours: theirs for theirs, ours in USAGE.items()}
 
@@ -123,6 +126,7 @@ def evaluate_model(
     ensemble: Sequence[str | Path] = (),
     vote: str | None = None,
     corruptions: Sequence[str] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Judges a shipped or exported model, or an ensemble.
 
@@ -138,6 +142,7 @@ def evaluate_model(
         ensemble: Members to judge together instead of a model; see `mien.expression.Ensemble`.
         vote: Of the ensemble: "soft" (default) or "hard".
         corruptions: Names of `mien.evaluation.corruptions`, "all" for all of them: the faces are read again spoilt.
+        progress: Called with the number of readings done and of all.
 
     Raises:
         ConfigError: A protocol is none that the data and the model allow, an option is none that exists, or
@@ -167,6 +172,7 @@ def evaluate_model(
             hint="choose another --model, or build the data with other --emotions",
         )
     some = next(iter(readers.values()))
+    in_chunks = _Chunks(progress, len(samples) * len(readers) * (1 + len(ways)))
     if detector:
         templates = [Template(entry.input.size, entry.template) for entry in some.framings]
         options = detectors.DetectorOptions(weights=None if detector_weights is None else Path(detector_weights))
@@ -174,7 +180,7 @@ def evaluate_model(
         read = {classes: reader.framed(framed) for classes, reader in readers.items()}
     else:
         found = None
-        read = {classes: reader.probabilities(samples.images) for classes, reader in readers.items()}
+        read = {classes: in_chunks(reader, samples.images) for classes, reader in readers.items()}
 
     looked = "single view" if views == "single" else views
     way = f"{looked}, {detector} on a canvas" if detector else looked
@@ -202,7 +208,7 @@ def evaluate_model(
     for corruption in ways:
         pictures = corrupted(samples.images, corruption.name)
         for classes, reader in readers.items():
-            spoilt[classes][corruption.name] = reader.probabilities(pictures)
+            spoilt[classes][corruption.name] = in_chunks(reader, pictures)
     meanings = {corruption.name: corruption.meaning for corruption in ways}
     lost = {
         name: losses(
@@ -215,6 +221,21 @@ def evaluate_model(
         if ways
     }
     return Evaluation(some.name, split, judgements, readings, views, detector, lost)
+
+
+class _Chunks:
+    """Reads in pieces, and tells how far it is."""
+
+    def __init__(self, progress: Callable[[int, int], None], total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+
+    def __call__(self, reader: Reader, pictures: Pictures) -> NDArray[np.float32]:
+        parts = []
+        for start in range(0, len(pictures), _CHUNK):
+            parts.append(reader.probabilities(pictures[start : start + _CHUNK]))
+            self._done += len(parts[-1])
+            self._progress(self._done, self._total)
+        return np.concatenate(parts)
 
 
 def _chosen(samples: Samples, names: Sequence[str] | None) -> list[Protocol]:
