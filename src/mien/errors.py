@@ -9,6 +9,7 @@ __all__ = [
     "HTTP_STATUS",
     "ConfigError",
     "DataError",
+    "DivergedError",
     "InputError",
     "LimitError",
     "MienError",
@@ -26,7 +27,8 @@ class MienError(Exception):
     """Base of all errors below; catch it to catch everything mien raises on purpose.
 
     Attributes:
-        message: One line: what failed, what was found, what was expected.
+        message: One line: what failed, what was found, what was expected. Several mistakes have a line each, indented,
+            under a line that says where they are.
         hint: What to do next; empty where there is nothing to add.
     """
 
@@ -59,6 +61,10 @@ class WeightsError(MienError):
     """A weight file is missing, damaged, or not the one its manifest entry describes."""
 
 
+class DivergedError(MienError):
+    """A training run's loss is no number any more."""
+
+
 class UnsupportedError(MienError):
     """The installed version of a library cannot do what was asked."""
 
@@ -87,6 +93,7 @@ EXIT_CODES: dict[type[MienError], int] = {
     WeightsError: 5,
     UnsupportedError: 6,
     OutputError: 7,
+    DivergedError: 8,
     StoppedError: 130,  # what shells report for Ctrl-C
     MienError: 1,
 }

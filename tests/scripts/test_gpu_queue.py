@@ -67,7 +67,6 @@ def test_a_job_that_does_not_fit_is_gone_on_with(data: Path, tmp_path: Path) -> 
 def test_every_job_is_one_that_training_takes(job: Job) -> None:
     recipe = load(job.recipe, job.changes)
     assert isinstance(recipe, Recipe)
-    assert not recipe.unknown_names()
     names = [other.name for other in JOBS]
     assert set(job.taught_by) <= set(names[: names.index(job.name)])
     assert all(head.soft > 0 for head in recipe.heads.values()) or not job.taught_by

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli import console, say_error
+from mien.cli import console, say
 from mien.errors import exit_code
 
 __all__ = ["register"]
@@ -89,8 +89,11 @@ def compare(
         console().print(f"written: {report}", style="dim")
     if written:
         console().print(f"written: {len(written)} files in {out}", style="dim")
-    errors = [row.error for row in comparison.failed if row.error]
-    for error in errors:
-        say_error(error)
+    errors = [row.error for row in comparison.failed if row.error and not row.part]
+    for row in comparison.failed:
+        if row.error and row.part:
+            say("note", "cyan", f"{row.name} votes, but cannot be judged alone: {row.error.message}")
+        elif row.error:
+            say("error", "red", f"{row.name}: {row.error}")
     if errors:
         raise typer.Exit(exit_code(errors[0]))

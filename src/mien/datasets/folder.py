@@ -218,7 +218,7 @@ def _check_full(labels: NDArray[np.int64], classes: Sequence[str], folder: Path)
     if empty:
         raise DataError(
             f"{folder}: no picture that can be used of {', '.join(empty)}",
-            hint="add pictures, or take the folders as they are: without the empty ones, with --classes own",
+            hint="add pictures, or remove the empty folders; --classes own takes those that are left as the classes",
         )
 
 

@@ -11,7 +11,7 @@ from mien.evaluation.cost import Cost, cost_of
 from mien.evaluation.evaluate import Evaluation, Reading, evaluate_model
 from mien.evaluation.mcnemar import McNemar, mcnemar
 from mien.expression import open_reader
-from mien.expression.ensemble import member_names
+from mien.expression.ensemble import VOTES, member_names
 
 __all__ = ["Candidate", "Comparison", "Row", "candidates", "compare"]
 
@@ -27,12 +27,14 @@ class Candidate:
         models: Names of shipped models or paths of exported files: one, or the members of an ensemble.
         members: Names of these members, for print; none for one model.
         error: Why it cannot take part; None if it can.
+        part: It is judged alone only because an ensemble has it; data whose classes it has not all is no failure then.
     """
 
     name: str
     models: tuple[str | Path, ...]
     members: tuple[str, ...] = ()
     error: MienError | None = None
+    part: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Row:
         against: By protocol, the test against the first row; empty for that row, and where one of both has no classes
             for a protocol.
         error: Why it failed; None if it did not.
+        part: Of an ensemble, not asked for alone; see `Candidate`.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Row:
     cost: Cost | None
     against: dict[str, McNemar] = field(default_factory=dict)
     error: MienError | None = None
+    part: bool = False
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON."""
@@ -137,7 +141,7 @@ def candidates(
         if isinstance(file, MienError):
             found.append(Candidate(shown[name], (), error=file))
         else:
-            found.append(Candidate(shown[name], (file,)))
+            found.append(Candidate(shown[name], (file,), part=name not in models))
     for names in together:
         members = tuple(shown[name] for name in names)
         title = _unlike([" + ".join(members)], [each.name for each in found])
@@ -201,8 +205,10 @@ def compare(
 
     Raises:
         MienError: No candidate can be judged; the first one's error.
-        ConfigError: There is none.
+        ConfigError: There is none, or no such vote.
     """
+    if vote not in VOTES:
+        raise ConfigError(f"there is no vote '{vote}'", hint=f"choose one of {', '.join(VOTES)}")
     rows: list[Row] = []
     first: Row | None = None
     for candidate in given:
@@ -240,7 +246,8 @@ def _row(
         reader = open_reader(model, ensemble, vote=voting, emotions=classes, views=views)
         cost = cost_of(candidate.models, reader, views=views, repeats=repeats)
     except MienError as error:
-        return Row(candidate.name, candidate.members, None, None, error=error)
+        part = candidate.part and isinstance(error, ConfigError)
+        return Row(candidate.name, candidate.members, None, None, error=error, part=part)
     against = {}
     if first and first.evaluation:
         for name, reading in evaluation.readings.items():

@@ -169,7 +169,7 @@ def evaluate_model(
         open_reader(model, ensemble, vote=vote, views=views)  # says so where not the classes are to blame
         raise ConfigError(
             f"the model has no head for the data's classes: {', '.join(samples.classes)}",
-            hint="choose another --model, or build the data with other --emotions",
+            hint="choose another model, or build the data with its classes",
         )
     some = next(iter(readers.values()))
     in_chunks = _Chunks(progress, len(samples) * len(readers) * (1 + len(ways)))

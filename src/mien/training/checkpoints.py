@@ -1,6 +1,7 @@
 """Checkpoint files: written whole or not at all, and read without running what they hold."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,7 +85,9 @@ def readable(checkpoint: Path) -> Iterator[None]:
         WeightsError: It is missing, damaged, not mien's, or holds pickled code, which is refused and never run.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # torch asks for a bug report where a file is foreign
+            yield
     except FileNotFoundError:
         raise WeightsError(f"{checkpoint}: no such checkpoint", hint="give the folder of a finished run") from None
     except UnpicklingError as error:  # torch's own text advises to load it all the same
@@ -92,5 +95,8 @@ def readable(checkpoint: Path) -> Iterator[None]:
             f"{checkpoint}: is damaged, or holds more than weights, which mien does not load", hint="train it again"
         ) from error
     except Exception as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        if isinstance(error, (OSError, EOFError)) and checkpoint.is_file():
+            reason = "it is cut short or damaged"
+        else:
+            reason = str(error).partition("\n")[0] or type(error).__name__
         raise WeightsError(f"{checkpoint}: cannot be loaded: {reason}", hint="train it again") from error

@@ -54,6 +54,7 @@ def export_run(folder: Path, samples: Samples, out: Path, *, checkpoint: str = "
         The files written.
 
     Raises:
+        ConfigError: The data has other classes than the run.
         WeightsError: The run has no such checkpoint, or the exported network differs from it.
         OutputError: The files cannot be written.
     """
@@ -73,6 +74,7 @@ def export_run(folder: Path, samples: Samples, out: Path, *, checkpoint: str = "
         data=f"{samples.about.get('data_set', 'own data')}, {samples.about.get('labels', 'own labels')}"
         + (" and FER+ votes" if samples.about.get("votes") else ""),
     )
+    _check_classes(entry, samples)
     network = task.network.float()
     graph = _to_onnx(network, entry)
     with workplace(out) as place:
@@ -85,6 +87,17 @@ def export_run(folder: Path, samples: Samples, out: Path, *, checkpoint: str = "
         entry = replace(entry, scores=scores)
         trial.write_bytes(with_entry(graph, entry))
         return publish(trial, entry, out, network, dump=dump_toml)
+
+
+def _check_classes(entry: Entry, samples: Samples) -> None:
+    """Temperatures and scores from other classes than those that were learnt would say nothing."""
+    if samples.votes is None and not any(set(head.emotions) == set(samples.classes) for head in entry.heads):
+        learnt = "; ".join(", ".join(head.emotions) for head in entry.heads)
+        raise ConfigError(
+            f"the data's {len(samples.classes)} classes ({', '.join(samples.classes)}) are not what the run learnt "
+            f"({learnt})",
+            hint="export it with the data it was trained on",
+        )
 
 
 @contextmanager

@@ -26,6 +26,11 @@ class Hardware:
     strategy: str = "auto"
     accelerator: str = "auto"
 
+    def __str__(self) -> str:
+        machines = f" on each of {self.nodes} machines" if self.nodes > 1 else ""
+        devices = f"{self.devices} device{'s' if self.devices > 1 else ''}"
+        return f"{devices}{machines}, strategy '{self.strategy}', accelerator '{self.accelerator}'"
+
     @property
     def world(self) -> int:
         """Processes in all; each batch of the recipe is divided among them."""

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -25,11 +25,13 @@ class Interrupt(lightning.Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.came = False
+        self._tell: Callable[[str], None] = lambda _: None
         self.saved = False
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """While this lasts, Ctrl-C is ours; only a program's main thread can have it."""
+    def listening(self, tell: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+        """While this lasts, Ctrl-C is ours; only a program's main thread can have it. `tell` is told that it came."""
+        self._tell = tell
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -43,6 +45,7 @@ class Interrupt(lightning.Callback):
         if self.came:
             raise self.error("at once")
         self.came = True
+        self._tell("Ctrl-C: stopping in good order, after this step; once more to stop at once")
 
     def error(self, when: str) -> StoppedError:
         """What is raised in the end."""

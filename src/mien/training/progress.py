@@ -5,16 +5,19 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Final
 
 import lightning
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
 from mien.training.tables import RunRecipe, better
 
 __all__ = ["ProgressView"]
 
+_BAR: Final = 20  # characters
 _SLOWEST: Final = 0.1  # seconds between two looks at the loss, which costs a wait for the device
 
 
@@ -41,8 +44,10 @@ class ProgressView(lightning.Callback):
         self._best: tuple[float, int] | None = None
         self._view: Progress | None = None
 
-    def begin_round(self, number: int) -> None:
-        """Told before each round."""
+    def begin_round(self, number: int, rows: Mapping[int, Mapping[str, float]] = MappingProxyType({})) -> None:
+        """Told before each round, with the figures of the epochs so far, by epoch from 0."""
+        for epoch, figures in sorted(rows.items()):
+            self._judge(figures, epoch + 1)
         self._left_after = sum(each.epochs for each in self.recipe.all_rounds[number + 1 :])
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
@@ -50,9 +55,16 @@ class ProgressView(lightning.Callback):
         if not self._began:
             self._began, self._done_before = time.monotonic(), trainer.current_epoch
         if trainer.is_global_zero and self.console.is_terminal:
-            columns = TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.fields[text]}")
-            self._view = Progress(*columns, console=self.console, transient=True)
-            self._view.add_task("", total=1.0, text="")
+            # What matters most stands first; on a narrow terminal the figures are cut, not the time.
+            figures = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+            columns = (
+                TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+                BarColumn(_BAR),
+                TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True)),
+                TextColumn("{task.fields[text]}", table_column=figures),
+            )
+            self._view = Progress(*columns, console=self.console, transient=True, expand=True)
+            self._view.add_task("", total=1.0, text="", left="")
             self._view.start()
 
     def on_train_batch_end(
@@ -72,14 +84,18 @@ class ProgressView(lightning.Callback):
         epoch = trainer.current_epoch + 1
         known = trainer.callback_metrics
         self._figures = {name: float(known[name]) for name in known if name.startswith(("train/", "val/"))}
-        value = self._figures.get(self.recipe.select, math.nan)
-        sign = 1 if better(self.recipe.select) == "min" else -1
-        if not math.isnan(value) and (self._best is None or sign * value < sign * self._best[0]):
-            self._best = value, epoch
+        self._judge(self._figures, epoch)
         if self._view is not None:
             self._move(trainer, epoch)
         elif trainer.is_global_zero:
             self.console.print(f"epoch {epoch}/{self._total(trainer)}  {self._told()}  {self._left(trainer, epoch)}")
+
+    def _judge(self, figures: Mapping[str, float], epoch: int) -> None:
+        """Remembers the best epoch; of equal ones the first, as the checkpoint does."""
+        value = figures.get(self.recipe.select, math.nan)
+        sign = 1 if better(self.recipe.select) == "min" else -1
+        if not math.isnan(value) and (self._best is None or sign * value < sign * self._best[0]):
+            self._best = value, epoch
 
     def _move(self, trainer: lightning.Trainer, done: float) -> None:
         if self._view is None:
@@ -87,15 +103,16 @@ class ProgressView(lightning.Callback):
         total = self._total(trainer)
         epoch = min(total, math.ceil(done))
         loss = "" if math.isnan(self._loss) else f"loss {self._loss:.4f}  "
-        text = f"{loss}{self._told()}  {self._left(trainer, done)}"
+        text = f"{loss}{self._told()}"
         task = self._view.task_ids[0]
-        self._view.update(task, description=f"epoch {epoch}/{total}", completed=done, total=total, text=text)
+        left = self._left(trainer, done)
+        description = f"epoch {epoch}/{total}"
+        self._view.update(task, description=description, completed=done, total=total, text=text, left=left)
 
     def _told(self) -> str:
-        parts = [f"{name} {value:.4f}" for name, value in sorted(self._figures.items())]
-        if self._best:
-            parts.append(f"best {self._best[1]}")
-        return "  ".join(parts)
+        best = [f"best {self._best[1]}"] if self._best else []
+        figures = sorted(self._figures.items(), key=lambda figure: (figure[0] != self.recipe.select, figure[0]))
+        return "  ".join([*best, *(f"{name} {value:.4f}" for name, value in figures)])
 
     def _total(self, trainer: lightning.Trainer) -> int:
         return int(trainer.max_epochs or 1) + self._left_after

@@ -16,6 +16,7 @@ from mien import models
 from mien.assets.manifest import InputSpec, Levelling, toml_key, toml_value
 from mien.errors import ConfigError, InputError
 from mien.training.kinds import kind
+from mien.training.mistakes import Place, follows, meant, mend, mistake
 from mien.training.tables import Fraction, RunRecipe, Table
 
 __all__ = ["Augmentation", "HeadRecipe", "Recipe", "changed", "load", "recipe_names", "to_toml"]
@@ -106,15 +107,20 @@ class Recipe(RunRecipe):
         """The sum of the losses, and each head's loss and accuracy."""
         return ["val/loss", *(f"val/{name}/{kind}" for name in self.heads for kind in ("loss", "accuracy"))]
 
-    def unknown_names(self) -> list[str]:
+    @classmethod
+    def unknown_names(cls, plain: Mapping[str, Any]) -> list[str]:
         """A network that does not exist, or options that it does not have."""
-        if self.model.name not in models.names():
-            return [f"model.name: there is no network '{self.model.name}', choose one of {', '.join(models.names())}"]
-        known = models.option_names(self.model.name)
+        table = plain.get("model")
+        name, options = (table.get("name"), table.get("options", {})) if isinstance(table, dict) else (None, {})
+        if not isinstance(name, str):
+            return []  # which is told already
+        if name not in models.names():
+            return [f"model.name: there is no network '{name}'{meant(name, models.names())}"]
+        known = models.option_names(name)
         return [
-            f"model.options.{name}: the network '{self.model.name}' has no such option, known: {', '.join(known)}"
-            for name in self.model.options
-            if name not in known
+            f"model.options.{option}: the network '{name}' has no such option{meant(option, known)}"
+            for option in (options if isinstance(options, dict) else {})
+            if option not in known
         ]
 
 
@@ -154,10 +160,14 @@ def load(source: str | Path, overrides: Sequence[str] = (), *, form: type[RunRec
         raise InputError(
             f"{source}: no such recipe", hint=f"give a .toml file or one of {', '.join(recipe_names())}"
         ) from None
+    except IsADirectoryError:
+        raise ConfigError(
+            f"{path}: is a folder, and is no TOML file",
+            hint=f"a run goes on by --resume {path}; its recipe is its recipe.toml",
+        ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: is no TOML file: {error}") from error
-    values = dict(map(_setting, overrides))
-    recipe = _validated(plain, values, str(path))
+    recipe = _validated(plain, overrides, str(path))
     if not isinstance(recipe, form):
         raise ConfigError(f"{path}: a recipe of task '{recipe.task}' cannot do this", hint=f"give a {form.__name__}")
     return recipe
@@ -169,55 +179,45 @@ def changed(recipe: R, overrides: Sequence[str] | Mapping[str, Any]) -> R:
     Raises:
         ConfigError: Keys or values are wrong; all mistakes are named.
     """
-    values = overrides if isinstance(overrides, Mapping) else dict(map(_setting, overrides))
-    other = _validated(recipe.model_dump(mode="json", exclude_none=True), values, f"the recipe '{recipe.name}'")
+    plain = recipe.model_dump(mode="json", exclude_none=True)
+    other = _validated(plain, overrides, f"the recipe '{recipe.name}'")
     assert isinstance(other, type(recipe))  # `task` can only be what its class allows
     return other
 
 
-def _validated(plain: dict[str, Any], values: Mapping[str, Any], origin: str) -> RunRecipe:
-    """The recipe made of plain types with `values` set.
+def _validated(plain: dict[str, Any], overrides: Sequence[str] | Mapping[str, Any], origin: str) -> RunRecipe:
+    """The recipe made of plain types with `overrides` set.
 
-    Mistakes hide others: what compares keys is looked at when each key is right for itself, and which networks there
-    are after that. So wrong keys are told, left out, and the rest is looked at again, until nothing new comes.
+    Mistakes hide others: what compares keys is looked at only when each key is right for itself. So wrong keys are
+    told, replaced by what is right, and the rest is looked at again, until nothing new comes; what then compares a key
+    that was replaced says nothing.
     """
-    for key, value in values.items():
-        _put(plain, key, value)
+    told: dict[str, None] = {}
+    for setting in overrides.items() if isinstance(overrides, Mapping) else overrides:
+        try:
+            _put(plain, *(_setting(setting) if isinstance(setting, str) else setting))
+        except ConfigError as error:
+            told[f"{error.message}, {error.hint}"] = None
     form = kind(plain.get("task", "expression")).recipe
     rest = copy.deepcopy(plain)
-    told: dict[str, None] = {}
-    left_out: set[tuple[int | str, ...]] = set()
+    replaced: set[Place] = set()
     while True:
         try:
             # As JSON, strictly: "128" is no number and true is no 1, but a list may stand for a tuple.
             recipe = form.model_validate_json(json.dumps(rest, default=str), strict=True)
         except ValidationError as error:
-            fresh = [item for item in error.errors() if item["loc"] not in left_out]
-            told |= {f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']}": None for item in fresh}
-            left_out |= (out := {item["loc"] for item in fresh if _leave_out(rest, item["loc"])})
-            if out:
+            told |= {mistake(item, form): None for item in error.errors() if not follows(item, replaced)}
+            places = {item["loc"] for item in error.errors() if item["loc"]}
+            mended = {place for place in places if mend(rest, place)}
+            replaced |= mended
+            if mended:
                 continue
-        else:
-            told |= dict.fromkeys(
-                [
-                    *recipe.unknown_names(),
-                ]
-            )
-            if not told:
-                return recipe
-        raise ConfigError(f"{origin}: {'; '.join(told)}", hint="see docs/training.md for every key")
-
-
-def _leave_out(plain: Any, place: tuple[int | str, ...]) -> bool:
-    """Takes the value at `place` out of its table; false where there is none, or where it stands in a list."""
-    for number, name in enumerate(place):
-        if not isinstance(plain, dict) or name not in plain:
-            return False
-        if number == len(place) - 1 or not isinstance(plain[name], dict):
-            del plain[name]
-            return True
-        plain = plain[name]
-    return False
+        told |= dict.fromkeys(form.unknown_names(plain))
+        if not told:
+            return recipe
+        lines = list(told)
+        listed = lines[0] if len(lines) == 1 else f"{len(lines)} mistakes" + "".join(f"\n  {line}" for line in lines)
+        raise ConfigError(f"{origin}: {listed}", hint="see docs/training.md for every key")
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -29,8 +29,11 @@ from mien.training.rounds import Place, Rounds
 from mien.training.start import take
 from mien.training.tables import RunRecipe, better
 from mien.training.tensorboard import tensorboard_log
+from mien.training.watch import Watch
 
 __all__ = ["fit"]
+
+_TOLD, _BRIEF = 3, 60  # differences that are named, and the length of what is said of each
 
 
 def fit(
@@ -67,6 +70,7 @@ def fit(
             nothing to resume; a batch cannot be divided among the processes.
         WeightsError: `resume` from a damaged or foreign checkpoint, or such weights to start from.
         MissingExtraError: TensorBoard is not installed.
+        DivergedError: The loss is no number any more.
         StoppedError: Ctrl-C came.
     """
     hardware = hardware or Hardware()
@@ -76,32 +80,36 @@ def fit(
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
     last = _resumable(folder, recipe, lesson) if resume else None
     if last is None:
-        lesson.begin()
-        for line in take(lesson.task, recipe.start) if recipe.start else ():
-            tell(line)
+        if recipe.start:  # which has every weight that published ones would give
+            for line in take(lesson.task, recipe.start):
+                tell(line)
+        else:
+            lesson.begin()
+    _trainer(hardware, logger=False)  # what Lightning refuses of it, it shall refuse before there is a folder
     if not resume and first_process():  # other processes are started once the folder is there
         _prepare(folder, recipe, lesson)  # after all that a wrong recipe can break, which leaves no folder then
     if first_process():
         (folder / "interrupted.ckpt").unlink(missing_ok=True)
     view, interrupt = [ProgressView(recipe)] if progress else [], Interrupt(folder)
     place = Place.of(last) if last else Place()
-    with quiet("lightning.pytorch"), interrupt.listening():
+    with quiet("lightning.pytorch"), interrupt.listening(tell):
         for number in range(place.number + place.done, len(recipe.all_rounds)):
             going_on = last is not None and number == place.number
             first = place.first if going_on else place.epoch
             best = BestCheckpoint(folder, recipe.select)
             if number and not going_on:
                 _go_on_from_best(lesson.task, best, folder)
+            log = CurvesLog(folder, resume=resume or number > 0)
             for each in view:
-                each.begin_round(number)
+                each.begin_round(number, log.rows)
             rounds = Rounds(number, first, recipe.all_rounds[number].epochs)
             trainer = _trainer(
                 hardware,
                 default_root_dir=folder,
                 max_epochs=first + rounds.epochs,
                 precision=_precision(recipe),
-                logger=[CurvesLog(folder, resume=resume or number > 0), *more_logs],
-                callbacks=[rounds, interrupt, *view, *callbacks, *_callbacks(recipe), best, _last(folder)],
+                logger=[log, *more_logs],
+                callbacks=[Watch(tell), rounds, interrupt, *view, *callbacks, *_callbacks(recipe), best, _last(folder)],
                 plugins=[CheckpointFiles()],
             )
             checkpoint = str(folder / "last.ckpt") if going_on else None
@@ -146,14 +154,31 @@ def _resumable(folder: Path, recipe: RunRecipe, lesson: Lesson) -> dict[str, Any
     if not last.is_file() and not begun.is_file():
         raise ConfigError(f"{folder}: nothing to resume, it holds no run", hint="start it without --resume")
     try:
-        same = load(begun) == recipe
+        other = _unlike(load(begun), recipe)
     except MienError:
-        same = False
-    if not same:
-        raise ConfigError(f"{folder}: was begun with another recipe", hint="resume with the run's own recipe.toml")
+        other = ["its recipe.toml is missing or damaged"]
+    if other:
+        raise ConfigError(
+            f"{folder}: was begun with another recipe: {'; '.join(other)}",
+            hint=f"resume it as it is, or begin a new run from its weights: --from {folder}",
+        )
     if reason := _difference(_text(folder / "data.json"), lesson.fingerprint):
         raise ConfigError(f"{folder}: was begun on other data: {reason}", hint="resume with the same store")
     return checkpoints.read(last) if last.is_file() else None
+
+
+def _unlike(before: RunRecipe, now: RunRecipe) -> list[str]:
+    """Keys that two recipes decide otherwise."""
+    was, is_ = (_flat(recipe.model_dump(mode="json")) for recipe in (before, now))
+    return [f"{key} was {was.get(key)}, is {is_.get(key)}" for key in (was | is_) if was.get(key) != is_.get(key)]
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, by dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return found
 
 
 def _difference(text: str, fingerprint: dict[str, Any]) -> str:
@@ -162,10 +187,25 @@ def _difference(text: str, fingerprint: dict[str, Any]) -> str:
         before = json.loads(text)
     except ValueError:
         return "its data.json is missing or damaged"
+    if not isinstance(before, dict):
+        return "its data.json is damaged"
     now = json.loads(json.dumps(fingerprint))
-    keys = [key for key in (before | now if isinstance(before, dict) else now) if before.get(key) != now.get(key)]
-    told = [f"{key} was {before.get(key)}, is {now.get(key)}" for key in keys]
+    hashes = [table.pop("sha256", None) for table in (before, now)]
+    if "sha256" in fingerprint and hashes[0] == hashes[1] and before.get("counts") == now.get("counts"):
+        return ""  # pictures and targets are the same; what the store says of where they came from may differ
+    was, is_ = _flat(before), _flat(now)
+    keys = [key for key in (was | is_) if was.get(key) != is_.get(key)]
+    told = [f"{key} was {_brief(was.get(key))}, is {_brief(is_.get(key))}" for key in keys[:_TOLD]]
+    if len(keys) > _TOLD:
+        told.append(f"and {len(keys) - _TOLD} more")
+    if hashes[0] != hashes[1] and not told:
+        told.append("other pictures or targets, as many as before")
     return "; ".join(told)
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _BRIEF else f"{text[: _BRIEF - 3]}..."
 
 
 def _prepare(folder: Path, recipe: RunRecipe, lesson: Lesson) -> None:

@@ -122,12 +122,15 @@ def space_of(recipe: RunRecipe, texts: Sequence[str]) -> tuple[Dimension, ...]:
 def usual_space(recipe: RunRecipe) -> tuple[Dimension, ...]:
     """What is worth a search in most recipes: rate, decay, and what keeps the network from learning by rote.
 
-    The rate lies within a factor of ten either way of the recipe's own, decay likewise.
+    The rate lies within a factor of ten either way of the recipe's own, decay likewise; a recipe without decay may
+    get some.
     """
-    rate, decay = recipe.optimizer.lr, recipe.optimizer.weight_decay or 1e-4
+    rate, decay = recipe.optimizer.lr, recipe.optimizer.weight_decay
     found = [
         Dimension("optimizer.lr", _two(rate / 10), _two(rate * 10), log=True),
-        Dimension("optimizer.weight_decay", _two(decay / 10), _two(decay * 10), log=True),
+        Dimension("optimizer.weight_decay", _two(decay / 10), _two(decay * 10), log=True)
+        if decay
+        else Dimension("optimizer.weight_decay", choices=(0.0, 1e-5, 1e-4, 1e-3)),
     ]
     if isinstance(recipe.model.options.get("dropout"), float):
         found.append(Dimension("model.options.dropout", 0.0, 0.6))

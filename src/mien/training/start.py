@@ -105,7 +105,8 @@ def planned(
         settings: See `load`.
         resume: The folder of the run to go on with.
         start: What to begin with, see `origin`. The rate is then a tenth of the rate that the run before began with,
-            and there is one round, unless `settings` name `optimizer.lr` and `rounds`.
+            and there is one round, unless `settings` name `optimizer.lr` and `rounds`, or the recipe is a
+            `further` one.
 
     Raises:
         InputError: There is no such recipe.
@@ -133,14 +134,18 @@ def planned(
 def _fine_tuned(recipe: RunRecipe, before: RunRecipe | None, start: str, told: set[str]) -> tuple[RunRecipe, list[str]]:
     said = [f"begins with the weights of {start}"]
     changes: dict[str, object] = {"start": str(Path(start).absolute()) if Path(start).exists() else start}
+    if recipe.further:
+        return recipe.model_copy(update=changes), said
     if "optimizer.lr" not in told:
         known = before or recipe
         rate = known.optimizer.lr / SHARE
         changes["optimizer"] = recipe.optimizer.model_copy(update={"lr": rate})
         whose = "that run's first" if before else "the recipe's"
         said.append(f"rate {rate:g}, a tenth of {whose} ({known.optimizer.lr:g}); --set optimizer.lr=... for another")
-    if "rounds" not in told:
+    if "rounds" not in told and recipe.rounds:
         changes["rounds"] = ()
+        count = len(recipe.rounds)
+        said.append(f"one round: the {count} after it in the recipe {'is' if count == 1 else 'are'} left out")
     return recipe.model_copy(update=changes), said
 
 

@@ -1,5 +1,6 @@
 """The tables that every kind of recipe has: what the trainer itself needs, whatever is learnt."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -22,7 +23,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 class Table(BaseModel):
     """One table of a recipe: unknown keys are mistakes, values stay as they are."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelRecipe(Table):
@@ -111,6 +112,9 @@ class RunRecipe(Table):
         str,
         Field(description="whose weights it begins with: a shipped model, a .safetensors file, a run; empty: none"),
     ] = ""
+    further: Annotated[
+        bool, Field(description="made to go on from other weights: `--from` leaves its rate and its rounds as they are")
+    ] = False
     model: ModelRecipe
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
@@ -138,8 +142,12 @@ class RunRecipe(Table):
             if figure not in figures
         ]
 
-    def unknown_names(self) -> list[str]:
-        """Names in the recipe that stand for nothing, such as that of a network; a kind knows them."""
+    @classmethod
+    def unknown_names(cls, plain: Mapping[str, Any]) -> list[str]:
+        """Names in a recipe's plain form that stand for nothing, such as that of a network; a kind knows them.
+
+        The plain form may be wrong in other ways, which are told elsewhere.
+        """
         return []
 
     @model_validator(mode="after")

@@ -49,7 +49,11 @@ class Task(lightning.LightningModule):
         torch.manual_seed(self.recipe.seed * 100_003 + self.current_epoch + self.global_rank * 1_000_003)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """The weighted sum of the heads' losses on augmented, mixed pictures."""
+        """The weighted sum of the heads' losses on augmented, mixed pictures.
+
+        Their accuracy is logged as well: far under that of the validation, the network is held back too much; far over
+        it, too little.
+        """
         raw, targets = batch
         images = augment(raw.float() / 255, self.recipe.augmentation, self._side())
         targets = {name: _learnt(target, self.recipe.heads[name]) for name, target in targets.items()}
@@ -58,6 +62,12 @@ class Task(lightning.LightningModule):
         losses = [head.weight * _loss(logits[name], targets[name], head) for name, head in self.recipe.heads.items()]
         total = torch.stack(losses).sum()
         self.log("train/loss", total, on_step=False, on_epoch=True, sync_dist=True)
+        for name, target in targets.items():
+            known = target.sum(dim=1) > 0
+            right = (logits[name].argmax(dim=1) == target.argmax(dim=1))[known].float()
+            if len(right):
+                figure = f"train/{name}/accuracy"
+                self.log(figure, right.mean(), batch_size=len(right), on_step=False, on_epoch=True, sync_dist=True)
         return total
 
     def _side(self) -> int | None:

@@ -16,7 +16,15 @@ __all__ = ["Anatomy", "Layer", "Slab", "Stage", "anatomy"]
 
 Kind = Literal["convolution", "pooling", "block", "dense", "average"]
 
-_SILENT: Final = (nn.ReLU, nn.LeakyReLU, nn.Dropout, nn.Identity, nn.Flatten, nn.ZeroPad2d)
+# No rows of a listing, nor parts of a drawing.
+_SILENT: Final = (nn.ReLU, nn.LeakyReLU, nn.Identity, nn.Flatten, nn.ZeroPad2d)
+_TITLES: Final[dict[type[nn.Module], str]] = {
+    nn.Linear: "dense",
+    nn.BatchNorm2d: "batch norm",
+    nn.BatchNorm1d: "batch norm",
+    nn.AdaptiveAvgPool2d: "average",
+}
+_DROPOUT: Final = (nn.Dropout, nn.Dropout2d)
 _POOLS: Final = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 
 
@@ -79,7 +87,7 @@ class Anatomy:
 
     Attributes:
         input: What the pictures are like.
-        layers: In the order in which they run; activations and dropout are left out.
+        layers: In the order in which they run; activations are left out.
         stages: Of the trunk.
         heads: Number of classes by head.
         fused_operations: Of the network as it is exported, for one picture.
@@ -152,15 +160,13 @@ def _title(module: nn.Module) -> str:
         kernel = "x".join(map(str, module.kernel_size))
         steps = f", steps of {module.stride[0]}" if module.stride[0] > 1 else ""
         return f"{'depthwise ' if module.groups > 1 else ''}convolution {kernel}{steps}"
-    if isinstance(module, nn.Linear):
-        return "dense"
-    if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
-        return "batch norm"
     if isinstance(module, nn.MaxPool2d):
         if module.kernel_size == 1:
             return f"steps of {module.stride}"
         return f"max-pooling {module.kernel_size}x{module.kernel_size}, steps of {module.stride}"
-    return "average" if isinstance(module, nn.AdaptiveAvgPool2d) else type(module).__name__.lower()
+    if isinstance(module, _DROPOUT):
+        return f"dropout {module.p:g}"
+    return next((title for kind, title in _TITLES.items() if isinstance(module, kind)), type(module).__name__.lower())
 
 
 def _stages(network: Network, layers: list[Layer], shapes: dict[str, tuple[int, ...]]) -> Iterator[Stage]:
@@ -196,5 +202,5 @@ def _slabs(path: str, module: nn.Module, shapes: dict[str, tuple[int, ...]]) -> 
         yield Slab("pooling", "average" if isinstance(module, nn.AdaptiveAvgPool2d) else "max-pooling", shapes[path])
     elif list(module.children()):
         yield Slab("block", type(module).__name__.lower(), shapes[path])
-    elif not isinstance(module, (*_SILENT, nn.BatchNorm2d, nn.BatchNorm1d)):
+    elif not isinstance(module, (*_SILENT, *_DROPOUT, nn.BatchNorm2d, nn.BatchNorm1d)):
         yield Slab("average", type(module).__name__.lower(), shapes[path])

@@ -1,6 +1,7 @@
 """Layers as the field's classic programs stack them: convolutions in stages, then dense layers."""
 
 import copy
+import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.assets.manifest import InputSpec
+from mien.errors import ConfigError
 from mien.models.network import Network
 
 __all__ = ["activated", "convolution", "initialised", "length", "scaled", "shortcut", "stacked", "with_dense"]
@@ -52,7 +54,15 @@ def shortcut(before: int, after: int, *, stride: int) -> nn.Sequential:
 
 
 def scaled(sizes: Sequence[int], share: float) -> list[int]:
-    """Widths times `share`, each at least one: the same network, narrower or wider."""
+    """Widths times `share`, each at least one: the same network, narrower or wider.
+
+    Raises:
+        ConfigError: The share is no number above 0.
+    """
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < math.inf:
+        raise ConfigError(
+            f"model.options.width: expected a number above 0, got {share!r}", hint="1.0 is the network as it is known"
+        )
     return [max(1, round(size * share)) for size in sizes]
 
 
