@@ -29,7 +29,8 @@ def test_the_four_layer_network_by_hand() -> None:
     assert found.fused_operations == sum(expected)
     assert found.parameters == found.trained == 2_345_607
     shapes = [(layer.title, layer.shape) for layer in found.layers][-4:]
-    assert shapes == [("dropout 0.25", (128, 4, 4)), ("dense", (1024,)), ("dropout 0.5", (1024,)), ("dense", (7,))]
+    assert shapes[:2] == [("dropout 0.25", (128, 4, 4)), ("dense", (1024,))]
+    assert shapes[2:] == [("dropout 0.5", (1024,)), ("dense", (7,))]
 
 
 @pytest.mark.parametrize("name", models.names())

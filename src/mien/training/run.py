@@ -85,7 +85,8 @@ def fit(
                 tell(line)
         else:
             lesson.begin()
-    _trainer(hardware, logger=False)  # what Lightning refuses of it, it shall refuse before there is a folder
+    with quiet("lightning.pytorch"):
+        _trainer(hardware, logger=False)  # what Lightning refuses of it, it shall refuse before there is a folder
     if not resume and first_process():  # other processes are started once the folder is there
         _prepare(folder, recipe, lesson)  # after all that a wrong recipe can break, which leaves no folder then
     if first_process():

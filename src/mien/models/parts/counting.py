@@ -131,7 +131,8 @@ def _run(network: Network, input: InputSpec) -> tuple[list[Layer], dict[str, tup
     def note(name: str, module: nn.Module) -> RemovableHandle:
         def hook(_: nn.Module, arguments: tuple[Tensor, ...], result: Tensor) -> None:
             shapes[name] = tuple(result.shape[1:])
-            if not list(module.children()) and not isinstance(module, _SILENT):
+            idle = isinstance(module, _DROPOUT) and not module.p
+            if not list(module.children()) and not isinstance(module, _SILENT) and not idle:
                 weights = list(module.parameters())
                 trained = sum(weight.numel() for weight in weights if weight.requires_grad)
                 count = sum(weight.numel() for weight in weights)
