@@ -1,6 +1,7 @@
 """Classes that are no emotions, the whole way: folders, a run, its export, its scores, a table, a drawing."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +99,10 @@ def test_their_colours_are_their_own() -> None:
     assert len(set(colours.values())) == 3
     assert colours == {name: colour_of(name) for name in CLASSES}
     assert colour_of("amazed", uncertain=True) != colours["amazed"]
+
+
+def test_a_run_is_not_exported_with_other_classes(made: Path, tmp_path: Path) -> None:
+    others = replace(store.read(made / "own.h5", "val"), classes=("amazed", "bored", "Ödnis"))
+    with pytest.raises(ConfigError, match="are not what the run learnt"):
+        export_run(made / "run", others, tmp_path / "wrong.onnx")
+    assert not list(tmp_path.iterdir())

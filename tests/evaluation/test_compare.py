@@ -210,3 +210,28 @@ def test_the_command(tiny_run: Path, tiny_samples: Samples, tmp_path: Path) -> N
     assert "mien-base " in done.stdout
     assert Page((tmp_path / "out.html").read_text(encoding="utf-8")).open == []
     assert mien("nobody").returncode == 2
+
+
+def test_members_without_all_the_classes_may_vote(seven: Path, val: Samples, tmp_path: Path) -> None:
+    three = linear_model(tmp_path / "three.onnx", ("anger", "fear", "neutral"), size=24)
+    given = candidates([str(seven)], [f"{seven},{three},mien-base"], lambda *_: None, tmp_path / "place")
+    assert [each.part for each in given] == [False, True, True, False]
+    found = compare(given, val, split="val", protocols=["labels"], repeats=3)
+    assert [row.name for row in found.failed] == ["three"]
+    assert all(row.part for row in found.failed)
+    assert found.rows[-1].evaluation is not None
+    store.write(val, tmp_path / "faces.h5")
+    line = ["compare", "--ensemble", f"mien-base,{three}", "--data", "faces.h5", "--protocol", "labels"]
+    done = subprocess.run([sys.executable, "-m", "mien", *line], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "three votes, but cannot be judged alone" in done.stderr
+    alone = subprocess.run(
+        [sys.executable, "-m", "mien", *line, str(three)], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert alone.returncode == 2
+    assert "error: three: " in alone.stderr
+
+
+def test_no_such_vote(val: Samples) -> None:
+    with pytest.raises(ConfigError, match="there is no vote 'loud'"):
+        compare([], val, split="val", vote="loud")

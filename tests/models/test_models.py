@@ -217,3 +217,9 @@ def test_values_that_no_option_takes(options: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="the network 'plain' cannot be built: ") as caught:
         models.build("plain", HEADS, GREY, **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("width", [-1, 0, "big", True, float("nan")])
+def test_widths_that_are_none(width: object) -> None:
+    with pytest.raises(ConfigError, match=r"model\.options\.width: expected a number above 0"):
+        models.build("fourlayer", HEADS, GREY, width=width)

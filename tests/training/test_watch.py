@@ -183,3 +183,65 @@ def test_the_accuracy_on_the_training_pictures_is_logged(tiny_run: Path) -> None
     columns = (tiny_run / "metrics.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
     assert {"train/fer2013/accuracy", "train/votes/accuracy", "train/loss"} <= set(columns)
     assert "state_dict" in read(tiny_run / "best.ckpt")
+
+
+class TestRecipesThatAreWrong:
+    def told(self, text: str, tmp_path: Path, *settings: str) -> list[str]:
+        (tmp_path / "wrong.toml").write_text(text, encoding="utf-8")
+        with pytest.raises(ConfigError) as caught:
+            load(tmp_path / "wrong.toml", settings)
+        return caught.value.message.splitlines()
+
+    def test_wrong_required_keys_hide_nothing(self, tmp_path: Path) -> None:
+        text = """
+        name = "!!"
+        epochs = "many"
+        optmizer = {lr = 1}
+        select = "val/x"
+        [model]
+        name = "plane"
+        [heads.a]
+        source = "labels"
+        [[rounds]]
+        epochs = 3
+        """
+        lines = self.told(text, tmp_path, "lonely", "input.size=48.0")
+        assert lines[0].endswith("8 mistakes")
+        found = "\n".join(lines)
+        for said in (
+            "'lonely' is no setting",
+            "name: string should match",
+            "epochs: input should be a valid integer, got many",
+            "optmizer: there is no such key, did you mean optimizer?",
+            "select: there is no figure 'val/x', choose one of val/loss, val/a/loss",
+            "model.name: there is no network 'plane', did you mean plain?",
+            "rounds.0.lr: is missing",
+            "input.size: ",
+        ):
+            assert said in found
+
+    def test_no_mistake_is_made_up(self, tmp_path: Path) -> None:
+        text = """
+        name = "a"
+        select = "val/a/loss"
+        [model]
+        name = "plain"
+        [model.options]
+        stm = 3
+        [input]
+        channels = "bgr"
+        mean = [0.5, 0.5, 0.5]
+        std = [0.2, 0.2, 0.2]
+        [heads.a]
+        source = "vote"
+        """
+        lines = self.told(text, tmp_path)
+        assert len(lines) == 4
+        assert "model.options.stm: the network 'plain' has no such option, did you mean stem?" in lines[3]
+        assert self.told("name = 3", tmp_path)[1:] != []
+
+    def test_a_folder_is_no_recipe(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError) as caught:
+            load(tmp_path)
+        assert "is a folder" in caught.value.message
+        assert "--resume" in caught.value.hint
