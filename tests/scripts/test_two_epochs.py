@@ -28,3 +28,15 @@ def test_recipes_that_teach_expressions_alone() -> None:
 def test_the_table_has_a_row_for_every_proof() -> None:
     table = tables.two_epochs()
     assert all(f"| `{name}` |" in table for name in two_epochs.proven())
+
+
+def test_the_openings_of_the_recipes_say_what_was_found() -> None:
+    for name, found in two_epochs.proven().items():
+        text = (two_epochs.RECIPES / f"{name}.toml").read_text(encoding="utf-8")
+        assert two_epochs.headed(text, found) == text, "run python -m scripts.two_epochs"
+
+
+def test_an_opening_with_a_real_score_is_left_alone() -> None:
+    found = {"scores": {"val_labels": 0.5}, "cores": 2, "cpu": "x", "seconds": 90}
+    assert two_epochs.headed("# Score: FER2013 68.2%.\nname = 1\n", found) == "# Score: FER2013 68.2%.\nname = 1\n"
+    assert "# Minutes: 1.5 for the two epochs." in two_epochs.headed("# Minutes: not run in earnest yet.\n", found)
