@@ -1,8 +1,8 @@
 """Judges the shipped models anew for the documents: `python -m scripts.judge STORE [MODEL ...]`, by `mien evaluate`.
 
-Three ways each: as they are and under all corruptions, behind the default detector, and mirrored views; and the soft
-vote of those that are not int8, with mirrored views. What comes out is `benchmarks/judgements/`, from which
-`python -m scripts.tables` makes the tables.
+Three ways each: as they are and under all corruptions, behind the default detector, and mirrored views; int8 forms as
+they are alone, since they differ from the full ones by chance. And the soft vote of the full ones, with mirrored views.
+What comes out is `benchmarks/judgements/`, from which `python -m scripts.tables` makes the tables.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*")
     asked = parser.parse_args()
     for model in asked.models or entries():
-        for ending, options in WAYS.items():
+        for ending, options in WAYS.items() if model in members() else [("", [])]:
             judge(asked.store, f"{model}{ending}", "--model", model, *options)
     judge(asked.store, f"{ENSEMBLE}.flip", "--ensemble", ",".join(members()), "--views", "flip")
 

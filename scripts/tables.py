@@ -17,6 +17,8 @@ from benchmarks.results import FOLDER, Measurement, Results, load, markdown, ori
 from scripts.judge import ENSEMBLE, members
 
 from mien.assets.manifest import entries
+from mien.evaluation.intervals import Estimate
+from mien.evaluation.report import points
 from mien.output import schema
 from mien.output.styles import STYLES
 
@@ -68,7 +70,7 @@ def abstaining() -> str:
         "| model | protocol | accuracy, % | of the surest 80%, % | JS to the votes, nats | five votes to five, nats |"
     ]
     lines.append("|---|---|---:|---:|---:|---:|")
-    for model in entries():
+    for model in members():
         for name in ("labels", "majority"):
             found = _judged(model)[name]
             cells = [_percent(found["accuracy"]), _percent(found["accuracy_of_surest_80_percent"])]
@@ -81,10 +83,10 @@ def robustness() -> str:
     """Points of accuracy that every corruption takes from every shipped model, and the detector before it."""
     parts = []
     for name, title in PROTOCOLS.items():
-        lines = [f"| {title}: points lost | {' | '.join(entries())} |", "|---|" + "---:|" * len(entries())]
-        judged = {model: _judged(model)[name] for model in entries()}
+        lines = [f"| {title}: points lost | {' | '.join(members())} |", "|---|" + "---:|" * len(members())]
+        judged = {model: _judged(model)[name] for model in members()}
         for number, each in enumerate(next(iter(judged.values()))["corruptions"]):
-            falls = [_percent(found["corruptions"][number]["fall"]) for found in judged.values()]
+            falls = [points(Estimate(**found["corruptions"][number]["fall"])) for found in judged.values()]
             lines.append(f"| `{each['corruption']}`: {each['meaning']} | {' | '.join(falls)} |")
         behind = []
         for model, found in judged.items():
@@ -100,7 +102,7 @@ def views() -> str:
     """Mirrored views, and all models' soft vote with them."""
     lines = ["| model | FER2013, single view, % | mirrored too, % | FER+ majority, single view, % | mirrored too, % |"]
     lines.append("|---|---:|---:|---:|---:|")
-    for model in [*entries(), ENSEMBLE]:
+    for model in [*members(), ENSEMBLE]:
         cells = []
         for name in PROTOCOLS:
             cells += [_percent(_judged(model)[name]["accuracy"]) if model != ENSEMBLE else "-"]
