@@ -106,6 +106,7 @@ HTTP_STATUS: dict[type[MienError], int] = {
     WeightsError: 503,
     UnsupportedError: 501,
     OutputError: 500,
+    DivergedError: 500,
     MienError: 500,
 }
 
