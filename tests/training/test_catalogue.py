@@ -51,3 +51,13 @@ def test_neither() -> None:
 )
 def test_what_an_opening_claims(text: str, score: str) -> None:
     assert score_of(text) == score
+
+
+def test_a_network_names_its_other_recipes() -> None:
+    assert set(listed("vgg13").others) | {listed("vgg13").recipe.name} == {
+        "vgg13-cel",
+        "vgg13-majority",
+        "vgg13-multi",
+        "vgg13-pld",
+    }
+    assert listed("emonet").others == ()

@@ -163,6 +163,7 @@ def _anatomy(found: "Listed") -> list[str]:
         f"  parameters  {anatomy.parameters:,}{frozen}",
         f"  operations  {anatomy.fused_operations:,} multiply-adds a face, as exported",
         f"  score       {found.score}",
+        *([f"  recipes     {', '.join(found.others)} teach this network as well"] if found.others else []),
         *_aligned([("layer", "what it is", "gives", "parameters", "multiply-adds"), *rows], right=(2, 3, 4)),
     ]
 

@@ -1,6 +1,6 @@
 """The shipped recipes beside what their networks are made of: what `mien models` and the documents show."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mien import emotions, models
@@ -22,11 +22,13 @@ class Listed:
         recipe: What it decides.
         anatomy: Of its network, with seven classes for a head that learns from labels.
         score: What its opening says of it.
+        others: Names of the other recipes of the same network.
     """
 
     recipe: Recipe
     anatomy: Anatomy
     score: str
+    others: tuple[str, ...] = ()
 
 
 def catalogue() -> list[Listed]:
@@ -47,7 +49,9 @@ def listed(name: str) -> Listed:
     if not (found := named or of_network):
         known = sorted({*models.names(), *(recipe.name for recipe in recipes)})
         raise ConfigError(f"there is no network or recipe '{name}'", hint=f"known: {', '.join(known)}")
-    return _listed(found[0])
+    chosen = found[0]
+    others = (each.name for each in recipes if each.model.name == chosen.model.name and each != chosen)
+    return replace(_listed(chosen), others=tuple(others))
 
 
 def score_of(text: str) -> str:
