@@ -58,18 +58,20 @@ _WEAK: Final = (
     "augmentation.noise=0.15",
     "averaging=0.999",
 )
-# The heads of mien-m for networks whose recipes have others.
+# Teachers: twice as wide as mien-m, with more decay.
 _WIDE: Final = (
     "model.options.stem=64",
     "model.options.widths=[128, 256, 512]",
     "model.options.depths=[3, 4, 2]",
     "optimizer.weight_decay=5e-4",
 )
+# Seen at 64 pixels; mien-m-first's own sizes end at 48.
+_LARGE: Final = ("input.size=64", "augmentation.sizes=[40, 48, 64]")
 
 JOBS: Final = (
     *(Job(f"wide-{seed}", "mien-m-first", (*_WEAK, *_WIDE, "epochs=100", f"seed={seed}")) for seed in (1, 2, 3)),
     *(
-        Job(f"wide-64-{seed}", "mien-m-first", (*_WEAK, *_WIDE, "input.size=64", "epochs=80", f"seed={seed}"))
+        Job(f"wide-64-{seed}", "mien-m-first", (*_WEAK, *_WIDE, *_LARGE, "epochs=80", f"seed={seed}"))
         for seed in (1, 2)
     ),
     *(

@@ -200,12 +200,13 @@ def ablations() -> str:
 
 def two_epochs() -> str:
     """What two epochs on the real data gave, of the recipes that have been run."""
-    found = json.loads((ROOT / "benchmarks" / "two_epochs.json").read_text(encoding="utf-8"))
-    titles = {"val_labels": "FER2013, %", "val_majority": "FER+ majority, %"}
-    lines = ["| recipe | minutes | val/loss after each epoch | " + " | ".join(titles.values()) + " |"]
-    lines.append("|---|---:|---:|" + "---:|" * len(titles))
-    for name, each in found.items():
-        scores = [f"{100 * each['scores'][key]:.1f}" if key in each["scores"] else "-" for key in titles]
+    from scripts.two_epochs import TITLES, proven
+
+    heads = " | ".join(f"{title}, %" for title in TITLES.values())
+    lines = [f"| recipe | minutes | val/loss after each epoch | {heads} |"]
+    lines.append("|---|---:|---:|" + "---:|" * len(TITLES))
+    for name, each in proven().items():
+        scores = [f"{100 * each['scores'][key]:.1f}" if key in each["scores"] else "-" for key in TITLES]
         losses = ", ".join(f"{loss:.3f}" for loss in each["losses"])
         lines.append(f"| `{name}` | {each['seconds'] / 60:.1f} | {losses} | {' | '.join(scores)} |")
     return "\n".join(lines) + "\n"

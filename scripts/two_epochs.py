@@ -25,8 +25,7 @@ from mien.training.recipe import load
 
 RESULTS: Final = Path(__file__).parent.parent / "benchmarks" / "two_epochs.json"
 RECIPES: Final = Path(__file__).parent.parent / "src" / "mien" / "recipes"
-PROTOCOLS: Final = ("val_labels", "val_majority")
-TITLES: Final = {"val_labels": "FER2013", "val_majority": "FER+ majority"}
+TITLES: Final = {"val_labels": "FER2013", "val_majority": "FER+ majority"}  # by key of an entry's scores
 
 
 def expression_recipes() -> list[str]:
@@ -54,7 +53,7 @@ def prove(name: str, store: Path, folder: Path) -> dict[str, Any]:
     return {
         "seconds": round(seconds),
         "losses": [float(row["val/loss"]) for row in epochs],
-        "scores": {key: entry["scores"][key]["accuracy"] for key in PROTOCOLS if key in entry["scores"]},
+        "scores": {key: entry["scores"][key]["accuracy"] for key in TITLES if key in entry["scores"]},
         "cpu": Machine.here().cpu,
         "cores": Machine.here().cores,
     }

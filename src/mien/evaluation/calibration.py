@@ -222,7 +222,7 @@ def selective_accuracy(
 ) -> Estimate:
     """The accuracy on the share of the faces whose confidence is highest (Geifman and El-Yaniv 2017)."""
     _, right = _sorted(confidence, correct)
-    decided = int(np.ceil(coverage * len(right) - 1e-9))
+    decided = _decided(coverage, len(right))
     low, high = risk_range(confidence, correct, np.array([coverage]), draws=draws, seed=seed)
     value = float(right[len(right) - decided :].mean())
     return Estimate(value, min(1 - float(high[0]), value), max(1 - float(low[0]), value))
@@ -236,8 +236,13 @@ def coverage_threshold(confidence: Floats, coverage: float = 0.8) -> float:
     """
     if not 0 < coverage <= 1 or confidence.ndim != 1 or not len(confidence):
         raise ValueError(f"expected confidences (N,) and 0 < coverage <= 1, got {confidence.shape}, {coverage}")
-    decided = int(np.ceil(coverage * len(confidence) - 1e-9))  # .07 * 100 is a hair above 7
+    decided = _decided(coverage, len(confidence))
     return float(np.sort(confidence)[len(confidence) - decided])
+
+
+def _decided(coverage: float, n: int) -> int:
+    """How many of n faces a share is, rounded up."""
+    return int(np.ceil(coverage * n - 1e-9))  # .07 * 100 is a hair above 7
 
 
 def _sorted(confidence: Floats, correct: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -23,6 +23,7 @@ from mien.assets.manifest import METADATA_KEY, Entry, Head, dump_toml
 from mien.datasets import Samples
 from mien.errors import ConfigError, OutputError, WeightsError
 from mien.evaluation import calibration, evaluate_model, protocols_of
+from mien.evaluation.judge import COVERAGE
 from mien.expression import Classifier, head_for
 from mien.expression.pictures import fitted, normalised
 from mien.expression.probabilities import softmax
@@ -37,7 +38,6 @@ __all__ = ["calibrated", "export_run", "publish", "with_entry", "workplace"]
 
 _AnyEntry = TypeVar("_AnyEntry", Entry, DetectorEntry)
 TOLERANCE: Final = 1e-4  # of the parity gate, on logits
-COVERAGE: Final = 0.8  # share of faces that the threshold of `uncertain` lets pass
 
 
 def export_run(folder: Path, samples: Samples, out: Path, *, checkpoint: str = "best", licence: str = "") -> list[Path]:
