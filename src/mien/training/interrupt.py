@@ -45,7 +45,9 @@ class Interrupt(lightning.Callback):
         if self.came:
             raise self.error("at once")
         self.came = True
-        self._tell("Ctrl-C: stopping in good order, after this step; once more to stop at once")
+        # In a thread of its own: the signal may have come in the middle of a line, and a stream is not written to twice.
+        line = "Ctrl-C: stopping in good order, after this step; once more to stop at once"
+        threading.Thread(target=self._tell, args=(line,)).start()
 
     def error(self, when: str) -> StoppedError:
         """What is raised in the end."""
