@@ -45,7 +45,7 @@ class Interrupt(lightning.Callback):
         if self.came:
             raise self.error("at once")
         self.came = True
-        # In a thread of its own: the signal may have come in the middle of a line, and a stream is not written to twice.
+        # From a thread: the signal may have come amid a line, and a stream is not written to twice at once.
         line = "Ctrl-C: stopping in good order, after this step; once more to stop at once"
         threading.Thread(target=self._tell, args=(line,)).start()
 
