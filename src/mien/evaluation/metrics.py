@@ -147,8 +147,7 @@ def jensen_shannon(probabilities: Floats, votes: Numbers) -> NDArray[np.float64]
     """
     truth = _against(probabilities, votes)
     model = probabilities.astype(np.float64)
-    middle = (truth + model) / 2
-    return (_relative_entropy(truth, middle) + _relative_entropy(model, middle)) / 2
+    return (_from_the_middle(truth, model) + _from_the_middle(model, truth)) / 2
 
 
 def halves(votes: Integers, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -177,10 +176,11 @@ def _against(probabilities: Floats, votes: Numbers) -> NDArray[np.float64]:
     return distributions(votes)
 
 
-def _relative_entropy(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum of p log(p / q) over the last axis; a term with p = 0 is 0. q must be above 0 wherever p is."""
-    quotients = np.divide(p, q, out=np.ones_like(p), where=p > 0)
-    entropies: NDArray[np.float64] = (p * np.log(quotients)).sum(axis=-1)
+def _from_the_middle(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Relative entropy of p to (p + q) / 2 along the last axis; a term with p = 0 is 0."""
+    # Half of the smallest number there is would be 0, by which nothing is divided; the sum of both is no smaller.
+    shares = np.divide(p, p + q, out=np.full_like(p, 0.5), where=p > 0)
+    entropies: NDArray[np.float64] = (p * np.log(2 * shares)).sum(axis=-1)
     return entropies
 
 
