@@ -99,10 +99,10 @@ def _roughen(images: Tensor, chance: float) -> Tensor:
     if not chance:
         return images
     chosen = torch.rand(len(images)) < chance
-    sigma = torch.where(chosen, torch.rand(len(images)) * _NOISE, 0.0)
-    # Drawn where the other numbers are drawn, so that a seed means the same on every device.
-    noise = torch.randn(images.shape).to(images) * sigma.to(images).reshape(-1, 1, 1, 1)
-    return (images + noise).clamp(0, 1)
+    # Drawn where the other numbers are drawn, so that a seed means the same on every device; and no more than is used.
+    noise = torch.randn(int(chosen.sum()), *images.shape[1:]) * (torch.rand(int(chosen.sum()), 1, 1, 1) * _NOISE)
+    images[chosen] = (images[chosen] + noise.to(images)).clamp(0, 1)
+    return images
 
 
 def _erase(images: Tensor, settings: Augmentation) -> Tensor:
