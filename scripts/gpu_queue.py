@@ -1,7 +1,9 @@
-"""The queue of pending runs for a large GPU that is lent in pieces of ten minutes: `python -m scripts.gpu_queue STEP`.
+"""The queue of runs for a large GPU that is lent by the minute: `python -m scripts.gpu_queue STEP`.
 
-Steps, on the lent machine: `work --minutes 9` does what comes next until the time is over, and goes on where the last
-call stopped as long as the machine is the same; what is worth keeping lies in `--out`, small enough to come back.
+`work --seconds 700`, on the lent machine, does the waves one after another in the time that is given: the runs of a
+wave share the GPU, whose work one process cannot fill, and each has as many epochs as fit, so that every schedule comes
+to its end. Teachers come first; what they say of the training faces teaches the next wave. What is worth keeping lies
+in `--out`, in bundles small enough to come back (8 files of 16 MiB), written anew whenever a wave ends.
 `list` says what is pending. Here, afterwards: `join STORE TARGETS... --out soft.h5` puts the targets that came back
 into a store, from which students are trained on any machine.
 
@@ -10,12 +12,13 @@ which travel in an ignored folder (`--faces`): two of them and a store would be 
 """
 
 import argparse
-import shutil
+import math
 import signal
 import subprocess
 import sys
+import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -24,10 +27,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import emotions
-from mien.datasets import store
+from mien.datasets import Samples, store
+from mien.datasets.samples import SPLITS
 
-# What a run is given to end in good order: its epoch is left, its checkpoint written.
-PARTING: Final = 30
+PARTING: Final = 12.0  # seconds a run is given to end in good order
+SEEN: Final = 3  # epochs, and as many seconds, after which the pace of a run is believed
+SPARE: Final = 0.96  # of the time is planned: the pace varies
+FEW: Final = 0.75  # of the epochs that would fit: a run of fewer begins again with more
+BUNDLE: Final = int(15.5 * 2**20)
+BUNDLES: Final = 8
+IN_ALL: Final = 62 * 2**20
+# Views that the teachers are asked for, and their mirror images: places and a scale as a detector's crops vary.
+VIEWS: Final = ((0.0, 0.0, 1.0), (0.04, 0.04, 1.0), (-0.04, -0.04, 1.0), (0.0, 0.0, 0.92))
 
 
 @dataclass(frozen=True)
@@ -38,62 +49,65 @@ class Job:
         name: Of its folder and of its targets.
         recipe: What `mien train` is given.
         changes: Its `--set`.
-        taught_by: Jobs whose targets it learns from.
+        epochs: A first guess; the pace that is seen decides.
+        half: Its weights come back in half precision: a teacher's need not be exact.
     """
 
     name: str
     recipe: str
     changes: tuple[str, ...] = ()
-    taught_by: tuple[str, ...] = ()
+    epochs: int = 60
+    half: bool = False
 
 
-# Weak augmentation: every run so far learnt too little rather than too much (docs/design/labbook.md).
-_WEAK: Final = (
-    "augmentation.mixup=0.0",
-    "augmentation.erase=0.15",
-    "augmentation.rotation=12.0",
-    "augmentation.scale=1.15",
-    "augmentation.shift=0.08",
-    "augmentation.dark=0.1",
-    "augmentation.noise=0.15",
-    "averaging=0.999",
-)
-# Teachers: twice as wide as mien-m, with more decay.
-_WIDE: Final = (
-    "model.options.stem=64",
-    "model.options.widths=[128, 256, 512]",
-    "model.options.depths=[3, 4, 2]",
-    "optimizer.weight_decay=5e-4",
-)
-# Seen at 64 pixels; mien-m-first's own sizes end at 48.
-_LARGE: Final = ("input.size=64", "augmentation.sizes=[40, 48, 64]")
+@dataclass(frozen=True)
+class Wave:
+    """Runs that share the GPU, all taught by the waves before.
 
-JOBS: Final = (
-    *(Job(f"wide-{seed}", "mien-m-first", (*_WEAK, *_WIDE, "epochs=100", f"seed={seed}")) for seed in (1, 2, 3)),
-    *(
-        Job(f"wide-64-{seed}", "mien-m-first", (*_WEAK, *_WIDE, *_LARGE, "epochs=80", f"seed={seed}"))
-        for seed in (1, 2)
+    Attributes:
+        jobs: The runs.
+        share: Of the time, relative to the shares of other waves.
+    """
+
+    jobs: tuple[Job, ...]
+    share: float
+
+
+_MIXED: Final = ("augmentation.mixup=0.1", "augmentation.erase=0.3")
+_RESIDUAL: Final = 'model={name="resnet18", options={width=0.5, dropout=0.2}}'
+_DEEP: Final = "model.options={stem=32, widths=[80, 160, 320], depths=[4, 5, 3], dropout=0.2, joined='kernels'}"
+_FAST: Final = ("batch_size=256", "optimizer.lr=0.2", "schedule.warmup=2.0", "augmentation.noise=0.12")
+_CROPS: Final = ("augmentation.scale=1.16", "augmentation.shift=0.085", "augmentation.dark=0.1")
+
+
+def _taught(share: float) -> tuple[str, ...]:
+    return (f"heads.votes.soft={share}", f"heads.fer2013.soft={share}")
+
+
+WAVES: Final = (
+    Wave(
+        (
+            Job("t1", "mien-teacher", ("seed=1",), half=True),
+            Job("t2", "mien-teacher", ("seed=2", *_MIXED), half=True),
+            Job("t3", "mien-teacher", ("seed=3", "input.size=56"), half=True),
+            Job("t4", "mien-teacher", ("seed=4", _RESIDUAL), half=True),
+            Job("t5", "mien-teacher", ("seed=5", _RESIDUAL, *_MIXED), half=True),
+            Job("t6", "mien-teacher", ("seed=6", _DEEP), half=True),
+        ),
+        0.47,
     ),
-    *(
-        Job(
-            f"born-again-{seed}",
-            "mien-m-first",
-            (*_WEAK, *_WIDE, "epochs=100", f"seed={10 + seed}", "heads.votes.soft=0.5", "heads.fer2013.soft=0.5"),
-            ("wide-1", "wide-2", "wide-3"),
-        )
-        for seed in (1, 2)
-    ),
-    Job(
-        "mien-m",
-        "mien-m",
-        ("epochs=300", "optimizer.lr=0.1", "heads.votes.soft=0.7", "heads.fer2013.soft=0.7"),
-        ("wide-1", "wide-2", "wide-3", "wide-64-1", "wide-64-2", "born-again-1", "born-again-2"),
-    ),
-    Job(
-        "mien-s",
-        "mien-s",
-        ("epochs=400", "heads.votes.soft=0.7", "heads.fer2013.soft=0.7"),
-        ("wide-1", "wide-2", "wide-3", "wide-64-1", "wide-64-2", "born-again-1", "born-again-2"),
+    Wave(
+        (
+            Job("m1", "mien-m", (*_FAST, *_CROPS, *_taught(0.7), "seed=11", "optimizer.weight_decay=2e-4"), 130),
+            Job(
+                "m2", "mien-m", (*_FAST, *_CROPS, *_taught(0.8), "seed=12", *_MIXED, "optimizer.weight_decay=4e-4"), 130
+            ),
+            Job("s1", "mien-s", (*_FAST, *_CROPS, *_taught(0.7), "seed=13", "optimizer.weight_decay=1e-4"), 150),
+            Job("s2", "mien-s", (*_FAST, *_CROPS, *_taught(0.8), "seed=14", "optimizer.weight_decay=2e-4"), 150),
+            Job("b1", "mien-teacher", (*_taught(0.6), "seed=15"), half=True),
+            Job("b2", "mien-teacher", (*_taught(0.6), "seed=16", _RESIDUAL), half=True),
+        ),
+        0.53,
     ),
 )
 
@@ -125,92 +139,232 @@ def join(stored: Path, targets: Sequence[Path], out: Path) -> None:
     store.write(softened, out)
 
 
-def keep_targets(softened: Path, out: Path) -> None:
-    """The soft targets of a store in half precision: 1 MB for FER2013."""
-    samples = store.read(softened)
-    assert samples.soft_labels is not None
-    assert samples.soft_votes is not None
-    with out.open("wb") as file:
-        np.savez_compressed(
-            file,
-            soft_labels=samples.soft_labels.astype(np.float16),
-            soft_votes=samples.soft_votes.astype(np.float16),
-        )
+def said(checkpoint: Path, samples: Samples) -> dict[str, NDArray[np.float16]]:
+    """What the network of a checkpoint says of every face of a store, the mean over `VIEWS` and their mirror images.
+
+    Returns:
+        `soft_labels` (N, 7) and `soft_votes` (N, 10), rows of training faces alone; `val_labels` and `val_votes`, those
+        of the val split. Without temperatures.
+    """
+    import torch
+    from torch.nn import functional
+
+    from mien.expression.pictures import fitted
+    from mien.training.expression import load_task
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    task = load_task(checkpoint)
+    task.network = task.network.fused()
+    task = task.to(device, memory_format=torch.channels_last)
+    training = samples.split == SPLITS.index("train")
+    sums = {
+        "labels": np.zeros((len(samples), len(samples.classes)), np.float32),
+        "votes": np.zeros((len(samples), len(emotions.ALL)), np.float32),
+    }
+    heads = {name: head.source for name, head in task.recipe.heads.items()}
+    images = torch.from_numpy(fitted(samples.images, task.recipe.input.spec()))
+    looks = [(mirror, *view) for view in VIEWS for mirror in (1, -1)]
+    maps = torch.tensor([[[mirror * scale, 0, 2 * x], [0, scale, 2 * y]] for mirror, x, y, scale in looks])
+    with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
+        for start in range(0, len(samples), 1024):
+            batch = images[start : start + 1024].to(device).float() / 255
+            for matrix in maps.to(device):
+                grid = functional.affine_grid(matrix.expand(len(batch), 2, 3), list(batch.shape), align_corners=False)
+                view = functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)
+                for name, logits in task(view).items():
+                    shares = torch.softmax(logits.float(), dim=1) / len(maps)
+                    sums[heads[name]][start : start + 1024] += shares.cpu().numpy()
+    found = {f"soft_{name}": np.where(training[:, None], value, 0) for name, value in sums.items()}
+    found |= {f"val_{name}": value[samples.split == SPLITS.index("val")] for name, value in sums.items()}
+    return {name: value.astype(np.float16) for name, value in found.items()}
+
+
+def slim(checkpoint: Path, out: Path, *, half: bool) -> None:
+    """A checkpoint without the optimiser's state, which `mien export` takes as it takes the whole one."""
+    import torch
+
+    from mien.training import checkpoints
+
+    content = checkpoints.read(checkpoint)
+    state = content["state_dict"]
+    if half:
+        state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+    kept = ("epoch", "global_step", "pytorch-lightning_version", "hyper_parameters", "hparams_name")
+    torch.save({key: content[key] for key in kept if key in content} | {"state_dict": state}, out)
+
+
+def bundled(files: Iterable[Path], out: Path) -> list[Path]:
+    """Packs what fits into bundles, the files that come first before the others."""
+    bins: list[list[Path]] = []
+    total = 0
+    for path in files:
+        size = path.stat().st_size + 2048
+        fits = next((each for each in bins if size + sum(p.stat().st_size + 2048 for p in each) <= BUNDLE), None)
+        if size > BUNDLE or total + size > IN_ALL or (fits is None and len(bins) == BUNDLES):
+            print(f"{path.name}: does not fit into what comes back", flush=True)
+            continue
+        total += size
+        if fits is None:
+            bins.append([path])
+        else:
+            fits.append(path)
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for number, paths in enumerate(bins):
+        partial, bundle = out / f"bundle-{number}.partial", out / f"bundle-{number}.tar"
+        with tarfile.open(partial, "w") as tar:
+            for path in paths:
+                tar.add(path, path.name)
+        written.append(partial.replace(bundle))
+    return written
+
+
+class Run:
+    """A job at work."""
+
+    def __init__(self, job: Job, data: Path, folder: Path, epochs: int) -> None:
+        self.job, self.data, self.folder, self.epochs = job, data, folder, epochs
+        self.log = folder.with_suffix(".log")
+        line = ["train", job.recipe, "--data", data, "--out", folder, "--set", f"epochs={epochs}"]
+        line += [part for change in job.changes for part in ("--set", change)]
+        self.began = time.monotonic()
+        with self.log.open("w", encoding="utf-8") as log:
+            self.process = subprocess.Popen(_mien(*line, "--quiet"), stdout=log, stderr=subprocess.STDOUT)
+        self.seen: list[float] = []  # when each epoch was over
+
+    @property
+    def done(self) -> bool:
+        """Whether it is over, well or not."""
+        return self.process.poll() is not None
+
+    def look(self) -> None:
+        """Takes note of epochs that are over."""
+        path = self.folder / "metrics.csv"
+        if path.is_file():
+            rows = path.read_text(encoding="utf-8").count("\n") - 1
+            self.seen += [time.monotonic()] * (rows - len(self.seen))
+
+    def paced(self, since: float) -> bool:
+        """Whether its pace since then is known."""
+        ends = [each for each in self.seen if each >= since]
+        return len(ends) > SEEN and ends[-1] - ends[0] > SEEN
+
+    def fitting(self, end: float, since: float) -> tuple[int, int]:
+        """Epochs that fit until `end`, at the pace since then: going on, and beginning again."""
+        ends = [each for each in self.seen if each >= since]
+        now, pace = time.monotonic(), (ends[-1] - ends[0]) / (len(ends) - 1)
+        start = self.seen[0] - self.began - pace
+        return len(self.seen) + int(SPARE * (end - now) / pace), max(1, int(SPARE * (end - now - start) / pace))
+
+    def stop(self, how: int) -> None:
+        """Ends it."""
+        if not self.done:
+            self.process.send_signal(how)
+            try:
+                self.process.wait(PARTING)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
 
 
 class Queue:
-    """Works off jobs, in `folder`, and leaves what is worth keeping in `out`."""
+    """Works off waves, in `folder`, and leaves what is worth keeping in `out`."""
 
-    def __init__(self, jobs: Sequence[Job], data: Path, folder: Path, out: Path, kept: Path | None = None) -> None:
-        self.jobs, self.data, self.folder, self.out = jobs, data, folder, out
+    def __init__(self, waves: Sequence[Wave], data: Path, folder: Path, out: Path, kept: Path | None = None) -> None:
+        self.waves, self.data, self.folder, self.out = waves, data, folder, out
         # Targets that earlier machines left; they travel with the repository's ignored folder.
-        self.kept = kept or out
+        self.kept = kept or folder / "kept"
+        self.results = folder / "results"
 
-    def targets(self, name: str) -> Path | None:
+    def targets(self, job: Job) -> Path | None:
         """Those of a job that is done, on this machine or on an earlier one."""
-        places = [place / f"{name}.targets.npz" for place in (self.folder, self.kept)]
+        places = [place / f"{job.name}.npz" for place in (self.results, self.kept)]
         return next((path for path in places if path.exists()), None)
 
     def pending(self) -> list[Job]:
         """Jobs without targets."""
-        return [job for job in self.jobs if self.targets(job.name) is None]
+        return [job for wave in self.waves for job in wave.jobs if self.targets(job) is None]
 
     def work(self, seconds: float) -> list[str]:
-        """Does what fits; gives the names of the jobs that came to their end."""
+        """Does what is pending within that time; gives the names of the jobs that left something."""
         end, done = time.monotonic() + seconds, []
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.out.mkdir(parents=True, exist_ok=True)
-        for job in self.pending():
-            if not self._trained(job, end):
-                break
-            self._keep(job)
-            done.append(job.name)
+        self.results.mkdir(parents=True, exist_ok=True)
+        left = [wave for wave in self.waves if any(self.targets(job) is None for job in wave.jobs)]
+        for number, wave in enumerate(left):
+            now = time.monotonic()
+            share = wave.share / sum(each.share for each in left[number:])
+            data = self._taught(self.waves[: self.waves.index(wave)])
+            jobs = [job for job in wave.jobs if self.targets(job) is None]
+            # Asking the networks what they say takes some seconds too.
+            runs = self._paced(jobs, data, now + share * (end - now) - 3.0 * len(jobs))
+            done += [run.job.name for run in runs if self._keep(run)]
+            bundled(self._in_order(), self.out)
         return done
 
-    def _trained(self, job: Job, end: float) -> bool:
-        """Whether the run came to its end before the time did."""
-        run = self.folder / job.name
-        if (run / "done").exists():
-            return True
-        if run.exists():
-            line = ["train", "--resume", run, "--data", self._data(job)]
-        else:
-            line = ["train", job.recipe, "--data", self._data(job), "--out", run]
-            line += [part for change in job.changes for part in ("--set", change)]
-        process = subprocess.Popen(_mien(*line, "--quiet"))
-        try:
-            code = process.wait(max(1.0, end - PARTING - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
-            process.wait()
-            print(f"{job.name}: stopped, the time is over; the next call goes on with it")
-            return False
-        if code:
-            raise subprocess.CalledProcessError(code, process.args)
-        (run / "done").touch()
-        return True
-
-    def _data(self, job: Job) -> Path:
-        if not job.taught_by:
+    def _taught(self, before: Sequence[Wave]) -> Path:
+        found = [path for wave in before for job in wave.jobs if (path := self.targets(job))]
+        if not found:
             return self.data
-        soft = self.folder / f"{job.name}.h5"
-        if not soft.exists():
-            found = [self.targets(teacher) for teacher in job.taught_by]
-            join(self.data, [path for path in found if path is not None], soft)
+        soft = self.folder / f"soft-{len(found)}.h5"
+        join(self.data, found, soft)
         return soft
 
-    def _keep(self, job: Job) -> None:
-        """The exported network, its scores and its curve; and its targets, by which the job counts as done."""
-        run, network = self.folder / job.name, self.folder / f"{job.name}.onnx"
-        subprocess.run(_mien("export", run, "--data", self.data, "--out", network), check=True)
-        soft = self.folder / "soft.h5"
-        subprocess.run(_mien("data", "soften", self.data, "--teacher", network, "--out", soft), check=True)
-        keep_targets(soft, self.folder / f"{job.name}.targets.npz")
-        shutil.copy(run / "metrics.csv", self.out / f"{job.name}.csv")
-        for ending in (".entry.toml", ".targets.npz"):
-            shutil.copy(self.folder / f"{job.name}{ending}", self.out)
-        if network.stat().st_size < 16 * 2**20:
-            shutil.copy(network, self.out)
+    def _paced(self, jobs: Sequence[Job], data: Path, end: float) -> list[Run]:
+        """Runs jobs side by side; each has as many epochs as fit."""
+        runs = [Run(job, data, self.folder / job.name, job.epochs) for job in jobs]
+        unsure = True
+        while not all(run.done for run in runs) and time.monotonic() < end + PARTING:
+            time.sleep(0.3)
+            for run in runs:
+                run.look()
+            # A pace is what it is only while all the others are at work.
+            since = max((run.seen[0] if run.seen else math.inf for run in runs if not run.done), default=0.0)
+            if unsure and all(run.done or run.paced(since) for run in runs):
+                runs = [run if run.done else self._replanned(run, end, since) for run in runs]
+                unsure = False
+        for run in runs:
+            run.stop(signal.SIGINT)
+            run.look()
+            if run.process.returncode:
+                print(f"{run.job.name}: ended with {run.process.returncode}\n{run.log.read_text()[-1500:]}", flush=True)
+        return runs
+
+    def _replanned(self, run: Run, end: float, since: float) -> Run:
+        going_on, anew = run.fitting(end, since)
+        print(f"{run.job.name}: {run.epochs} epochs planned, {going_on} fit, {anew} from the beginning", flush=True)
+        if FEW * going_on <= run.epochs <= going_on:
+            return run
+        run.stop(signal.SIGKILL)
+        run.folder.rename(run.folder.with_suffix(f".{run.epochs}"))
+        return Run(run.job, run.data, run.folder, anew)
+
+    def _keep(self, run: Run) -> bool:
+        """Weights, curve, recipe, and the targets by which the job counts as done."""
+        best, place = run.folder / "best.ckpt", self.results / run.job.name
+        if not best.exists():
+            return False
+        samples = store.read(self.data)
+        for name in ("recipe.toml", "metrics.csv", "data.json"):
+            if (run.folder / name).exists():
+                place.with_suffix(f".{name}").write_bytes((run.folder / name).read_bytes())
+        slim(best, place.with_suffix(".ckpt"), half=run.job.half)
+        targets = said(best, samples)
+        partial = place.with_suffix(".partial")
+        with partial.open("wb") as file:
+            np.savez_compressed(file, **targets)  # type: ignore[arg-type]
+        partial.replace(place.with_suffix(".npz"))
+        truth = samples.only("val").targets.argmax(axis=1)
+        right = float(np.mean(targets["val_labels"].argmax(axis=1) == truth)) if "val_labels" in targets else math.nan
+        print(f"{run.job.name}: {len(run.seen)} of {run.epochs} epochs; labels, all views: {right:.2%}", flush=True)
+        return True
+
+    def _in_order(self) -> list[Path]:
+        """Results, what matters most first: small files, then exact weights, then the latest teachers."""
+        half = {job.name for wave in self.waves for job in wave.jobs if job.half}
+        files = [path for path in self.results.iterdir() if path.suffix != ".partial"]
+        weights = [path for path in files if path.suffix == ".ckpt"]
+        small = sorted(set(files) - set(weights))
+        return [*small, *sorted(weights, key=lambda path: (path.stem in half, -path.stat().st_mtime))]
 
 
 def _mien(*arguments: object) -> list[str]:
@@ -239,7 +393,7 @@ def main() -> None:
         step.add_argument("--folder", type=Path, default=Path("runs-gpu"))
         step.add_argument("--kept", type=Path, default=Path("carried/targets"), help="targets of earlier machines")
         step.add_argument("--out", type=Path, default=Path("runs-gpu/out"))
-    work.add_argument("--minutes", type=float, default=9.0)
+    work.add_argument("--seconds", type=float, default=540.0)
     joining = steps.add_parser("join")
     joining.add_argument("store", type=Path)
     joining.add_argument("targets", type=Path, nargs="+")
@@ -250,9 +404,9 @@ def main() -> None:
         return
     began = time.monotonic()
     data = asked.folder / "fer.h5" if asked.step == "list" else built(asked.faces, asked.folder)
-    queue = Queue(JOBS, data, asked.folder, asked.out, asked.kept)
+    queue = Queue(WAVES, data, asked.folder, asked.out, asked.kept)
     if asked.step == "work":
-        print("done:", ", ".join(queue.work(60 * asked.minutes - (time.monotonic() - began))) or "none to its end")
+        print("done:", ", ".join(queue.work(asked.seconds - (time.monotonic() - began))) or "none")
     print("pending:", ", ".join(job.name for job in queue.pending()) or "none")
 
 
