@@ -2,12 +2,14 @@
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from mien.training.augment import augment, mixup
+from mien.training.jpeg import compressed
 from mien.training.recipe import Augmentation
 
 NOTHING = {
@@ -163,6 +165,40 @@ def test_noise_is_as_strong_as_is_said_and_keeps_the_range() -> None:
     assert 60 < int((half < 1e-6).sum()) < 140
     white = augment(torch.ones(8, 1, 16, 16), only(noise=1))
     assert white.max() <= 1
+
+
+def test_compressed_pictures_are_those_that_jpeg_leaves(pictures: Tensor) -> None:
+    for quality in (10, 20, 50, 90):
+        for side in (48, 44):  # 44 is no whole number of blocks
+            greys = (pictures[:4, 0, :side, :side] * 255).round()
+            found = compressed(greys[:, None] / 255, torch.full((4,), float(quality)))[:, 0] * 255
+            for grey, theirs in zip(greys, found, strict=True):
+                data = cv2.imencode(".jpg", grey.numpy().astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+                expected = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+                whole = slice(0, side - side % 8)  # at the border encoders fill up as they like
+                apart = np.abs(theirs.numpy() - expected)[whole, whole]
+                assert apart.mean() < 1  # where two steps are equally near, libjpeg's whole numbers round otherwise
+                assert np.median(apart) < 0.5
+
+
+def test_some_pictures_are_compressed_each_in_its_quality(pictures: Tensor) -> None:
+    many = pictures[:1].expand(200, -1, -1, -1).clone()
+    changes = (augment(many, only(jpeg=0.5)) - many).abs().mean(dim=(1, 2, 3))
+    assert 60 < int((changes < 1e-6).sum()) < 140
+    losses = changes[changes > 1e-6]
+    assert losses.max() > 1.5 * losses.min()
+
+
+def test_a_mask_hides_the_lower_face_alone(pictures: Tensor) -> None:
+    many = pictures[:1].expand(100, -1, -1, -1).clone()
+    found = augment(many, only(mask=1))
+    hidden = (found - many).abs()[:, 0] > 1e-4
+    assert not hidden[:, : int(0.45 * 48)].any()
+    assert 0.15 < float(hidden.float().mean()) < 0.5
+    for image, cloth in zip(found[:20, 0], hidden[:20], strict=True):
+        assert image[cloth].unique().numel() == 1  # one grey
+    some = (augment(many, only(mask=0.5)) - many).abs().flatten(1).amax(dim=1) > 1e-4
+    assert 30 < int(some.sum()) < 70
 
 
 @pytest.mark.parametrize("side", [32, 40, 48, 64])

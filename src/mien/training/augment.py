@@ -9,12 +9,15 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from mien.training.jpeg import compressed
 from mien.training.recipe import Augmentation
 
 __all__ = ["augment", "mixup"]
 
 _COARSE: Final = (0.4, 0.8)  # of the side: 19 to 38 of FER2013's 48 pixels
 _DARK: Final = (0.15, 0.6)  # of the light
+_QUALITY: Final = (10.0, 60.0)  # of JPEG
+_CLOTH: Final = ((0.45, 0.6), (0.0, 0.4), (0.25, 0.45))  # upper edge, its fall towards the cheeks, half the width
 _NOISE: Final = 0.08  # largest sigma, of 0-1: that of a face of 48 pixels in a dim room
 
 
@@ -32,7 +35,8 @@ def augment(images: Tensor, settings: Augmentation, side: int | None = None) -> 
         images = _darken(images, settings.dark)
         images = _coarsen(images, settings.coarse)
         images = _roughen(images, settings.noise)
-        return _erase(images, settings)
+        images = _compress(images, settings.jpeg)
+        return _erase(_mask(images, settings.mask), settings)
 
 
 def _uniform(count: int, reach: float) -> Tensor:
@@ -103,6 +107,28 @@ def _roughen(images: Tensor, chance: float) -> Tensor:
     noise = torch.randn(int(chosen.sum()), *images.shape[1:]) * (torch.rand(int(chosen.sum()), 1, 1, 1) * _NOISE)
     images[chosen] = (images[chosen] + noise.to(images)).clamp(0, 1)
     return images
+
+
+def _compress(images: Tensor, chance: float) -> Tensor:
+    """Gives some pictures the squares of JPEG, each in a quality of its own; what a face in a video looks like."""
+    if not chance:
+        return images
+    chosen = torch.rand(len(images)) < chance
+    images[chosen] = compressed(images[chosen], torch.empty(int(chosen.sum())).uniform_(*_QUALITY))
+    return images
+
+
+def _mask(images: Tensor, chance: float) -> Tensor:
+    """Hides nose, mouth and chin of some pictures under one grey, whose upper edge is highest in the middle."""
+    if not chance:
+        return images
+    count, _, height, width = images.shape
+    chosen = torch.rand(count) < chance
+    top, slope, reach = (torch.empty(count, 1, 1).uniform_(*each) for each in _CLOTH)
+    down = ((torch.arange(height) + 0.5) / height)[:, None]
+    aside = ((torch.arange(width) + 0.5) / width - 0.5).abs()
+    cloth = (down >= top + slope * aside) & (aside <= reach) & chosen[:, None, None]  # (N, H, W)
+    return torch.where(cloth[:, None].to(images.device), torch.rand(count, 1, 1, 1).to(images), images)
 
 
 def _erase(images: Tensor, settings: Augmentation) -> Tensor:

@@ -86,6 +86,8 @@ class Augmentation(Table):
     coarse: Annotated[float, Field(ge=0, le=1, description="chance of a picture of less detail, down to .4")] = 0.1
     dark: Annotated[float, Field(ge=0, le=1, description="chance of a picture with .15 to .6 of its light")] = 0.0
     noise: Annotated[float, Field(ge=0, le=1, description="chance of a picture with noise, sigma up to .08")] = 0.0
+    jpeg: Annotated[float, Field(ge=0, le=1, description="chance of a picture with JPEG's losses")] = 0.0
+    mask: Annotated[float, Field(ge=0, le=1, description="chance of a cloth over nose, mouth and chin")] = 0.0
     erase: Annotated[float, Field(ge=0, le=1, description="chance of a blank rectangle")] = 0.4
     erase_size: tuple[Fraction, Fraction] = (0.1, 0.45)
     mixup: Annotated[float, Field(ge=0, description="alpha of the beta distribution; 0: none")] = 0.2
