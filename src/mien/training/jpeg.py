@@ -33,16 +33,16 @@ def compressed(images: Tensor, quality: Tensor) -> Tensor:
         (N, C, H, W), values 0-1.
     """
     count, depth, height, width = images.shape
-    across, down = -width % _BLOCK, -height % _BLOCK
-    whole = nn.functional.pad(images, [0, across, 0, down], mode="replicate") * 255 - 128
-    blocks = whole.unflatten(2, (-1, _BLOCK)).unflatten(4, (-1, _BLOCK)).transpose(3, 4)  # (N, C, rows, columns, 8, 8)
+    rows, columns = -(-height // _BLOCK), -(-width // _BLOCK)
+    whole = nn.functional.pad(images, [0, columns * _BLOCK - width, 0, rows * _BLOCK - height], mode="replicate")
+    blocks = (whole * 255 - 128).reshape(count, depth, rows, _BLOCK, columns, _BLOCK).transpose(3, 4)
     factor = torch.where(quality < 50, 5000 / quality.clamp(min=1), 200 - 2 * quality)  # in percent
     steps = torch.tensor(_STEPS, dtype=images.dtype) * factor.cpu().reshape(count, 1, 1, 1, 1, 1)
     steps = ((steps + 50) / 100).floor().clamp(1, 255).to(images)
     waves = _waves().to(images)
     kept = (waves @ blocks @ waves.T / steps).round() * steps
-    whole = (waves.T @ kept @ waves).transpose(3, 4).flatten(4, 5).flatten(2, 3)
-    return ((whole[:, :, :height, :width] + 128) / 255).clamp(0, 1)
+    found: Tensor = (waves.T @ kept @ waves).transpose(3, 4).flatten(4, 5).flatten(2, 3)
+    return ((found[:, :, :height, :width] + 128) / 255).clamp(0, 1)
 
 
 def _waves() -> Tensor:
