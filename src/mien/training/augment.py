@@ -103,9 +103,10 @@ def _roughen(images: Tensor, chance: float) -> Tensor:
     if not chance:
         return images
     chosen = torch.rand(len(images)) < chance
-    # Drawn where the other numbers are drawn, so that a seed means the same on every device; and no more than is used.
-    noise = torch.randn(int(chosen.sum()), *images.shape[1:]) * (torch.rand(int(chosen.sum()), 1, 1, 1) * _NOISE)
-    images[chosen] = (images[chosen] + noise.to(images)).clamp(0, 1)
+    sigma = torch.rand(int(chosen.sum()), 1, 1, 1) * _NOISE
+    # Drawn where the pictures are, unlike all other numbers: a device waits for so many.
+    noise = torch.randn(len(sigma), *images.shape[1:], device=images.device) * sigma.to(images)
+    images[chosen] = (images[chosen] + noise).clamp(0, 1)
     return images
 
 

@@ -1,6 +1,6 @@
 """The running average of the weights, which is what is judged and exported."""
 
-from collections.abc import Callable
+from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import WeightAveraging
@@ -16,14 +16,19 @@ def averaging(decay: float) -> WeightAveraging:
     The decay rises as (1 + n) / (10 + n) with the number of steps n until it reaches `decay`; with the full decay from
     the start the random weights would stay in the average for thousands of steps.
     """
-    return _Averaging(use_buffers=True, multi_avg_fn=_warming(decay))
+    return _Averaging(decay)
 
 
 class _Averaging(WeightAveraging):
-    """Keeps the average where the network is.
+    """Keeps the average where the network is, and waits for no result.
 
     Lightning makes it before it moves the network to its device; each step would then wait for the weights to return.
     """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(use_buffers=True, multi_avg_fn=self._update)
+        self.decay = decay
+        self._steps: int | None = None  # torch counts them on the device, from where the number comes late
 
     @property
     def state_key(self) -> str:
@@ -35,11 +40,15 @@ class _Averaging(WeightAveraging):
         if self._average_model is not None:
             self._average_model.module.to(pl_module.device)
 
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """After each step."""
+        if step_idx is not None and self._steps is not None:
+            self._steps += 1
+        return step_idx is not None
 
-def _warming(decay: float) -> Callable[[PARAM_LIST, PARAM_LIST, Tensor | int], None]:
-    def update(averaged: PARAM_LIST, current: PARAM_LIST, count: Tensor | int) -> None:
-        steps = int(count)
-        step = get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))  # type: ignore[no-untyped-call]
+    def _update(self, averaged: PARAM_LIST, current: PARAM_LIST, count: Tensor | int) -> None:
+        if self._steps is None:
+            self._steps = int(count)  # above 1 where a run goes on
+        decay = min(self.decay, (1 + self._steps) / (10 + self._steps))
+        step: Any = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         step(averaged, current, count)
-
-    return update

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import lightning
 import numpy as np
@@ -18,6 +19,8 @@ from mien.training.recipe import HeadRecipe, Recipe
 __all__ = ["Batch", "Batches", "Pictures", "head_classes", "softened", "targets_for", "votes_size"]
 
 Batch = tuple[Tensor, dict[str, Tensor]]
+
+_ROOM: Final = 2 * 2**30  # bytes of pictures that a device is given; FER2013's are 65 million
 
 
 def head_classes(samples: Samples, heads: Mapping[str, HeadRecipe]) -> dict[str, tuple[str, ...]]:
@@ -136,8 +139,17 @@ class Pictures(lightning.LightningDataModule):
         epoch, part = (0, (0, 1))
         if self.trainer:
             epoch, part = self.trainer.current_epoch, (self.trainer.global_rank, self.trainer.world_size)
-        return Batches(*self._splits["train"], self.recipe.batch_size, (self.recipe.seed, epoch), part)
+        return Batches(*self._placed("train"), self.recipe.batch_size, (self.recipe.seed, epoch), part)
 
     def val_dataloader(self) -> Batches:
         """The validation split in its order, whole in every process: the figures are then those of one process."""
-        return Batches(*self._splits["val"], 512)
+        return Batches(*self._placed("val"), 512)
+
+    def _placed(self, split: str) -> tuple[Tensor, dict[str, Tensor]]:
+        """A split where the network is, if there is room: cut into batches there, none has to be waited for."""
+        images, targets = self._splits[split]
+        device = self.trainer.strategy.root_device if self.trainer else images.device
+        if images.device != device and images.nbytes <= _ROOM:
+            moved = {name: target.to(device) for name, target in targets.items()}
+            self._splits[split] = images.to(device), moved
+        return self._splits[split]

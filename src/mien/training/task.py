@@ -30,6 +30,7 @@ class Task(lightning.LightningModule):
         spec = self.recipe.input.spec()
         sizes = {name: len(names) for name, names in classes.items()}
         self.network = models.build(self.recipe.model.name, sizes, spec, **self.recipe.model.options)
+        self._counts: dict[str, Tensor] = {}  # by head: right ones, and all with a target, of this epoch
         self.register_buffer("mean", torch.tensor(spec.mean).reshape(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).reshape(1, -1, 1, 1), persistent=False)
 
@@ -64,11 +65,18 @@ class Task(lightning.LightningModule):
         self.log("train/loss", total, on_step=False, on_epoch=True, sync_dist=True)
         for name, target in targets.items():
             known = target.sum(dim=1) > 0
-            right = (logits[name].argmax(dim=1) == target.argmax(dim=1))[known].float()
-            if len(right):
-                figure = f"train/{name}/accuracy"
-                self.log(figure, right.mean(), batch_size=len(right), on_step=False, on_epoch=True, sync_dist=True)
+            right = known & (logits[name].argmax(dim=1) == target.argmax(dim=1))
+            self._counts[name] = self._counts.get(name, 0) + torch.stack([right.sum(), known.sum()])
         return total
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the accuracy on the epoch's training pictures, of which a device was not asked at each step."""
+        for name, counts in self._counts.items():
+            everywhere: Any = self.all_gather(counts)  # (2,), or with several processes (processes, 2)
+            right, known = everywhere.reshape(-1, 2).sum(dim=0).tolist()
+            if known:
+                self.log(f"train/{name}/accuracy", right / known)
+        self._counts.clear()
 
     def _side(self) -> int | None:
         """Of this epoch's pictures; small ones first save time (Tan & Le, "EfficientNetV2", ICML 2021, section 4)."""
