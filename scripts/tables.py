@@ -185,8 +185,9 @@ def networks() -> str:
 
 def ablations() -> str:
     """The recipes that change one thing of the four-layer network, and how each reads FER2013 as far as it was run."""
-    from mien.training.catalogue import listed
     from scripts.two_epochs import proven
+
+    from mien.training.catalogue import listed
 
     heads = [
         "recipe",
