@@ -1,11 +1,12 @@
 """The GPU's queue on a processor: runs share the time, each has the epochs that fit, and what matters comes back."""
 
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scripts.gpu_queue import WAVES, Job, Queue, Wave, bundled, join
+from scripts.gpu_queue import WAVES, Job, Queue, Wave, bundled, join, pack
 from tests.drawn import drawn_samples
 from tests.tiny import tiny_recipe
 
@@ -51,6 +52,15 @@ def test_waves_are_done_kept_and_taught_by_those_before(data: Path, tmp_path: Pa
     np.testing.assert_allclose(joined.soft_labels[training].sum(axis=1), 1, atol=4e-3)
     assert not joined.soft_labels[~training].any()
     assert joined.about["teachers"] == ["a", "b"]
+    pack(data, [back / "a.npz", back / "b.npz"], tmp_path / "mean.npz")
+    join(data, [tmp_path / "mean.npz"], tmp_path / "packed.h5")
+    packed = store.read(tmp_path / "packed.h5").soft_labels
+    assert packed is not None
+    np.testing.assert_allclose(packed, joined.soft_labels, atol=4e-3)
+    turned = store.read(data)
+    store.write(replace(turned, images=turned.images[::-1].copy()), tmp_path / "turned.h5")
+    with pytest.raises(ValueError, match="of other pictures"):
+        join(tmp_path / "turned.h5", [tmp_path / "mean.npz"], tmp_path / "no.h5")
     short = tmp_path / "short.h5"
     store.write(store.read(data).take(np.arange(9)), short)
     with pytest.raises(ValueError, match="the store wants"):
