@@ -16,6 +16,8 @@ from mien.assets.manifest import entries
 FOLDER: Final = Path(__file__).parent.parent / "benchmarks" / "judgements"
 DETECTOR: Final = "mien"
 ENSEMBLE: Final = "ensemble"
+# mien-m with b1 and b2 of scripts/gpu_queue.py, which are not in the package; judged by hand, with mirrored views.
+TEACHERS: Final = "ensemble-teachers"
 # By the ending of the file's name.
 WAYS: Final = {
     "": ["--corruption", "all"],

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.detectors import AT_PRECISION, POINTS, SIZES
 from benchmarks.face_copies import COPIES
 from benchmarks.results import FOLDER, Measurement, Results, load, markdown, origin
-from scripts.judge import ENSEMBLE, members
+from scripts.judge import ENSEMBLE, TEACHERS, members
 
 from mien.assets.manifest import entries
 from mien.evaluation.intervals import Estimate
@@ -102,12 +102,13 @@ def views() -> str:
     """Mirrored views, and all models' soft vote with them."""
     lines = ["| model | FER2013, single view, % | mirrored too, % | FER+ majority, single view, % | mirrored too, % |"]
     lines.append("|---|---:|---:|---:|---:|")
-    for model in [*members(), ENSEMBLE]:
+    titles = {model: model for model in members()}
+    titles |= {ENSEMBLE: f"soft vote of {', '.join(members())}", TEACHERS: "soft vote of mien-m and two teachers"}
+    for model, title in titles.items():
         cells = []
         for name in PROTOCOLS:
-            cells += [_percent(_judged(model)[name]["accuracy"]) if model != ENSEMBLE else "-"]
+            cells += [_percent(_judged(model)[name]["accuracy"]) if model in members() else "-"]
             cells += [_percent(_judged(f"{model}.flip")[name]["accuracy"])]
-        title = f"soft vote of {', '.join(members())}" if model == ENSEMBLE else model
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
