@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mien.datasets import Samples, store
 from mien.errors import ConfigError
@@ -16,6 +17,8 @@ from mien.evaluation.intervals import Estimate
 from mien.evaluation.page import page
 from mien.evaluation.report import points, text
 from mien.evaluation.robustness import losses
+from mien.expression import Classifier
+from mien.expression.reader import Pictures
 
 SMALL = {"small-24": 24, "small-20": 20}
 
@@ -95,6 +98,25 @@ def test_points() -> None:
     assert points(Estimate(0.012, 0.008, 0.016)) == "1.2 (0.8-1.6)"
     assert points(Estimate(0.002, -0.003, 0.007)) == "0.2 (-0.3 to 0.7)"
     assert points(Estimate(-0.0001, -0.0004, 0.0)) == "0.0 (0.0-0.0)"
+
+
+def test_a_network_runs_once_for_all_protocols(
+    samples: Samples, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, told = [], []
+    logits = Classifier.logits
+
+    def counted(self: Classifier, pictures: Pictures) -> dict[str, NDArray[np.float32]]:
+        seen.append(len(pictures))
+        return logits(self, pictures)
+
+    monkeypatch.setattr(Classifier, "logits", counted)
+    found = evaluate_model(
+        tiny_model, samples, split="val", corruptions=["dark"], progress=lambda done, of: told.append((done, of))
+    )
+    assert len(found.judgements) == 3
+    assert sum(seen) == 2 * len(samples)
+    assert told[-1] == (2 * len(samples), 2 * len(samples))
 
 
 def test_a_model_under_corruptions(samples: Samples, tiny_model: Path) -> None:

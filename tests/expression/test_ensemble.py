@@ -16,7 +16,7 @@ import mien
 from mien.assets.manifest import METADATA_KEY, Entry, Head, InputSpec, entries, entry
 from mien.emotions import ALL, vocabulary
 from mien.errors import ConfigError
-from mien.expression import Classifier, Ensemble, open_reader
+from mien.expression import Classifier, Ensemble, Reader, open_reader
 from mien.expression.ensemble import TIE, VOTES, Vote, joined, known_of, member_names
 
 Opinion = tuple[NDArray[np.float32], tuple[str, ...]]
@@ -212,6 +212,23 @@ def test_members_of_other_sizes_channels_and_classes(seven: Path, faces: NDArray
         (Classifier("mien-base", emotions=7).probabilities(faces) + parts[1]) / 2,
         atol=1e-6,
     )
+
+
+@pytest.mark.parametrize("vote", VOTES)
+def test_what_was_looked_at_once_is_read_for_other_classes(seven: Path, faces: NDArray[np.uint8], vote: Vote) -> None:
+    members = ["mien-base", seven]
+    for eight in (Ensemble(members, vote=vote, abstain=0.4), Classifier("mien-base", abstain=0.4, views="flip")):
+        other = eight.reading(vocabulary(7))
+        if isinstance(eight, Ensemble):
+            fresh: Reader = Ensemble(members, vote=vote, emotions=7, abstain=0.4)
+        else:
+            fresh = Classifier("mien-base", emotions=7, abstain=0.4, views="flip")
+        looked = eight.look(faces)
+        np.testing.assert_array_equal(other.read(looked), fresh.probabilities(faces))
+        np.testing.assert_array_equal(eight.read(looked), eight.probabilities(faces))
+        assert (other.emotions, other.threshold, other.name) == (fresh.emotions, fresh.threshold, fresh.name)
+    with pytest.raises(ConfigError):
+        Ensemble([seven]).reading(vocabulary(10))
 
 
 def test_no_faces(seven: Path) -> None:

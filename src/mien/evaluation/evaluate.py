@@ -27,6 +27,7 @@ from mien.faces.crop import Template
 __all__ = ["Evaluation", "Reading", "evaluate_model"]
 
 _CHUNK: Final = 512  # pictures between two reports
+_Readers = Mapping[tuple[str, ...], Reader]  # by what they tell apart; all of the same networks
 # What the splits of FER2013 are called in print.
 _PRINTED = {ours: theirs for theirs, ours in USAGE.items()}
 
@@ -159,9 +160,12 @@ def evaluate_model(
             hint="judge with --corruption and with --detector one after the other",
         )
     readers: dict[tuple[str, ...], Reader] = {}
-    for protocol in chosen:
+    for classes in dict.fromkeys(protocol.classes for protocol in chosen):
         try:
-            readers[protocol.classes] = open_reader(model, ensemble, vote=vote, emotions=protocol.classes, views=views)
+            if readers:
+                readers[classes] = next(iter(readers.values())).reading(classes)
+            else:
+                readers[classes] = open_reader(model, ensemble, vote=vote, emotions=classes, views=views)
         except ConfigError:
             if protocols:
                 raise
@@ -172,18 +176,19 @@ def evaluate_model(
             hint="choose another model, or build the data with its classes",
         )
     some = next(iter(readers.values()))
-    in_chunks = _Chunks(progress, len(samples) * len(readers) * (1 + len(ways)))
+    in_chunks = _Chunks(readers, progress, len(samples) * (1 + len(ways)))
     if detector:
         templates = [Template(entry.input.size, entry.template) for entry in some.framings]
         options = detectors.DetectorOptions(weights=None if detector_weights is None else Path(detector_weights))
         framed, found = find_and_crop_each(samples.images, detectors.load(detector, options), templates)
-        read = {classes: reader.framed(framed) for classes, reader in readers.items()}
+        looked = some.look_framed(framed)
+        read = {classes: reader.read(looked) for classes, reader in readers.items()}
     else:
         found = None
-        read = {classes: in_chunks(reader, samples.images) for classes, reader in readers.items()}
+        read = in_chunks(samples.images)
 
-    looked = "single view" if views == "single" else views
-    way = f"{looked}, {detector} on a canvas" if detector else looked
+    seen = "single view" if views == "single" else views
+    way = f"{seen}, {detector} on a canvas" if detector else seen
     readings, judgements = {}, {}
     for protocol in chosen:
         if protocol.classes in readers:
@@ -204,17 +209,13 @@ def evaluate_model(
             line = f"{protocol.title}, {_printed(samples, split)}, {way}, {some.name}"
             readings[protocol.name] = reading
             judgements[protocol.name] = _judged(reading, protocol, samples, line, found)
-    spoilt: dict[tuple[str, ...], dict[str, NDArray[np.float32]]] = {classes: {} for classes in readers}
-    for corruption in ways:
-        pictures = corrupted(samples.images, corruption.name)
-        for classes, reader in readers.items():
-            spoilt[classes][corruption.name] = in_chunks(reader, pictures)
+    spoilt = {corruption.name: in_chunks(corrupted(samples.images, corruption.name)) for corruption in ways}
     meanings = {corruption.name: corruption.meaning for corruption in ways}
     lost = {
         name: losses(
             reading.labels,
             reading.probabilities,
-            {way: values[reading.rows] for way, values in spoilt[reading.classes].items()},
+            {way: values[reading.classes][reading.rows] for way, values in spoilt.items()},
             meanings,
         )
         for name, reading in readings.items()
@@ -224,18 +225,22 @@ def evaluate_model(
 
 
 class _Chunks:
-    """Reads in pieces, and tells how far it is."""
+    """Reads for all kinds of classes in pieces, and tells how far it is."""
 
-    def __init__(self, progress: Callable[[int, int], None], total: int) -> None:
-        self._progress, self._total, self._done = progress, total, 0
+    def __init__(self, readers: _Readers, progress: Callable[[int, int], None], total: int) -> None:
+        self._readers, self._progress, self._total, self._done = readers, progress, total, 0
 
-    def __call__(self, reader: Reader, pictures: Pictures) -> NDArray[np.float32]:
-        parts = []
+    def __call__(self, pictures: Pictures) -> dict[tuple[str, ...], NDArray[np.float32]]:
+        parts: dict[tuple[str, ...], list[NDArray[np.float32]]] = {classes: [] for classes in self._readers}
+        some = next(iter(self._readers.values()))
         for start in range(0, len(pictures), _CHUNK):
-            parts.append(reader.probabilities(pictures[start : start + _CHUNK]))
-            self._done += len(parts[-1])
+            chunk = pictures[start : start + _CHUNK]
+            looked = some.look(chunk)
+            for classes, reader in self._readers.items():
+                parts[classes].append(reader.read(looked))
+            self._done += len(chunk)
             self._progress(self._done, self._total)
-        return np.concatenate(parts)
+        return {classes: np.concatenate(read) for classes, read in parts.items()}
 
 
 def _chosen(samples: Samples, names: Sequence[str] | None) -> list[Protocol]:

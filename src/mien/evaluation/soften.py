@@ -5,21 +5,18 @@ A student learns more from its teachers' probabilities than from one label a pic
 in the store; the recipe of the student says how much they count (`soft` of a head).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mien import emotions
 from mien.datasets import Samples
 from mien.datasets.samples import SPLITS
 from mien.errors import ConfigError
-from mien.expression import Classifier, head_for
-from mien.expression.probabilities import softmax
-from mien.expression.views import views_of
+from mien.expression import Classifier
 
 __all__ = ["soften"]
 
@@ -68,8 +65,9 @@ def soften(
     for start in range(0, len(rows), CHUNK):
         part = rows[start : start + CHUNK]
         for teacher in opened:
-            for name, said in _said(teacher, samples.images[part], known).items():
-                soft[name][part] += said / np.float32(len(opened))
+            looked = teacher.look(samples.images[part])
+            for name, classes in known.items():
+                soft[name][part] += teacher.reading(classes).read(looked) / np.float32(len(opened))
         progress(min(start + CHUNK, len(rows)), len(rows))
     return replace(
         samples,
@@ -81,17 +79,3 @@ def soften(
 
 def _knows(teacher: Classifier, classes: Sequence[str]) -> bool:
     return any(set(classes) <= set(head.emotions) for head in teacher.entry.heads)
-
-
-def _said(
-    teacher: Classifier, pictures: NDArray[np.uint8], known: Mapping[str, Sequence[str]]
-) -> dict[str, NDArray[np.float32]]:
-    """The mean over the views of a teacher's probabilities (N, C) for each kind of classes; each view is seen once."""
-    seen = [view for picture in pictures for view in views_of(picture, teacher.views)]
-    logits = teacher.logits(seen)
-    said = {}
-    for name, classes in known.items():
-        head = head_for(teacher.entry, classes)
-        read = emotions.convert(softmax(logits[head.name], head.temperature), head.emotions, tuple(classes))
-        said[name] = read.reshape(len(pictures), -1, len(classes)).mean(axis=1)
-    return said

@@ -14,7 +14,7 @@ from mien.assets.store import open_model
 from mien.errors import ConfigError
 from mien.expression.pictures import fitted, normalised
 from mien.expression.probabilities import softmax
-from mien.expression.reader import Pictures, expressions
+from mien.expression.reader import Looked, Pictures, expressions
 from mien.expression.views import VIEWS, views_of
 from mien.results import Expression
 
@@ -119,18 +119,30 @@ class Classifier:
                 parts[name].append(values)
         return {name: np.concatenate(values) for name, values in parts.items()}
 
+    def look(self, pictures: Pictures) -> Looked:
+        """What the network says of all views of faces; any `reading` of this model makes probabilities of it."""
+        return [self.logits([view for picture in pictures for view in views_of(picture, self.views)])]
+
+    def look_framed(self, pictures: Sequence[Pictures]) -> Looked:
+        """The same of faces that were cropped for the one framing of this model."""
+        (one,) = pictures
+        return self.look(one)
+
+    def read(self, looked: Looked) -> NDArray[np.float32]:
+        """(N, C) float32 over `emotions`, each row summing to 1: the mean over the views."""
+        (logits,) = looked
+        shares = softmax(logits[self.head.name], self.head.temperature)
+        read = vocabularies.convert(shares, self.head.emotions, self.emotions)
+        mean: NDArray[np.float32] = read.reshape(-1, VIEWS[self.views], len(self.emotions)).mean(axis=1)
+        return mean
+
     def probabilities(self, pictures: Pictures) -> NDArray[np.float32]:
         """(N, C) float32 over `emotions`, each row summing to 1: the mean over the views."""
-        seen = [view for picture in pictures for view in views_of(picture, self.views)]
-        logits = self.logits(seen)[self.head.name]
-        read = vocabularies.convert(softmax(logits, self.head.temperature), self.head.emotions, self.emotions)
-        mean: NDArray[np.float32] = read.reshape(len(pictures), VIEWS[self.views], len(self.emotions)).mean(axis=1)
-        return mean
+        return self.read(self.look(pictures))
 
     def framed(self, pictures: Sequence[Pictures]) -> NDArray[np.float32]:
         """The same of faces that were cropped for the one framing of this model."""
-        (one,) = pictures
-        return self.probabilities(one)
+        return self.read(self.look_framed(pictures))
 
     def expressions(self, probabilities: NDArray[np.float32]) -> list[Expression]:
         """The expressions that rows of probabilities (N, C) are."""

@@ -23,6 +23,7 @@ Ties go to the class with the higher mean: `TIE` of the probabilities is the sof
 The order of the members changes nothing, rows sum to one, and an ensemble of one softly says what its member says.
 """
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal, cast, get_args
@@ -34,7 +35,7 @@ from mien import emotions as vocabularies
 from mien.assets.manifest import Entry
 from mien.errors import ConfigError
 from mien.expression.classifier import USUAL, Classifier, usual_emotions
-from mien.expression.reader import Pictures, Reader, expressions
+from mien.expression.reader import Looked, Pictures, Reader, expressions
 from mien.results import Expression
 
 __all__ = ["TIE", "VOTES", "Ensemble", "Vote", "joined", "known_of", "member_names", "open_reader"]
@@ -169,7 +170,15 @@ class Ensemble:
             Classifier(member, emotions=None, batch_size=batch_size, threads=threads, views=views) for member in members
         ]
         self.vote: Vote = vote
-        self.emotions = _target(opened, emotions)
+        self._abstain = abstain
+        self.name = " + ".join(member.name for member in opened) + (" (hard vote)" if vote == "hard" else "")
+        framings: dict[object, Entry] = {_framing(member.entry): member.entry for member in reversed(opened)}
+        self._places = [list(framings).index(_framing(member.entry)) for member in opened]
+        self.framings = tuple(framings.values())
+        self._aim(opened, _target(opened, emotions))
+
+    def _aim(self, opened: Sequence[Classifier], emotions: tuple[str, ...]) -> None:
+        self.emotions = emotions
         self.members = tuple(member.reading(known_of(member.entry, self.emotions)) for member in opened)
         if not any(len(member.emotions) == len(self.emotions) for member in self.members):
             told = "; ".join(f"{member.name}: {', '.join(member.emotions)}" for member in self.members)
@@ -177,23 +186,44 @@ class Ensemble:
                 f"no member tells all of {', '.join(self.emotions)} apart",
                 hint=f"they know {told}; add a member, or choose another --emotions",
             )
-        own = 0.5 + TIE if vote == "hard" else float(np.mean([member.threshold for member in self.members]))
-        self.threshold = own if abstain is None else abstain
-        self.name = " + ".join(member.name for member in self.members) + (" (hard vote)" if vote == "hard" else "")
-        framings: dict[object, Entry] = {_framing(member.entry): member.entry for member in reversed(self.members)}
-        self._places = [list(framings).index(_framing(member.entry)) for member in self.members]
-        self.framings = tuple(framings.values())
+        own = 0.5 + TIE if self.vote == "hard" else float(np.mean([member.threshold for member in self.members]))
+        self.threshold = own if self._abstain is None else self._abstain
 
-    def probabilities(self, pictures: Pictures) -> NDArray[np.float32]:
-        """(N, C) float32 over `emotions`, each row summing to 1, of faces that are framed as they are."""
-        return self._joined([member.probabilities(pictures) for member in self.members])
+    def reading(self, emotions: Sequence[str]) -> "Ensemble":
+        """The same members, opened once, that vote on other classes.
 
-    def framed(self, pictures: Sequence[Pictures]) -> NDArray[np.float32]:
+        Raises:
+            ConfigError: No member knows them all, or one knows none of them.
+        """
+        other = copy.copy(self)
+        other._aim(self.members, tuple(emotions))
+        return other
+
+    def look(self, pictures: Pictures) -> Looked:
+        """What each member's network says of faces that are framed as they are."""
+        return self.look_framed([pictures] * len(self.framings))
+
+    def look_framed(self, pictures: Sequence[Pictures]) -> Looked:
         """The same of faces that were cropped once for each of `framings`, in their order."""
         if len(pictures) != len(self.framings):
             raise ValueError(f"pictures: expected {len(self.framings)} framings, got {len(pictures)}")
         pairs = zip(self.members, self._places, strict=True)
-        return self._joined([member.probabilities(pictures[place]) for member, place in pairs])
+        return [logits for member, place in pairs for logits in member.look(pictures[place])]
+
+    def read(self, looked: Looked) -> NDArray[np.float32]:
+        """(N, C) float32 over `emotions`, each row summing to 1: the vote."""
+        said = [member.read([logits]) for member, logits in zip(self.members, looked, strict=True)]
+        if len(said) == 1 and self.vote == "soft":
+            return said[0]  # bit for bit
+        return joined(said, [member.emotions for member in self.members], self.emotions, self.vote)
+
+    def probabilities(self, pictures: Pictures) -> NDArray[np.float32]:
+        """(N, C) float32 over `emotions`, each row summing to 1, of faces that are framed as they are."""
+        return self.read(self.look(pictures))
+
+    def framed(self, pictures: Sequence[Pictures]) -> NDArray[np.float32]:
+        """The same of faces that were cropped once for each of `framings`, in their order."""
+        return self.read(self.look_framed(pictures))
 
     def expressions(self, probabilities: NDArray[np.float32]) -> list[Expression]:
         """The expressions that rows of probabilities (N, C) are."""
@@ -202,11 +232,6 @@ class Ensemble:
     def __call__(self, pictures: Pictures) -> list[Expression]:
         """The expressions of faces, each (H, W) grey or (H, W, 3) RGB uint8."""
         return self.expressions(self.probabilities(pictures))
-
-    def _joined(self, said: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        if len(said) == 1 and self.vote == "soft":
-            return said[0]  # bit for bit
-        return joined(said, [member.emotions for member in self.members], self.emotions, self.vote)
 
 
 def _framing(entry: Entry) -> object:

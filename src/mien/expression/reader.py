@@ -1,6 +1,6 @@
 """What reads expressions from faces: one network, or several that vote. All that reads goes through this."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 from mien.assets.manifest import Entry
 from mien.results import Expression
 
-__all__ = ["Pictures", "Reader", "expressions"]
+__all__ = ["Looked", "Pictures", "Reader", "expressions"]
 
 # Faces, each (H, W) grey or (H, W, 3) RGB, uint8.
 Pictures = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
+
+# What each network of a reader says of faces, view by view: logits (N x views, C) float32 by the name of the head.
+Looked = Sequence[Mapping[str, NDArray[np.float32]]]
 
 
 class Reader(Protocol):
@@ -30,6 +33,22 @@ class Reader(Protocol):
     emotions: tuple[str, ...]
     threshold: float
     framings: tuple[Entry, ...]
+
+    def reading(self, emotions: Sequence[str]) -> "Reader":
+        """The same, opened once, for other classes.
+
+        Raises:
+            ConfigError: It cannot tell them apart.
+        """
+
+    def look(self, pictures: Pictures) -> Looked:
+        """What the networks say of faces that are framed as they are; `read` of every `reading` understands it."""
+
+    def look_framed(self, pictures: Sequence[Pictures]) -> Looked:
+        """The same of faces that were cropped once for each of `framings`, in their order."""
+
+    def read(self, looked: Looked) -> NDArray[np.float32]:
+        """(N, C) float32, each row summing to 1."""
 
     def probabilities(self, pictures: Pictures) -> NDArray[np.float32]:
         """(N, C) float32, each row summing to 1, of faces that are framed as they are."""
