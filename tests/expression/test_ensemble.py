@@ -216,7 +216,7 @@ def test_members_of_other_sizes_channels_and_classes(seven: Path, faces: NDArray
 
 @pytest.mark.parametrize("vote", VOTES)
 def test_what_was_looked_at_once_is_read_for_other_classes(seven: Path, faces: NDArray[np.uint8], vote: Vote) -> None:
-    members = ["mien-base", seven]
+    members: list[str | Path] = ["mien-base", seven]
     for eight in (Ensemble(members, vote=vote, abstain=0.4), Classifier("mien-base", abstain=0.4, views="flip")):
         other = eight.reading(vocabulary(7))
         if isinstance(eight, Ensemble):
