@@ -13,13 +13,14 @@ which travel in an ignored folder (`--faces`): two of them and a store would be 
 """
 
 import argparse
+import hashlib
+import itertools
 import math
 import signal
 import subprocess
 import sys
 import tarfile
 import time
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,36 +116,45 @@ WAVES: Final = (
 )
 
 
-def checksum(samples: Samples) -> int:
-    """Of the pictures, in their order: whether targets are theirs."""
-    return zlib.crc32(samples.images.tobytes())
+def known_by(samples: Samples) -> NDArray[np.uint64]:
+    """What each picture is known by (N,), wherever it stands in a store."""
+    digests = b"".join(hashlib.blake2b(picture.tobytes(), digest_size=8).digest() for picture in samples.images)
+    return np.frombuffer(digests, np.uint64)
 
 
 def mean_targets(samples: Samples, targets: Sequence[Path]) -> dict[str, NDArray[np.float32]]:
-    """The mean of targets, `soft_labels` (N, 7) and `soft_votes` (N, 10).
+    """The mean of targets, `soft_labels` (N, 7) and `soft_votes` (N, 10); zeros for faces that none of them knows.
 
     Raises:
-        ValueError: Targets are of other rows than the store's.
+        ValueError: Targets are of other classes, or of other pictures than the store's training faces.
     """
     sizes = {"soft_labels": len(samples.classes), "soft_votes": len(emotions.ALL)}
     totals = {name: np.zeros((len(samples), classes), np.float32) for name, classes in sizes.items()}
+    training = np.flatnonzero(samples.split == SPLITS.index("train"))
+    names, counts = known_by(samples)[training], np.zeros(len(samples), np.float32)
     for path in targets:
         with np.load(path, allow_pickle=False) as file:
-            for name, total in list(totals.items()):
-                found = file[name]
-                if found.shape != total.shape:
-                    raise ValueError(f"{path}: {name} has shape {found.shape}, the store wants {total.shape}")
-                totals[name] = total + (found / np.float32(255 if found.dtype == np.uint8 else 1)) / len(targets)
-            if "checksum" in file and int(file["checksum"]) != checksum(samples):
-                raise ValueError(f"{path}: its targets are those of other pictures, or of another order of them")
-    return totals
+            known, first = np.unique(file["pictures"], return_index=True)
+            places = np.searchsorted(known, names).clip(max=len(known) - 1)
+            found = known[places] == names
+            if not found.any():
+                raise ValueError(f"{path}: its targets are those of other pictures")
+            counts[training[found]] += 1
+            for name, total in totals.items():
+                said = file[name]
+                if said.shape != (len(file["pictures"]), total.shape[1]):
+                    raise ValueError(f"{path}: {name} has shape {said.shape}, the store has {total.shape[1]} classes")
+                scale = np.float32(255 if said.dtype == np.uint8 else 1)
+                total[training[found]] += said[first[places[found]]] / scale
+    print(f"{int((counts > 0).sum()):,} of {len(training):,} training faces have targets")
+    return {name: total / counts.clip(min=1)[:, None] for name, total in totals.items()}
 
 
 def join(stored: Path, targets: Sequence[Path], out: Path) -> None:
     """Writes the store `out`: `stored` with the mean of these targets.
 
     Raises:
-        ValueError: Targets are of other rows than the store's.
+        ValueError: Targets are of other classes or pictures than the store's.
     """
     samples = store.read(stored)
     about = {**samples.about, "teachers": [path.stem for path in targets]}
@@ -154,23 +164,25 @@ def join(stored: Path, targets: Sequence[Path], out: Path) -> None:
 
 
 def pack(stored: Path, targets: Sequence[Path], out: Path) -> None:
-    """Writes the mean of targets in steps of a 255th: a third of a megabyte for FER2013, which can be kept.
+    """Writes the mean of targets in steps of a 255th: half a megabyte for FER2013, which can be kept.
 
     Raises:
-        ValueError: Targets are of other rows than the store's.
+        ValueError: Targets are of other classes or pictures than the store's.
     """
     samples = store.read(stored)
-    mean = {name: np.rint(value * 255).astype(np.uint8) for name, value in mean_targets(samples, targets).items()}
+    mean = mean_targets(samples, targets)
+    rows = mean["soft_labels"].any(axis=1)
+    steps = {name: np.rint(255 * value[rows]).astype(np.uint8) for name, value in mean.items()}
     with replacing(out) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, checksum=np.uint32(checksum(samples)), **mean)  # type: ignore[arg-type]
+        np.savez_compressed(file, pictures=known_by(samples)[rows], **steps)  # type: ignore[arg-type]
 
 
 def said(checkpoint: Path, samples: Samples) -> dict[str, NDArray[np.float16]]:
-    """What the network of a checkpoint says of every face of a store, the mean over `VIEWS` and their mirror images.
+    """What the network of a checkpoint says of the faces of a store, the mean over `VIEWS` and their mirror images.
 
     Returns:
-        `soft_labels` (N, 7) and `soft_votes` (N, 10), rows of training faces alone; `val_labels` and `val_votes`, those
-        of the val split. Without temperatures.
+        `soft_labels` (N, 7) and `soft_votes` (N, 10), of the N training faces, zeros without such a head; `val_labels`
+        and `val_votes`, those of the val split. Without temperatures.
     """
     import torch
     from torch.nn import functional
@@ -182,7 +194,6 @@ def said(checkpoint: Path, samples: Samples) -> dict[str, NDArray[np.float16]]:
     task = load_task(checkpoint)
     task.network = task.network.fused()
     task = task.to(device, memory_format=torch.channels_last)
-    training = samples.split == SPLITS.index("train")
     sums = {
         "labels": np.zeros((len(samples), len(samples.classes)), np.float32),
         "votes": np.zeros((len(samples), len(emotions.ALL)), np.float32),
@@ -199,8 +210,9 @@ def said(checkpoint: Path, samples: Samples) -> dict[str, NDArray[np.float16]]:
                 view = functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)
                 for name, logits in task(view).items():
                     shares = torch.softmax(logits.float(), dim=1) / len(maps)
-                    sums[heads[name]][start : start + 1024] += shares.cpu().numpy()
-    found = {f"soft_{name}": np.where(training[:, None], value, 0) for name, value in sums.items()}
+                    # Heads of FER+'s modes have the first eight of the ten.
+                    sums[heads[name]][start : start + 1024, : shares.shape[1]] += shares.cpu().numpy()
+    found = {f"soft_{name}": value[samples.split == SPLITS.index("train")] for name, value in sums.items()}
     found |= {f"val_{name}": value[samples.split == SPLITS.index("val")] for name, value in sums.items()}
     return {name: value.astype(np.float16) for name, value in found.items()}
 
@@ -251,6 +263,7 @@ class Run:
     def __init__(self, job: Job, data: Path, folder: Path, epochs: int) -> None:
         self.job, self.data, self.folder, self.epochs = job, data, folder, epochs
         self.log = folder.with_suffix(".log")
+        _set_aside(folder)
         line = ["train", job.recipe, "--data", data, "--out", folder, "--set", f"epochs={epochs}"]
         line += [part for change in job.changes for part in ("--set", change)]
         self.began = time.monotonic()
@@ -282,15 +295,13 @@ class Run:
         start = self.seen[0] - self.began - pace
         return len(self.seen) + int(SPARE * (end - now) / pace), max(1, int(SPARE * (end - now - start) / pace))
 
-    def stop(self, how: int) -> None:
-        """Ends it."""
-        if not self.done:
-            self.process.send_signal(how)
-            try:
-                self.process.wait(PARTING)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+    def stop(self, end: float) -> None:
+        """Waits for its end until then, and kills it."""
+        try:
+            self.process.wait(max(0.0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 class Queue:
@@ -323,7 +334,7 @@ class Queue:
             jobs = [job for job in wave.jobs if self.targets(job) is None]
             # Asking the networks what they say takes some seconds too.
             runs = self._paced(jobs, data, now + share * (end - now) - 3.0 * len(jobs))
-            done += [run.job.name for run in runs if self._keep(run)]
+            done += [run.job.name for run in runs if self._kept(run)]
             bundled(self._in_order(), self.out)
         return done
 
@@ -349,7 +360,11 @@ class Queue:
                 runs = [run if run.done else self._replanned(run, end, since) for run in runs]
                 unsure = False
         for run in runs:
-            run.stop(signal.SIGINT)
+            if not run.done:
+                run.process.send_signal(signal.SIGINT)
+        last = time.monotonic() + PARTING
+        for run in runs:
+            run.stop(last)
             run.look()
             if run.process.returncode:
                 print(f"{run.job.name}: ended with {run.process.returncode}\n{run.log.read_text()[-1500:]}", flush=True)
@@ -360,9 +375,16 @@ class Queue:
         print(f"{run.job.name}: {run.epochs} epochs planned, {going_on} fit, {anew} from the beginning", flush=True)
         if FEW * going_on <= run.epochs <= going_on:
             return run
-        run.stop(signal.SIGKILL)
-        run.folder.rename(run.folder.with_suffix(f".{run.epochs}"))
+        run.stop(0.0)
         return Run(run.job, run.data, run.folder, anew)
+
+    def _kept(self, run: Run) -> bool:
+        """Whether something of a run could be kept; one that fails here takes nothing from the others."""
+        try:
+            return self._keep(run)
+        except Exception as error:  # whatever it is, the time is lent and the others are worth keeping
+            print(f"{run.job.name}: not kept: {error!r}", flush=True)
+            return False
 
     def _keep(self, run: Run) -> bool:
         """Weights, curve, recipe, and the targets by which the job counts as done."""
@@ -377,10 +399,10 @@ class Queue:
         targets = said(best, samples)
         partial = place.with_suffix(".partial")
         with partial.open("wb") as file:
-            np.savez_compressed(file, **targets)  # type: ignore[arg-type]
+            np.savez_compressed(file, pictures=known_by(samples.only("train")), **targets)  # type: ignore[arg-type]
         partial.replace(place.with_suffix(".npz"))
-        truth = samples.only("val").targets.argmax(axis=1)
-        right = float(np.mean(targets["val_labels"].argmax(axis=1) == truth)) if "val_labels" in targets else math.nan
+        truth, read = samples.only("val").targets.argmax(axis=1), targets["val_labels"]
+        right = float(np.mean(read.argmax(axis=1) == truth)) if read.any() else math.nan
         print(f"{run.job.name}: {len(run.seen)} of {run.epochs} epochs; labels, all views: {right:.2%}", flush=True)
         return True
 
@@ -391,6 +413,13 @@ class Queue:
         weights = [path for path in files if path.suffix == ".ckpt"]
         small = sorted(set(files) - set(weights))
         return [*small, *sorted(weights, key=lambda path: (path.stem in half, -path.stat().st_mtime))]
+
+
+def _set_aside(folder: Path) -> None:
+    """Gives a run that was cut off another name, so that its job can begin again."""
+    if folder.exists():
+        numbers = (number for number in itertools.count(1) if not folder.with_suffix(f".{number}").exists())
+        folder.rename(folder.with_suffix(f".{next(numbers)}"))
 
 
 def _mien(*arguments: object) -> list[str]:

@@ -1,7 +1,8 @@
 """Judges the shipped models anew for the documents: `python -m scripts.judge STORE [MODEL ...]`, by `mien evaluate`.
 
 Three ways each: as they are and under all corruptions, behind the default detector, and mirrored views; int8 forms as
-they are alone, since they differ from the full ones by chance. And the soft vote of the full ones, with mirrored views.
+they are alone, since they differ from the full ones by chance. And the soft vote of the full ones, with mirrored views;
+that of the default model with teachers only where `--teachers` names their files.
 What comes out is `benchmarks/judgements/`, from which `python -m scripts.tables` makes the tables.
 """
 
@@ -16,8 +17,7 @@ from mien.assets.manifest import entries
 FOLDER: Final = Path(__file__).parent.parent / "benchmarks" / "judgements"
 DETECTOR: Final = "mien"
 ENSEMBLE: Final = "ensemble"
-# mien-m with b1 and b2 of scripts/gpu_queue.py, which are not in the package; judged by hand, with mirrored views.
-TEACHERS: Final = "ensemble-teachers"
+TEACHERS: Final = "ensemble-teachers"  # the default model with large ones that are not in the package
 # By the ending of the file's name.
 WAYS: Final = {
     "": ["--corruption", "all"],
@@ -43,11 +43,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("store", type=Path)
     parser.add_argument("models", nargs="*")
+    parser.add_argument("--teachers", nargs="+", help="exported teachers, for the vote of the default model with them")
     asked = parser.parse_args()
     for model in asked.models or entries():
         for ending, options in WAYS.items() if model in members() else [("", [])]:
             judge(asked.store, f"{model}{ending}", "--model", model, *options)
     judge(asked.store, f"{ENSEMBLE}.flip", "--ensemble", ",".join(members()), "--views", "flip")
+    if asked.teachers:
+        judge(
+            asked.store, f"{TEACHERS}.flip", "--ensemble", ",".join([members()[0], *asked.teachers]), "--views", "flip"
+        )
 
 
 if __name__ == "__main__":

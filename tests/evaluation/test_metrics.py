@@ -121,7 +121,7 @@ def test_an_impossible_truth_costs_a_finite_price() -> None:
 
 
 @given(positive, positive)
-@example(np.array([[0.0, 1.0]]), np.array([[5e-324, 0.5]]))  # the smallest number there is, which has no half
+@example(np.array([[0.0, 1.0]]), np.array([[5e-324, 1.0]]))  # the smallest number there is, which has no half
 def test_jensen_shannon_is_symmetric_and_bounded(p: NDArray[np.float64], q: NDArray[np.float64]) -> None:
     p, q = metrics.distributions(p), metrics.distributions(q)
     divergence = metrics.jensen_shannon(p, q)

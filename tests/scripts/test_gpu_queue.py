@@ -40,6 +40,7 @@ def test_waves_are_done_kept_and_taught_by_those_before(data: Path, tmp_path: Pa
     assert {path.name for path in back.iterdir()} >= {"a.npz", "a.ckpt", "c.npz", "c.recipe.toml", "c.metrics.csv"}
     with np.load(back / "c.npz") as file:
         assert file["val_labels"].shape == (len(store.read(data, "val")), 7)
+        assert file["soft_votes"].shape == (len(store.read(data, "train")), 10)
 
     # Another machine, which has nothing but what came back.
     again = Queue([first, Wave((Job("d", recipe),), 0.5)], data, tmp_path / "bare", tmp_path / "new", back)
@@ -57,14 +58,37 @@ def test_waves_are_done_kept_and_taught_by_those_before(data: Path, tmp_path: Pa
     packed = store.read(tmp_path / "packed.h5").soft_labels
     assert packed is not None
     np.testing.assert_allclose(packed, joined.soft_labels, atol=4e-3)
+
+    # Elsewhere the store may have more pictures, in another order: each has its own targets.
+    rows = np.random.default_rng(0).permutation(len(joined))
+    store.write(store.read(data).take(rows), tmp_path / "other.h5")
+    join(tmp_path / "other.h5", [tmp_path / "mean.npz"], tmp_path / "elsewhere.h5")
+    elsewhere = store.read(tmp_path / "elsewhere.h5").soft_labels
+    assert elsewhere is not None
+    np.testing.assert_array_equal(elsewhere, packed[rows])
     turned = store.read(data)
-    store.write(replace(turned, images=turned.images[::-1].copy()), tmp_path / "turned.h5")
+    images = turned.images.copy()
+    images[1:] = 255 - images[1:]
+    store.write(replace(turned, images=images), tmp_path / "most.h5")
+    join(tmp_path / "most.h5", [back / "a.npz"], tmp_path / "some.h5")
+    some = store.read(tmp_path / "some.h5").soft_votes
+    assert some is not None
+    assert some.any(axis=1).sum() == training[0]
+    store.write(replace(turned, images=255 - turned.images), tmp_path / "none.h5")
     with pytest.raises(ValueError, match="of other pictures"):
-        join(tmp_path / "turned.h5", [tmp_path / "mean.npz"], tmp_path / "no.h5")
-    short = tmp_path / "short.h5"
-    store.write(store.read(data).take(np.arange(9)), short)
-    with pytest.raises(ValueError, match="the store wants"):
-        join(short, [back / "a.npz"], tmp_path / "no.h5")
+        join(tmp_path / "none.h5", [back / "a.npz"], tmp_path / "no.h5")
+
+
+def test_a_run_that_was_cut_off_begins_again(data: Path, tmp_path: Path) -> None:
+    jobs = (Job("long", str(data.parent / "tiny.toml"), epochs=1),)
+    runs = tmp_path / "runs"
+    for number in (1, 2):  # as if the machine had been taken back within the run
+        (runs / "long").mkdir(parents=True)
+        (runs / "long" / "recipe.toml").write_text("", encoding="utf-8")
+        assert Queue([Wave(jobs, 1)], data, runs, tmp_path / "out").work(300) == ["long"]
+        assert (runs / f"long.{number}").exists()
+        (runs / "results" / "long.npz").unlink()
+        (runs / "long").rename(runs / f"done-{number}")
 
 
 def test_what_came_back_is_exported_as_a_run_is(data: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a person is told of a run: divergence, early stops, what a recipe or a folder has that does not fit."""
 
+import csv
 import io
 import math
 import re
@@ -153,6 +154,23 @@ class TestProgress:
         shown = screen.getvalue()
         assert "epoch 3/4" in shown
         assert "1:02:03 left" in shown
+
+    def test_each_epoch_is_told_with_its_own_figures(
+        self, tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        screen = io.StringIO()
+        recipe = tiny_recipe(epochs=3)
+        view = ProgressView(recipe, Console(file=screen, width=400))
+        monkeypatch.setattr("mien.training.run.ProgressView", lambda _: view)
+        fit(recipe, tiny_samples, tmp_path / "run")
+        lines = [line for line in screen.getvalue().splitlines() if line.startswith("epoch ")]
+        with (tmp_path / "run" / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert len(lines) == len(rows) == 3
+        for line, row in zip(lines, rows, strict=True):
+            for name in ("train/votes/accuracy", "train/loss", "val/loss"):
+                shown = float(line.partition(f"{name} ")[2].split()[0])
+                assert shown == pytest.approx(float(row[name]), abs=2e-4)
 
     def test_the_best_epoch_is_remembered_through_a_resume(self) -> None:
         view, _ = self.view(120)

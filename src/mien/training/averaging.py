@@ -20,7 +20,7 @@ def averaging(decay: float) -> WeightAveraging:
 
 
 class _Averaging(WeightAveraging):
-    """Keeps the average where the network is, and waits for no result.
+    """Keeps the average where the network is, and counts its updates without asking for the number.
 
     Lightning makes it before it moves the network to its device; each step would then wait for the weights to return.
     """
@@ -28,7 +28,7 @@ class _Averaging(WeightAveraging):
     def __init__(self, decay: float) -> None:
         super().__init__(use_buffers=True, multi_avg_fn=self._update)
         self.decay = decay
-        self._steps: int | None = None  # torch counts them on the device, from where the number comes late
+        self._steps: int | None = None  # torch has the number too, but brings it to the device before it is told
 
     @property
     def state_key(self) -> str:
@@ -41,7 +41,7 @@ class _Averaging(WeightAveraging):
             self._average_model.module.to(pl_module.device)
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        """After each step."""
+        """After each step, which it counts."""
         if step_idx is not None and self._steps is not None:
             self._steps += 1
         return step_idx is not None

@@ -69,13 +69,15 @@ class Task(lightning.LightningModule):
             self._counts[name] = self._counts.get(name, 0) + torch.stack([right.sum(), known.sum()])
         return total
 
-    def on_train_epoch_end(self) -> None:
-        """Logs the accuracy on the epoch's training pictures, of which a device was not asked at each step."""
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Logs the accuracy on the epoch's training pictures at its last step; a device is not asked at every one."""
+        if not self.trainer.is_last_batch:
+            return
         for name, counts in self._counts.items():
             everywhere: Any = self.all_gather(counts)  # (2,), or with several processes (processes, 2)
             right, known = everywhere.reshape(-1, 2).sum(dim=0).tolist()
             if known:
-                self.log(f"train/{name}/accuracy", right / known)
+                self.log(f"train/{name}/accuracy", right / known, on_step=False, on_epoch=True)
         self._counts.clear()
 
     def _side(self) -> int | None:
