@@ -7,6 +7,7 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from lightning.pytorch.callbacks import WeightAveraging
 from tests.tiny import tiny_recipe
 
 from mien.datasets import Samples
@@ -104,11 +105,14 @@ def test_without_tensorboard_it_says_what_to_install(
 
 def test_an_average_forgets_the_weights_it_began_with() -> None:
     """With the full decay from the start, .97 of the first, random weights would still be in it after thirty steps."""
-    update = averaging(0.999)._kwargs["multi_avg_fn"]
     kept = [torch.tensor(1000.0)]
-    for count in range(1, 31):
-        update(kept, [torch.tensor(1.0)], torch.tensor(count))
+
+    def go_on(average: WeightAveraging, weight: float, first: int, updates: int) -> None:
+        for count in range(first, first + updates):  # torch gives the number of updates before
+            assert average.should_update(step_idx=count)
+            average._kwargs["multi_avg_fn"](kept, [torch.tensor(weight)], torch.tensor(count))
+
+    go_on(averaging(0.999), 1.0, 1, 30)
     assert float(kept[0]) < 2
-    for count in range(100_000, 100_010):  # and later it is as slow as was asked for
-        update(kept, [torch.tensor(0.0)], torch.tensor(count))
+    go_on(averaging(0.999), 0.0, 100_000, 10)  # and later, as after a resume, it is as slow as was asked for
     assert float(kept[0]) > 0.98
