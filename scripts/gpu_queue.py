@@ -249,11 +249,10 @@ def bundled(files: Iterable[Path], out: Path) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     written = []
     for number, paths in enumerate(bins):
-        partial, bundle = out / f"bundle-{number}.partial", out / f"bundle-{number}.tar"
-        with tarfile.open(partial, "w") as tar:
+        written.append(out / f"bundle-{number}.tar")
+        with replacing(written[-1]) as partial, tarfile.open(partial, "w") as tar:
             for path in paths:
                 tar.add(path, path.name)
-        written.append(partial.replace(bundle))
     return written
 
 
@@ -397,10 +396,8 @@ class Queue:
                 place.with_suffix(f".{name}").write_bytes((run.folder / name).read_bytes())
         slim(best, place.with_suffix(".ckpt"), half=run.job.half)
         targets = said(best, samples)
-        partial = place.with_suffix(".partial")
-        with partial.open("wb") as file:
+        with replacing(place.with_suffix(".npz")) as partial, partial.open("wb") as file:
             np.savez_compressed(file, pictures=known_by(samples.only("train")), **targets)  # type: ignore[arg-type]
-        partial.replace(place.with_suffix(".npz"))
         truth, read = samples.only("val").targets.argmax(axis=1), targets["val_labels"]
         right = float(np.mean(read.argmax(axis=1) == truth)) if read.any() else math.nan
         print(f"{run.job.name}: {len(run.seen)} of {run.epochs} epochs; labels, all views: {right:.2%}", flush=True)

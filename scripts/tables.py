@@ -103,7 +103,10 @@ def views() -> str:
     lines = ["| model | FER2013, single view, % | mirrored too, % | FER+ majority, single view, % | mirrored too, % |"]
     lines.append("|---|---:|---:|---:|---:|")
     titles = {model: model for model in members()}
-    titles |= {ENSEMBLE: f"soft vote of {', '.join(members())}", TEACHERS: "soft vote of mien-m and two teachers"}
+    titles |= {
+        ENSEMBLE: f"soft vote of {', '.join(members())}",
+        TEACHERS: f"soft vote of {members()[0]} and two teachers",
+    }
     for model, title in titles.items():
         cells = []
         for name in PROTOCOLS:
