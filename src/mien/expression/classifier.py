@@ -14,9 +14,8 @@ from mien.assets.store import open_model
 from mien.errors import ConfigError
 from mien.expression.pictures import fitted, normalised
 from mien.expression.probabilities import softmax
-from mien.expression.reader import Looked, Pictures, expressions
+from mien.expression.reader import Looked, Pictures, Reader
 from mien.expression.views import VIEWS, views_of
-from mien.results import Expression
 
 __all__ = ["Classifier", "head_for", "usual_emotions"]
 
@@ -53,7 +52,7 @@ def usual_emotions(entry: Entry) -> tuple[str, ...]:
     return USUAL if able else entry.heads[0].emotions
 
 
-class Classifier:
+class Classifier(Reader):
     """Reads expressions from cropped faces.
 
     Args:
@@ -135,19 +134,3 @@ class Classifier:
         read = vocabularies.convert(shares, self.head.emotions, self.emotions)
         mean: NDArray[np.float32] = read.reshape(-1, VIEWS[self.views], len(self.emotions)).mean(axis=1)
         return mean
-
-    def probabilities(self, pictures: Pictures) -> NDArray[np.float32]:
-        """(N, C) float32 over `emotions`, each row summing to 1: the mean over the views."""
-        return self.read(self.look(pictures))
-
-    def framed(self, pictures: Sequence[Pictures]) -> NDArray[np.float32]:
-        """The same of faces that were cropped for the one framing of this model."""
-        return self.read(self.look_framed(pictures))
-
-    def expressions(self, probabilities: NDArray[np.float32]) -> list[Expression]:
-        """The expressions that rows of probabilities (N, C) are."""
-        return expressions(probabilities, self.emotions, self.threshold)
-
-    def __call__(self, pictures: Pictures) -> list[Expression]:
-        """The expressions of faces, each (H, W) grey or (H, W, 3) RGB uint8."""
-        return self.expressions(self.probabilities(pictures))

@@ -35,8 +35,7 @@ from mien import emotions as vocabularies
 from mien.assets.manifest import Entry
 from mien.errors import ConfigError
 from mien.expression.classifier import USUAL, Classifier, usual_emotions
-from mien.expression.reader import Looked, Pictures, Reader, expressions
-from mien.results import Expression
+from mien.expression.reader import Looked, Pictures, Reader
 
 __all__ = ["TIE", "VOTES", "Ensemble", "Vote", "joined", "known_of", "member_names", "open_reader"]
 
@@ -130,7 +129,7 @@ def _spread(
     return full
 
 
-class Ensemble:
+class Ensemble(Reader):
     """Reads expressions from cropped faces by the vote of several models; a `Reader`, as `Classifier` is.
 
     Args:
@@ -216,22 +215,6 @@ class Ensemble:
         if len(said) == 1 and self.vote == "soft":
             return said[0]  # bit for bit
         return joined(said, [member.emotions for member in self.members], self.emotions, self.vote)
-
-    def probabilities(self, pictures: Pictures) -> NDArray[np.float32]:
-        """(N, C) float32 over `emotions`, each row summing to 1, of faces that are framed as they are."""
-        return self.read(self.look(pictures))
-
-    def framed(self, pictures: Sequence[Pictures]) -> NDArray[np.float32]:
-        """The same of faces that were cropped once for each of `framings`, in their order."""
-        return self.read(self.look_framed(pictures))
-
-    def expressions(self, probabilities: NDArray[np.float32]) -> list[Expression]:
-        """The expressions that rows of probabilities (N, C) are."""
-        return expressions(probabilities, self.emotions, self.threshold)
-
-    def __call__(self, pictures: Pictures) -> list[Expression]:
-        """The expressions of faces, each (H, W) grey or (H, W, 3) RGB uint8."""
-        return self.expressions(self.probabilities(pictures))
 
 
 def _framing(entry: Entry) -> object:

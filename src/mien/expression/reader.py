@@ -52,15 +52,19 @@ class Reader(Protocol):
 
     def probabilities(self, pictures: Pictures) -> NDArray[np.float32]:
         """(N, C) float32, each row summing to 1, of faces that are framed as they are."""
+        return self.read(self.look(pictures))
 
     def framed(self, pictures: Sequence[Pictures]) -> NDArray[np.float32]:
         """The same of faces that were cropped once for each of `framings`, in their order."""
+        return self.read(self.look_framed(pictures))
 
     def expressions(self, probabilities: NDArray[np.float32]) -> list[Expression]:
         """The expressions that rows of probabilities (N, C) are."""
+        return expressions(probabilities, self.emotions, self.threshold)
 
     def __call__(self, pictures: Pictures) -> list[Expression]:
-        """The expressions of faces that are framed as they are."""
+        """The expressions of faces that are framed as they are, each (H, W) grey or (H, W, 3) RGB uint8."""
+        return self.expressions(self.probabilities(pictures))
 
 
 def expressions(probabilities: NDArray[np.float32], emotions: tuple[str, ...], threshold: float) -> list[Expression]:
