@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
@@ -19,7 +18,7 @@ from mien.training import checkpoints
 from mien.training.averaging import averaging
 from mien.training.checkpoints import BestCheckpoint, CheckpointFiles
 from mien.training.curves import CurvesLog
-from mien.training.hardware import Hardware, first_process
+from mien.training.hardware import Hardware, first_process, precision
 from mien.training.interrupt import Interrupt
 from mien.training.kinds import Lesson, kind
 from mien.training.progress import ProgressView
@@ -108,7 +107,7 @@ def fit(
                 hardware,
                 default_root_dir=folder,
                 max_epochs=first + rounds.epochs,
-                precision=_precision(recipe),
+                precision=precision(recipe),
                 logger=[log, *more_logs],
                 callbacks=[Watch(tell), rounds, interrupt, *view, *callbacks, *_callbacks(recipe), best, _last(folder)],
                 plugins=[CheckpointFiles()],
@@ -223,14 +222,6 @@ def _prepare(folder: Path, recipe: RunRecipe, lesson: Lesson) -> None:
 def _text(path: Path) -> str:
     """A file of the run; empty where it is missing."""
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-
-
-def _precision(recipe: RunRecipe) -> Any:
-    if recipe.precision != "auto":
-        return recipe.precision
-    if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    return "bf16-mixed"
 
 
 def _callbacks(recipe: RunRecipe) -> list[Callback]:
