@@ -15,6 +15,7 @@ from mien.cli import bar, console, say
 from mien.datasets import Samples, export
 from mien.datasets.show import counts_table
 from mien.errors import EXIT_CODES, InputError
+from mien.faces import detectors
 
 __all__ = ["register"]
 
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
     data.add_typer(write, name="export")
     data.command()(show)
     data.command()(soften)
+    data.command()(recrop)
     app.add_typer(data, name="data")
 
 
@@ -79,6 +81,42 @@ def soften(
             "no, a teacher does not know all their classes" if rows is None else f"{int(rows.any(axis=1).sum()):,} rows"
         )
         print(f"soft {name}: {told}")
+    print(f"written: {out}")
+
+
+def recrop(
+    store: Annotated[Path, typer.Argument(help="From `mien data build`.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The store to write (.h5).")],
+    detector: Annotated[
+        str, typer.Option(help=f"What finds the faces: {', '.join(detectors.names())}.")
+    ] = detectors.DEFAULT,
+    detector_weights: Annotated[
+        Path | None,
+        typer.Option(help="The detector's network, where it needs one.", show_default="from `mien models fetch`"),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose framing the crops have: a shipped model or an exported .onnx file.",
+            show_default="the shipped one",
+        ),
+    ] = None,
+) -> None:
+    """Adds the training faces once more, as a detector and the crop function cut them out.
+
+    What learns from both framings reads both: a data set's own, and what it meets behind the detector.
+    """
+    from mien.datasets.store import read, write
+    from mien.evaluation.recrop import recrop as recropped
+    from mien.expression import Classifier
+
+    framing = Classifier(model, emotions=None).entry
+    finder = detectors.load(detector, detectors.DetectorOptions(weights=detector_weights))
+    before = read(store)
+    with bar("cropping again") as report:
+        samples = recropped(before, finder, framing, progress=report)
+        write(samples, out)
+    print(f"found and cropped again: {len(samples) - len(before):,} of {len(before.only('train')):,} training faces")
     print(f"written: {out}")
 
 
