@@ -32,6 +32,8 @@ from numpy.typing import NDArray
 from mien import emotions
 from mien.datasets import Samples, store
 from mien.datasets.samples import SPLITS
+from mien.evaluation import calibration
+from mien.expression.probabilities import softmax
 from mien.output.contract import replacing
 
 PARTING: Final = 12.0  # seconds a run is given to end in good order
@@ -99,17 +101,17 @@ _DEEP: Final = "model.options={stem=32, widths=[80, 160, 320], depths=[4, 5, 3],
 WAVES: Final = (
     Wave(
         (
-            Job("l1", "mien-teacher", ("seed=21", *_LIGHT), half=True),
-            Job("l2", "mien-teacher", ("seed=22", *_LIGHT, _RESIDUAL), half=True),
-            Job("l3", "mien-teacher", ("seed=23", *_LIGHT, _DEEP), half=True),
-            Job("l4", "mien-teacher", ("seed=24", *_LIGHT, "input.size=56"), half=True),
+            Job("l1", "mien-teacher", ("seed=21", *_LIGHT), 100, half=True),
+            Job("l2", "mien-teacher", ("seed=22", *_LIGHT, _RESIDUAL), 100, half=True),
+            Job("l3", "mien-teacher", ("seed=23", *_LIGHT, _DEEP), 100, half=True),
+            Job("l4", "mien-teacher", ("seed=24", *_LIGHT, "input.size=56"), 80, half=True),
         ),
         0.65,
     ),
     Wave(
         (
-            Job("m7", "mien-m-fourth", ("seed=31", "heads.fer2013.soft=0.5"), 100),
-            Job("s7", "mien-s-first", ("seed=32", "heads.fer2013.soft=0.5"), 120),
+            Job("m7", "mien-m-fourth", ("seed=31", "heads.fer2013.soft=0.5"), 200),
+            Job("s7", "mien-s-first", ("seed=32", "heads.fer2013.soft=0.5"), 250),
         ),
         0.35,
     ),
@@ -180,9 +182,12 @@ def pack(stored: Path, targets: Sequence[Path], out: Path) -> None:
 def said(checkpoint: Path, samples: Samples) -> dict[str, NDArray[np.float16]]:
     """What the network of a checkpoint says of the faces of a store, the mean over `VIEWS` and their mirror images.
 
+    Each head speaks at the temperature at which it is right about the val split: one that has its training faces by
+    heart would else say of them what their labels say, and nothing of how faces resemble one another.
+
     Returns:
         `soft_labels` (N, 7) and `soft_votes` (N, 10), of the N training faces, zeros without such a head; `val_labels`
-        and `val_votes`, those of the val split. Without temperatures.
+        and `val_votes`, those of the val split.
     """
     import torch
     from torch.nn import functional
@@ -194,27 +199,46 @@ def said(checkpoint: Path, samples: Samples) -> dict[str, NDArray[np.float16]]:
     task = load_task(checkpoint)
     task.network = task.network.fused()
     task = task.to(device, memory_format=torch.channels_last)
-    sums = {
-        "labels": np.zeros((len(samples), len(samples.classes)), np.float32),
-        "votes": np.zeros((len(samples), len(emotions.ALL)), np.float32),
-    }
     heads = {name: head.source for name, head in task.recipe.heads.items()}
     images = torch.from_numpy(fitted(samples.images, task.recipe.input.spec()))
     looks = [(mirror, *view) for view in VIEWS for mirror in (1, -1)]
     maps = torch.tensor([[[mirror * scale, 0, 2 * x], [0, scale, 2 * y]] for mirror, x, y, scale in looks])
-    with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
-        for start in range(0, len(samples), 1024):
-            batch = images[start : start + 1024].to(device).float() / 255
-            for matrix in maps.to(device):
-                grid = functional.affine_grid(matrix.expand(len(batch), 2, 3), list(batch.shape), align_corners=False)
+
+    def logits(pictures: torch.Tensor, matrix: torch.Tensor) -> dict[str, NDArray[np.float32]]:
+        parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in heads}
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            for part in torch.split(pictures, 1024):
+                batch = part.to(device).float() / 255
+                grid = functional.affine_grid(
+                    matrix.to(device).expand(len(batch), 2, 3), list(batch.shape), align_corners=False
+                )
                 view = functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)
-                for name, logits in task(view).items():
-                    shares = torch.softmax(logits.float(), dim=1) / len(maps)
-                    # Heads of FER+'s modes have the first eight of the ten.
-                    sums[heads[name]][start : start + 1024, : shares.shape[1]] += shares.cpu().numpy()
+                for name, values in task(view).items():
+                    parts[name].append(values.float().cpu().numpy())
+        return {name: np.concatenate(mine) for name, mine in parts.items()}
+
+    judges = samples.only("val")
+    plain = logits(images[samples.split == SPLITS.index("val")], maps[0])
+    warmth = {name: _temperature(plain[name], judges, source) for name, source in heads.items()}
+    sums = {
+        "labels": np.zeros((len(samples), len(samples.classes)), np.float32),
+        "votes": np.zeros((len(samples), len(emotions.ALL)), np.float32),
+    }
+    for matrix in maps:
+        for name, values in logits(images, matrix).items():
+            # Heads of FER+'s modes have the first eight of the ten.
+            sums[heads[name]][:, : values.shape[1]] += softmax(values, warmth[name]) / np.float32(len(maps))
     found = {f"soft_{name}": value[samples.split == SPLITS.index("train")] for name, value in sums.items()}
     found |= {f"val_{name}": value[samples.split == SPLITS.index("val")] for name, value in sums.items()}
     return {name: value.astype(np.float16) for name, value in found.items()}
+
+
+def _temperature(logits: NDArray[np.float32], samples: Samples, source: str) -> float:
+    """That at which these logits (N, C) are right about the samples' labels, or about their votes."""
+    truth = samples.targets if source == "labels" or samples.votes is None else samples.votes
+    truth = truth[:, : logits.shape[1]]
+    known = truth.any(axis=1)
+    return calibration.fit_temperature(logits[known], truth[known]) if known.any() else 1.0
 
 
 def slim(checkpoint: Path, out: Path, *, half: bool) -> None:
@@ -282,14 +306,18 @@ class Run:
             rows = path.read_text(encoding="utf-8").count("\n") - 1
             self.seen += [time.monotonic()] * (rows - len(self.seen))
 
+    def ends(self, since: float) -> list[float]:
+        """When the epochs since then were over."""
+        return [each for each in self.seen if each >= since]
+
     def paced(self, since: float) -> bool:
         """Whether its pace since then is known."""
-        ends = [each for each in self.seen if each >= since]
+        ends = self.ends(since)
         return len(ends) > SEEN and ends[-1] - ends[0] > SEEN
 
     def fitting(self, end: float, since: float) -> tuple[int, int]:
         """Epochs that fit until `end`, at the pace since then: going on, and beginning again."""
-        ends = [each for each in self.seen if each >= since]
+        ends = self.ends(since)
         now, pace = time.monotonic(), (ends[-1] - ends[0]) / (len(ends) - 1)
         start = self.seen[0] - self.began - pace
         return len(self.seen) + int(SPARE * (end - now) / pace), max(1, int(SPARE * (end - now - start) / pace))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scripts.gpu_queue import WAVES, Job, Queue, Wave, bundled, join, pack
+from scripts.gpu_queue import WAVES, Job, Queue, Wave, _temperature, bundled, join, pack
 from tests.drawn import drawn_samples
 from tests.tiny import tiny_recipe
 
@@ -135,3 +135,13 @@ def test_every_job_is_one_that_training_takes(job: Job) -> None:
     assert isinstance(recipe, Recipe)
     taught = job not in WAVES[0].jobs
     assert all((head.soft > 0) == taught for head in recipe.heads.values())
+
+
+def test_what_is_too_sure_of_itself_is_softened(data: Path) -> None:
+    judges = store.read(data, "val")
+    shares = judges.votes / judges.votes.sum(axis=1, keepdims=True)  # type: ignore[union-attr]
+    exact = np.log(shares + 1e-4).astype(np.float32)  # right at temperature 1
+    assert _temperature(3 * exact, judges, "votes") == pytest.approx(3, rel=0.02)
+    assert _temperature(3 * exact[:, :8], judges, "votes") == pytest.approx(3, rel=0.05)
+    sure = np.where(judges.targets > 0, 2.0, 0.0).astype(np.float32)
+    assert _temperature(sure, judges, "labels") < 0.1  # never wrong
