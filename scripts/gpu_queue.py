@@ -247,12 +247,11 @@ def slim(checkpoint: Path, out: Path, *, half: bool) -> None:
 
     from mien.training import checkpoints
 
-    content = checkpoints.read(checkpoint)
-    state = content["state_dict"]
+    content = checkpoints.bare(checkpoints.read(checkpoint))
     if half:
-        state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
-    kept = ("epoch", "global_step", "pytorch-lightning_version", "hyper_parameters", "hparams_name")
-    torch.save({key: content[key] for key in kept if key in content} | {"state_dict": state}, out)
+        state = content["state_dict"].items()
+        content["state_dict"] = {name: value.half() if value.is_floating_point() else value for name, value in state}
+    torch.save(content, out)
 
 
 def bundled(files: Iterable[Path], out: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from mien.training.kinds import kind
 from mien.training.recipe import Recipe, recipe_names
 from mien.training.recipe import load as load_recipe
 from mien.training.run import fit
+from mien.training.soup import mean_run
 from mien.training.start import planned
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "fit",
     "kind",
     "load_recipe",
+    "mean_run",
     "planned",
     "quantize",
     "recipe_names",

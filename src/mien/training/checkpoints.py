@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -15,7 +15,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from mien.errors import OutputError, WeightsError
 from mien.training.tables import better
 
-__all__ = ["BestCheckpoint", "CheckpointFiles", "read", "readable"]
+__all__ = ["BestCheckpoint", "CheckpointFiles", "bare", "read", "readable"]
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -100,3 +100,9 @@ def readable(checkpoint: Path) -> Iterator[None]:
         else:
             reason = str(error).partition("\n")[0] or type(error).__name__
         raise WeightsError(f"{checkpoint}: cannot be loaded: {reason}", hint="train it again") from error
+
+
+def bare(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's content without the state of the training: what is read and exported as before, not resumed."""
+    kept = ("epoch", "global_step", "pytorch-lightning_version", "hyper_parameters", "hparams_name", "state_dict")
+    return {key: content[key] for key in kept if key in content}
