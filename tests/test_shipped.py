@@ -82,12 +82,19 @@ def test_the_committed_figures_hold_the_floors(model: str) -> None:
         assert claimed["faces"] == protocols[name]["n"]
 
 
+# Of a full form that is no longer shipped.
+ROUNDS = {"mien-s-third": {"val_labels": 0.689, "val_majority": 0.8668, "val_argmax": 0.8311}}
+
+
 @pytest.mark.parametrize("name", [name for name in entries() if name.endswith("-int8")])
 def test_int8_falls_by_at_most_a_third_of_a_point(name: str) -> None:
-    full, small = entries()[name.removesuffix("-int8")].scores, entries()[name].scores
+    whole, small = name.removesuffix("-int8"), entries()[name].scores
+    full = (
+        ROUNDS[whole] if whole in ROUNDS else {key: each["accuracy"] for key, each in entries()[whole].scores.items()}
+    )
     assert full.keys() == small.keys()
-    for protocol, figures in full.items():
-        assert small[protocol]["accuracy"] >= figures["accuracy"] - 0.003
+    for protocol, accuracy in full.items():
+        assert small[protocol]["accuracy"] >= accuracy - 0.003
 
 
 @pytest.mark.real_data
