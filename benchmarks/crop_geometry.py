@@ -21,8 +21,8 @@ from rich.progress import track
 from benchmarks.detectors import WEIGHTS
 from benchmarks.results import Measurement, Results, markdown, save
 from mien.datasets import Samples, store
+from mien.datasets.canvas import BORDERS, Border, on_canvas
 from mien.evaluation import protocols_of
-from mien.evaluation.canvas import BORDERS, Border, on_canvas
 from mien.expression import Classifier
 from mien.faces import detectors
 from mien.faces.crop import Template, crop_face, landmark_points

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.face_copies import COPIES
 from benchmarks.results import Measurement, Results, markdown, measure, save
-from mien.datasets import facepictures
+from mien.datasets import face_images as facepictures
 from mien.errors import UnsupportedError, WeightsError
 from mien.evaluation.detection import Tally, judge
 from mien.faces import detectors

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets.facepictures import FacePicture
+from mien.datasets.face_images import FacePicture
 from mien.evaluation.detection import sides
 from mien.faces.scaling import resized
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.evaluation.canvas import BORDERS, SIDE, from_canvas, on_canvas, to_canvas
+from mien.datasets.canvas import BORDERS, SIDE, from_canvas, on_canvas, to_canvas
 
 __all__ = ["BORDERS", "SIDE", "from_canvas", "on_canvas", "public_test", "to_canvas"]
 

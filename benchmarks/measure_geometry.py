@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.fer_canvas import BORDERS, SIDE, from_canvas, on_canvas, public_test, to_canvas
-from mien.datasets.facepictures import MIRRORED, read
+from mien.datasets.face_images import MIRRORED, read
 from mien.errors import UnsupportedError, WeightsError
 from mien.evaluation.detection import match
 from mien.faces.crop import landmark_points, similarity

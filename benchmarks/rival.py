@@ -27,7 +27,7 @@ from benchmarks.results import Measurement, Results, markdown, measure, save
 from mien.assets.session import Session
 from mien.datasets import store
 from mien.expression import Classifier
-from mien.expression.pictures import fitted, normalised
+from mien.expression.preprocess import fitted, normalised
 
 SIDE = 64
 WEIGHTS = "fer/data/emotion_model.hdf5"

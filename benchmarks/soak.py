@@ -23,7 +23,7 @@ def main() -> None:
         csv: list[str | Path] = ["--csv", place / "fer2013.csv", "--votes", place / "fer2013new.csv"]
         subprocess.run([*mien, "data", "build", "fer2013", *csv, "--out", store], check=True)
         for model in entries():
-            judged = ROOT / "benchmarks" / "judgements" / f"{model}.json"
+            judged = ROOT / "benchmarks" / "scores" / f"{model}.json"
             subprocess.run([*mien, "evaluate", store, "--model", model, "--out", judged], check=True)
         for name, arguments in {
             "crop_geometry": [str(store), "mien", "hog", "yunet"],

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.results import Measurement, Results, markdown, measure, save
 from mien.expression import Classifier
-from mien.expression.pictures import fitted, normalised
+from mien.expression.preprocess import fitted, normalised
 from mien.faces import detectors
 from mien.faces.crop import Template, crop_face, landmark_points
 from mien.media import read_picture

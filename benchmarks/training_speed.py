@@ -20,9 +20,9 @@ from benchmarks.results import Measurement, Results, markdown, save
 from mien.datasets import Samples
 from mien.emotions import vocabulary
 from mien.training import Recipe, fit, kind
-from mien.training.losses import cross_entropy
+from mien.training.expression.losses import cross_entropy
+from mien.training.expression.module import Task
 from mien.training.recipe import changed, load
-from mien.training.task import Task
 
 RECIPES: Final = ("fourlayer", "vgg13-majority", "mien-base")
 STEPS: Final = 12  # in each turn

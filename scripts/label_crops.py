@@ -3,7 +3,7 @@
     python -m scripts.label_crops STORE OUT --detector yunet --detector-weights FILE
 
 Each face of the store's train split is set into a larger picture, found there, and its box and landmarks carried back.
-Faces that are not found are left out. OUT becomes a folder as `mien.datasets.facepictures` reads it.
+Faces that are not found are left out. OUT becomes a folder as `mien.datasets.face_images` reads it.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from mien.datasets import store
-from mien.evaluation.canvas import SIDE, from_canvas, on_canvas
+from mien.datasets.canvas import SIDE, from_canvas, on_canvas
 from mien.faces import detectors
 
 HELD: Final = 20  # one in so many becomes a "valid" picture

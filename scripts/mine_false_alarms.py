@@ -4,7 +4,7 @@
 
 The training pictures of DATA are searched as they are and mirrored. A finding that is neither on a labelled face nor on
 a box to ignore is cut out with what surrounds it, unless a second detector sees a face there too: it may be one that
-nobody labelled. OUT becomes a folder as `mien.datasets.facepictures` reads it.
+nobody labelled. OUT becomes a folder as `mien.datasets.face_images` reads it.
 """
 
 import argparse
@@ -17,11 +17,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from mien.datasets import facepictures
+from mien.datasets import face_images as facepictures
 from mien.evaluation.detection import SMALLEST, match, sides
 from mien.faces import detectors
+from mien.faces.boxes import iou
 from mien.faces.detectors import DetectorOptions
-from mien.faces.overlap import iou
 
 AROUND = 1.2  # sides of the finding on each side of its middle
 HELD = 20  # one in so many becomes a "valid" picture

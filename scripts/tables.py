@@ -14,16 +14,16 @@ from typing import Any
 from benchmarks.detectors import AT_PRECISION, POINTS, SIZES
 from benchmarks.face_copies import COPIES
 from benchmarks.results import FOLDER, Measurement, Results, load, markdown, origin
-from scripts.judge import ENSEMBLE, TEACHERS, members
+from scripts.score import ENSEMBLE, TEACHERS, members
 
 from mien.assets.manifest import entries
 from mien.evaluation.intervals import Estimate
-from mien.evaluation.report import points
+from mien.evaluation.report.text import points
 from mien.output import schema
 from mien.output.styles import STYLES
 
 ROOT = Path(__file__).parent.parent
-JUDGEMENTS = ROOT / "benchmarks" / "judgements"
+JUDGEMENTS = ROOT / "benchmarks" / "scores"
 DOCUMENTS = ("README.md", "docs/MODEL_CARD.md", "docs/benchmarks.md", "docs/networks.md", "docs/outputs.md")
 PROTOCOLS = {"labels": "FER2013", "majority": "FER+ majority"}
 DIVERGENCE = "jensen_shannon_to_votes_nats"

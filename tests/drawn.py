@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets import Samples, ferplus
-from mien.datasets.fer2013 import build
+from mien.datasets.builders.fer2013 import build
 from mien.emotions import ALL, vocabulary
 
 SIDE: Final = 48

@@ -12,12 +12,12 @@ from tests.tiny import taught_recipe
 
 import mien
 from mien.datasets import store
-from mien.datasets.folder import build
+from mien.datasets.builders.folder import build
 from mien.errors import ConfigError
 from mien.evaluation import evaluate_model
-from mien.evaluation.page import page
+from mien.evaluation.report.page import page
 from mien.output import OVERLAYS, annotate, open_table, to_pandas
-from mien.output.palette import colour_of
+from mien.output.drawing.palette import colour_of
 from mien.training import export_run, fit
 
 OWN = {"amazed": "surprise", "keen on it": "happiness", "Ödnis": "sadness"}

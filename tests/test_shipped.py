@@ -17,7 +17,8 @@ from mien import models
 from mien.assets.detectors import open_detector, shipped
 from mien.assets.manifest import FOLDER, METADATA_KEY, Entry, entries
 from mien.assets.store import open_model, verified
-from mien.datasets import builder, facepictures
+from mien.datasets import face_images as facepictures
+from mien.datasets.builders import builder
 from mien.evaluation import evaluate_model
 from mien.evaluation.detection import judge
 from mien.faces.detectors import load
@@ -71,7 +72,7 @@ def test_the_training_form_is_the_same_network(name: str) -> None:
 
 @pytest.mark.parametrize("model", NAMES)
 def test_the_committed_figures_hold_the_floors(model: str) -> None:
-    found = json.loads((ROOT / "benchmarks" / "judgements" / f"{model}.json").read_text(encoding="utf-8"))
+    found = json.loads((ROOT / "benchmarks" / "scores" / f"{model}.json").read_text(encoding="utf-8"))
     protocols = found["protocols"]
     assert protocols["labels"]["accuracy"]["value"] >= 0.68
     assert protocols["majority"]["accuracy"]["value"] >= 0.86

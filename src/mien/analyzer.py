@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from mien.errors import ConfigError
 from mien.expression import Reader, open_reader
-from mien.faces import detectors, strips, turns
+from mien.faces import detectors
+from mien.faces import rotations as turns
+from mien.faces import tiling as strips
 from mien.faces.crop import Template, crop_faces, landmark_points
 from mien.media import as_rgb, read_frame
 from mien.results import Face, Frame, FrameResult

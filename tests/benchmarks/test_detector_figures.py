@@ -8,7 +8,7 @@ from benchmarks.detectors import SIZES
 from benchmarks.face_copies import COPIES, shrunk_to, turned
 from tests.face_pictures import drawn_picture
 
-from mien.datasets.facepictures import FacePicture
+from mien.datasets.face_images import FacePicture
 from mien.evaluation.detection import sides
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from mien.assets.detectors import shipped
-from mien.assets.fetchable import fetchable
 from mien.assets.manifest import entries
+from mien.assets.remote import fetchable
 from mien.errors import ConfigError, MissingExtraError, OutputError, WeightsError, exit_code
 from mien.training.catalogue import catalogue
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mien.datasets import Samples
-from mien.datasets.fer2013 import build
+from mien.datasets.builders.fer2013 import build
 
 
 @pytest.fixture(scope="session")

@@ -151,7 +151,7 @@ def test_the_argmax_rows_are_those_published(everything: Samples) -> None:
 
 @pytest.mark.real_data
 def test_eight_emotions_of_the_real_files(official: tuple[Path, Path]) -> None:
-    from mien.datasets.fer2013 import build
+    from mien.datasets.builders.fer2013 import build
 
     faces, votes = official
     samples = build(csv=faces, votes=votes, emotions=8, keep_twins=True)

@@ -14,11 +14,11 @@ from mien.errors import ConfigError
 from mien.evaluation import evaluate_model
 from mien.evaluation.corruptions import CORRUPTIONS, chosen, corrupted
 from mien.evaluation.intervals import Estimate
-from mien.evaluation.page import page
-from mien.evaluation.report import points, text
+from mien.evaluation.report.page import page
+from mien.evaluation.report.text import points, text
 from mien.evaluation.robustness import losses
 from mien.expression import Classifier
-from mien.expression.reader import Pictures
+from mien.expression.base import Pictures
 
 SMALL = {"small-24": 24, "small-20": 20}
 

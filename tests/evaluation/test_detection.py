@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien.datasets.facepictures import FacePicture
+from mien.datasets.face_images import FacePicture
 from mien.evaluation.detection import Tally, judge, match, operating_point, sides
 from mien.faces.detectors import Detections
 

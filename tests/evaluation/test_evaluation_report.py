@@ -7,8 +7,8 @@ import numpy as np
 from mien.emotions import vocabulary
 from mien.evaluation.calibration import CalibrationBins
 from mien.evaluation.intervals import Estimate
-from mien.evaluation.judge import ClassRow, Judgement, judge
-from mien.evaluation.report import text
+from mien.evaluation.report.text import text
+from mien.evaluation.score import ClassRow, Judgement, judge
 
 UNDEFINED = Estimate(np.nan, np.nan, np.nan)
 ONE = np.ones(1)

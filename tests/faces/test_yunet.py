@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien.assets.fetchable import fetchable
+from mien.assets.remote import fetchable
 from mien.errors import WeightsError
 from mien.faces.detectors import DetectorOptions, load
 from mien.results import LANDMARKS

@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from mien import models
 from mien.assets.manifest import InputSpec
 from mien.errors import ConfigError
-from mien.models.parts.counting import anatomy
-from mien.models.parts.drawing import drawn
+from mien.models.blocks.counting import anatomy
+from mien.models.blocks.drawing import drawn
 from mien.training.catalogue import listed
 
 HEADS = {"votes": 10, "fer2013": 7}

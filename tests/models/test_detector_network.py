@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from mien.faces.detectors.mien import grid
+from mien.models.blocks.network import Fusible
 from mien.models.detector import FaceDetector
-from mien.models.network import Fusible
 
 SMALL = {"stem": (4, 6), "widths": (8, 8, 8), "depths": (1, 1, 2), "neck": 8}
 

@@ -12,7 +12,7 @@ from mien import models
 from mien.assets.manifest import InputSpec
 from mien.errors import ConfigError
 from mien.models import plain
-from mien.models.network import Fusible
+from mien.models.blocks.network import Fusible
 
 HEADS = {"votes": 10, "fer2013": 7}
 GREY = InputSpec(48, "grey", (0.5,), (0.25,))

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.face_pictures import write_pictures
 
-from mien.datasets.facepictures import read
+from mien.datasets.face_images import read
 
 
 def script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:

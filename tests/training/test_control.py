@@ -21,7 +21,7 @@ from mien.errors import EXIT_CODES, ConfigError, StoppedError
 from mien.training import fit, kind, load_recipe, planned
 from mien.training.checkpoints import read
 from mien.training.recipe import to_toml
-from mien.training.start import take
+from mien.training.weights import take
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,10 @@ from tests.networks import small
 from torch import nn
 
 from mien import models
-from mien.assets import fetchable as table
-from mien.assets.fetch import fetch
-from mien.assets.fetchable import Fetchable, RemoteFile
+from mien.assets import remote as table
+from mien.assets.download import fetch
 from mien.assets.manifest import InputSpec
+from mien.assets.remote import Fetchable, RemoteFile
 from mien.datasets import Samples
 from mien.errors import ConfigError, WeightsError
 from mien.expression import Classifier

@@ -13,8 +13,8 @@ from tests.tiny import tiny_recipe
 from mien.datasets import Samples
 from mien.errors import MissingExtraError
 from mien.training import Recipe, fit
-from mien.training.averaging import averaging
-from mien.training.tables import ScheduleRecipe
+from mien.training.ema import averaging
+from mien.training.recipe_base import ScheduleRecipe
 
 
 class Rates(lightning.Callback):

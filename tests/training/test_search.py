@@ -18,7 +18,7 @@ from mien.errors import EXIT_CODES, ConfigError, MienError, StoppedError
 from mien.training import load_recipe
 from mien.training.recipe import to_toml
 from mien.training.search import Outcome, Search, outcomes
-from mien.training.space import Dimension, space_of, usual_space
+from mien.training.search_space import Dimension, space_of, usual_space
 
 pytest.importorskip("optuna")
 RATE = "optimizer.lr=0.001..0.5:log"

@@ -21,11 +21,11 @@ from mien.errors import ConfigError, DivergedError
 from mien.training import fit, load_recipe
 from mien.training.checkpoints import read
 from mien.training.hardware import Hardware
-from mien.training.kinds import kind
+from mien.training.loop import _unlike
 from mien.training.progress import ProgressView
 from mien.training.recipe import load, to_toml
-from mien.training.run import _unlike
-from mien.training.start import planned
+from mien.training.tasks import kind
+from mien.training.weights import planned
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +98,7 @@ class TestFurther:
             return replace(real(*arguments), begin=lambda: begun.append(True))
 
         fake = SimpleNamespace(lesson=lesson)
-        monkeypatch.setattr("mien.training.run.kind", lambda _: fake)
+        monkeypatch.setattr("mien.training.loop.kind", lambda _: fake)
         model = load_recipe(tiny_run / "recipe.toml").model.model_dump()
         fit(tiny_recipe(epochs=1, model=model, start=str(tiny_run)), tiny_samples, tmp_path / "a", progress=False)
         assert not begun
@@ -147,7 +147,7 @@ class TestProgress:
         self, width: int, tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         view, screen = self.view(width)
-        monkeypatch.setattr("mien.training.run.ProgressView", lambda _: view)
+        monkeypatch.setattr("mien.training.loop.ProgressView", lambda _: view)
         monkeypatch.setattr("mien.training.progress._SLOWEST", 0.0)
         monkeypatch.setattr(view, "_left", lambda *_: "1:02:03 left")
         fit(tiny_recipe(epochs=4), tiny_samples, tmp_path / "run")
@@ -161,7 +161,7 @@ class TestProgress:
         screen = io.StringIO()
         recipe = tiny_recipe(epochs=3)
         view = ProgressView(recipe, Console(file=screen, width=400))
-        monkeypatch.setattr("mien.training.run.ProgressView", lambda _: view)
+        monkeypatch.setattr("mien.training.loop.ProgressView", lambda _: view)
         fit(recipe, tiny_samples, tmp_path / "run")
         lines = [line for line in screen.getvalue().splitlines() if line.startswith("epoch ")]
         with (tmp_path / "run" / "metrics.csv").open(newline="", encoding="utf-8") as file:

@@ -54,9 +54,9 @@ def compare(
     from mien.datasets import store
     from mien.evaluation.compare import candidates
     from mien.evaluation.compare import compare as compared
-    from mien.evaluation.comparison_page import comparison_page
-    from mien.evaluation.comparison_report import comparison_text, need_plots, write_folder
-    from mien.evaluation.report import opened
+    from mien.evaluation.report.comparison_files import comparison_text, need_plots, write_folder
+    from mien.evaluation.report.comparison_page import comparison_page
+    from mien.evaluation.report.text import opened
 
     def export(run: Path, target: Path) -> None:
         from mien.training import export_run

@@ -10,10 +10,9 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from mien import datasets
 from mien.cli import bar, console, say
-from mien.datasets import Samples, export
-from mien.datasets.show import counts_table
+from mien.datasets import Samples, builders, export
+from mien.datasets.summary import counts_table
 from mien.errors import EXIT_CODES, InputError
 from mien.faces import detectors
 
@@ -24,8 +23,8 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     data = typer.Typer(help="Builds, shows and exports the stores of training and judging.", no_args_is_help=True)
     build = typer.Typer(help="Builds a store from a data set's own files.", no_args_is_help=True)
-    for name in datasets.names():
-        build.command(name)(_command(datasets.builder(name)))
+    for name in builders.names():
+        build.command(name)(_command(builders.builder(name)))
     write = typer.Typer(help="Writes a store in the form of others.", no_args_is_help=True)
     for name in export.names():
         write.command(name)(_export_command(export.exporter(name)))
@@ -44,9 +43,9 @@ def show(
     ] = None,
 ) -> None:
     """Tells what a store holds: faces by class and split, twins, constant pictures, agreement of the votes."""
-    from mien.datasets.show import summarise, text
-    from mien.datasets.show.plots import plot
+    from mien.datasets.plots import plot
     from mien.datasets.store import read
+    from mien.datasets.summary import summarise, text
 
     samples = read(store)
     print(text(summarise(samples)))
@@ -70,8 +69,8 @@ def soften(
 
     A recipe whose heads have `soft` above 0 learns from them: this distils large models into a small one.
     """
+    from mien.datasets.derive.distil import soften as softened
     from mien.datasets.store import read, write
-    from mien.evaluation.soften import soften as softened
 
     with bar("asking the teachers") as report:
         samples = softened(read(store), teacher, views=views, threads=threads, progress=report)
@@ -106,8 +105,8 @@ def recrop(
 
     What learns from both framings reads both: a data set's own, and what it meets behind the detector.
     """
+    from mien.datasets.derive.detector_crops import recrop as recropped
     from mien.datasets.store import read, write
-    from mien.evaluation.recrop import recrop as recropped
     from mien.expression import Classifier
 
     framing = Classifier(model, emotions=None).entry

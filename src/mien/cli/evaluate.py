@@ -61,8 +61,8 @@ def evaluate(
     """
     from mien.datasets import store
     from mien.evaluation import evaluate_model
-    from mien.evaluation.page import page
-    from mien.evaluation.report import opened, text
+    from mien.evaluation.report.page import page
+    from mien.evaluation.report.text import opened, text
     from mien.expression.ensemble import member_names
 
     samples = store.read(data, split)

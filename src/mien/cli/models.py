@@ -8,8 +8,8 @@ import typer
 from mien.cli import console
 
 if TYPE_CHECKING:
-    from mien.assets.fetchable import Fetchable
     from mien.assets.manifest import Entry
+    from mien.assets.remote import Fetchable
     from mien.training.catalogue import Listed
 
 __all__ = ["register"]
@@ -26,8 +26,8 @@ def register(app: typer.Typer) -> None:
 
 def list_models() -> None:
     """Shows the models that ship with mien, the weights that can be fetched, and the networks that can be trained."""
-    from mien.assets.fetchable import fetchables
     from mien.assets.manifest import entries
+    from mien.assets.remote import fetchables
     from mien.errors import MissingExtraError
 
     print("shipped:")
@@ -51,13 +51,13 @@ def show(
     svg: Annotated[Path | None, typer.Option(help="Draw it into this file, as SVG.", show_default=False)] = None,
 ) -> None:
     """Prints the layers of a network as a recipe builds it, and draws it with --svg."""
-    from mien.output.contract import replacing
+    from mien.files import replacing
     from mien.training.catalogue import listed
 
     found = listed(name)
     print("\n".join(_anatomy(found)))
     if svg is not None:
-        from mien.models.parts.drawing import drawn
+        from mien.models.blocks.drawing import drawn
 
         with replacing(svg) as partial:
             partial.write_text(drawn(found.recipe.name, found.anatomy, found.recipe.description), encoding="utf-8")
@@ -75,7 +75,7 @@ def fetch(
     """Fetches weights into the cache, goes on where it broke off, and checks their hash."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    from mien.assets.fetch import fetch as fetch_weights
+    from mien.assets.download import fetch as fetch_weights
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
     with Progress(*columns, console=console(), disable=quiet) as bars:

@@ -65,7 +65,7 @@ def search(
         raise ConfigError("a recipe and --data are needed", hint="mien search mien-base --data fer.h5")
     from mien.training import kind, load_recipe  # says what to install where torch is missing
     from mien.training.search import Search
-    from mien.training.space import space_of
+    from mien.training.search_space import space_of
 
     plan = load_recipe(recipe, settings or ())
     dimensions = space_of(plan, space or ())

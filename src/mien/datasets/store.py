@@ -14,7 +14,7 @@ import numpy as np
 
 from mien.datasets.samples import SPLITS, Samples
 from mien.errors import ConfigError, DataError, InputError, MissingExtraError, OutputError
-from mien.output.contract import writable
+from mien.files import writable
 
 try:
     import h5py

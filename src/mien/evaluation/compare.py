@@ -8,8 +8,8 @@ from typing import Final
 from mien.datasets import Samples
 from mien.errors import ConfigError, MienError
 from mien.evaluation.cost import Cost, cost_of
-from mien.evaluation.evaluate import Evaluation, Reading, evaluate_model
 from mien.evaluation.mcnemar import McNemar, mcnemar
+from mien.evaluation.predict import Evaluation, Reading, evaluate_model
 from mien.expression import open_reader
 from mien.expression.ensemble import VOTES, member_names
 

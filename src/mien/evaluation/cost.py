@@ -10,7 +10,7 @@ import numpy as np
 from mien.assets.store import model_bytes
 from mien.bench import face_timing
 from mien.expression import Reader
-from mien.expression.views import VIEWS
+from mien.expression.tta import VIEWS
 
 if TYPE_CHECKING:
     import onnx

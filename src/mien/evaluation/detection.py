@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets.facepictures import FacePicture
+from mien.datasets.face_images import FacePicture
+from mien.faces.boxes import iou
 from mien.faces.detectors import Detections, Detector
-from mien.faces.overlap import iou
 
 __all__ = ["SMALLEST", "Matches", "Tally", "judge", "match", "operating_point", "sides"]
 

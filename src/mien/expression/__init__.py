@@ -1,7 +1,7 @@
 """From cropped faces to calibrated probabilities of their emotions."""
 
+from mien.expression.base import Reader
 from mien.expression.classifier import Classifier, head_for
 from mien.expression.ensemble import Ensemble, open_reader
-from mien.expression.reader import Reader
 
 __all__ = ["Classifier", "Ensemble", "Reader", "head_for", "open_reader"]

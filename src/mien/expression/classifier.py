@@ -12,10 +12,10 @@ from mien import emotions as vocabularies
 from mien.assets.manifest import Entry, Head
 from mien.assets.store import open_model
 from mien.errors import ConfigError
-from mien.expression.pictures import fitted, normalised
+from mien.expression.base import Looked, Pictures, Reader
+from mien.expression.preprocess import fitted, normalised
 from mien.expression.probabilities import softmax
-from mien.expression.reader import Looked, Pictures, Reader
-from mien.expression.views import VIEWS, views_of
+from mien.expression.tta import VIEWS, views_of
 
 __all__ = ["Classifier", "head_for", "usual_emotions"]
 

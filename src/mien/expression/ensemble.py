@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 from mien import emotions as vocabularies
 from mien.assets.manifest import Entry
 from mien.errors import ConfigError
+from mien.expression.base import Looked, Pictures, Reader
 from mien.expression.classifier import USUAL, Classifier, usual_emotions
-from mien.expression.reader import Looked, Pictures, Reader
 
 __all__ = ["TIE", "VOTES", "Ensemble", "Vote", "joined", "known_of", "member_names", "open_reader"]
 

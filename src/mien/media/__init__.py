@@ -5,7 +5,7 @@ cannot be read into a recorded error; `read_frame` and `read_picture` read a sin
 """
 
 from mien.media.find import find_pictures
-from mien.media.pictures import MAX_PIXELS, STANDARD_INPUT, as_rgb, read_frame, read_frames, read_picture
+from mien.media.images import MAX_PIXELS, STANDARD_INPUT, as_rgb, read_frame, read_frames, read_picture
 
 __all__ = [
     "MAX_PIXELS",

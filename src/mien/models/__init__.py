@@ -15,8 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mien.assets.fetchable import cached, fetchable
 from mien.assets.manifest import InputSpec
+from mien.assets.remote import cached, fetchable
 from mien.assets.store import verified
 from mien.errors import ConfigError, MissingExtraError, WeightsError
 
@@ -25,12 +25,12 @@ try:
 except ImportError as error:
     raise MissingExtraError("training and its networks", "train") from error
 
-from mien.models.network import Network
+from mien.models.blocks.network import Network
 
 __all__ = ["Network", "build", "load_pretrained", "names", "option_names"]
 
-# Modules that are no networks for expressions; what networks are made from is in the package `parts`.
-_SUPPORT = {"detector", "network"}
+# Modules that are no networks for expressions; what networks are made from is in the package `blocks`.
+_SUPPORT = {"detector"}
 
 
 def names() -> list[str]:

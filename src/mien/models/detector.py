@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.assets.detectors import OUTPUTS
-from mien.models.network import Fusible, fuse
+from mien.models.blocks.network import Fusible, fuse
 from mien.models.plain import absorbed
 
 __all__ = ["FaceDetector"]

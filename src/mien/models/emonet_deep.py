@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from mien.assets.manifest import InputSpec
 from mien.models import emonet
-from mien.models.network import Network
+from mien.models.blocks.network import Network
 
 __all__ = ["build"]
 

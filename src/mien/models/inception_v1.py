@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from mien.assets.manifest import InputSpec
-from mien.models.network import Network
-from mien.models.parts.layers import convolution, initialised, scaled, stacked
+from mien.models.blocks.layers import convolution, initialised, scaled, stacked
+from mien.models.blocks.network import Network
 
 __all__ = ["build"]
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mien.assets.manifest import InputSpec
-from mien.models.network import Network
-from mien.models.parts.layers import initialised, scaled, shortcut
+from mien.models.blocks.layers import initialised, scaled, shortcut
+from mien.models.blocks.network import Network
 
 __all__ = ["build"]
 

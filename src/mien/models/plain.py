@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mien.assets.manifest import InputSpec
 from mien.errors import ConfigError
-from mien.models.network import Fusible, Network
+from mien.models.blocks.network import Fusible, Network
 
 __all__ = ["absorbed", "build"]
 

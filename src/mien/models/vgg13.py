@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from mien.assets.manifest import InputSpec
-from mien.models.network import Network
-from mien.models.parts.layers import convolution, scaled, with_dense
+from mien.models.blocks.layers import convolution, scaled, with_dense
+from mien.models.blocks.network import Network
 
 __all__ = ["build"]
 

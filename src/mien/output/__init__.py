@@ -4,16 +4,16 @@ Every output is used in a `with` statement and fed with `write(FrameResult)`. To
 module here with a `TABLES` that names its suffix.
 """
 
-from mien.output.annotated import OVERLAYS, AnnotatedPictures, Overlay, annotate
-from mien.output.contract import Output
+from mien.output.base import Output
 from mien.output.dataframe import to_pandas
-from mien.output.palette import COLOURS
-from mien.output.parquet import ParquetTable
-from mien.output.registry import open_table, table_formats
+from mien.output.drawing.annotated import OVERLAYS, AnnotatedPictures, Overlay, annotate
+from mien.output.drawing.palette import COLOURS
 from mien.output.rows import rows
 from mien.output.schema import SCHEMA, document, table_columns
 from mien.output.styles import STYLES
-from mien.output.table import CsvTable, JsonlTable
+from mien.output.tables import open_table, table_formats
+from mien.output.tables.parquet import ParquetTable
+from mien.output.tables.text import CsvTable, JsonlTable
 
 __all__ = [
     "COLOURS",

@@ -1,15 +1,15 @@
 """Teaching: a recipe and samples in, a run folder out (checkpoints, curves, log); a run in, an ONNX file out."""
 
 from mien import models as _models  # says what to install where torch is missing
-from mien.training.export import export_run
+from mien.training.averages import mean_run
+from mien.training.expression.export import export_run
 from mien.training.hardware import Hardware, first_process
-from mien.training.int8 import quantize
-from mien.training.kinds import kind
+from mien.training.loop import fit
+from mien.training.quantize import quantize
 from mien.training.recipe import Recipe, recipe_names
 from mien.training.recipe import load as load_recipe
-from mien.training.run import fit
-from mien.training.soup import mean_run
-from mien.training.start import planned
+from mien.training.tasks import kind
+from mien.training.weights import planned
 
 __all__ = [
     "Hardware",

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mien import emotions, models
 from mien.errors import ConfigError
-from mien.models.parts.counting import Anatomy, anatomy
-from mien.training.data import votes_size
+from mien.models.blocks.counting import Anatomy, anatomy
+from mien.training.expression.data import votes_size
 from mien.training.recipe import Recipe, load, recipe_names
 
 __all__ = ["Listed", "catalogue", "listed", "score_of"]

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from mien.errors import OutputError, WeightsError
-from mien.training.tables import better
+from mien.training.recipe_base import better
 
 __all__ = ["BestCheckpoint", "CheckpointFiles", "bare", "read", "readable"]
 

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from mien.errors import OutputError
-from mien.output.contract import replacing
+from mien.files import replacing
 
 __all__ = ["CurvesLog"]
 

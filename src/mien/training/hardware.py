@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from mien.errors import ConfigError
-from mien.training.tables import RunRecipe
+from mien.training.recipe_base import RunRecipe
 
 __all__ = ["Hardware", "first_process", "precision"]
 

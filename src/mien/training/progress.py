@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
-from mien.training.tables import RunRecipe, better
+from mien.training.recipe_base import RunRecipe, better
 
 __all__ = ["ProgressView"]
 

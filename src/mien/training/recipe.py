@@ -15,9 +15,9 @@ from pydantic import Field, ValidationError, model_validator
 from mien import models
 from mien.assets.manifest import InputSpec, Levelling, toml_key, toml_value
 from mien.errors import ConfigError, InputError
-from mien.training.kinds import kind
-from mien.training.mistakes import Place, follows, meant, mend, mistake
-from mien.training.tables import Fraction, RunRecipe, Table
+from mien.training.config_errors import Place, follows, meant, mend, mistake
+from mien.training.recipe_base import Fraction, RunRecipe, Table
+from mien.training.tasks import kind
 
 __all__ = ["Augmentation", "HeadRecipe", "Recipe", "changed", "load", "recipe_names", "to_toml"]
 

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Final
 import lightning
 
 from mien.errors import ConfigError, MienError, MissingExtraError, OutputError, StoppedError
-from mien.training.kinds import kind
+from mien.training.loop import fit
 from mien.training.recipe import changed, to_toml
-from mien.training.run import fit
-from mien.training.space import Dimension
-from mien.training.tables import RunRecipe, better
+from mien.training.recipe_base import RunRecipe, better
+from mien.training.search_space import Dimension
+from mien.training.tasks import kind
 
 if TYPE_CHECKING:
     import optuna

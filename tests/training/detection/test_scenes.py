@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from mien.datasets.facepictures import FacePicture
+from mien.datasets.face_images import FacePicture
 from mien.training.detection.occlusion import FACE, cover
 from mien.training.detection.scenes import Pool, SceneRecipe, compose, pool, pyramid
 

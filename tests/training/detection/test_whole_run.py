@@ -13,12 +13,12 @@ from tests.face_pictures import drawn_picture, write_pictures
 
 from mien.assets.detectors import METADATA_KEY, open_detector
 from mien.errors import ConfigError, DataError, WeightsError
+from mien.faces.boxes import iou
 from mien.faces.detectors import DetectorOptions, load
-from mien.faces.overlap import iou
 from mien.training import fit, kind, load_recipe, planned
 from mien.training.detection.data import Batch
+from mien.training.detection.module import DetectorTask
 from mien.training.detection.recipe import DetectorRecipe
-from mien.training.detection.task import DetectorTask
 
 TINY = [
     "epochs=3",

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mien import emotions
 from mien.datasets import ferplus
-from mien.datasets.labelcsv import FOLDERS, LIST
+from mien.datasets.builders.labelcsv import FOLDERS, LIST
 from mien.datasets.samples import SPLITS, Samples
 from mien.errors import DataError, OutputError
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from mien.assets.detectors import STRIDES, open_detector
 from mien.assets.session import Session
+from mien.faces.boxes import iou, shared, surest
 from mien.faces.detectors import Detections, DetectorOptions
-from mien.faces.overlap import iou, shared, surest
 from mien.faces.scaling import shrunk
 from mien.results import Frame
 

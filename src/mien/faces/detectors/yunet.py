@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.assets.fetchable import cached
+from mien.assets.remote import cached
 from mien.assets.session import Session
 from mien.assets.store import read_weights
 from mien.errors import WeightsError
 from mien.faces.detectors import Detections, DetectorOptions
-from mien.faces.quiet import quiet_opencv
 from mien.faces.scaling import resized
+from mien.faces.silence import quiet_opencv
 from mien.results import Frame
 
 __all__ = ["WEIGHTS", "YunetDetector", "load"]

@@ -6,12 +6,12 @@ import lightning
 import torch
 
 from mien.assets.detectors import DetectorEntry
-from mien.datasets import facepictures
+from mien.datasets import face_images as facepictures
 from mien.training.checkpoints import readable
 from mien.training.detection.data import Scenes
+from mien.training.detection.module import DetectorTask
 from mien.training.detection.recipe import DetectorRecipe
-from mien.training.detection.task import DetectorTask
-from mien.training.kinds import Kind, Lesson
+from mien.training.tasks import Kind, Lesson
 
 __all__ = ["KIND", "export", "lesson"]
 

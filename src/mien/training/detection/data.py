@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mien.datasets import facepictures
+from mien.datasets import face_images as facepictures
 from mien.errors import DataError
 from mien.faces.detectors.mien import grid
 from mien.training.detection.recipe import DetectorRecipe

@@ -17,16 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from mien.assets.detectors import METADATA_KEY, OUTPUTS, DetectorEntry, dump_toml, open_detector
-from mien.datasets.facepictures import FacePicture
+from mien.datasets.face_images import FacePicture
 from mien.errors import WeightsError
 from mien.evaluation.detection import Tally, judge, operating_point
 from mien.faces.detectors import DetectorOptions
 from mien.faces.detectors.mien import MienDetector
 from mien.models.detector import FaceDetector
 from mien.training.detection.scenes import Scene
-from mien.training.export import publish, workplace
-from mien.training.int8 import Calibration, quantized
-from mien.training.quiet import quiet
+from mien.training.expression.export import publish, workplace
+from mien.training.quantize import Calibration, quantized
+from mien.training.silence import quiet
 
 __all__ = ["export_detector", "graph_of", "int8_form"]
 

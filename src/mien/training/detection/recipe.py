@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from mien.training.detection.scenes import SceneRecipe
-from mien.training.tables import ModelRecipe, OptimizerRecipe, RunRecipe, ScheduleRecipe, Table
+from mien.training.recipe_base import ModelRecipe, OptimizerRecipe, RunRecipe, ScheduleRecipe, Table
 
 __all__ = ["DetectorRecipe", "LossRecipe"]
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from mien.assets.detectors import STRIDES
-from mien.datasets.facepictures import MIRRORED, FacePicture
+from mien.datasets.face_images import MIRRORED, FacePicture
 from mien.evaluation.detection import sides
 from mien.training.detection.occlusion import cover
-from mien.training.tables import Fraction, Table
+from mien.training.recipe_base import Fraction, Table
 
 __all__ = ["Pool", "Pyramid", "Scene", "SceneRecipe", "compose", "pool", "pyramid"]
 

@@ -1,0 +1,241 @@
+"""A comparison as text, and as a folder of tables and pictures."""
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.errors import MissingExtraError, OutputError
+from mien.evaluation.compare import Comparison, Row
+from mien.evaluation.intervals import Estimate
+from mien.evaluation.mcnemar import McNemar
+from mien.evaluation.report.text import columns
+from mien.evaluation.score import Judgement
+from mien.files import new_file, replacing
+from mien.output.drawing.palette import colour_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["comparison_text", "need_plots", "write_folder"]
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """One table a protocol, one of costs, and what failed; aligned columns, ASCII but for names."""
+    parts = []
+    for name, title in comparison.protocols.items():
+        judged = _judged(comparison, name)
+        line = f"{title}, {comparison.split}, {comparison.views}: {judged[0][1].n:,} faces"
+        rows = [("model", "accuracy", "macro F1", "calibration error", "this / first only", "McNemar p")]
+        for row, found in judged:
+            scores = (f"{found.accuracy}", f"{found.macro_f1}", f"{found.calibration_error}")
+            rows.append((row.name, *scores, *_tested(row.against.get(name))))
+        parts.append(f"{line}\n{'=' * len(line)}\n\n{columns(rows, '<>>>>>')}")
+    costs = [("model", "parameters", "MMAC", "ms a face", "quartiles")]
+    for row in comparison.good:
+        if row.cost:
+            parameters = "-" if row.cost.parameters is None else f"{row.cost.parameters:,}"
+            operations = "-" if row.cost.operations is None else f"{row.cost.operations / 1e6:,.1f}"
+            spread = f"{row.cost.low:.2f}-{row.cost.high:.2f}"
+            costs.append((row.name, parameters, operations, f"{row.cost.milliseconds:.2f}", spread))
+    parts.append(columns(costs, "<>>>>"))
+    if comparison.failed:
+        errors = [(row.name, f"{row.error}") for row in comparison.failed]
+        parts.append("Not judged:\n" + columns(errors, "<<"))
+    parts.append(
+        "In brackets: 95% bootstrap intervals. McNemar: exact, two-sided, against the first model, not corrected for\n"
+        "the number of models. MMAC: million multiply-adds. ms: one face on one thread, median."
+        + ("" if all(row.cost and row.cost.parameters for row in comparison.good) else _UNCOUNTED)
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+_UNCOUNTED = "\nParameters and MMAC are counted where the package onnx is installed: pip install 'mien[train]'."
+
+
+def _judged(comparison: Comparison, protocol: str) -> list[tuple[Row, Judgement]]:
+    return [
+        (row, row.evaluation.judgements[protocol])
+        for row in comparison.good
+        if row.evaluation and protocol in row.evaluation.judgements
+    ]
+
+
+def _tested(found: McNemar | None) -> tuple[str, str]:
+    if found is None:
+        return "-", "-"
+    return f"{found.second_only:,} / {found.first_only:,}", "<0.001" if found.p < 0.001 else f"{found.p:.3f}"
+
+
+def need_plots() -> None:
+    """Goes on where pictures can be drawn.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("drawing the tables of a comparison", "report") from error
+
+
+def write_folder(comparison: Comparison, folder: Path, page: str) -> list[Path]:
+    """Writes all that was found into a folder, which is made where it is missing.
+
+    `report.html`, `comparison.json`, `comparison.csv` with a row for every model and protocol; and for each of these
+    `MODEL-PROTOCOL-confusion.csv` (faces; row: truth) and `-classes.csv` (precision, recall, F1), and both as `.png`.
+
+    Args:
+        comparison: What was found.
+        folder: Where.
+        page: The report's HTML.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OutputError: The folder cannot be written.
+        MissingExtraError: matplotlib is not installed.
+    """
+    need_plots()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write into '{folder}': {error.strerror}", hint="give another --out") from error
+    written = [folder / "report.html", folder / "comparison.json", folder / "comparison.csv"]
+    _text(written[0], page)
+    _text(written[1], json.dumps(comparison.as_dict(), indent=1) + "\n")
+    _table(written[2], [_HEADER, *_rows(comparison)])
+    taken: set[str] = set()
+    for row in comparison.good:
+        for protocol, found in row.evaluation.judgements.items() if row.evaluation else ():
+            stem = _stem(f"{row.name}-{protocol}", taken)
+            tables = {"confusion": _confusion_rows(found), "classes": _class_rows(found)}
+            title = f"{row.name}\n{comparison.protocols[protocol]}, {comparison.split}"
+            figures = {"confusion": _confusion_figure(found, title), "classes": _class_figure(found, title)}
+            for kind, lines in tables.items():
+                written += [folder / f"{stem}-{kind}.csv", folder / f"{stem}-{kind}.png"]
+                _table(written[-2], lines)
+                with replacing(written[-1]) as partial:
+                    figures[kind].savefig(partial, format="png")
+    return written
+
+
+def _stem(name: str, taken: set[str]) -> str:
+    """A file name of plain letters that no other has."""
+    plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", name.replace(" + ", "+")).strip("-.")[:100] or "model"
+    stem, number = plain, 2
+    while stem.lower() in taken:
+        stem, number = f"{plain}-{number}", number + 1
+    taken.add(stem.lower())
+    return stem
+
+
+def _text(path: Path, text: str) -> None:
+    with new_file(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _table(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    with new_file(path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+_SCORES = ("accuracy", "macro_f1", "calibration_error")
+_HEADER = [
+    *("model", "protocol", "faces"),
+    *(f"{score}{end}" for score in _SCORES for end in ("", "_low", "_high")),
+    *("this_only", "first_only", "mcnemar_p", "parameters", "multiply_adds", "ms_a_face", "error"),
+]
+
+
+def _rows(comparison: Comparison) -> Iterable[list[object]]:
+    """What `_HEADER` names, for every model and protocol; for one that failed a row with its error."""
+    for row in comparison.rows:
+        if row.evaluation is None or row.cost is None:
+            yield [row.name, *[""] * (len(_HEADER) - 2), f"{row.error}"]
+            continue
+        for name, found in row.evaluation.judgements.items():
+            scores = [end for score in _SCORES for end in _numbers(getattr(found, score))]
+            test = row.against.get(name)
+            tested = [test.second_only, test.first_only, f"{test.p:.6g}"] if test else ["", "", ""]
+            counts = ["" if count is None else count for count in (row.cost.parameters, row.cost.operations)]
+            yield [row.name, name, found.n, *scores, *tested, *counts, f"{row.cost.milliseconds:.4f}", ""]
+
+
+def _numbers(estimate: Estimate) -> list[str]:
+    """Value and interval; empty where undefined."""
+    numbers = (estimate.value, estimate.low, estimate.high)
+    return ["" if np.isnan(number) else f"{number:.6f}" for number in numbers]
+
+
+def _confusion_rows(judgement: Judgement) -> list[list[object]]:
+    body = zip(judgement.classes, judgement.confusion.tolist(), strict=True)
+    return [["truth", *judgement.classes], *([name, *counts] for name, counts in body)]
+
+
+def _class_rows(judgement: Judgement) -> list[list[object]]:
+    ends = [f"{score}{end}" for score in ("precision", "recall", "f1") for end in ("", "_low", "_high")]
+    rows: list[list[object]] = [["class", "faces", "read_as", *ends]]
+    for row in judgement.rows:
+        scores = [end for estimate in (row.precision, row.recall, row.f1) for end in _numbers(estimate)]
+        rows.append([row.name, row.support, row.predicted, *scores])
+    return rows
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", dpi=130)
+
+
+def _confusion_figure(judgement: Judgement, title: str) -> "Figure":
+    """Percent of the true class."""
+    count = len(judgement.classes)
+    support = judgement.confusion.sum(axis=1, keepdims=True)
+    share = 100 * judgement.confusion / np.maximum(support, 1)
+    figure = _figure(2.4 + 0.62 * count, 2.2 + 0.55 * count)
+    axes = figure.subplots()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+    names = [name.replace("_", " ") for name in judgement.classes]
+    axes.set_xticks(range(count), names, rotation=40, ha="right", rotation_mode="anchor")
+    labelled = [f"{name} ({faces:,})" for name, faces in zip(names, support[:, 0].tolist(), strict=True)]
+    axes.set_yticks(range(count), labelled)
+    axes.set(xlabel="read as", ylabel="truth (faces)")
+    axes.set_title(f"{title}\n% of the true class", loc="left", fontsize=10)
+    for row, column in np.argwhere(judgement.confusion > 0).tolist():
+        value = share[row, column]
+        colour, shown = "white" if value > 55 else "#1c1f26", "<1" if value < 1 else f"{value:.0f}"
+        axes.text(column, row, shown, ha="center", va="center", color=colour, fontsize=9)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def _class_figure(judgement: Judgement, title: str) -> "Figure":
+    """Precision, recall and F1 of each class with their intervals."""
+    count = len(judgement.classes)
+    figure = _figure(9, 1.4 + 0.5 * count)
+    panels = figure.subplots(1, 3, sharey=True, squeeze=False)[0]
+    names = [row.name.replace("_", " ") for row in judgement.rows]
+    colours = [tuple(part / 255 for part in colour_of(row.name)) for row in judgement.rows]
+    for axes, score in zip(panels, ("precision", "recall", "f1"), strict=True):
+        found: list[Estimate] = [getattr(row, score) for row in judgement.rows]
+        values = np.nan_to_num([100 * each.value for each in found])
+        ends = np.nan_to_num([[100 * (each.value - each.low), 100 * (each.high - each.value)] for each in found])
+        axes.barh(range(count), values, color=colours, edgecolor="#8a919e", linewidth=0.4)
+        axes.errorbar(values, range(count), xerr=ends.T, fmt="none", ecolor="#1c1f26", elinewidth=1.2, capsize=2.5)
+        axes.set_title("F1, %" if score == "f1" else f"{score}, %", loc="left", fontsize=10)
+        axes.set_xlim(0, 100)
+        axes.set_yticks(range(count), names)
+        axes.tick_params(length=0)
+        axes.grid(axis="x", alpha=0.25)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+    panels[0].invert_yaxis()  # the panels share it
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    return figure

@@ -1,0 +1,212 @@
+"""An evaluation as one HTML page that needs nothing else: no script, no address, its pictures inside.
+
+The page forbids itself to load anything (its Content-Security-Policy); tabs are radio buttons. It is read in light and
+dark, and prints with every protocol on pages of its own.
+"""
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien import emotions
+from mien.datasets import Samples
+from mien.evaluation.corruptions import corrupted
+from mien.evaluation.intervals import Estimate
+from mien.evaluation.predict import Evaluation, Reading
+from mien.evaluation.report.charts import reliability, risk
+from mien.evaluation.report.parts import (
+    card,
+    class_scores,
+    confusion,
+    document,
+    facts,
+    footer,
+    named,
+    ranged,
+    scored,
+    table,
+    tabs,
+    valued,
+)
+from mien.evaluation.report.text import points
+from mien.evaluation.robustness import Loss
+from mien.evaluation.score import COVERAGE, Judgement
+from mien.evaluation.slices import Cut, Slice, cuts
+
+__all__ = ["MISTAKES", "page"]
+
+# The worst mistakes that are shown.
+MISTAKES: Final = 24
+
+
+def page(evaluation: Evaluation, samples: Samples, *, data: str = "") -> str:
+    """The page.
+
+    Args:
+        evaluation: What `evaluate_model` found.
+        samples: What it was found on; their pictures are shown.
+        data: What the samples are called, for print.
+    """
+    names = list(evaluation.judgements)
+    sections = "".join(
+        _section(evaluation.judgements[name], evaluation.readings[name], samples, evaluation.losses.get(name, ()))
+        for name in names
+    )
+    return document(
+        f"{evaluation.model} on {data}" if data else evaluation.model,
+        _header(evaluation, samples, data),
+        tabs([evaluation.readings[name].title for name in names]) + sections,
+        footer(),
+    )
+
+
+def _header(evaluation: Evaluation, samples: Samples, data: str) -> str:
+    looked = "each face once" if evaluation.views == "single" else f"{evaluation.views} views, averaged"
+    known = {
+        "model": evaluation.model,
+        "data": " ".join(filter(None, [data, f"({samples.about['data_set']})" if "data_set" in samples.about else ""])),
+        "split": f"{evaluation.split}, {len(samples):,} faces",
+        "views": looked,
+        "detector": f"{evaluation.detector}, faces on a canvas" if evaluation.detector else "none: faces as they are",
+    }
+    return facts(f"How well <em>{escape(evaluation.model)}</em> reads faces", known)
+
+
+def _section(judgement: Judgement, reading: Reading, samples: Samples, losses: Sequence[Loss]) -> str:
+    chosen = samples.take(reading.rows)
+    left_out = f", {judgement.dropped:,} left out by the protocol" if judgement.dropped else ""
+    parts = [
+        f'<p class="line"><strong>{escape(judgement.protocol)}</strong> · {judgement.n:,} faces{left_out}</p>',
+        _scores(judgement),
+        card("Confusion", "row: truth, column: read as; % of the true class", confusion(judgement), "half"),
+        card("Classes", "", class_scores(judgement), "half"),
+        card(
+            "Calibration",
+            "dots: bins of equal mass; band: where 95% of a perfectly calibrated model's bins would lie",
+            reliability(reading, judgement.bins),
+            "half",
+        ),
+        card(
+            "Abstaining",
+            "wrong answers if only the surest are given; band: 95% interval; dashed: the model's own threshold",
+            risk(reading),
+            "half",
+        ),
+        card("Slices", "faces cut into about equal parts", _slices(cuts(chosen, reading.confidence, reading.correct))),
+        _losses(losses, chosen),
+        _mistakes(reading, chosen),
+    ]
+    return f"<section>{''.join(parts)}</section>"
+
+
+def _scores(judgement: Judgement) -> str:
+    scores: list[tuple[str, Estimate | None, str, str]] = [
+        ("faces found", judgement.found, ".1%", "the others are left out"),
+        ("accuracy", judgement.accuracy, ".1%", ""),
+        ("macro F1", judgement.macro_f1, ".1%", ""),
+        (f"accuracy of the surest {COVERAGE:.0%}", judgement.selective, ".1%", ""),
+        ("calibration error above chance", judgement.excess_error, ".1%", ""),
+        ("negative log-likelihood", judgement.nll, ".3f", "nats"),
+        ("cross-entropy to the votes", judgement.cross_entropy, ".3f", "nats"),
+        ("Jensen-Shannon to the votes", judgement.jensen_shannon, ".3f", "nats"),
+        ("between halves of the votes", judgement.human, ".3f", "nats, people among themselves"),
+    ]
+    tiles = "".join(
+        f"<div><dt>{name}</dt><dd>{valued(estimate, spec)}</dd>"
+        f"<small>{ranged(estimate, spec)}{note and ', '}{note}</small></div>"
+        for name, estimate, spec, note in scores
+        if estimate
+    )
+    return f'<dl class="scores">{tiles}</dl>'
+
+
+def _slices(found: Sequence[Cut]) -> str:
+    specs = [".2f" if part.slices[-1].high < 10 else ",.0f" for part in found]
+    tables = "".join(
+        f"<div><h3>{part.name}</h3><p>{escape(part.meaning)}</p>"
+        + table(
+            ["range", "faces", "accuracy", "overconfident by"],
+            (
+                [
+                    _ends(one, spec),
+                    f"{one.faces:,}",
+                    scored(one.accuracy),
+                    _signed(one.overconfidence),
+                ]
+                for one in part.slices
+            ),
+            "slices",
+        )
+        + "</div>"
+        for part, spec in zip(found, specs, strict=True)
+    )
+    return f'<div class="cuts">{tables}</div>'
+
+
+def _losses(losses: Sequence[Loss], chosen: Samples) -> str:
+    """What spoilt faces cost, each way shown on the first face; nothing where none was asked for."""
+    if not losses:
+        return ""
+    rows = (
+        [
+            f'<img src="{_picture(corrupted(chosen.images[:1], loss.corruption)[0])}" alt="">',
+            escape(loss.corruption),
+            escape(loss.meaning),
+            scored(loss.accuracy),
+            points(loss.fall),
+        ]
+        for loss in losses
+    )
+    shown = table(["", "spoilt by", "faces are", "accuracy", "lost, points"], rows, "losses")
+    return card("Robustness", "the same faces spoilt; the loss is compared face by face", shown)
+
+
+def _mistakes(reading: Reading, chosen: Samples) -> str:
+    wrong = np.flatnonzero(~reading.correct)
+    if not len(wrong):
+        return ""
+    worst = wrong[np.argsort(-reading.confidence[wrong], kind="stable")][:MISTAKES]
+    figures = "".join(_mistake(reading, chosen, row) for row in worst.tolist())
+    voted = "" if chosen.votes is None else "; below each what its annotators chose"
+    note = f"the {len(worst)} surest of {len(wrong):,} wrong answers: truth, what was read, how surely{voted}"
+    return card("Worst mistakes", note, f'<div class="mistakes">{figures}</div>')
+
+
+def _mistake(reading: Reading, chosen: Samples, row: int) -> str:
+    read = reading.classes[int(reading.probabilities[row].argmax())]
+    truth = reading.classes[int(reading.labels[row])]
+    votes = ""
+    if chosen.votes is not None:
+        counts = sorted(zip(chosen.votes[row].tolist(), emotions.ALL, strict=True), key=lambda pair: -pair[0])
+        votes = ", ".join(f"{count} {name.replace('_', ' ')}" for count, name in counts if count)
+    return (
+        f'<figure><img src="{_picture(chosen.images[row])}" alt="face {escape(str(chosen.names[row]))}" '
+        f'title="{escape(str(chosen.names[row]))}">'
+        f'<figcaption>{named(truth)}<span title="read as {escape(read)}">→ {named(read)} '
+        f"{reading.confidence[row]:.0%}</span>"
+        f"<small>{escape(votes)}</small></figcaption></figure>"
+    )
+
+
+def _picture(image: NDArray[np.uint8]) -> str:
+    """A picture as a data address."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _signed(estimate: Estimate) -> str:
+    value, low, high = (f"{100 * number:+.1f}" for number in (estimate.value, estimate.low, estimate.high))
+    return f'<span class="score plain">{value}%<small>{low} to {high}</small></span>'
+
+
+def _ends(one: Slice, spec: str) -> str:
+    """The values between which a slice lies."""
+    low, high = format(one.low, spec), format(one.high, spec)
+    return low if low == high else f"{low} – {high}"

@@ -1,0 +1,197 @@
+"""Pictures with what was read from them: boxes, and beside each face its emotion as bars, a label or an emoji.
+
+Or with faces made unrecognisable and only their emotions left, for pictures that are passed on.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Literal, Self, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien.errors import ConfigError, OutputError
+from mien.files import cannot_write, replacing
+from mien.output.drawing.canvas import Canvas
+from mien.output.drawing.layout import Rect
+from mien.output.drawing.notes import Badge, Label, Note, Panel, arrange
+from mien.output.drawing.palette import colour_of
+from mien.results import Face, Frame, FrameResult
+
+__all__ = ["OVERLAYS", "AnnotatedPictures", "Overlay", "annotate"]
+
+Overlay = Literal["bars", "label", "emoji", "blur"]
+OVERLAYS: Final[tuple[Overlay, ...]] = get_args(Overlay)
+
+_NOTES: Final[dict[Overlay, type[Note]]] = {"bars": Panel, "label": Label, "emoji": Badge, "blur": Label}
+
+# What a blurred face keeps: so many squares along the longer side of its box and this share of it on every side
+# (hair, ears and chin), five across the face itself.
+_CELLS, _AROUND = 7, 0.22
+
+# The shorter side, in pixels, from which text beside a face can be read.
+_LEGIBLE: Final = 480
+
+_JPEG: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
+
+
+def annotate(image: NDArray[np.uint8], faces: Sequence[Face], overlay: Overlay = "bars") -> NDArray[np.uint8]:
+    """Draws faces on a copy of a picture.
+
+    Sizes follow the picture's and the face's. An uncertain emotion is greyed and has a question mark.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        faces: With boxes in pixels of the picture.
+        overlay: What each face gets, as far as it has an expression:
+            "bars": box, landmarks, and a panel with its emotion and the bars of all classes, or only a label where the
+            face is small or a panel would cover others;
+            "label": box, landmarks and a label with its emotion and percentage;
+            "emoji": box and a drawn face that shows its emotion;
+            "blur": it is made unrecognisable, and a label; a face that the detector has missed stays as it is.
+
+    Returns:
+        (H, W, 3) uint8 RGB, a new array.
+
+    Raises:
+        ValueError: The image has another shape or dtype.
+        ConfigError: There is no such overlay.
+    """
+    _check_overlay(overlay)
+    canvas = Canvas(Frame(image).image)  # a Frame checks shape and dtype
+    height, width = image.shape[:2]
+    for face in faces:
+        if overlay == "blur":
+            box = Rect(*face.box.tolist())
+            canvas.mosaic(box.grown(_AROUND * max(box.width, box.height)), _CELLS)
+        else:
+            _draw_box(canvas, face, min(width, height))
+            if overlay != "emoji":
+                _draw_landmarks(canvas, face, min(width, height))
+    for note in arrange(faces, Rect(0, 0, width, height), _NOTES[overlay]):
+        note.draw(canvas)
+    return canvas.array()
+
+
+def _check_overlay(overlay: str) -> None:
+    if overlay not in OVERLAYS:
+        raise ConfigError(f"there is no overlay '{overlay}'", hint=f"choose one of {', '.join(OVERLAYS)}")
+
+
+def _draw_box(canvas: Canvas, face: Face, short_side: int) -> None:
+    """The box, dark-edged so that it shows on any ground."""
+    box = Rect(*face.box.tolist())
+    side = box.area**0.5
+    uncertain = face.expression is not None and face.expression.uncertain
+    colour = colour_of(face.emotion, uncertain)
+    line = max(1.5, min(0.012 * side, 0.004 * short_side))
+    radius = 0.06 * side
+    edge = 0.5 * line
+    canvas.rounded(box.grown(edge), radius + edge, (0, 0, 0), opacity=0.35, line=line + 2 * edge)
+    canvas.rounded(box, radius, colour, line=line)
+
+
+def _draw_landmarks(canvas: Canvas, face: Face, short_side: int) -> None:
+    """The landmarks, dark-edged too."""
+    if face.landmarks is not None:
+        side = Rect(*face.box.tolist()).area ** 0.5
+        dot = max(0.9, min(0.011 * side, 0.005 * short_side))
+        for x, y in face.landmarks.tolist():
+            canvas.dot(x, y, dot + max(0.5, 0.3 * dot), (0, 0, 0), opacity=0.45)
+            canvas.dot(x, y, dot, (255, 255, 255), opacity=0.95)
+
+
+def _legible(image: NDArray[np.uint8], faces: Sequence[Face]) -> tuple[NDArray[np.uint8], Sequence[Face]]:
+    """A small picture enlarged, with its faces; any other as it is."""
+    height, width = image.shape[:2]
+    # The longer side sets a limit too: a strip of a few pixels would grow beyond all measure.
+    times = min(math.ceil(_LEGIBLE / min(height, width)), math.ceil(4 * _LEGIBLE / max(height, width)))
+    if times == 1:
+        return image, faces
+    picture = Image.fromarray(image).resize((width * times, height * times), Image.Resampling.BICUBIC)
+    enlarged = [
+        replace(face, box=face.box * times, landmarks=None if face.landmarks is None else face.landmarks * times)
+        for face in faces
+    ]
+    return np.array(picture), enlarged
+
+
+class AnnotatedPictures:
+    """Writes `<stem>.annotated.png`, for JPEG sources `.jpg`, for each result that carries its image.
+
+    The name leaves the original alone, also where both are in one folder. Results with the same stem get a
+    number, `<stem>-2.annotated.png`, so that nothing is overwritten within a run; pictures of an earlier run
+    are replaced. Pictures of less than 480 pixels are enlarged by a whole number, so that the text has room.
+
+    Nothing of the source file but its pixels gets into them: no EXIF, no place, no preview.
+
+    Args:
+        folder: Where to write; it is made if it does not exist.
+        overlay: What each face gets, as in `annotate`.
+
+    Raises:
+        ConfigError: There is no such overlay.
+        OutputError: On entering, the folder cannot be made; on writing, a picture cannot be written.
+    """
+
+    def __init__(self, folder: str | Path, overlay: Overlay = "bars") -> None:
+        _check_overlay(overlay)
+        self.folder = Path(folder)
+        self.overlay = overlay
+        self._taken: set[str] = set()
+        self._open = False
+
+    def __enter__(self) -> Self:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise OutputError(f"cannot write into '{self.folder}': it is not a folder") from None
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
+        self._taken.clear()
+        self._open = True
+        return self
+
+    def write(self, result: FrameResult) -> None:
+        """Draws and writes one picture; a result without an image is passed over.
+
+        Raises:
+            OutputError: It cannot be written.
+            ValueError: This output is not open.
+        """
+        if not self._open:
+            raise ValueError("the output is not open: use it in a with statement")
+        if result.image is None:
+            return
+        path = self._path(result.source)
+        picture = Image.fromarray(annotate(*_legible(result.image, result.faces), self.overlay))
+        with replacing(path) as partial:
+            try:
+                if path.suffix == ".png":
+                    picture.save(partial, "PNG")
+                else:
+                    # Without subsampling of colours, which would blur the text.
+                    picture.save(partial, "JPEG", quality=92, subsampling=0)
+            except OSError as error:
+                raise cannot_write(path, error) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open = False
+
+    def _path(self, source: str) -> Path:
+        """The place for a source's picture, of a name not yet taken in this run."""
+        stem, suffix = Path(source).stem or "picture", Path(source).suffix.lower()
+        ending = ".annotated.jpg" if suffix in _JPEG else ".annotated.png"
+        name, number = stem + ending, 1
+        # Some file systems take capitals and small letters for the same name.
+        while name.casefold() in self._taken:
+            number += 1
+            name = f"{stem}-{number}{ending}"
+        self._taken.add(name.casefold())
+        return self.folder / name

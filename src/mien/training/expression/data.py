@@ -1,0 +1,155 @@
+"""From samples to batches of tensors, held in memory, in an order that depends on seed and epoch alone."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+
+from mien import emotions
+from mien.datasets import Samples, ferplus
+from mien.errors import ConfigError, DataError
+from mien.expression.preprocess import fitted
+from mien.training.expression.losses import MODES
+from mien.training.recipe import HeadRecipe, Recipe
+
+__all__ = ["Batch", "Batches", "Pictures", "head_classes", "softened", "targets_for", "votes_size"]
+
+Batch = tuple[Tensor, dict[str, Tensor]]
+
+_ROOM: Final = 2 * 2**30  # bytes of pictures that a device is given; FER2013's are 65 million
+
+
+def head_classes(samples: Samples, heads: Mapping[str, HeadRecipe]) -> dict[str, tuple[str, ...]]:
+    """The classes of each head, from what the data holds.
+
+    Raises:
+        ConfigError: A head learns from votes and the data has none.
+    """
+    classes = {}
+    for name, head in heads.items():
+        if head.source == "votes" and samples.votes is None:
+            raise ConfigError(
+                f"the head '{name}' learns from votes, and the data has none",
+                hint="build the data with --votes fer2013new.csv, or take a recipe whose heads learn from labels alone",
+            )
+        classes[name] = emotions.vocabulary(size) if (size := votes_size(head)) else samples.classes
+    return classes
+
+
+def votes_size(head: HeadRecipe) -> int:
+    """Number of classes of a head that learns from votes, 0 for one that learns from labels."""
+    if head.source == "labels":
+        return 0
+    return len(emotions.ALL) if head.labels == "shares" else ferplus.EMOTIONS
+
+
+def targets_for(samples: Samples, head: HeadRecipe) -> Tensor:
+    """Distributions (N, C) for one head; rows of zeros where nothing is known."""
+    if head.source == "labels":
+        return torch.from_numpy(np.ascontiguousarray(samples.targets))
+    if samples.votes is None:
+        raise ValueError("samples: expected votes")
+    if head.labels != "shares":
+        return torch.from_numpy(ferplus.process(samples.votes, MODES[head.labels])[0])  # (N, 8)
+    votes = torch.from_numpy(samples.votes.astype(np.float32))  # (N, 10)
+    return votes / votes.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def softened(targets: Tensor, samples: Samples, name: str, head: HeadRecipe) -> Tensor:
+    """The targets (N, C) of a head with the teachers' joined to them; rows without a label have the teachers' alone.
+
+    Raises:
+        ConfigError: The data has no soft targets for this head.
+    """
+    if not head.soft:
+        return targets
+    source = samples.soft_labels if head.source == "labels" else samples.soft_votes
+    if source is None:
+        raise ConfigError(
+            f"the head '{name}' learns from soft targets of {head.source}, and the data has none",
+            hint="make them with `mien data soften`, or set its `soft` to 0",
+        )
+    soft = torch.from_numpy(source)[:, : targets.shape[1]]  # FER+'s modes have the first eight of the ten
+    soft = soft / soft.sum(dim=1, keepdim=True).clamp(min=1e-6)
+    share = torch.where(targets.sum(dim=1, keepdim=True) > 0, head.soft, 1.0)
+    return torch.where(soft.sum(dim=1, keepdim=True) > 0, targets.lerp(soft, share), targets)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Batches (pictures uint8 (B, C, H, W), targets by head (B, classes)); shuffled where there is a seed.
+
+    The last, smaller batch is left out when shuffling: batch norm and the schedule want equal ones. With `part` (r, n)
+    come the rows of each batch that the r-th of n processes has; together they have the same batches as one.
+    """
+
+    images: Tensor
+    targets: Mapping[str, Tensor]
+    size: int
+    seed: tuple[int, int] | None = None
+    part: tuple[int, int] = (0, 1)
+
+    def __len__(self) -> int:
+        count = len(self.images)
+        return max(1, count // self.size) if self.seed is not None else -(-count // self.size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        count = len(self.images)
+        order = np.arange(count)
+        if self.seed is not None:
+            order = np.random.default_rng(self.seed).permutation(count)
+        for index in range(len(self)):
+            batch = order[index * self.size : (index + 1) * self.size]
+            rows = torch.from_numpy(batch[self.part[0] :: self.part[1]])
+            yield self.images[rows], {name: target[rows] for name, target in self.targets.items()}
+
+
+class Pictures(lightning.LightningDataModule):
+    """The training and validation splits of a store, for Lightning's trainer."""
+
+    def __init__(self, samples: Samples, recipe: Recipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.classes = head_classes(samples, recipe.heads)
+        self._splits = {
+            "train": self._tensors(samples.only("train"), soft=True),
+            "val": self._tensors(samples.only("val"), soft=False),  # judged by the truth
+        }
+        if len(self._splits["train"][0]) < 2:
+            raise DataError("the training split holds fewer than two pictures", hint="build the data again")
+        if not len(self._splits["val"][0]):
+            raise DataError("no row of the val split has a label for any head", hint="learn from another source")
+
+    def _tensors(self, samples: Samples, *, soft: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        heads = self.recipe.heads.items()
+        targets = {name: targets_for(samples, head) for name, head in heads}
+        if soft:
+            targets = {name: softened(targets[name], samples, name, head) for name, head in heads}
+        # FER+'s modes drop rows; one that no head learns from would only cost time.
+        known = torch.stack([target.sum(dim=1) > 0 for target in targets.values()]).any(dim=0)
+        images = fitted(samples.images[known.numpy()], self.recipe.input.spec())
+        return torch.from_numpy(images), {name: target[known] for name, target in targets.items()}
+
+    def train_dataloader(self) -> Batches:
+        """This epoch's batches; the trainer asks anew each epoch."""
+        epoch, part = (0, (0, 1))
+        if self.trainer:
+            epoch, part = self.trainer.current_epoch, (self.trainer.global_rank, self.trainer.world_size)
+        return Batches(*self._placed("train"), self.recipe.batch_size, (self.recipe.seed, epoch), part)
+
+    def val_dataloader(self) -> Batches:
+        """The validation split in its order, whole in every process: the figures are then those of one process."""
+        return Batches(*self._placed("val"), 512)
+
+    def _placed(self, split: str) -> tuple[Tensor, dict[str, Tensor]]:
+        """A split where the network is, if there is room: cut into batches there, none has to be waited for."""
+        images, targets = self._splits[split]
+        device = self.trainer.strategy.root_device if self.trainer else images.device
+        if images.device != device and images.nbytes <= _ROOM:
+            moved = {name: target.to(device) for name, target in targets.items()}
+            self._splits[split] = images.to(device), moved
+        return self._splits[split]

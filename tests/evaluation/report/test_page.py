@@ -1,0 +1,202 @@
+"""The report as a page: whole, self-contained, and at home in a real browser."""
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from tests.drawn import drawn_samples
+
+from mien.datasets import Samples, store
+from mien.errors import ConfigError, DataError, OutputError
+from mien.evaluation import Evaluation, evaluate_model
+from mien.evaluation.report.page import MISTAKES, page
+from mien.evaluation.report.text import opened, text
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
+    return drawn_samples(tmp_path_factory.mktemp("drawn"), per_class=18).only("val")
+
+
+@pytest.fixture(scope="module")
+def evaluation(samples: Samples) -> Evaluation:
+    return evaluate_model(None, samples, split="val", views="flip")
+
+
+@pytest.fixture(scope="module")
+def html(evaluation: Evaluation, samples: Samples) -> str:
+    return page(evaluation, samples, data="drawn.h5")
+
+
+VOID = {"meta", "input", "img", "br", "link"}
+
+
+class Page(HTMLParser):
+    """Collects tags and addresses; complains of what is not closed in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.open += [] if tag in VOID else [tag]
+        for name, value in attrs:
+            if name in ("src", "href", "srcset", "action", "data", "poster", "xlink:href"):
+                self.addresses.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_it_is_whole_and_needs_nothing_else(html: str) -> None:
+    found = Page(html)
+    assert found.open == []
+    assert len(set(found.ids)) == len(found.ids)
+    assert not {"script", "link", "iframe", "object"} & set(found.tags)
+    assert found.addresses
+    assert all(address.startswith("data:image/png;base64,") for address in found.addresses)
+    assert not re.search(r"https?://|url\(|@import|//[a-z]", re.sub(r"base64,[^\"]*", "", html))
+
+
+def test_it_says_what_was_judged(html: str, evaluation: Evaluation) -> None:
+    assert html.count("<section>") == html.count("<svg") / 2 == len(evaluation.judgements) == 3
+    for judgement in evaluation.judgements.values():
+        assert judgement.protocol in html
+        assert ", flip, " in judgement.protocol
+        assert f"{judgement.accuracy.value:.1%}" in html
+        assert f"{judgement.n:,} faces" in html
+    for word in ("drawn.h5", "Brightness", "Disagreement", "Worst mistakes", "Abstaining"):
+        assert word.lower() in html.lower()
+
+
+def test_the_worst_mistakes_are_the_surest(html: str, evaluation: Evaluation) -> None:
+    sections = html.split("<section>")[1:]
+    for section, reading in zip(sections, evaluation.readings.values(), strict=True):
+        wrong = np.sort(reading.confidence[~reading.correct])[::-1]
+        shown = re.findall(r"</span> (\d+)%</span>", section)
+        assert len(shown) == section.count("<img") == min(MISTAKES, len(wrong))
+        assert shown == [f"{value:.0%}".rstrip("%") for value in wrong[:MISTAKES]]
+
+
+def test_names_cannot_break_out(evaluation: Evaluation, samples: Samples) -> None:
+    evil = replace(samples, names=np.full(len(samples), '"><script>alert(1)</script>'))
+    written = page(replace(evaluation, model="<b>&"), evil, data="<q>")
+    assert not {"script", "q"} & set(Page(written).tags)
+    assert "<em>&lt;b&gt;&amp;</em>" in written
+
+
+def test_few_faces_without_votes_and_nothing_wrong(samples: Samples) -> None:
+    few = replace(samples.take(np.arange(3)), votes=None)
+    found = evaluate_model(None, few, split="val")
+    labels = found.readings["labels"].probabilities.argmax(axis=1)  # the model as its own truth
+    right = evaluate_model(None, replace(few, labels=labels), split="val")
+    written = page(right, few)
+    assert "Worst mistakes" not in written
+    assert "Disagreement" not in written
+    assert Page(written).open == []
+
+
+def complaints(html: str, folder: Path) -> list[str]:
+    """What Chromium says of a page on its console, refused addresses included; the picture lies in `folder`."""
+    (folder / "page.html").write_text(html, encoding="utf-8")
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    flags += " --disable-component-update --disable-sync --hide-scrollbars --window-size=1280,1600"
+    places = [f"--user-data-dir={folder / 'profile'}", f"--screenshot={folder / 'page.png'}"]
+    command = [str(CHROMIUM), *flags.split(), "--enable-logging=stderr", *places, (folder / "page.html").as_uri()]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    return [line for line in result.stderr.splitlines() if "CONSOLE" in line]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_a_browser_shows_it_without_complaint(html: str, tmp_path: Path) -> None:
+    assert complaints(html, tmp_path) == []
+    with Image.open(tmp_path / "page.png") as picture:
+        assert picture.size == (1280, 1600)
+        assert len(picture.convert("RGB").getcolors(1_000_000) or []) > 200
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_the_page_lets_nothing_be_fetched(html: str, tmp_path: Path) -> None:
+    told = complaints(html.replace("</main>", '<img src="http://127.0.0.1:9/x.png"></main>'), tmp_path)
+    assert any("http://127.0.0.1:9/x.png" in line and "Content Security Policy" in line for line in told)
+
+
+def test_a_detector_in_the_loop(samples: Samples, astronaut: Path) -> None:
+    portrait = np.asarray(Image.open(astronaut).convert("L"))[50:210, 145:305]
+    few = samples.take(np.arange(4))
+    images = np.stack([cv2.resize(portrait, (48, 48), interpolation=cv2.INTER_AREA)] * 3 + [np.zeros((48, 48))])
+    few = replace(few, images=images.astype(np.uint8))
+    judgement = evaluate_model(None, few, split="val", protocols=["labels"], detector="hog").judgements["labels"]
+    assert judgement.found is not None
+    assert judgement.found.value == 0.75
+    assert judgement.n == 3
+    assert "single view, hog on a canvas" in judgement.protocol
+    assert "faces found" in text(judgement)
+    with pytest.raises(DataError, match="'hog' finds none of the faces"):
+        evaluate_model(None, few.take(np.array([3])), split="val", detector="hog")
+
+
+def test_options_that_do_not_exist(samples: Samples) -> None:
+    with pytest.raises(ConfigError, match="there are no views 'all'"):
+        evaluate_model(None, samples, split="val", views="all")
+    with pytest.raises(ConfigError, match="there is no detector 'eyes'"):
+        evaluate_model(None, samples, split="val", detector="eyes")
+
+
+def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    place = tmp_path / "out.html"
+    place.write_text("before")
+    with pytest.raises(TypeError), opened(place) as file:
+        print("half", file=file, end=1)  # type: ignore[call-overload]
+    assert place.read_text() == "before"
+    with opened(place) as file:
+        file.write("whole")
+    assert place.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "taken.html.partial").mkdir()
+    for place in (tmp_path, tmp_path / "no" / "out.html", tmp_path / "file" / "out.html", tmp_path / "taken.html"):
+        with pytest.raises(OutputError, match="cannot write"), opened(place):
+            pass
+    assert not (tmp_path / "taken.html").exists()
+
+
+def test_the_command(samples: Samples, tmp_path: Path) -> None:
+    store.write(samples.take(np.arange(16)), tmp_path / "faces.h5")
+
+    def mien(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "mien", "evaluate", "faces.h5", "--protocol", "labels", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=240)
+
+    result = mien("--report", "out.html", "--out", "out.json", "--views", "flip")
+    assert result.returncode == 0, result.stderr
+    assert "flip" in result.stdout
+    assert Page((tmp_path / "out.html").read_text(encoding="utf-8")).open == []
+    assert '"views": "flip"' in (tmp_path / "out.json").read_text(encoding="utf-8")
+    result = mien("--report", "nowhere/out.html")
+    assert result.returncode == 7
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,146 @@
+"""A judgement as a whole: its parts agree with the functions they come from, and its JSON is JSON."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn import metrics as sk
+
+from mien.emotions import vocabulary
+from mien.evaluation import calibration, metrics
+from mien.evaluation.intervals import Estimate
+from mien.evaluation.score import Judgement, judge
+from mien.expression.probabilities import softmax
+
+Faces = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
+
+
+@pytest.fixture(scope="module")
+def faces() -> Faces:
+    """Probabilities, labels and votes of 600 simulated faces over eight classes; three have no votes."""
+    random = np.random.default_rng(7)
+    logits = random.normal(scale=2.5, size=(600, 8)).astype(np.float32)
+    votes = np.array([random.multinomial(10, row / row.sum()) for row in softmax(logits).astype(np.float64)])
+    labels = votes.argmax(axis=1)
+    votes[:3] = 0
+    return softmax(logits, 0.6), labels, votes
+
+
+@pytest.fixture(scope="module")
+def judgement(faces: Faces) -> Judgement:
+    probabilities, labels, votes = faces
+    return judge(probabilities, labels, vocabulary(8), protocol="FER+ argmax", votes=votes, dropped=17, draws=200)
+
+
+def test_the_values_are_those_of_the_functions(faces: Faces, judgement: Judgement) -> None:
+    probabilities, labels, votes = faces
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    assert judgement.accuracy.value == pytest.approx(sk.accuracy_score(labels, predicted))
+    assert judgement.macro_f1.value == pytest.approx(sk.f1_score(labels, predicted, average="macro"))
+    assert judgement.nll.value == metrics.negative_log_likelihood(probabilities, labels).mean()
+    assert judgement.cross_entropy is not None
+    assert judgement.cross_entropy.value == metrics.cross_entropy(probabilities[3:], votes[3:]).mean()
+    assert judgement.jensen_shannon is not None
+    assert judgement.jensen_shannon.value == metrics.jensen_shannon(probabilities[3:], votes[3:]).mean()
+    error = calibration.calibration_error(confidence, predicted == labels)
+    assert judgement.calibration_error.value == error
+    assert judgement.excess_error.value == pytest.approx(error - judgement.perfect_error.value)
+    assert (judgement.n, judgement.dropped, judgement.voted) == (600, 17, 597)
+    assert judgement.bins.count.sum() == judgement.confusion.sum() == 600
+    assert [row.name for row in judgement.rows] == list(vocabulary(8))
+    assert [row.support for row in judgement.rows] == np.bincount(labels, minlength=8).tolist()
+    assert [row.predicted for row in judgement.rows] == np.bincount(predicted, minlength=8).tolist()
+
+
+def test_every_interval_holds_its_value(judgement: Judgement) -> None:
+    scores = [judgement.accuracy, judgement.macro_f1, judgement.nll, judgement.cross_entropy]
+    scores += [judgement.jensen_shannon, judgement.calibration_error, judgement.perfect_error]
+    scores += [judgement.excess_error, *(row.f1 for row in judgement.rows)]
+    for score in scores:
+        assert score is not None
+        assert score.low <= score.value <= score.high
+        assert score.low < score.high
+
+
+def test_without_votes_there_are_no_scores_against_them(faces: Faces) -> None:
+    probabilities, labels, votes = faces
+    for none in (None, np.zeros_like(votes)):
+        judgement = judge(probabilities, labels, vocabulary(8), protocol="FER2013", votes=none, draws=20)
+        assert judgement.cross_entropy is None
+        assert judgement.jensen_shannon is None
+        assert judgement.voted == 0
+
+
+def test_the_same_seed_gives_the_same_judgement(faces: Faces) -> None:
+    probabilities, labels, votes = faces
+    first, again, other = (
+        judge(probabilities, labels, vocabulary(8), protocol="FER+", votes=votes, draws=50, seed=seed).as_dict()
+        for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_as_dict_is_json_and_holds_every_score(judgement: Judgement) -> None:
+    record = json.loads(json.dumps(judgement.as_dict(), allow_nan=False))
+    assert record["protocol"] == "FER+ argmax"
+    assert record["accuracy"] == judgement.accuracy.as_dict()
+    assert [entry["emotion"] for entry in record["classes"]] == list(vocabulary(8))
+    assert np.array(record["confusion"]).shape == (8, 8)
+    assert sum(record["calibration_bins"]["count"]) == 600
+    assert set(record) == {
+        "protocol",
+        "n",
+        "dropped",
+        "found",
+        "voted",
+        "accuracy",
+        "macro_f1",
+        "accuracy_of_surest_80_percent",
+        "nll_nats",
+        "calibration_error",
+        "perfect_calibration_error",
+        "excess_calibration_error",
+        "cross_entropy_to_votes_nats",
+        "jensen_shannon_to_votes_nats",
+        "jensen_shannon_of_half_the_votes_to_the_others_nats",
+        "classes",
+        "confusion",
+        "calibration_bins",
+    }
+
+
+def test_one_face_and_absent_classes_are_judged() -> None:
+    judgement = judge(np.array([[0.5, 0.3, 0.2]]), np.array([0]), vocabulary(8)[:3], protocol="FER2013", draws=20)
+    assert judgement.accuracy == Estimate(1, 1, 1)
+    assert judgement.macro_f1 == Estimate(1, 1, 1)
+    assert judgement.calibration_error == Estimate(0.5, 0.5, 0.5)
+    row = judgement.as_dict()["classes"][1]  # type: ignore[index]
+    assert row["recall"] == {"value": None, "low": None, "high": None}
+
+
+def test_what_is_no_judgement_is_refused(faces: Faces) -> None:
+    probabilities, labels, votes = faces
+    names = vocabulary(8)
+    for wrong, message in [
+        (
+            (probabilities[:, :7], labels, votes),
+            r"probabilities: expected \(N, 8\), not empty, got \(600, 7\)",
+        ),
+        ((probabilities[:0], labels[:0], votes), "not empty"),
+        ((probabilities, labels[:9], votes), r"labels: expected \(600,\), got \(9,\)"),
+        ((probabilities, labels + 1, votes), "labels: expected 0 to 7, got 1 to 8"),
+        ((probabilities * 2, labels, votes), "sum to 1"),
+        ((np.full_like(probabilities, np.nan), labels, votes), "sum to 1"),
+        ((probabilities, labels, votes[:, :7]), r"votes: expected \(600, 8\), got \(600, 7\)"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            judge(wrong[0], wrong[1], names, protocol="FER+", votes=wrong[2], draws=5)
+
+
+def test_a_judgement_cannot_be_changed(judgement: Judgement) -> None:
+    with pytest.raises(AttributeError):
+        judgement.n = 5  # type: ignore[misc]
+    assert replace(judgement, n=5).n == 5

@@ -1,0 +1,69 @@
+"""Made-up pictures with drawn faces and their labels, as detectors are trained on."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tests.drawn import draw_face
+
+from mien.datasets.face_images import FacePicture
+
+# Where a drawn face's landmarks about lie, as fractions of its side, and its box.
+POINTS = np.array([[0.35, 0.42], [0.65, 0.42], [0.5, 0.58], [0.4, 0.75], [0.6, 0.75]])
+
+
+def drawn_picture(rng: np.random.Generator, faces: int, *, size: tuple[int, int] = (96, 128)) -> FacePicture:
+    """A picture (H, W) of noise and lines with so many drawn faces side by side."""
+    high, wide = size
+    image = rng.integers(60, 190, (high // 8, wide // 8, 3)).astype(np.uint8)
+    image = np.asarray(cv2.resize(image, (wide, high), interpolation=cv2.INTER_CUBIC), np.uint8)
+    boxes, landmarks = [], []
+    for number in range(faces):
+        side = int(rng.integers(28, min(high, wide // max(faces, 1)) - 4))
+        x = number * (wide // faces) + int(rng.integers(0, wide // faces - side + 1))
+        y = int(rng.integers(0, high - side + 1))
+        face = cv2.resize(draw_face("happiness", rng), (side, side), interpolation=cv2.INTER_AREA)
+        image[y : y + side, x : x + side] = face[:, :, None]
+        boxes.append([x, y, x + side, y + side])
+        landmarks.append(POINTS * side + (x, y))
+    return FacePicture(
+        image=image,
+        boxes=np.array(boxes, float).reshape(-1, 4),
+        landmarks=np.array(landmarks).reshape(-1, 5, 2),
+        ignore=np.empty((0, 4)),
+        origin=("human",) * faces,
+    )
+
+
+def png(image: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
+def row(picture: FacePicture, name: str, split: str) -> dict[str, object]:
+    """A picture's line in labels.jsonl."""
+    faces = [
+        {"box": box.tolist(), "landmarks": points.tolist(), "origin": "human"}
+        for box, points in zip(picture.boxes, picture.landmarks, strict=True)
+    ]
+    return {"zip": "drawn.zip", "file": name, "split": split, "faces": faces, "ignore": picture.ignore.tolist()}
+
+
+def write_pictures(folder: Path, *, train: int = 12, valid: int = 4, seed: int = 0) -> Path:
+    """A folder of drawn pictures, every fourth without a face."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    rows = []
+    with zipfile.ZipFile(folder / "drawn.zip", "w") as archive:
+        for number in range(train + valid):
+            picture = drawn_picture(rng, 0 if number % 4 == 3 else 1 + number % 2)
+            archive.writestr(f"{number}.png", png(picture.image))
+            rows.append(row(picture, f"{number}.png", "train" if number < train else "valid"))
+    (folder / "labels.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    return folder

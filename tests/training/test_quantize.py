@@ -1,0 +1,49 @@
+"""int8 behind its gate."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.assets.store import open_model
+from mien.datasets import Samples
+from mien.errors import ConfigError, WeightsError
+from mien.expression import Classifier
+from mien.training import quantize
+
+
+def test_the_small_form_reads_alike(
+    tiny_model: Path, tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.training.quantize.FALL", 1.0)  # the tiny network's few faces make whole points of one
+    monkeypatch.setattr("mien.training.quantize.SHIFT", 1.0)
+    monkeypatch.setattr("mien.training.quantize.RISE", 1.0)
+    out = tmp_path / "tiny-int8.onnx"
+    written = quantize(tiny_model, tiny_samples, out)
+    assert [path.name for path in written] == ["tiny-int8.entry.toml", "tiny-int8.onnx"]
+    full, _ = open_model(tiny_model)
+    small, _ = open_model(out)
+    assert small.name == f"{full.name}-int8"
+    assert [head.emotions for head in small.heads] == [head.emotions for head in full.heads]
+    assert small.input == full.input
+    assert not small.training_file
+    faces = tiny_samples.images[:40]
+    one, other = (Classifier(model, emotions=7).probabilities(faces) for model in (tiny_model, out))
+    # How far they are apart depends on the processor; nearer than to what is said of other faces they are on all.
+    assert np.abs(one - other).mean() < 0.5 * np.abs(one - other[::-1]).mean()
+    assert np.mean(one.argmax(axis=1) == other.argmax(axis=1)) > 0.7
+    assert not list(tmp_path.glob(".export-*"))
+
+
+def test_the_gate_holds(
+    tiny_model: Path, tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.training.quantize.FALL", -1.0)
+    with pytest.raises(WeightsError, match="accuracy falls by"):
+        quantize(tiny_model, tiny_samples, tmp_path / "tiny-int8.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_suffix_is_refused(tiny_model: Path, tiny_samples: Samples, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"int8\.onnx"):
+        quantize(tiny_model, tiny_samples, tmp_path / "int8.bin")
