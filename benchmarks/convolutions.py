@@ -38,7 +38,7 @@ def separable(module: nn.Module) -> None:
 
 
 def operations(network: nn.Module) -> float:
-    """Millions of multiply-adds of one picture."""
+    """Millions of multiply-adds of one image."""
     total = 0
 
     def count(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
@@ -64,8 +64,8 @@ def settle(network: FaceDetector) -> None:
 def main() -> None:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (1, *SIZE, 3)).astype(np.uint8)
-    scenes = [Scene(picture[0], NOTHING, np.empty((0, 5, 2), np.float32), NOTHING)] * 2
+    image = rng.integers(0, 256, (1, *SIZE, 3)).astype(np.uint8)
+    scenes = [Scene(image[0], NOTHING, np.empty((0, 5, 2), np.float32), NOTHING)] * 2
     figures: dict[str, Measurement] = {}
     counted: dict[str, float] = {}
     for title in ("plain", "depthwise"):
@@ -83,7 +83,7 @@ def main() -> None:
         for form, each in (("full", graph), ("int8", small)):
             file = io.BytesIO(each.SerializeToString())
             session = Session(file.getvalue(), title)
-            figures[f"{title}, {form}"] = measure(lambda session=session: session.run(picture), repeats=60)  # type: ignore[misc]
+            figures[f"{title}, {form}"] = measure(lambda session=session: session.run(image), repeats=60)  # type: ignore[misc]
     medians = {name: each.median for name, each in figures.items()}
     ratios = {
         f"depthwise / plain, {form}": medians[f"depthwise, {form}"] / medians[f"plain, {form}"]

@@ -20,12 +20,13 @@ from rich.progress import track
 
 from benchmarks.detectors import WEIGHTS
 from benchmarks.results import Measurement, Results, markdown, save
+from mien.assets.manifest import CropSpec
 from mien.datasets import Samples, store
 from mien.datasets.canvas import BORDERS, Border, on_canvas
 from mien.evaluation import protocols_of
-from mien.expression import Classifier
+from mien.expression import OnnxClassifier
 from mien.faces import detectors
-from mien.faces.crop import Template, crop_face, landmark_points
+from mien.faces.crop import crop_face, landmark_points
 
 TURN: Final = 25.0
 _SCALE: Final = 4
@@ -54,10 +55,14 @@ def turned(canvas: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
 
 
 def find(
-    faces: Iterable[NDArray[np.uint8]], detector: detectors.Detector, template: Template, border: Border, degrees: float
+    faces: Iterable[NDArray[np.uint8]],
+    detector: detectors.Detector,
+    crop_spec: CropSpec,
+    border: Border,
+    degrees: float,
 ) -> Found:
     """Puts faces on canvases, turns every second one the other way, finds the largest face there and crops it."""
-    black = np.zeros((template.size, template.size, 3), np.uint8)
+    black = np.zeros((crop_spec.size, crop_spec.size, 3), np.uint8)
     rows, aligned, boxed = [], [], []
     for number, face in enumerate(faces):
         canvas = on_canvas(face, _SCALE, border)
@@ -67,8 +72,8 @@ def find(
         rows.append(len(seen) > 0)
         by_box = by_landmarks = black
         if len(seen):
-            by_box = crop_face(canvas, landmark_points(seen.boxes[0], None, detector.anchor), template)
-            by_landmarks = by_box if seen.landmarks is None else crop_face(canvas, seen.landmarks[0], template)
+            by_box = crop_face(canvas, landmark_points(seen.boxes[0], None, detector.mean_landmarks), crop_spec)
+            by_landmarks = by_box if seen.landmarks is None else crop_face(canvas, seen.landmarks[0], crop_spec)
         aligned.append(by_landmarks)
         boxed.append(by_box)
     return Found(np.asarray(rows, bool), np.stack(aligned), np.stack(boxed))
@@ -78,24 +83,24 @@ def measured(name: str, samples: Samples) -> dict[str, Measurement]:
     """Every figure of one detector, in percent and points."""
     weights = WEIGHTS.get(name)
     detector = detectors.load(name, detectors.DetectorOptions(weights=weights))
-    entry = Classifier().entry
-    template = Template(entry.input.size, entry.template)
+    info = OnnxClassifier().info
+    crop_spec = info.crop_spec
     figures: dict[str, Measurement] = {}
     for border, degrees in [*((border, 0.0) for border in BORDERS), ("reflect", TURN)]:
         title = border if not degrees else f"{border}, turned {degrees:.0f}"
-        found = find(track(samples.images, description=f"{name}, {title}"), detector, template, border, degrees)
+        found = find(track(samples.images, description=f"{name}, {title}"), detector, crop_spec, border, degrees)
         figures[f"{title}: faces found"] = Measurement.proportion(int(found.rows.sum()), len(found.rows))
         for protocol in protocols_of(samples):
             if protocol.name == "argmax":
                 continue
             rows = found.rows & protocol.kept
-            classifier = Classifier(emotions=protocol.classes)
+            classifier = OnnxClassifier(emotions=protocol.classes)
             truth = protocol.labels[rows]
             ways = {"as they are": samples.images, "through detector and crop": found.aligned}
             if not np.array_equal(found.aligned, found.boxed):
                 ways["cropped by the box alone"] = found.boxed
             for way, crops in ways.items():
-                right = classifier.probabilities(crops[rows]).argmax(axis=1) == truth
+                right = classifier.predict_proba(crops[rows]).argmax(axis=1) == truth
                 figures[f"{title}: {protocol.title}, {way}"] = Measurement.proportion(int(right.sum()), len(right))
     return figures
 

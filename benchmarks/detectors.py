@@ -1,7 +1,7 @@
-"""Detectors side by side on the same labelled pictures: `python -m benchmarks.detectors [NAME ...]`, by default all.
+"""Detectors side by side on the same labelled images: `python -m benchmarks.detectors [NAME ...]`, by default all.
 
 On the valid split of ../shared/data/faces and on copies of it (shrunk, darkened, turned, masked): recall and precision
-at an IoU of 0.4 by size of the face, errors of the landmarks; and the time of a 640x480 picture and of a photograph of
+at an IoU of 0.4 by size of the face, errors of the landmarks; and the time of a 640x480 image and of a photograph of
 12 megapixels on one thread. Boxes to ignore count neither way. The labels' boxes are YuNet's and most faces were
 accepted by it: its own figures flatter it, and mien learnt from the same teacher. Each detector runs with its defaults,
 in a process of its own; MIEN_OPENCV4 names a folder with OpenCV 4 for those that need it. Weights come from
@@ -22,11 +22,11 @@ import numpy as np
 
 from benchmarks.face_copies import COPIES
 from benchmarks.results import Measurement, Results, markdown, measure, save
-from mien.datasets import face_images as facepictures
+from mien.datasets import face_images
 from mien.errors import UnsupportedError, WeightsError
 from mien.evaluation.detection import Tally, judge
 from mien.faces import detectors
-from mien.media import read_picture
+from mien.media import read_image
 
 ROOT: Final = Path(__file__).parent.parent
 FACES: Final = ROOT.parent / "shared" / "data" / "faces"
@@ -44,7 +44,7 @@ AT_PRECISION: Final = f"recall at {PRECISION:.0%} precision"
 
 def quality(detector: detectors.Detector, copy: str) -> dict[str, Measurement]:
     """Recall and precision by size, in percent, on one kind of copy; where there is nothing to judge, no figure."""
-    tally = judge(detector, map(COPIES[copy], facepictures.read(FACES, "valid")), min_score=LOWEST)
+    tally = judge(detector, map(COPIES[copy], face_images.read(FACES, "valid")), min_score=LOWEST)
     figures = {}
     for title, counted in (("recall", tally.recall), ("precision", tally.precision)):
         for size, (low, high) in SIZES.items():
@@ -74,13 +74,13 @@ def landmarks(tally: Tally) -> dict[str, Measurement]:
 
 
 def timed(detector: detectors.Detector) -> dict[str, Measurement]:
-    """Milliseconds of pictures of several sizes: the astronaut's portrait, enlarged."""
-    portrait = read_picture(ROOT / "examples" / "astronaut.jpg")
+    """Milliseconds of images of several sizes: the astronaut's portrait, enlarged."""
+    portrait = read_image(ROOT / "examples" / "astronaut.jpg")
     figures = {}
     for view, part in (("", portrait), (", close-up", portrait[20:270, 90:340])):
         for width, height in ((640, 480), (4000, 3000)):
-            picture = np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
-            figures[f"{width}x{height}{view}"] = measure(functools.partial(detector.detect, picture), repeats=40)
+            image = np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+            figures[f"{width}x{height}{view}"] = measure(functools.partial(detector.detect, image), repeats=40)
     return figures
 
 

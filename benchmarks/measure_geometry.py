@@ -4,8 +4,8 @@
     PYTHONPATH=<a folder with OpenCV 4> python -m benchmarks.measure_geometry  # haar too
     python -m benchmarks.measure_geometry --only yunet                         # the others' figures stay
 
-Needs ../shared/data and ../shared/weights; some minutes on one core. The detectors' anchors and the crop
-template are copied by hand from the result, docs/design/geometry.json.
+Needs ../shared/data and ../shared/weights; some minutes on one core. The detectors' mean_landmarks and the crop
+crop_spec are copied by hand from the result, docs/design/geometry.json.
 """
 
 import argparse
@@ -66,53 +66,54 @@ def displacement(transforms: NDArray[np.float64]) -> Measured:
     }
 
 
-def residuals(points: NDArray[np.float64], template: NDArray[np.float64]) -> NDArray[np.float64]:
-    """For each face the similarity (N, 2, 3) that carries its points to the template."""
-    return np.array([similarity(face, template) for face in points])
+def residuals(points: NDArray[np.float64], crop_spec: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each face the similarity (N, 2, 3) that carries its points to the crop_spec."""
+    return np.array([similarity(face, crop_spec) for face in points])
 
 
 def fitted_template(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The template (5, 2) onto which faces are carried with a median scale of 1 and no median shift.
+    """The crop_spec (5, 2) onto which faces are carried with a median scale of 1 and no median shift.
 
     Plain medians come close, but least squares shrinks scattered points, so that crops by them are too wide.
     The shape is that of the medians, made symmetric: a face is as likely as its mirror image.
     """
     mirrored = points[:, MIRRORED] * (-1, 1) + (SIDE, 0)
-    template: NDArray[np.float64] = np.median(np.concatenate([points, mirrored]), axis=0)
+    crop_spec: NDArray[np.float64] = np.median(np.concatenate([points, mirrored]), axis=0)
     for _ in range(3):
-        found = residuals(points, template)
+        found = residuals(points, crop_spec)
         scale = np.median(np.hypot(found[:, 0, 0], found[:, 1, 0]))
         shift = np.median(found[:, :, :2] @ CENTRE + found[:, :, 2] - CENTRE, axis=0)
-        template = (template - CENTRE - (0, shift[1])) / scale + CENTRE
-    return template
+        crop_spec = (crop_spec - CENTRE - (0, shift[1])) / scale + CENTRE
+    return crop_spec
 
 
 def measure_template(shared: Path) -> Measured:
-    """Where YuNet sees the five points in PublicTest's frames, and the crop template that follows."""
+    """Where YuNet sees the five points in PublicTest's frames, and the crop crop_spec that follows."""
     faces = public_test(shared)
     points = yunet_points(faces, shared / "weights" / "yunet_n_640_640.onnx")
-    template = fitted_template(points)
+    crop_spec = fitted_template(points)
     return {
         "faces": len(faces),
         "found": len(points),
         "points": summary(points, 2),
         "size": SIDE,
-        "template": template.round(2).tolist(),
+        "crop_spec": crop_spec.round(2).tolist(),
         "crops_by_medians": displacement(residuals(points, np.median(points, axis=0))),
-        "crops_by_template": displacement(residuals(points, template)),
+        "crops_by_template": displacement(residuals(points, crop_spec)),
     }
 
 
-def measure_anchor(detector: Detector, shared: Path) -> Measured:
+def measure_mean_landmarks(detector: Detector, shared: Path) -> Measured:
     """Where the labelled points lie inside the detector's boxes.
 
-    The portraits' points are YuNet's, like those of the template; the points of frames and Helen come from other
-    hands and lie lower (the mouth by 0.03 of the box), so that anchors from them would lift every crop. Each picture
-    is used with its mirror image: which way people happened to look says nothing about the next face.
+    The portraits' points are YuNet's, like those of the crop_spec; the points of frames and Helen come from other
+    hands and lie lower (the mouth by 0.03 of the box), so that means of
+    them would lift every crop. Each image is used with its mirror image: which way people happened to look says nothing
+    about the next face.
     """
     inside = []
-    for picture in read(shared / "data" / "faces", "train", sets=("portraits",)):
-        for view in (picture, picture.mirrored()):
+    for image in read(shared / "data" / "faces", "train", sets=("portraits",)):
+        for view in (image, image.mirrored()):
             found = detector.detect(view.image)
             for box, face in zip(found.boxes, match(found, view).face, strict=True):
                 if face >= 0:
@@ -126,19 +127,19 @@ def measure_detection(detector: Detector, shared: Path) -> Measured:
     hits: list[bool] = []
     right, false, seconds = 0, 0, 0.0
     valid = list(read(shared / "data" / "faces", "valid"))
-    for picture in valid:
+    for image in valid:
         start = time.process_time()
-        found = detector.detect(picture.image)
+        found = detector.detect(image.image)
         seconds += time.process_time() - start
-        matches = match(found, picture)
+        matches = match(found, image)
         right += int((matches.face >= 0).sum())
         false += int(matches.false.sum())
-        sizes.extend(np.sqrt(np.prod(picture.boxes[:, 2:] - picture.boxes[:, :2], axis=1)))
-        hits.extend(np.isin(np.arange(len(picture.boxes)), matches.face))
+        sizes.extend(np.sqrt(np.prod(image.boxes[:, 2:] - image.boxes[:, :2], axis=1)))
+        hits.extend(np.isin(np.arange(len(image.boxes)), matches.face))
     size, hit = np.array(sizes), np.array(hits)
     groups = {f"{low}-{high} px": hit[(low <= size) & (size < high)] for low, high in FACE_SIZES}
     return {
-        "pictures": len(valid),
+        "images": len(valid),
         "recall": {name: {"faces": len(group), "found": int(group.sum())} for name, group in groups.items()},
         "recall_from_40_px": round(float(hit[size >= 40].mean()), 3),
         "precision": round(right / (right + false), 3),
@@ -147,7 +148,7 @@ def measure_detection(detector: Detector, shared: Path) -> Measured:
     }
 
 
-def measure_canvas(detector: Detector, template: NDArray[np.float64], shared: Path) -> list[Measured]:
+def measure_canvas(detector: Detector, crop_spec: NDArray[np.float64], shared: Path) -> list[Measured]:
     """How many PublicTest faces on a canvas are found, and how their crops lie over the originals.
 
     Each face is enlarged a little more or less than the scale says: detectors search in coarse steps of size
@@ -166,8 +167,8 @@ def measure_canvas(detector: Detector, template: NDArray[np.float64], shared: Pa
                 found = detector.detect(canvas)
                 if len(found):
                     landmarks = None if found.landmarks is None else found.landmarks[0]
-                    points = landmark_points(found.boxes[0], landmarks, detector.anchor)
-                    crop = similarity(points, template)
+                    points = landmark_points(found.boxes[0], landmarks, detector.mean_landmarks)
+                    crop = similarity(points, crop_spec)
                     landed = to_canvas(corners, canvas) @ crop[:, :2].T + crop[:, 2]
                     transforms.append(similarity(corners, landed))
             found_share = round(len(transforms) / len(faces), 3)
@@ -193,7 +194,7 @@ def main() -> None:
             "fer2013": measure_template(options.shared),
             "detectors": {},
         }
-    template = result["fer2013"]
+    crop_spec = result["fer2013"]
     for name in options.only or names():
         try:
             detector = load(name, DetectorOptions(weights=weights.get(name)))
@@ -201,9 +202,9 @@ def main() -> None:
             print(f"{name} is left out: {error}")
             continue
         result["detectors"][name] = {
-            "anchor": measure_anchor(detector, options.shared),
+            "mean_landmarks": measure_mean_landmarks(detector, options.shared),
             "valid_split": measure_detection(detector, options.shared),
-            "fer2013_on_canvas": measure_canvas(detector, np.array(template["template"]), options.shared),
+            "fer2013_on_canvas": measure_canvas(detector, np.array(crop_spec["crop_spec"]), options.shared),
         }
     lines = json.dumps(result, indent=1)
     text = re.sub(r"\[[^][{}]*\]", lambda numbers: " ".join(numbers[0].split()), lines)  # one list, one line

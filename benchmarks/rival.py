@@ -26,7 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 from benchmarks.results import Measurement, Results, markdown, measure, save
 from mien.assets.session import Session
 from mien.datasets import store
-from mien.expression import Classifier
+from mien.expression import OnnxClassifier
 from mien.expression.preprocess import fitted, normalised
 
 SIDE = 64
@@ -144,8 +144,8 @@ def main() -> None:
     with h5py.File(io.BytesIO(content)) as file:
         rival = Session(_Translation(file).model(), "mini-xception")
     samples = store.read(data, "val")
-    ours, small = Classifier(emotions=7), Classifier("mien-base-int8", emotions=7)
-    session_input = normalised(fitted(samples.images[:1], ours.entry.input), ours.entry.input)
+    ours, small = OnnxClassifier(emotions=7), OnnxClassifier("mien-base-int8", emotions=7)
+    session_input = normalised(fitted(samples.images[:1], ours.info.input), ours.info.input)
     face = _theirs(samples.images[:1])
     crowd, our_crowd = np.repeat(face, 32, axis=0), np.repeat(session_input, 32, axis=0)
     figures = {
@@ -178,7 +178,7 @@ def main() -> None:
     save(results)
     truth = samples.labels
     theirs = np.concatenate([rival.run(_theirs(part))["predictions"] for part in np.array_split(samples.images, 60)])
-    mine, eighths = (classifier.probabilities(samples.images) for classifier in (ours, small))
+    mine, eighths = (classifier.predict_proba(samples.images) for classifier in (ours, small))
     accuracy = {
         "mien": mine,
         "mien int8": eighths,

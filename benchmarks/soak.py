@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mien.assets.manifest import entries
+from mien.assets.manifest import shipped_models
 
 ROOT = Path(__file__).parent.parent
 FER = ROOT.parent / "shared" / "data" / "fer2013"
@@ -22,7 +22,7 @@ def main() -> None:
         subprocess.run([sys.executable, FER / "unpack.py", place], check=True)
         csv: list[str | Path] = ["--csv", place / "fer2013.csv", "--votes", place / "fer2013new.csv"]
         subprocess.run([*mien, "data", "build", "fer2013", *csv, "--out", store], check=True)
-        for model in entries():
+        for model in shipped_models():
             judged = ROOT / "benchmarks" / "scores" / f"{model}.json"
             subprocess.run([*mien, "evaluate", store, "--model", model, "--out", judged], check=True)
         for name, arguments in {

@@ -1,4 +1,4 @@
-"""How quick reading is: a face, a picture, an import, a cold start. `python -m benchmarks.speed [PYTHON]`.
+"""How quick predicted is: a face, a image, an import, a cold start. `python -m benchmarks.speed [PYTHON]`.
 
 PYTHON is the interpreter of an environment with mien's core alone, `.venv/bin/python` by default, from `make demo`.
 """
@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 
 from benchmarks.results import Measurement, Results, markdown, measure, save
-from mien.expression import Classifier
+from mien.expression import OnnxClassifier
 from mien.expression.preprocess import fitted, normalised
 from mien.faces import detectors
-from mien.faces.crop import Template, crop_face, landmark_points
-from mien.media import read_picture
+from mien.faces.crop import crop_face, landmark_points
+from mien.media import read_image
 
 ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "examples" / "astronaut.jpg"
@@ -30,19 +30,21 @@ print(1000 * (time.perf_counter() - start))
 """
 
 
-def reading() -> dict[str, Measurement]:
-    """Milliseconds a face and a picture, one thread."""
+def predicted() -> dict[str, Measurement]:
+    """Milliseconds a face and a image, one thread."""
     cv2.setNumThreads(1)
-    picture = read_picture(PICTURE)
+    image = read_image(PICTURE)
     detector = detectors.load()
-    found = detector.detect(picture)
-    classifier = Classifier()
-    entry = classifier.entry
-    points = landmark_points(found.boxes[0], None if found.landmarks is None else found.landmarks[0], detector.anchor)
-    template = Template(entry.input.size, entry.template)
-    crop = crop_face(picture, points, template)
-    tensor = normalised(fitted([crop], entry.input), entry.input)
-    frame = np.asarray(cv2.resize(picture, (640, 480)), np.uint8)
+    found = detector.detect(image)
+    classifier = OnnxClassifier()
+    info = classifier.info
+    points = landmark_points(
+        found.boxes[0], None if found.landmarks is None else found.landmarks[0], detector.mean_landmarks
+    )
+    crop_spec = info.crop_spec
+    crop = crop_face(image, points, crop_spec)
+    tensor = normalised(fitted([crop], info.input), info.input)
+    frame = np.asarray(cv2.resize(image, (640, 480)), np.uint8)
     crowd = [crop] * 32
     batch = measure(lambda: classifier(crowd), repeats=100)
     return {
@@ -51,7 +53,7 @@ def reading() -> dict[str, Measurement]:
         "the same in batches of 32, each": Measurement(
             median=batch.median / 32, lower=batch.lower / 32, upper=batch.upper / 32, repeats=batch.repeats
         ),
-        "cutting a face out": measure(lambda: crop_face(picture, points, template), repeats=300),
+        "cutting a face out": measure(lambda: crop_face(image, points, crop_spec), repeats=300),
         f"detector {detector.name}, 640x480": measure(lambda: detector.detect(frame), repeats=40),
     }
 
@@ -79,7 +81,7 @@ def starting(python: str) -> dict[str, Measurement]:
 
 def main() -> None:
     python = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / ".venv" / "bin" / "python")
-    figures = reading() | starting(python)
+    figures = predicted() | starting(python)
     ratios = {
         "mien analyze / an empty Python process": figures["mien analyze, one photograph, whole process"].median
         / figures["an empty Python process"].median,

@@ -1,9 +1,9 @@
 """How much of training is the network: `python -m benchmarks.training_speed [RECIPE ...]`.
 
-Pictures a second of the real fit loop (`mien.training.fit`: batches, augmentation, mixing, optimiser, averaging,
+Images a second of the real fit loop (`mien.training.fit`: batches, augmentation, mixing, optimiser, averaging,
 Lightning and its callbacks) against those of the bare step (forward, loss, backward, optimiser on one batch that lies
 ready), both with the recipe's network, batch and precision. The two take turns, so that a noisy machine is noisy for
-both; checkpoints and validation, once an epoch, are not counted. Pictures are noise: what they show changes no figure.
+both; checkpoints and validation, once an epoch, are not counted. Images are noise: what they show changes no figure.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from mien.datasets import Samples
 from mien.emotions import vocabulary
 from mien.training import Recipe, fit, kind
 from mien.training.expression.losses import cross_entropy
-from mien.training.expression.module import Task
+from mien.training.expression.module import ExpressionModule
 from mien.training.recipe import changed, load
 
 RECIPES: Final = ("fourlayer", "vgg13-majority", "mien-base")
@@ -30,7 +30,7 @@ TURNS: Final = 5
 
 
 def noise(batches: int, size: int) -> Samples:
-    """Batches of noise to train on and two pictures to judge."""
+    """Batches of noise to train on and two images to judge."""
     rng = np.random.default_rng(0)
     count = batches * size + 2
     labels = rng.integers(0, 7, count)
@@ -49,12 +49,12 @@ class Bare:
     """The step of a recipe and nothing else."""
 
     def __init__(self, recipe: Recipe, samples: Samples) -> None:
-        lesson = kind("expression").lesson(recipe, samples)
-        task = lesson.task
-        assert isinstance(task, Task)
+        setup = kind("expression").setup(recipe, samples)
+        task = setup.task
+        assert isinstance(task, ExpressionModule)
         self.network = task.network.train()
-        batch, self.targets = next(iter(lesson.data.train_dataloader()))
-        self.pictures = (batch.float() / 255).contiguous(memory_format=torch.channels_last)
+        batch, self.targets = next(iter(setup.data.train_dataloader()))
+        self.images = (batch.float() / 255).contiguous(memory_format=torch.channels_last)
         settings = recipe.optimizer
         if settings.name == "sgd":
             self.optimizer: torch.optim.Optimizer = torch.optim.SGD(
@@ -66,7 +66,7 @@ class Bare:
     def __call__(self) -> None:
         """One step."""
         with torch.autocast("cpu", torch.bfloat16):
-            logits = self.network(self.pictures)
+            logits = self.network(self.images)
             loss = torch.stack([cross_entropy(logits[name], target) for name, target in self.targets.items()]).sum()
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -117,9 +117,7 @@ def main() -> None:
         figures[f"{name}, bare step"] = Measurement.of(turns.bare_speed)
         pairs = zip(turns.real_speed, turns.bare_speed, strict=True)
         ratios[f"{name}: fit loop / bare step"] = float(np.median([real / bare for real, bare in pairs]))
-    results = Results.here(
-        "training_speed", "pictures a second", figures, ratios=ratios, packages=("torch", "lightning")
-    )
+    results = Results.here("training_speed", "images a second", figures, ratios=ratios, packages=("torch", "lightning"))
     print(markdown(results))
     if not asked.no_save:
         save(results)

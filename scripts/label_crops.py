@@ -1,8 +1,8 @@
-"""Labels cropped faces with a detector, as further training pictures for a detector of our own.
+"""Labels cropped faces with a detector, as further training images for a detector of our own.
 
     python -m scripts.label_crops STORE OUT --detector yunet --detector-weights FILE
 
-Each face of the store's train split is set into a larger picture, found there, and its box and landmarks carried back.
+Each face of the store's train split is set into a larger image, found there, and its box and landmarks carried back.
 Faces that are not found are left out. OUT becomes a folder as `mien.datasets.face_images` reads it.
 """
 
@@ -19,7 +19,7 @@ from mien.datasets import store
 from mien.datasets.canvas import SIDE, from_canvas, on_canvas
 from mien.faces import detectors
 
-HELD: Final = 20  # one in so many becomes a "valid" picture
+HELD: Final = 20  # one in so many becomes a "valid" image
 SURE: Final = 0.6
 
 
@@ -49,13 +49,13 @@ def main() -> None:
             box = np.clip(from_canvas(found.boxes[0].reshape(2, 2), canvas).ravel(), 0, [wide, high, wide, high])
             name = f"{row}.png"
             archive.writestr(name, cv2.imencode(".png", face)[1].tobytes())
-            entry = {
+            info = {
                 "box": box.round(2).tolist(),
                 "landmarks": from_canvas(found.landmarks[0], canvas).round(2).tolist(),
                 "origin": "teacher",
             }
             split = "valid" if number % HELD == 0 else "train"
-            lines.append({"zip": "crops.zip", "file": name, "split": split, "faces": [entry], "ignore": []})
+            lines.append({"zip": "crops.zip", "file": name, "split": split, "faces": [info], "ignore": []})
     (given.out / "labels.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
     print(f"{len(lines):,} of {len(rows):,} faces labelled: {given.out}")
 

@@ -1,8 +1,8 @@
-"""Cuts out what a detector takes for faces and is none, as further pictures without faces to learn from.
+"""Cuts out what a detector takes for faces and is none, as further images without faces to learn from.
 
     python -m scripts.mine_false_alarms DATA OUT --weights own.onnx --second yunet --second-weights FILE
 
-The training pictures of DATA are searched as they are and mirrored. A finding that is neither on a labelled face nor on
+The training images of DATA are searched as they are and mirrored. A finding that is neither on a labelled face nor on
 a box to ignore is cut out with what surrounds it, unless a second detector sees a face there too: it may be one that
 nobody labelled. OUT becomes a folder as `mien.datasets.face_images` reads it.
 """
@@ -17,14 +17,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from mien.datasets import face_images as facepictures
+from mien.datasets import face_images
 from mien.evaluation.detection import SMALLEST, match, sides
 from mien.faces import detectors
 from mien.faces.boxes import iou
 from mien.faces.detectors import DetectorOptions
 
 AROUND = 1.2  # sides of the finding on each side of its middle
-HELD = 20  # one in so many becomes a "valid" picture
+HELD = 20  # one in so many becomes a "valid" image
 
 
 def main() -> None:
@@ -41,10 +41,10 @@ def main() -> None:
     second = detectors.load(given.second, DetectorOptions(weights=given.second_weights))
     given.out.mkdir(parents=True)
     lines: list[dict[str, object]] = []
-    pictures = list(facepictures.read(given.data, "train", sets=given.sets))
+    images = list(face_images.read(given.data, "train", sets=given.sets))
     with zipfile.ZipFile(given.out / "false_alarms.zip", "w") as archive:
-        for picture in track(pictures, console=Console(stderr=True)):
-            for view in (picture, picture.mirrored()):
+        for image in track(images, console=Console(stderr=True)):
+            for view in (image, image.mirrored()):
                 found = detector.detect(view.image, min_score=given.min_score)
                 alarms = found.boxes[match(found, view).false]
                 if not len(alarms):

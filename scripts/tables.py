@@ -16,7 +16,7 @@ from benchmarks.face_copies import COPIES
 from benchmarks.results import FOLDER, Measurement, Results, load, markdown, origin
 from scripts.score import ENSEMBLE, TEACHERS, members
 
-from mien.assets.manifest import entries
+from mien.assets.manifest import shipped_models
 from mien.evaluation.intervals import Estimate
 from mien.evaluation.report.text import points
 from mien.output import schema
@@ -53,7 +53,7 @@ def accuracy() -> str:
     """Every shipped model under every protocol."""
     lines = ["| model | protocol | faces | accuracy, % | macro F1, % | calibration error, % | above perfect, % |"]
     lines.append("|---|---|---:|---:|---:|---:|---:|")
-    for model in entries():
+    for model in shipped_models():
         for found in _judged(model).values():
             title = ", ".join(found["protocol"].split(", ")[:-2])
             cells = [
@@ -67,7 +67,7 @@ def accuracy() -> str:
 def abstaining() -> str:
     """What abstaining buys, and how near the models are to the votes, beside how near people are to each other."""
     lines = [
-        "| model | protocol | accuracy, % | of the surest 80%, % | JS to the votes, nats | five votes to five, nats |"
+        "| model | protocol | accuracy, % | of the nms 80%, % | JS to the votes, nats | five votes to five, nats |"
     ]
     lines.append("|---|---|---:|---:|---:|---:|")
     for model in members():
@@ -98,8 +98,8 @@ def robustness() -> str:
     return "\n".join(parts)
 
 
-def views() -> str:
-    """Mirrored views, and all models' soft vote with them."""
+def tta() -> str:
+    """Mirrored tta, and all models' soft vote with them."""
     lines = ["| model | FER2013, single view, % | mirrored too, % | FER+ majority, single view, % | mirrored too, % |"]
     lines.append("|---|---:|---:|---:|---:|")
     titles = {model: model for model in members()}
@@ -118,7 +118,7 @@ def views() -> str:
 
 def classes() -> str:
     """Per-class figures of the default model."""
-    model = next(iter(entries()))
+    model = next(iter(shipped_models()))
     parts = []
     for name in ("labels", "majority"):
         found = _judged(model)[name]
@@ -136,7 +136,7 @@ def detectors() -> str:
     quality = load(FOLDER / "detectors.json")
     columns = [f"{title}, {size}" for title in ("recall", "precision") for size in SIZES]
     columns += [f"{AT_PRECISION}, {size}" for size in list(SIZES)[1:]]
-    lines = [f"| pictures | detector | {' | '.join(f'{name}, %' for name in columns)} |"]
+    lines = [f"| images | detector | {' | '.join(f'{name}, %' for name in columns)} |"]
     lines.append("|---|---" + "|---:" * len(columns) + "|")
     for copy in COPIES:
         for detector in _titles(quality):
@@ -247,7 +247,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "abstaining": abstaining,
     "robustness": robustness,
-    "views": views,
+    "tta": tta,
     "classes": classes,
     "detectors": detectors,
     "landmarks": landmarks,

@@ -25,7 +25,7 @@ from mien.training.recipe import load
 
 RESULTS: Final = Path(__file__).parent.parent / "benchmarks" / "two_epochs.json"
 RECIPES: Final = Path(__file__).parent.parent / "src" / "mien" / "recipes"
-TITLES: Final = {"val_labels": "FER2013", "val_majority": "FER+ majority"}  # by key of an entry's scores
+TITLES: Final = {"val_labels": "FER2013", "val_majority": "FER+ majority"}  # by key of an info's scores
 
 
 def expression_recipes() -> list[str]:
@@ -66,13 +66,13 @@ def prove(name: str, store: Path, folder: Path) -> dict[str, Any]:
     _mien("train", name, "--data", store, "--out", run, "--set", "epochs=2", "--set", "rounds=[]", "--quiet")
     seconds = time.monotonic() - began
     _mien("export", run, "--data", store, "--out", file)
-    entry = next(iter(tomllib.loads(file.with_suffix(".entry.toml").read_text(encoding="utf-8")).values()))
+    info = next(iter(tomllib.loads(file.with_suffix(".entry.toml").read_text(encoding="utf-8")).values()))
     with (run / "metrics.csv").open(encoding="utf-8") as lines:
         epochs = list(csv.DictReader(lines))
     return {
         "seconds": round(seconds),
         "losses": [float(row["val/loss"]) for row in epochs],
-        "scores": {key: entry["scores"][key]["accuracy"] for key in TITLES if key in entry["scores"]},
+        "scores": {key: info["scores"][key]["accuracy"] for key in TITLES if key in info["scores"]},
         "device": device(),
     }
 

@@ -1,4 +1,4 @@
-"""Shared by all tests: where real pictures and real data lie."""
+"""Shared by all tests: where real images and real data lie."""
 
 from pathlib import Path
 

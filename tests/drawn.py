@@ -122,7 +122,7 @@ def write_fer_csv(
     held: int | None = None,
     private: bool = True,
     blank: int = 3,
-    twins: int = 2,
+    duplicates: int = 2,
 ) -> tuple[Path, Path]:
     """Writes `fer2013.csv` and `fer2013new.csv` in the official formats.
 
@@ -133,7 +133,7 @@ def write_fer_csv(
         held: The same of PublicTest, and of PrivateTest; None for a third of `per_class`.
         private: With PrivateTest rows.
         blank: Training rows that are not a face: noise without an image name, NF = 10.
-        twins: Training rows, of those above, whose picture stands in PublicTest as well.
+        duplicates: Training rows, of those above, whose image stands in PublicTest as well.
 
     Returns:
         The paths of the two files.
@@ -150,13 +150,13 @@ def write_fer_csv(
         ]
         if usage == "Training":
             noise = rng.integers(0, 256, (blank, SIDE, SIDE)).astype(np.uint8)
-            rows += [("neutral", picture, [0] * 9 + [10], False) for picture in noise]
+            rows += [("neutral", image, [0] * 9 + [10], False) for image in noise]
             training = rows
         elif usage == "PublicTest":
-            rows[:twins] = training[:twins]
-        for emotion, picture, votes, named in rows:
+            rows[:duplicates] = training[:duplicates]
+        for emotion, image, votes, named in rows:
             code = ALL.index("neutral" if emotion == "contempt" else emotion)
-            faces.append([code, " ".join(map(str, picture.ravel().tolist())), usage])
+            faces.append([code, " ".join(map(str, image.ravel().tolist())), usage])
             ballots.append([usage, f"fer{names:07}.png" if named else "", *votes])
             names += named
     csv_path, votes_path = folder / "fer2013.csv", folder / "fer2013new.csv"

@@ -1,4 +1,4 @@
-"""Made-up pictures with drawn faces and their labels, as detectors are trained on."""
+"""Made-up images with drawn faces and their labels, as detectors are trained on."""
 
 import io
 import json
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from tests.drawn import draw_face
 
-from mien.datasets.face_images import FacePicture
+from mien.datasets.face_images import FaceImage
 
 # Where a drawn face's landmarks about lie, as fractions of its side, and its box.
 POINTS = np.array([[0.35, 0.42], [0.65, 0.42], [0.5, 0.58], [0.4, 0.75], [0.6, 0.75]])
 
 
-def drawn_picture(rng: np.random.Generator, faces: int, *, size: tuple[int, int] = (96, 128)) -> FacePicture:
-    """A picture (H, W) of noise and lines with so many drawn faces side by side."""
+def drawn_image(rng: np.random.Generator, faces: int, *, size: tuple[int, int] = (96, 128)) -> FaceImage:
+    """A image (H, W) of noise and lines with so many drawn faces side by side."""
     high, wide = size
     image = rng.integers(60, 190, (high // 8, wide // 8, 3)).astype(np.uint8)
     image = np.asarray(cv2.resize(image, (wide, high), interpolation=cv2.INTER_CUBIC), np.uint8)
@@ -31,7 +31,7 @@ def drawn_picture(rng: np.random.Generator, faces: int, *, size: tuple[int, int]
         image[y : y + side, x : x + side] = face[:, :, None]
         boxes.append([x, y, x + side, y + side])
         landmarks.append(POINTS * side + (x, y))
-    return FacePicture(
+    return FaceImage(
         image=image,
         boxes=np.array(boxes, float).reshape(-1, 4),
         landmarks=np.array(landmarks).reshape(-1, 5, 2),
@@ -46,24 +46,24 @@ def png(image: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def row(picture: FacePicture, name: str, split: str) -> dict[str, object]:
-    """A picture's line in labels.jsonl."""
+def row(image: FaceImage, name: str, split: str) -> dict[str, object]:
+    """A image's line in labels.jsonl."""
     faces = [
         {"box": box.tolist(), "landmarks": points.tolist(), "origin": "human"}
-        for box, points in zip(picture.boxes, picture.landmarks, strict=True)
+        for box, points in zip(image.boxes, image.landmarks, strict=True)
     ]
-    return {"zip": "drawn.zip", "file": name, "split": split, "faces": faces, "ignore": picture.ignore.tolist()}
+    return {"zip": "drawn.zip", "file": name, "split": split, "faces": faces, "ignore": image.ignore.tolist()}
 
 
-def write_pictures(folder: Path, *, train: int = 12, valid: int = 4, seed: int = 0) -> Path:
-    """A folder of drawn pictures, every fourth without a face."""
+def write_images(folder: Path, *, train: int = 12, valid: int = 4, seed: int = 0) -> Path:
+    """A folder of drawn images, every fourth without a face."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     rows = []
     with zipfile.ZipFile(folder / "drawn.zip", "w") as archive:
         for number in range(train + valid):
-            picture = drawn_picture(rng, 0 if number % 4 == 3 else 1 + number % 2)
-            archive.writestr(f"{number}.png", png(picture.image))
-            rows.append(row(picture, f"{number}.png", "train" if number < train else "valid"))
+            image = drawn_image(rng, 0 if number % 4 == 3 else 1 + number % 2)
+            archive.writestr(f"{number}.png", png(image.image))
+            rows.append(row(image, f"{number}.png", "train" if number < train else "valid"))
     (folder / "labels.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
     return folder

@@ -11,7 +11,7 @@ from PIL import Image
 
 import mien
 from mien.errors import ConfigError, InputError, WeightsError
-from mien.media import read_frames, read_picture
+from mien.media import read_frames, read_image
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_the_astronaut_smiles(astronaut: Path) -> None:
 
 
 def test_paths_and_arrays_and_lists_agree(astronaut: Path, analyzer: mien.Analyzer) -> None:
-    pixels = read_picture(astronaut)
+    pixels = read_image(astronaut)
     one, other, (third, fourth) = (
         analyzer.analyze(str(astronaut)),
         analyzer.analyze(pixels),
@@ -55,7 +55,7 @@ def test_content_and_open_files_agree_with_paths(astronaut: Path, analyzer: mien
 
 
 def test_a_generator_gives_an_iterator_that_reads_as_it_goes(astronaut: Path, analyzer: mien.Analyzer) -> None:
-    pixels = read_picture(astronaut)
+    pixels = read_image(astronaut)
     taken = 0
 
     def endless() -> Iterator[object]:
@@ -81,8 +81,8 @@ def test_what_is_no_picture_is_named(analyzer: mien.Analyzer, nothing: object) -
 
 
 def test_a_note_comes_through(astronaut: Path, analyzer: mien.Analyzer, tmp_path: Path) -> None:
-    picture = Image.open(astronaut)
-    picture.save(tmp_path / "moving.webp", save_all=True, append_images=[picture.rotate(90)], duration=100)
+    image = Image.open(astronaut)
+    image.save(tmp_path / "moving.webp", save_all=True, append_images=[image.rotate(90)], duration=100)
     result = analyzer.analyze(tmp_path / "moving.webp")
     assert result.note == result.as_dict()["note"] == "only the first of 2 frames was read"
     assert "happiness" in [face.emotion for face in result]
@@ -104,20 +104,20 @@ def test_no_face_is_an_empty_result(analyzer: mien.Analyzer) -> None:
 
 
 def test_batches_do_not_change_results(astronaut: Path) -> None:
-    pixels = read_picture(astronaut)
-    pictures = [pixels, pixels[:, ::-1].copy(), np.zeros((64, 64, 3), np.uint8), pixels[20:, 30:].copy()] * 3
+    pixels = read_image(astronaut)
+    images = [pixels, pixels[:, ::-1].copy(), np.zeros((64, 64, 3), np.uint8), pixels[20:, 30:].copy()] * 3
     small, large = mien.Analyzer(batch_size=2), mien.Analyzer(batch_size=64)
-    for one, other in zip(small.analyze(pictures), large.analyze(pictures), strict=True):
+    for one, other in zip(small.analyze(images), large.analyze(images), strict=True):
         assert len(one) == len(other)
-        for face, twin in zip(one, other, strict=True):
-            assert (face.box == twin.box).all()
+        for face, duplicate in zip(one, other, strict=True):
+            assert (face.box == duplicate.box).all()
             assert face.expression is not None
-            assert twin.expression is not None
-            np.testing.assert_allclose(face.expression.probabilities, twin.expression.probabilities, atol=1e-5)
+            assert duplicate.expression is not None
+            np.testing.assert_allclose(face.expression.probabilities, duplicate.expression.probabilities, atol=1e-5)
 
 
 def test_crops_need_no_detector(analyzer: mien.Analyzer, astronaut: Path) -> None:
-    crop = read_picture(astronaut)[65:205, 165:285]
+    crop = read_image(astronaut)[65:205, 165:285]
     result = mien.analyze(crop, faces_are_crops=True)
     assert len(result) == 1
     assert result.faces[0].score == 1
@@ -129,7 +129,7 @@ def test_a_stream_passes_failures_through_and_keeps_order(
     analyzer: mien.Analyzer, astronaut: Path, tmp_path: Path
 ) -> None:
     bad = tmp_path / "bad.png"
-    bad.write_bytes(b"no picture")
+    bad.write_bytes(b"no image")
     results = list(analyzer.stream(read_frames([astronaut, bad, astronaut])))
     assert [result.error is None for result in results] == [True, False, True]
     assert [len(result) for result in results] == [1, 0, 1]
@@ -137,7 +137,7 @@ def test_a_stream_passes_failures_through_and_keeps_order(
 
 
 def test_a_stream_is_lazy(analyzer: mien.Analyzer, astronaut: Path) -> None:
-    frame = mien.Frame(read_picture(astronaut))
+    frame = mien.Frame(read_image(astronaut))
     taken = 0
 
     def endless() -> Iterator[mien.Frame]:
@@ -170,7 +170,7 @@ def test_detecting_alone(astronaut: Path) -> None:
     assert face.expression is None
     assert face.score >= 0.5
     assert mien.detect(astronaut, min_score=1.0) == []
-    assert len(mien.detect(read_picture(astronaut))) == 1
+    assert len(mien.detect(read_image(astronaut))) == 1
 
 
 def test_wrong_options_and_inputs_are_said(astronaut: Path, tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_wrong_options_and_inputs_are_said(astronaut: Path, tmp_path: Path) -> N
 def test_grey_and_transparent_arrays(astronaut: Path) -> None:
     grey = np.asarray(Image.open(astronaut).convert("L"))
     assert mien.analyze(grey).faces[0].emotion == "happiness"
-    alpha = np.dstack([read_picture(astronaut), np.full((330, 512), 255, np.uint8)])
+    alpha = np.dstack([read_image(astronaut), np.full((330, 512), 255, np.uint8)])
     assert mien.analyze(alpha).faces[0].emotion == "happiness"
 
 
@@ -236,8 +236,8 @@ def test_threads_do_not_share_a_detector(astronaut: Path) -> None:
     program = f"""
 from concurrent.futures import ThreadPoolExecutor
 import mien
-from mien.media import read_picture
-pixels = read_picture({str(astronaut)!r})
+from mien.media import read_image
+pixels = read_image({str(astronaut)!r})
 with ThreadPoolExecutor(4) as pool:
     results = list(pool.map(lambda _: mien.analyze(pixels), range(32)))
 print({{(len(result), result[0].emotion) for result in results}})

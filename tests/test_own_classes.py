@@ -48,10 +48,10 @@ def test_the_store_keeps_them(made: Path) -> None:
 def test_the_model_is_judged_on_them(made: Path) -> None:
     samples = store.read(made / "own.h5", "val")
     evaluation = evaluate_model(made / "own.onnx", samples, split="val")
-    judgement = evaluation.judgements["labels"]
-    assert judgement.classes == CLASSES
-    assert "folder faces, 3 classes" in judgement.protocol
-    assert judgement.accuracy.value > 0.5  # by chance: a third
+    scores = evaluation.scores["labels"]
+    assert scores.classes == CLASSES
+    assert "folder faces, 3 classes" in scores.protocol
+    assert scores.accuracy.value > 0.5  # by chance: a third
     assert "keen on it" in page(evaluation, samples)
     with pytest.raises(ConfigError, match="no head for the data's classes: amazed, keen on it, Ödnis"):
         evaluate_model(None, samples, split="val")

@@ -15,32 +15,32 @@ from tests.conftest import ROOT
 
 from mien import models
 from mien.assets.detectors import open_detector, shipped
-from mien.assets.manifest import FOLDER, METADATA_KEY, Entry, entries
+from mien.assets.manifest import FOLDER, METADATA_KEY, ModelInfo, shipped_models
 from mien.assets.store import open_model, verified
-from mien.datasets import face_images as facepictures
+from mien.datasets import face_images
 from mien.datasets.builders import builder
 from mien.evaluation import evaluate_model
 from mien.evaluation.detection import judge
 from mien.faces.detectors import load
-from mien.media import read_picture
+from mien.media import read_image
 from mien.models.detector import FaceDetector
 
-NAMES = list(entries())
+NAMES = list(shipped_models())
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_files_are_the_ones_the_manifest_names(name: str) -> None:
-    entry = entries()[name]
-    assert len(verified(FOLDER / entry.file, entry.sha256)) <= 8_000_000
-    if entry.training_file:
-        verified(FOLDER / entry.training_file, entry.training_sha256)
-    assert entry.licence
-    assert entry.data
-    assert entry.scores
+    info = shipped_models()[name]
+    assert len(verified(FOLDER / info.file, info.sha256)) <= 8_000_000
+    if info.training_file:
+        verified(FOLDER / info.training_file, info.training_sha256)
+    assert info.licence
+    assert info.data
+    assert info.scores
 
 
 def test_nothing_else_is_shipped() -> None:
-    named = {file for entry in entries().values() for file in (entry.file, entry.training_file) if file}
+    named = {file for info in shipped_models().values() for file in (info.file, info.training_file) if file}
     named |= {shipped().file, shipped().training_file}
     assert {path.name for path in FOLDER.iterdir() if path.suffix in (".onnx", ".safetensors")} == named
 
@@ -48,7 +48,7 @@ def test_nothing_else_is_shipped() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_entry_in_the_file_is_the_manifests(name: str) -> None:
     known, session = open_model(name)
-    own = Entry.from_json(session.metadata[METADATA_KEY], name).as_dict()
+    own = ModelInfo.from_json(session.metadata[METADATA_KEY], name).as_dict()
     beside = known.as_dict()
     for key in ("file", "sha256", "training_file", "training_sha256"):
         own.pop(key)
@@ -56,7 +56,7 @@ def test_the_entry_in_the_file_is_the_manifests(name: str) -> None:
     assert own == beside
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if entries()[name].training_file])
+@pytest.mark.parametrize("name", [name for name in NAMES if shipped_models()[name].training_file])
 def test_the_training_form_is_the_same_network(name: str) -> None:
     known, session = open_model(name)
     options = dict(known.architecture)
@@ -78,7 +78,7 @@ def test_the_committed_figures_hold_the_floors(model: str) -> None:
     assert protocols["majority"]["accuracy"]["value"] >= 0.86
     for name in ("labels", "majority"):
         assert protocols[name]["excess_calibration_error"]["value"] <= 0.02
-        claimed = entries()[model].scores[f"val_{name}"]
+        claimed = shipped_models()[model].scores[f"val_{name}"]
         assert claimed["accuracy"] == pytest.approx(protocols[name]["accuracy"]["value"], abs=1e-4)
         assert claimed["faces"] == protocols[name]["n"]
 
@@ -87,11 +87,13 @@ def test_the_committed_figures_hold_the_floors(model: str) -> None:
 ROUNDS = {"mien-s-third": {"val_labels": 0.689, "val_majority": 0.8668, "val_argmax": 0.8311}}
 
 
-@pytest.mark.parametrize("name", [name for name in entries() if name.endswith("-int8")])
+@pytest.mark.parametrize("name", [name for name in shipped_models() if name.endswith("-int8")])
 def test_int8_falls_by_at_most_a_third_of_a_point(name: str) -> None:
-    whole, small = name.removesuffix("-int8"), entries()[name].scores
+    whole, small = name.removesuffix("-int8"), shipped_models()[name].scores
     full = (
-        ROUNDS[whole] if whole in ROUNDS else {key: each["accuracy"] for key, each in entries()[whole].scores.items()}
+        ROUNDS[whole]
+        if whole in ROUNDS
+        else {key: each["accuracy"] for key, each in shipped_models()[whole].scores.items()}
     )
     assert full.keys() == small.keys()
     for protocol, accuracy in full.items():
@@ -104,7 +106,7 @@ def test_the_figures_come_out_again(shared: Path, tmp_path: Path) -> None:
     samples = builder("fer2013")(csv=tmp_path / "fer2013.csv", votes=tmp_path / "fer2013new.csv")
     again = evaluate_model("mien-base", samples.only("val"), split="val").headline()
     for name, figures in again.items():
-        claimed = entries()["mien-base"].scores[name]
+        claimed = shipped_models()["mien-base"].scores[name]
         assert isinstance(figures, dict)
         assert figures["faces"] == claimed["faces"]
         assert figures["accuracy"] == pytest.approx(claimed["accuracy"], abs=0.002)  # processors round differently
@@ -112,15 +114,15 @@ def test_the_figures_come_out_again(shared: Path, tmp_path: Path) -> None:
 
 def test_the_detectors_training_form_is_its_network() -> None:
     """int8 rounds: the two agree on the face, not on the digits."""
-    entry, session = open_detector()
-    network = FaceDetector(**entry.architecture).eval()
-    training = verified(FOLDER / entry.training_file, entry.training_sha256)
+    info, session = open_detector()
+    network = FaceDetector(**info.architecture).eval()
+    training = verified(FOLDER / info.training_file, info.training_sha256)
     network.load_state_dict(safetensors.torch.load(training))
-    picture = read_picture(ROOT / "examples" / "astronaut.jpg")[:320]
+    image = read_image(ROOT / "examples" / "astronaut.jpg")[:320]
     with torch.no_grad():
-        pixels = torch.from_numpy(picture.transpose(2, 0, 1)[None].copy()).float() / 255
+        pixels = torch.from_numpy(image.transpose(2, 0, 1)[None].copy()).float() / 255
         expected = network.float()(pixels)[0].numpy()
-    (found,) = session.run(picture[None]).values()
+    (found,) = session.run(image[None]).values()
     best = int(expected[:, 0].argmax())
     assert np.abs(found[0, best] - expected[best]).max() < 0.5
     scores = 1 / (1 + np.exp(-np.stack([found[0, :, 0], expected[:, 0]])))
@@ -130,9 +132,9 @@ def test_the_detectors_training_form_is_its_network() -> None:
 @pytest.mark.real_data
 @pytest.mark.parametrize(("copy", "recall", "precision"), [("as they are", 0.97, 0.97), ("masked", 0.95, 0.97)])
 def test_the_detector_is_as_good_as_is_claimed(shared: Path, copy: str, recall: float, precision: float) -> None:
-    """A short form of benchmarks/detectors.py: every third held-back picture, faces of 40 px and more."""
-    pictures = facepictures.read(shared / "data" / "faces", "valid", limit=115)
-    tally = judge(load("mien"), map(COPIES[copy], pictures))
+    """A short form of benchmarks/detectors.py: every third held-back image, faces of 40 px and more."""
+    images = face_images.read(shared / "data" / "faces", "valid", limit=115)
+    tally = judge(load("mien"), map(COPIES[copy], images))
     hits, faces = tally.recall(40)
     right, taken = tally.precision(40)
     assert faces > 60

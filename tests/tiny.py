@@ -60,7 +60,7 @@ def tiny_run(tiny_samples: Samples, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def tiny_model(tiny_run: Path, tiny_samples: Samples) -> Path:
-    """That run's exported file, its training form and its entry beside it."""
+    """That run's exported file, its training form and its info beside it."""
     path = tiny_run / "exported" / "tiny.onnx"
     if not path.exists():
         export_run(tiny_run, tiny_samples.only("val"), path, licence="Apache-2.0")

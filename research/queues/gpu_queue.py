@@ -463,7 +463,7 @@ def built(faces: Path, folder: Path) -> Path:
     return data
 
 
-def main() -> None:
+def main() -> None:  # noqa: D103
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     steps = parser.add_subparsers(dest="step", required=True)
     listing, work = steps.add_parser("list"), steps.add_parser("work")

@@ -11,20 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import ConfigError
-from mien.expression import Reader, open_reader
+from mien.expression import Classifier, load_classifier
 from mien.faces import detectors
 from mien.faces import rotations as turns
 from mien.faces import tiling as strips
-from mien.faces.crop import Template, crop_faces, landmark_points
+from mien.faces.crop import crop_faces, landmark_points
 from mien.media import as_rgb, read_frame
 from mien.results import Face, Frame, FrameResult
 
 __all__ = ["Analyzer", "analyze", "detect"]
 
-# A path ("-": standard input), the content of a picture file, an open binary file, or pixels.
-Picture = str | Path | bytes | BinaryIO | NDArray[np.uint8]
+# A path ("-": standard input), the content of a image file, an open binary file, or pixels.
+ImageSource = str | Path | bytes | BinaryIO | NDArray[np.uint8]
 
-# A batch is closed early once the pictures kept for it hold this many pixels: memory stays flat.
+# A batch is closed early once the images kept for it hold this many pixels: memory stays flat.
 _HELD_PIXELS: Final = 64_000_000
 
 
@@ -33,7 +33,7 @@ class _Pending:
     """A frame whose faces are found and not yet read."""
 
     result: FrameResult
-    crops: Sequence[Sequence[NDArray[np.uint8]]]  # the faces, once for each framing
+    crops: Sequence[Sequence[NDArray[np.uint8]]]  # the faces, once for each crop_spec
 
 
 class Analyzer:
@@ -46,7 +46,7 @@ class Analyzer:
         detector: Name of a detector, or None for the default.
         detector_weights: File of the detector's network, where it takes one; None for the shipped ones, or those
             fetched by `mien models fetch`.
-        detect_size: Long side, in pixels, at which larger pictures are searched; None leaves it to the detector.
+        detect_size: Long side, in pixels, at which larger images are searched; None leaves it to the detector.
         min_face: Side, in pixels, of the smallest face to report; None leaves it to the detector.
         any_turn: Find faces lying on their side or upside down too; takes four times as long.
         ensemble: Several models instead, whose votes are joined; see `mien.expression.Ensemble`.
@@ -96,7 +96,7 @@ class Analyzer:
             raise ConfigError(
                 "faces that are cropped already need no detector", hint="leave out the detector, or faces_are_crops"
             )
-        self.classifier: Reader = open_reader(
+        self.classifier: Classifier = load_classifier(
             model,
             ensemble,
             vote=vote,
@@ -110,8 +110,8 @@ class Analyzer:
         self.any_turn = any_turn
         self.keep_images = keep_images
         self.batch_size = batch_size
-        framings = self.classifier.framings
-        self._templates = [] if faces_are_crops else [Template(entry.input.size, entry.template) for entry in framings]
+        crop_specs = self.classifier.crop_specs
+        self._crop_specs = [] if faces_are_crops else [info.crop_spec for info in crop_specs]
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -120,16 +120,16 @@ class Analyzer:
 
     # A path, an array and a list can be iterated too: of the overloads the first that fits holds.
     @overload
-    def analyze(self, pictures: Picture | Frame) -> FrameResult: ...  # type: ignore[overload-overlap]
+    def analyze(self, images: ImageSource | Frame) -> FrameResult: ...  # type: ignore[overload-overlap]
     @overload
-    def analyze(self, pictures: list[Any] | tuple[Any, ...]) -> list[FrameResult]: ...  # type: ignore[overload-overlap]
+    def analyze(self, images: list[Any] | tuple[Any, ...]) -> list[FrameResult]: ...  # type: ignore[overload-overlap]
     @overload
-    def analyze(self, pictures: Iterable[Any]) -> Iterator[FrameResult]: ...
-    def analyze(self, pictures: Any) -> FrameResult | list[FrameResult] | Iterator[FrameResult]:
-        """Reads one picture, a list of them, or as many as a generator gives.
+    def analyze(self, images: Iterable[Any]) -> Iterator[FrameResult]: ...
+    def analyze(self, images: Any) -> FrameResult | list[FrameResult] | Iterator[FrameResult]:
+        """Reads one image, a list of them, or as many as a generator gives.
 
         Args:
-            pictures: A path, an open binary file, a file's content as bytes, a frame, or an array (H, W) grey,
+            images: A path, an open binary file, a file's content as bytes, a frame, or an array (H, W) grey,
                 (H, W, 3) RGB or (H, W, 4) RGBA, uint8. Or several of those: a list or a tuple, or a generator or
                 another iterable, which is read as its results are asked for.
 
@@ -137,21 +137,21 @@ class Analyzer:
             A result; for a list or a tuple a list of them; for a generator an iterator, in constant memory.
 
         Raises:
-            InputError: A picture cannot be read. To go on with the others, use `mien.media.read_frames` and `stream`.
+            InputError: A image cannot be read. To go on with the others, use `mien.media.read_frames` and `stream`.
             ValueError: An array has another shape.
             TypeError: An array has another type, or this is none of the above.
         """
-        if _is_one(pictures):
-            return next(self.stream([_frame(pictures)]))
-        if not isinstance(pictures, Iterable):
-            raise TypeError(f"pictures: expected a path, an array, or several of them, got {type(pictures).__name__}")
-        results = self.stream(map(_frame, pictures))
-        return list(results) if isinstance(pictures, (list, tuple)) else results
+        if _is_one(images):
+            return next(self.stream([_frame(images)]))
+        if not isinstance(images, Iterable):
+            raise TypeError(f"images: expected a path, an array, or several of them, got {type(images).__name__}")
+        results = self.stream(map(_frame, images))
+        return list(results) if isinstance(images, (list, tuple)) else results
 
     def stream(self, frames: Iterable[Frame | FrameResult]) -> Iterator[FrameResult]:
         """Reads frames as they come, in their order, in constant memory.
 
-        A `FrameResult` among them (a picture that could not be read) is passed through.
+        A `FrameResult` among them (a image that could not be read) is passed through.
         """
         waiting: list[_Pending] = []
         for frame in frames:
@@ -166,17 +166,17 @@ class Analyzer:
 
     def _find(self, frame: Frame | FrameResult) -> _Pending:
         if isinstance(frame, FrameResult):
-            return _Pending(frame, [[] for _ in self.classifier.framings])
+            return _Pending(frame, [[] for _ in self.classifier.crop_specs])
         image = frame.image
         height, width = image.shape[:2]
         if self.detector is None:
             faces: list[Face] = [Face(np.array([0, 0, width, height], np.float32), 1.0)]
-            crops: list[list[NDArray[np.uint8]]] = [[image] for _ in self.classifier.framings]
+            crops: list[list[NDArray[np.uint8]]] = [[image] for _ in self.classifier.crop_specs]
         else:
             faces = _faces(self.detector, image, self.min_score, any_turn=self.any_turn)
-            anchor = self.detector.anchor
-            points = [landmark_points(face.box, face.landmarks, anchor) for face in faces]
-            crops = [list(crop_faces(image, points, template)) for template in self._templates]
+            mean_landmarks = self.detector.mean_landmarks
+            points = [landmark_points(face.box, face.landmarks, mean_landmarks) for face in faces]
+            crops = [list(crop_faces(image, points, crop_spec)) for crop_spec in self._crop_specs]
         result = FrameResult(
             source=frame.source,
             frame=frame.index,
@@ -191,9 +191,9 @@ class Analyzer:
 
     def _read(self, waiting: Sequence[_Pending]) -> Iterator[FrameResult]:
         framed = [
-            [crop for item in waiting for crop in item.crops[place]] for place in range(len(self.classifier.framings))
+            [crop for item in waiting for crop in item.crops[place]] for place in range(len(self.classifier.crop_specs))
         ]
-        expressions = iter(self.classifier.expressions(self.classifier.framed(framed)))
+        expressions = iter(self.classifier.expressions(self.classifier.predict_proba_of_crops(framed)))
         for item in waiting:
             faces = tuple(replace(face, expression=next(expressions)) for face in item.result.faces)
             yield replace(item.result, faces=faces)
@@ -210,17 +210,17 @@ def _check_share(name: str, value: float) -> None:
         raise ConfigError(f"{name}: expected a number 0-1, found {value}")
 
 
-def _is_one(pictures: object) -> bool:
-    """Whether this is a single picture; an open file could be iterated too, by lines."""
-    return isinstance(pictures, (str, Path, bytes, np.ndarray, Frame)) or hasattr(pictures, "read")
+def _is_one(images: object) -> bool:
+    """Whether this is a single image; an open file could be iterated too, by lines."""
+    return isinstance(images, (str, Path, bytes, np.ndarray, Frame)) or hasattr(images, "read")
 
 
-def _frame(picture: Picture | Frame) -> Frame:
-    if isinstance(picture, Frame):
-        return picture
-    if isinstance(picture, (str, Path, bytes)) or hasattr(picture, "read"):
-        return read_frame(cast("str | Path | bytes | BinaryIO", picture))
-    return Frame(as_rgb(picture))
+def _frame(image: ImageSource | Frame) -> Frame:
+    if isinstance(image, Frame):
+        return image
+    if isinstance(image, (str, Path, bytes)) or hasattr(image, "read"):
+        return read_frame(cast("str | Path | bytes | BinaryIO", image))
+    return Frame(as_rgb(image))
 
 
 def _faces(
@@ -255,35 +255,35 @@ _kept = _Kept()
 
 
 @overload
-def analyze(pictures: Picture, **options: Any) -> FrameResult: ...
+def analyze(images: ImageSource, **options: Any) -> FrameResult: ...
 @overload
-def analyze(pictures: list[Any] | tuple[Any, ...], **options: Any) -> list[FrameResult]: ...
+def analyze(images: list[Any] | tuple[Any, ...], **options: Any) -> list[FrameResult]: ...
 @overload
-def analyze(pictures: Iterable[Any], **options: Any) -> Iterator[FrameResult]: ...
-def analyze(pictures: Any, **options: Any) -> FrameResult | list[FrameResult] | Iterator[FrameResult]:
-    """Finds the faces in a picture, or in several, and reads their emotions.
+def analyze(images: Iterable[Any], **options: Any) -> Iterator[FrameResult]: ...
+def analyze(images: Any, **options: Any) -> FrameResult | list[FrameResult] | Iterator[FrameResult]:
+    """Finds the faces in a image, or in several, and reads their emotions.
 
     Args:
-        pictures: A path, an open binary file, a file's content as bytes, or an array (H, W) grey, (H, W, 3) RGB or
+        images: A path, an open binary file, a file's content as bytes, or an array (H, W) grey, (H, W, 3) RGB or
             (H, W, 4) RGBA uint8; or a list or a generator of those.
         options: As for `Analyzer`. Each thread keeps its last few analyzers, so that calling again is quick.
 
     Returns:
         A `FrameResult`, which is a sequence of `Face`s; a list of them for a list, and an iterator for a generator,
-        whose pictures are read as the results are asked for.
+        whose images are read as the results are asked for.
 
     Raises:
-        InputError: A picture cannot be read.
+        InputError: A image cannot be read.
         ConfigError: An option is none that exists.
     """
     # What is kept is found by its options, which lists cannot be.
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-    results: FrameResult | list[FrameResult] | Iterator[FrameResult] = _kept.analyzer(**options).analyze(pictures)
+    results: FrameResult | list[FrameResult] | Iterator[FrameResult] = _kept.analyzer(**options).analyze(images)
     return results
 
 
 def detect(
-    picture: Picture,
+    image: ImageSource,
     *,
     detector: str | None = None,
     detector_weights: str | Path | None = None,
@@ -292,10 +292,10 @@ def detect(
     any_turn: bool = False,
     min_score: float = 0.5,
 ) -> list[Face]:
-    """Finds the faces in a picture, largest first, without reading their emotions.
+    """Finds the faces in a image, largest first, without reading their emotions.
 
     Args:
-        picture: A path, an open binary file, a file's content as bytes, or an array (H, W) grey, (H, W, 3) RGB or
+        image: A path, an open binary file, a file's content as bytes, or an array (H, W) grey, (H, W, 3) RGB or
             (H, W, 4) RGBA uint8.
         detector: Name of a detector, or None for the default.
         detector_weights: As for `Analyzer`.
@@ -305,11 +305,11 @@ def detect(
         min_score: Faces with a lower score are left out; 0.5 is each detector's operating point.
 
     Raises:
-        InputError: The picture cannot be read.
+        InputError: The image cannot be read.
         ConfigError: There is no such detector.
         UnsupportedError: The detector cannot run here.
         WeightsError: Its weights are missing or damaged.
     """
     _check_share("min_score", min_score)
     finder = _kept.detector(detector, detector_weights, detect_size, min_face)
-    return _faces(finder, _frame(picture).image, min_score, any_turn=any_turn)
+    return _faces(finder, _frame(image).image, min_score, any_turn=any_turn)

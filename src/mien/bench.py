@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from mien.expression import Classifier, Reader
+from mien.expression import Classifier, OnnxClassifier
 from mien.faces import detectors
 
 __all__ = ["Timing", "bench", "face_timing", "peak_memory"]
@@ -53,8 +53,8 @@ def bench(
         ConfigError: There is no such model or detector.
     """
     rng = np.random.default_rng(0)
-    classifier = Classifier(model, emotions=None, batch_size=_BATCH, threads=threads)
-    size = classifier.entry.input.size
+    classifier = OnnxClassifier(model, emotions=None, batch_size=_BATCH, threads=threads)
+    size = classifier.info.input.size
     crowd = rng.integers(0, 256, (_BATCH, size, size, 3), dtype=np.uint8)
     frame = rng.integers(0, 256, (480, 640, 3), dtype=np.uint8)
     finder = detectors.load(detector or detectors.DEFAULT)
@@ -65,19 +65,19 @@ def bench(
     cold = [_cold_start(model, detector) for _ in range(5)]
     return [
         one,
-        _timing(f"{classifier.entry.name}, faces in batches of {_BATCH}", [1 / seconds for seconds in many], "faces/s"),
+        _timing(f"{classifier.info.name}, faces in batches of {_BATCH}", [1 / seconds for seconds in many], "faces/s"),
         _timing(f"detector {finder.name}, 640x480", [1000 * seconds for seconds in found], "ms"),
         _timing("cold start, a fresh process ready to read", cold, "s"),
         _timing("peak memory of that process", [peak_memory(model, detector)], "MB"),
     ]
 
 
-def face_timing(reader: Reader, repeats: int) -> Timing:
-    """How long a reader takes for one face of its own size: ms, median of `repeats`."""
-    size = reader.framings[0].input.size
+def face_timing(classifier: Classifier, repeats: int) -> Timing:
+    """How long a classifier takes for one face of its own size: ms, median of `repeats`."""
+    size = classifier.crop_specs[0].input.size
     face = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
-    times = _timed(lambda: reader(face), repeats)
-    return _timing(f"{reader.name}, a face", [1000 * seconds for seconds in times], "ms")
+    times = _timed(lambda: classifier(face), repeats)
+    return _timing(f"{classifier.name}, a face", [1000 * seconds for seconds in times], "ms")
 
 
 def _timing(what: str, values: Sequence[float], unit: str) -> Timing:

@@ -46,7 +46,7 @@ class ConfigError(MienError):
 
 
 class InputError(MienError):
-    """A picture, video or camera cannot be read."""
+    """A image, video or camera cannot be read."""
 
 
 class LimitError(InputError):
@@ -58,7 +58,7 @@ class DataError(MienError):
 
 
 class WeightsError(MienError):
-    """A weight file is missing, damaged, or not the one its manifest entry describes."""
+    """A weight file is missing, damaged, or not the one its manifest info describes."""
 
 
 class DivergedError(MienError):

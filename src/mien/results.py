@@ -25,13 +25,13 @@ def _shaped(value: NDArray[np.float32], shape: tuple[int, ...], name: str) -> ND
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture on its way in.
+    """One image on its way in.
 
     Attributes:
         image: (H, W, 3) uint8, RGB.
         source: Where it comes from: a path, a camera, or "array".
-        index: Position in its source, from 0; pictures have 0.
-        timestamp: Seconds from the start of a video; None for a picture.
+        index: Position in its source, from 0; images have 0.
+        timestamp: Seconds from the start of a video; None for a image.
         note: What a person should know about how it was read ("only the first of 12 frames"); None for nothing.
     """
 
@@ -96,7 +96,7 @@ class Face:
         box: (4,) float32 x0, y0, x1, y1 in pixels of the frame; may reach over its border.
         score: 0-1; 0.5 is the detector's operating point.
         landmarks: (5, 2) float32 x, y in pixels, in the order of `LANDMARKS`; None if the detector gives none.
-        track: Number of the person's track in a video, from 0; None in pictures.
+        track: Number of the person's track in a video, from 0; None in images.
         expression: None if only detection was asked for.
     """
 
@@ -134,7 +134,7 @@ class FrameResult:
     Attributes:
         source: The frame's source.
         frame: The frame's position in its source.
-        timestamp: Seconds; None for a picture.
+        timestamp: Seconds; None for a image.
         width: Of the frame, in pixels; 0 if it could not be read.
         height: Likewise.
         faces: Largest first; empty where there is no face.
@@ -180,17 +180,17 @@ def _face_dict(face: Face) -> dict[str, object]:
     points = None
     if face.landmarks is not None:
         points = dict(zip(LANDMARKS, face.landmarks.tolist(), strict=True))
-    entry: dict[str, object] = {
+    info: dict[str, object] = {
         "box": face.box.tolist(),
         "score": face.score,
         "landmarks": points,
         "track": face.track,
     }
     if face.expression:
-        entry |= {
+        info |= {
             "emotion": face.expression.emotion,
             "confidence": face.expression.confidence,
             "uncertain": face.expression.uncertain,
             "emotions": face.expression.as_dict(),
         }
-    return entry
+    return info

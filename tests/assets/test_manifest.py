@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mien
-from mien.assets.manifest import FOLDER, Entry, Head, InputSpec, dump_toml, entries, entry
+from mien.assets.manifest import FOLDER, Head, InputSpec, ModelInfo, dump_toml, info, shipped_models
 from mien.errors import ConfigError, WeightsError
 
 SOURCE = Path(mien.__file__).parent
@@ -22,8 +22,8 @@ LANDMARKS = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.75), (0.65, 0.75))
 
 
 @pytest.fixture
-def some() -> Entry:
-    return Entry(
+def some() -> ModelInfo:
+    return ModelInfo(
         name="some",
         description="A model",
         input=InputSpec(48, "grey", (0.5,), (0.25,)),
@@ -52,11 +52,11 @@ def test_a_temperature_is_above_nothing(temperature: float) -> None:
         Head("votes", ("anger",), temperature)
 
 
-def test_the_template_is_in_pixels(some: Entry) -> None:
-    np.testing.assert_allclose(some.template, np.array(LANDMARKS) * 48, rtol=1e-6)
-    assert some.template.dtype == np.float32
+def test_the_template_is_in_pixels(some: ModelInfo) -> None:
+    np.testing.assert_allclose(some.crop_spec.points, np.array(LANDMARKS) * 48, rtol=1e-6)
+    assert some.crop_spec.points.dtype == np.float32
     with pytest.raises(ConfigError, match="does not say how its faces are framed"):
-        _ = replace(some, landmarks=()).template
+        _ = replace(some, landmarks=()).crop_spec.points
 
 
 SPOILT: dict[str, Any] = {
@@ -76,26 +76,26 @@ SPOILT: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("case", SPOILT)
-def test_entries_that_are_none(some: Entry, case: str) -> None:
+def test_entries_that_are_none(some: ModelInfo, case: str) -> None:
     key, value = SPOILT[case]
     plain = some.as_dict() | {key: value}
-    with pytest.raises(WeightsError, match=r"here\.onnx: its entry is not one mien understands: ") as caught:
-        Entry.from_json(json.dumps(plain), "here.onnx")
+    with pytest.raises(WeightsError, match=r"here\.onnx: its info is not one mien understands: ") as caught:
+        ModelInfo.from_json(json.dumps(plain), "here.onnx")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["name", "input", "heads", "landmarks"])
-def test_a_key_that_is_missing(some: Entry, key: str) -> None:
+def test_a_key_that_is_missing(some: ModelInfo, key: str) -> None:
     plain = some.as_dict()
     del plain[key]
     with pytest.raises(WeightsError, match=key):
-        Entry.from_dict(plain, "here.onnx")
+        ModelInfo.from_dict(plain, "here.onnx")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"words"', "[[1, 2]]"])
 def test_metadata_that_is_no_entry(text: str) -> None:
-    with pytest.raises(WeightsError, match="its entry is not"):
-        Entry.from_json(text, "here.onnx")
+    with pytest.raises(WeightsError, match="its info is not"):
+        ModelInfo.from_json(text, "here.onnx")
 
 
 # --- reading back
@@ -117,7 +117,7 @@ heads = st.builds(
     threshold=st.floats(0, 1),
 )
 all_entries = st.builds(
-    Entry,
+    ModelInfo,
     name=texts,
     description=texts,
     input=st.sampled_from(
@@ -135,21 +135,21 @@ all_entries = st.builds(
 
 
 @given(all_entries)
-def test_any_entry_reads_back_from_toml_and_json(made: Entry) -> None:
+def test_any_entry_reads_back_from_toml_and_json(made: ModelInfo) -> None:
     read = tomllib.loads(dump_toml(made))
     assert list(read) == [made.name]
-    assert Entry.from_dict({"name": made.name, **read[made.name]}, "toml") == made
-    assert Entry.from_json(made.to_json(), "json") == made
+    assert ModelInfo.from_dict({"name": made.name, **read[made.name]}, "toml") == made
+    assert ModelInfo.from_json(made.to_json(), "json") == made
 
 
 @pytest.mark.parametrize("name", ["v1.0", "mien-base", "Gesicht ä", "a.b.c", '"', "😀", "\x7f"])
-def test_names_that_toml_would_take_apart(some: Entry, name: str) -> None:
+def test_names_that_toml_would_take_apart(some: ModelInfo, name: str) -> None:
     made = replace(some, name=name, description=f"{name} 😀 \\ \n \x00 \x7f", architecture={name: {name: [name]}})
     read = tomllib.loads(dump_toml(made))
-    assert Entry.from_dict({"name": name, **read[name]}, "toml") == made
+    assert ModelInfo.from_dict({"name": name, **read[name]}, "toml") == made
 
 
-def test_two_entries_stand_in_one_file(some: Entry) -> None:
+def test_two_entries_stand_in_one_file(some: ModelInfo) -> None:
     text = dump_toml(some) + "\n" + dump_toml(replace(some, name="v2.0"))
     assert list(tomllib.loads(text)) == ["some", "v2.0"]
 
@@ -158,7 +158,7 @@ def test_two_entries_stand_in_one_file(some: Entry) -> None:
 
 
 def test_the_shipped_entries_are_whole() -> None:
-    for name, known in entries().items():
+    for name, known in shipped_models().items():
         assert known.name == name
         assert (FOLDER / known.file).is_file()
         assert len(known.sha256) == 64
@@ -171,23 +171,23 @@ def test_the_shipped_entries_are_whole() -> None:
 
 def test_a_model_that_is_none() -> None:
     with pytest.raises(ConfigError, match="there is no model 'mien-bass'") as caught:
-        entry("mien-bass")
-    assert all(name in caught.value.hint for name in entries())
+        info("mien-bass")
+    assert all(name in caught.value.hint for name in shipped_models())
 
 
 # --- preprocessing constants stand in the manifest and the recipes, and nowhere in the source
 
 
 def constants() -> set[float]:
-    """Mean, spread and landmarks of every shipped entry and recipe, as fractions and in pixels.
+    """Mean, spread and landmarks of every shipped info and recipe, as fractions and in pixels.
 
     Numbers of two digits or fewer, as one half, mean too many other things to be told by their value.
     """
     found: set[float] = set()
-    inputs = [(entry.input.mean, entry.input.std, entry.landmarks, entry.input.size) for entry in entries().values()]
+    inputs = [(info.input.mean, info.input.std, info.landmarks, info.input.size) for info in shipped_models().values()]
     for path in (SOURCE / "recipes").rglob("*.toml"):
         table = tomllib.loads(path.read_text(encoding="utf-8")).get("input")
-        if table is None:  # a detector takes pictures as they are
+        if table is None:  # a detector takes images as they are
             continue
         inputs.append((table["mean"], table["std"], table.get("landmarks", ()), table["size"]))
     for mean, std, landmarks, size in inputs:

@@ -23,16 +23,16 @@ def test_it_knows_names_shapes_and_metadata(session: Session) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 33])
-def test_any_number_of_pictures(session: Session, count: int) -> None:
+def test_any_number_of_images(session: Session, count: int) -> None:
     found = session.run(np.zeros((count, 1, 48, 48), np.float32))
     assert {name: values.shape for name, values in found.items()} == {"votes": (count, 10), "fer2013": (count, 7)}
 
 
 def test_threads_do_not_change_what_it_says(tiny_model: Path, session: Session) -> None:
-    pictures = np.random.default_rng(0).normal(size=(5, 1, 48, 48)).astype(np.float32)
+    images = np.random.default_rng(0).normal(size=(5, 1, 48, 48)).astype(np.float32)
     two = Session(tiny_model.read_bytes(), "tiny", threads=2)
-    for name, values in session.run(pictures).items():
-        np.testing.assert_allclose(two.run(pictures)[name], values, atol=1e-5)
+    for name, values in session.run(images).items():
+        np.testing.assert_allclose(two.run(images)[name], values, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from mien.assets import store
-from mien.assets.manifest import FOLDER, METADATA_KEY, Entry, Head, InputSpec, entries
+from mien.assets.manifest import FOLDER, METADATA_KEY, Head, InputSpec, ModelInfo, shipped_models
 from mien.assets.store import default_model, model_bytes, open_model, verified
 from mien.errors import ConfigError, WeightsError
 
@@ -29,10 +29,10 @@ def model(tiny_model: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(tiny_model, tmp_path / "model.onnx"))
 
 
-def relabelled(path: Path, change: Callable[[Entry], Entry]) -> None:
-    """Rewrites the entry inside a file."""
+def relabelled(path: Path, change: Callable[[ModelInfo], ModelInfo]) -> None:
+    """Rewrites the info inside a file."""
     graph = onnx.load(path)
-    old = Entry.from_json({item.key: item.value for item in graph.metadata_props}[METADATA_KEY], str(path))
+    old = ModelInfo.from_json({item.key: item.value for item in graph.metadata_props}[METADATA_KEY], str(path))
     helper.set_model_props(graph, {METADATA_KEY: change(old).to_json()})
     onnx.save(graph, path)
 
@@ -71,7 +71,7 @@ def test_files_that_are_no_network(tmp_path: Path) -> None:
 def test_a_truncated_file(model: Path, share: float) -> None:
     content = model.read_bytes()
     model.write_bytes(content[: int(share * len(content))])
-    refused(model, r"is no ONNX network|carries no entry")
+    refused(model, r"is no ONNX network|carries no info")
 
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
 
 def test_a_foreign_network(tmp_path: Path) -> None:
     foreign(tmp_path / "foreign.onnx")
-    refused(tmp_path / "foreign.onnx", "carries no entry of mien's")
+    refused(tmp_path / "foreign.onnx", "carries no info of mien's")
 
 
 def test_a_foreign_network_with_an_entry(model: Path, tmp_path: Path) -> None:
@@ -90,29 +90,29 @@ def test_a_foreign_network_with_an_entry(model: Path, tmp_path: Path) -> None:
     graph = onnx.load(tmp_path / "foreign.onnx")
     helper.set_model_props(graph, {METADATA_KEY: own.to_json()})
     onnx.save(graph, tmp_path / "foreign.onnx")
-    refused(tmp_path / "foreign.onnx", r"takes \[\(None, 3\)\], its entry says \(N, 1, 48, 48\)")
+    refused(tmp_path / "foreign.onnx", r"takes \[\(None, 3\)\], its info says \(N, 1, 48, 48\)")
 
 
 def test_an_entry_that_is_no_entry(model: Path) -> None:
     graph = onnx.load(model)
     helper.set_model_props(graph, {METADATA_KEY: "words"})
     onnx.save(graph, model)
-    refused(model, "its entry is not JSON")
+    refused(model, "its info is not JSON")
 
 
-CHANGES: dict[str, Callable[[Entry], Entry]] = {
-    "a head fewer": lambda entry: replace(entry, heads=entry.heads[:1]),
-    "a head more": lambda entry: replace(entry, heads=(*entry.heads, Head("third", ("anger",)))),
-    "no heads": lambda entry: replace(entry, heads=()),
-    "another name": lambda entry: replace(entry, heads=(replace(entry.heads[0], name="poll"), entry.heads[1])),
-    "a class fewer": lambda entry: replace(
-        entry, heads=(replace(entry.heads[0], emotions=entry.heads[0].emotions[:9]), entry.heads[1])
+CHANGES: dict[str, Callable[[ModelInfo], ModelInfo]] = {
+    "a head fewer": lambda info: replace(info, heads=info.heads[:1]),
+    "a head more": lambda info: replace(info, heads=(*info.heads, Head("third", ("anger",)))),
+    "no heads": lambda info: replace(info, heads=()),
+    "another name": lambda info: replace(info, heads=(replace(info.heads[0], name="poll"), info.heads[1])),
+    "a class fewer": lambda info: replace(
+        info, heads=(replace(info.heads[0], emotions=info.heads[0].emotions[:9]), info.heads[1])
     ),
-    "classes of the other head": lambda entry: replace(
-        entry,
+    "classes of the other head": lambda info: replace(
+        info,
         heads=(
-            replace(entry.heads[0], emotions=entry.heads[1].emotions),
-            replace(entry.heads[1], emotions=entry.heads[0].emotions),
+            replace(info.heads[0], emotions=info.heads[1].emotions),
+            replace(info.heads[1], emotions=info.heads[0].emotions),
         ),
     ),
 }
@@ -121,17 +121,17 @@ CHANGES: dict[str, Callable[[Entry], Entry]] = {
 @pytest.mark.parametrize("case", CHANGES)
 def test_an_entry_of_other_heads(model: Path, case: str) -> None:
     relabelled(model, CHANGES[case])
-    refused(model, r"gives \{.*\}, its entry says \{")
+    refused(model, r"gives \{.*\}, its info says \{")
 
 
 @pytest.mark.parametrize("spec", [InputSpec(64, "grey", (0.5,), (0.2,)), InputSpec(48, "rgb", (0.5,) * 3, (0.2,) * 3)])
 def test_an_entry_of_another_input(model: Path, spec: InputSpec) -> None:
-    relabelled(model, lambda entry: replace(entry, input=spec))
-    refused(model, "its entry says")
+    relabelled(model, lambda info: replace(info, input=spec))
+    refused(model, "its info says")
 
 
 def test_the_order_of_the_heads_does_not_matter(model: Path) -> None:
-    relabelled(model, lambda entry: replace(entry, heads=entry.heads[::-1]))
+    relabelled(model, lambda info: replace(info, heads=info.heads[::-1]))
     assert [head.name for head in open_model(model)[0].heads] == ["fer2013", "votes"]
 
 
@@ -157,9 +157,9 @@ def test_shipped_weights_are_compared_with_their_hash(model: Path) -> None:
         verified(model, right)
 
 
-@pytest.mark.skipif(not entries(), reason="nothing ships yet")
+@pytest.mark.skipif(not shipped_models(), reason="nothing ships yet")
 def test_a_damaged_shipped_model_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = entries()[default_model()]
+    known = shipped_models()[default_model()]
     content = bytearray((FOLDER / known.file).read_bytes())
     content[-100] ^= 1
     (tmp_path / known.file).write_bytes(content)
@@ -169,12 +169,12 @@ def test_a_damaged_shipped_model_is_not_opened(tmp_path: Path, monkeypatch: pyte
             open_model(name)
 
 
-@pytest.mark.skipif(not entries(), reason="nothing ships yet")
+@pytest.mark.skipif(not shipped_models(), reason="nothing ships yet")
 def test_every_shipped_model_opens_and_says_of_itself_what_the_manifest_says() -> None:
-    for name, known in entries().items():
+    for name, known in shipped_models().items():
         found, session = open_model(name)
         assert found is known
-        own = Entry.from_json(session.metadata[METADATA_KEY], name)
+        own = ModelInfo.from_json(session.metadata[METADATA_KEY], name)
         assert own == replace(known, file="", sha256="", training_file="", training_sha256="")
         size, depth = known.input.size, known.input.depth
         logits = session.run(np.zeros((2, depth, size, size), np.float32))

@@ -6,43 +6,43 @@ import numpy as np
 import pytest
 from benchmarks.detectors import SIZES
 from benchmarks.face_copies import COPIES, shrunk_to, turned
-from tests.face_pictures import drawn_picture
+from tests.face_images import drawn_image
 
-from mien.datasets.face_images import FacePicture
+from mien.datasets.face_images import FaceImage
 from mien.evaluation.detection import sides
 
 
 @pytest.fixture
-def picture() -> FacePicture:
-    return drawn_picture(np.random.default_rng(4), 2)
+def image() -> FaceImage:
+    return drawn_image(np.random.default_rng(4), 2)
 
 
 @pytest.mark.parametrize("name", COPIES)
-def test_a_copy_keeps_faces_and_points_together(picture: FacePicture, name: str) -> None:
-    copy = COPIES[name](picture)
+def test_a_copy_keeps_faces_and_points_together(image: FaceImage, name: str) -> None:
+    copy = COPIES[name](image)
     assert copy.image.dtype == np.uint8
     assert copy.boxes.shape == (2, 4)
     middles = copy.landmarks.mean(axis=1)
     assert (middles > copy.boxes[:, :2]).all()
     assert (middles < copy.boxes[:, 2:]).all()
-    assert np.array_equal(COPIES[name](picture).image, copy.image)
+    assert np.array_equal(COPIES[name](image).image, copy.image)
 
 
-def test_a_shrunk_face_has_the_size_asked_for(picture: FacePicture) -> None:
-    assert max(sides(shrunk_to(picture, 20).boxes)) == pytest.approx(20, abs=1)
-    assert shrunk_to(picture, 500).image.shape == picture.image.shape
+def test_a_shrunk_face_has_the_size_asked_for(image: FaceImage) -> None:
+    assert max(sides(shrunk_to(image, 20).boxes)) == pytest.approx(20, abs=1)
+    assert shrunk_to(image, 500).image.shape == image.image.shape
 
 
-def test_turning_back_is_no_turn(picture: FacePicture) -> None:
-    copy = turned(turned(picture, 30), -30)
-    shift = (np.array(copy.image.shape[1::-1]) - picture.image.shape[1::-1]) / 2
-    assert np.allclose(copy.landmarks - shift, picture.landmarks, atol=1e-6)
+def test_turning_back_is_no_turn(image: FaceImage) -> None:
+    copy = turned(turned(image, 30), -30)
+    shift = (np.array(copy.image.shape[1::-1]) - image.image.shape[1::-1]) / 2
+    assert np.allclose(copy.landmarks - shift, image.landmarks, atol=1e-6)
 
 
-def test_masks_hide_mouths_and_leave_eyes(picture: FacePicture) -> None:
-    copy = COPIES["masked"](picture)
-    changed = (copy.image != picture.image).any(axis=2)
-    for points in picture.landmarks.round().astype(int):
+def test_masks_hide_mouths_and_leave_eyes(image: FaceImage) -> None:
+    copy = COPIES["masked"](image)
+    changed = (copy.image != image.image).any(axis=2)
+    for points in image.landmarks.round().astype(int):
         for x, y in points[3:]:
             assert changed[y, x]
         for x, y in points[:2]:

@@ -23,17 +23,17 @@ def mien(*arguments: object, cwd: Path | None = None, **options: object) -> subp
 
 @pytest.fixture
 def folder(tmp_path: Path, astronaut: Path) -> Path:
-    """Good pictures in several formats, one without a face, and three that cannot be read."""
-    place = tmp_path / "pictures"
+    """Good images in several formats, one without a face, and three that cannot be read."""
+    place = tmp_path / "images"
     place.mkdir()
-    picture = Image.open(astronaut)
-    picture.save(place / "a1.png")
-    picture.convert("L").save(place / "a2.webp")
-    picture.save(place / "a10.bmp")
+    image = Image.open(astronaut)
+    image.save(place / "a1.png")
+    image.convert("L").save(place / "a2.webp")
+    image.save(place / "a10.bmp")
     Image.new("RGB", (120, 90), (90, 120, 90)).save(place / "b.jpg")
     (place / "c_empty.png").write_bytes(b"")
     (place / "d_cut.jpg").write_bytes(astronaut.read_bytes()[:9000])
-    (place / "e_text.png").write_text("not a picture", encoding="utf-8")
+    (place / "e_text.png").write_text("not a image", encoding="utf-8")
     return place
 
 
@@ -41,9 +41,9 @@ def test_one_photograph(astronaut: Path) -> None:
     result = mien("analyze", astronaut)
     assert result.returncode == 0
     header, row = result.stdout.splitlines()
-    assert header.split()[:4] == ["picture", "face", "emotion", "confidence"]
+    assert header.split()[:4] == ["image", "face", "emotion", "confidence"]
     assert "happiness" in row
-    assert "1 picture, 1 face" in result.stderr
+    assert "1 image, 1 face" in result.stderr
 
 
 def test_a_folder_with_bad_files_keeps_the_good_ones(folder: Path, tmp_path: Path) -> None:
@@ -76,13 +76,13 @@ def test_columns_of_every_vocabulary(astronaut: Path, tmp_path: Path, size: int)
     assert list(row)[start + size :] == ["emotion", "confidence", "uncertain", "error"]
 
 
-def test_json_is_one_object_a_picture(folder: Path) -> None:
+def test_json_is_one_object_a_image(folder: Path) -> None:
     result = mien("analyze", folder, "--json")
-    pictures = [json.loads(line) for line in result.stdout.splitlines()]
-    assert len(pictures) == 7
-    assert pictures[0]["faces"][0]["emotion"] == "happiness"
-    assert pictures[3]["faces"] == []
-    assert "empty" in pictures[4]["error"]
+    images = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(images) == 7
+    assert images[0]["faces"][0]["emotion"] == "happiness"
+    assert images[3]["faces"] == []
+    assert "empty" in images[4]["error"]
 
 
 def test_quiet_prints_errors_only(folder: Path, astronaut: Path) -> None:
@@ -131,12 +131,12 @@ def test_a_terminal_row_fits_its_width(astronaut: Path) -> None:
     assert max(map(len, lines)) <= 60
 
 
-def test_annotated_pictures(folder: Path, tmp_path: Path, astronaut: Path) -> None:
+def test_annotated_images(folder: Path, tmp_path: Path, astronaut: Path) -> None:
     Image.open(astronaut).resize((1024, 660)).save(folder / "large.png")
     place = tmp_path / "seen"
     mien("analyze", folder, "--annotate", place, "-q")
     drawn = sorted(path.name for path in place.iterdir())
-    assert len(drawn) == 5  # every picture that could be read
+    assert len(drawn) == 5  # every image that could be read
     before = np.asarray(Image.open(folder / "large.png").convert("RGB"), np.int16)
     after = np.asarray(Image.open(place / "large.annotated.png").convert("RGB"), np.int16)
     assert after.shape == before.shape
@@ -158,7 +158,7 @@ def test_a_glob_and_a_missing_path(folder: Path) -> None:
     assert result.returncode == 3
     assert len(result.stdout.splitlines()) == 3
     assert "missing.jpg" in result.stderr
-    assert "2 pictures" in result.stderr
+    assert "2 images" in result.stderr
 
 
 def test_a_huge_picture_is_refused(tmp_path: Path) -> None:

@@ -31,15 +31,15 @@ def test_a_picture_from_a_pipe_and_from_a_file(astronaut: Path) -> None:
     for stdin in (astronaut.read_bytes(), astronaut):
         result = analyze("-", "--json", stdin=stdin)
         assert result.returncode == 0, result.stderr
-        picture = json.loads(result.stdout)
-        assert (picture["schema"], picture["source"], picture["note"]) == (1, "stdin", None)
-        assert picture["faces"][0]["emotion"] == "happiness"
+        image = json.loads(result.stdout)
+        assert (image["schema"], image["source"], image["note"]) == (1, "stdin", None)
+        assert image["faces"][0]["emotion"] == "happiness"
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"", "'stdin' is empty: 0 bytes"), (b"hello, world\n" * 99, "'stdin' is not a picture")]
+    ("content", "said"), [(b"", "'stdin' is empty: 0 bytes"), (b"hello, world\n" * 99, "'stdin' is not a image")]
 )
-def test_standard_input_that_is_no_picture(content: bytes, said: str) -> None:
+def test_standard_input_that_is_no_image(content: bytes, said: str) -> None:
     result = analyze("-", "--table", "-", stdin=content)
     assert result.returncode == 3
     assert said in result.stderr.decode()
@@ -101,7 +101,7 @@ def test_abstaining(astronaut: Path) -> None:
 @pytest.mark.parametrize("overlay", ["bars", "label", "emoji", "blur"])
 def test_overlays(astronaut: Path, tmp_path: Path, overlay: str) -> None:
     assert analyze(astronaut, "--annotate", tmp_path, "--overlay", overlay, "-q").returncode == 0
-    twice = Image.open(astronaut).resize((1024, 660))  # small pictures are drawn at twice their size
+    twice = Image.open(astronaut).resize((1024, 660))  # small images are drawn at twice their size
     before = np.asarray(twice, np.int16)
     after = np.asarray(Image.open(tmp_path / "astronaut.annotated.jpg"), np.int16)
     eyes = np.s_[200:236, 390:500]
@@ -111,8 +111,8 @@ def test_overlays(astronaut: Path, tmp_path: Path, overlay: str) -> None:
 
 
 def test_an_animation_says_that_it_is_one(astronaut: Path, tmp_path: Path) -> None:
-    picture = Image.open(astronaut)
-    picture.save(tmp_path / "a[b].gif", save_all=True, append_images=[picture.rotate(90)])
+    image = Image.open(astronaut)
+    image.save(tmp_path / "a[b].gif", save_all=True, append_images=[image.rotate(90)])
     result = analyze(tmp_path / "a[b].gif")
     assert result.returncode == 0
     assert "note: '" in result.stderr.decode()
@@ -136,7 +136,7 @@ def test_a_heif_among_others_is_an_error_row_with_a_way_out(astronaut: Path, tmp
     [
         (["--style", "pyfeat"], 2, "--style is of the table"),
         (["--format", "csv"], 2, "--format is of the table"),
-        (["--overlay", "blur"], 2, "--overlay is of the annotated pictures"),
+        (["--overlay", "blur"], 2, "--overlay is of the annotated images"),
         (["--table", "-", "--json"], 2, "both write to standard output"),
         (["--table", "-", "--style", "fer"], 2, "there is no style 'fer'"),
         (["--table", "-", "--format", "xls"], 2, "there is no table format 'xls'"),
@@ -171,10 +171,10 @@ def test_a_disk_that_fills_up(astronaut: Path, tmp_path: Path) -> None:
     table.write_text("old")
     # No file may grow beyond a kilobyte: two rows are more.
     script = f'ulimit -f 1; exec "$0" -B -m mien analyze {astronaut} {astronaut.parent}/./{astronaut.name} "$@"'
-    pictures = [tmp_path / f"{number}.jpg" for number in range(9)]
-    for path in pictures:
+    images = [tmp_path / f"{number}.jpg" for number in range(9)]
+    for path in images:
         path.write_bytes(astronaut.read_bytes())
-    command = ["bash", "-c", script, sys.executable, *map(str, pictures), "--table", str(table)]
+    command = ["bash", "-c", script, sys.executable, *map(str, images), "--table", str(table)]
     result = subprocess.run(command, capture_output=True, timeout=300)
     assert result.returncode == 7
     assert f"cannot write '{table}': file too large" in result.stderr.decode()
@@ -183,9 +183,9 @@ def test_a_disk_that_fills_up(astronaut: Path, tmp_path: Path) -> None:
 
 
 def test_a_table_does_not_replace_its_input(tmp_path: Path) -> None:
-    picture = tmp_path / "in.csv"
-    picture.write_bytes(b"whatever it holds")
-    result = analyze(picture, "--table", picture)
+    image = tmp_path / "in.csv"
+    image.write_bytes(b"whatever it holds")
+    result = analyze(image, "--table", image)
     assert result.returncode == 2
     assert "would replace the input" in result.stderr.decode()
-    assert picture.read_bytes() == b"whatever it holds"
+    assert image.read_bytes() == b"whatever it holds"

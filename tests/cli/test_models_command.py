@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mien.assets.detectors import shipped
-from mien.assets.manifest import entries
+from mien.assets.manifest import shipped_models
 from mien.assets.remote import fetchable
 from mien.errors import ConfigError, MissingExtraError, OutputError, WeightsError, exit_code
 from mien.training.catalogue import catalogue
@@ -55,11 +55,11 @@ def mien(cache: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 def test_the_list_names_all_that_ships_and_all_that_can_be_fetched(cache: Path) -> None:
     done = mien(cache, "models", "list")
     assert done.returncode == 0
-    for entry in entries().values():
-        assert f"  {entry.name}" in done.stdout
-        for head in entry.heads:
+    for info in shipped_models().values():
+        assert f"  {info.name}" in done.stdout
+        for head in info.heads:
             assert f"head    {head.name}: {', '.join(head.emotions)}" in done.stdout
-        for score in entry.scores.values():
+        for score in info.scores.values():
             assert f"accuracy {score['accuracy']:.1%} on {score['faces']:,} faces" in done.stdout
     assert f"  {shipped().name}: " in done.stdout
     assert f"file    {shipped().file}, " in done.stdout
@@ -93,7 +93,7 @@ def test_without_torch_the_shipped_models_are_listed_all_the_same(cache: Path) -
         for command in (["list"], ["show", "vgg13"])
     )
     assert listed.returncode == 0
-    assert f"{next(iter(entries()))} (default)" in listed.stdout
+    assert f"{next(iter(shipped_models()))} (default)" in listed.stdout
     assert "pip install 'mien[train]'" in listed.stdout
     assert shown.returncode == exit_code(MissingExtraError("", ""))
     assert "pip install 'mien[train]'" in shown.stderr
@@ -129,7 +129,7 @@ def test_fetched_and_used(cache: Path, served: tuple[Path, str], shared: Path, a
     done = mien(cache, "analyze", astronaut, "--detector", "yunet")
     assert done.returncode == 0
     assert "happiness" in done.stdout
-    assert done.stderr.splitlines()[-1].startswith("1 picture, 1 face")
+    assert done.stderr.splitlines()[-1].startswith("1 image, 1 face")
     assert "WARN" not in done.stderr
 
 

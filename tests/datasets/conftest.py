@@ -20,6 +20,6 @@ def official(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
 @pytest.fixture(scope="session")
 def everything(official: tuple[Path, Path]) -> Samples:
-    """All rows, seven classes, with votes; no twin dropped."""
+    """All rows, seven classes, with votes; no duplicate dropped."""
     faces, votes = official
-    return build(csv=faces, votes=votes, keep_twins=True)
+    return build(csv=faces, votes=votes, keep_duplicates=True)

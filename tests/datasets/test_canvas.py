@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.assets.manifest import entries
+from mien.assets.manifest import shipped_models
 from mien.datasets.canvas import BORDERS, Border, find_and_crop, from_canvas, on_canvas, to_canvas
-from mien.expression import Classifier
+from mien.expression import OnnxClassifier
 from mien.faces import detectors
-from mien.faces.crop import Template
 
 
 @pytest.mark.parametrize("border", BORDERS)
@@ -41,21 +40,21 @@ def test_colour_stays_colour() -> None:
 
 
 def test_a_face_is_found_and_grey_paper_is_not(astronaut: Path) -> None:
-    picture = np.asarray(Image.open(astronaut).convert("L"))
-    face = np.asarray(cv2.resize(picture[50:210, 145:305], (48, 48), interpolation=cv2.INTER_AREA), np.uint8)
+    image = np.asarray(Image.open(astronaut).convert("L"))
+    face = np.asarray(cv2.resize(image[50:210, 145:305], (48, 48), interpolation=cv2.INTER_AREA), np.uint8)
     paper = np.full((48, 48), 128, np.uint8)
-    entry = next(iter(entries().values()))
-    template = Template(entry.input.size, entry.template)
-    crops, found = find_and_crop([face, paper, face], detectors.load(), template)
+    info = next(iter(shipped_models().values()))
+    crop_spec = info.crop_spec
+    crops, found = find_and_crop([face, paper, face], detectors.load(), crop_spec)
     assert found.tolist() == [True, False, True]
-    assert crops.shape == (3, template.size, template.size, 3)
+    assert crops.shape == (3, crop_spec.size, crop_spec.size, 3)
     assert np.array_equal(crops[0], crops[2])
     assert crops[0].std() > 20
     assert not crops[1].any()
-    assert Classifier()(crops[:1])[0].emotion == "happiness"
+    assert OnnxClassifier()(crops[:1])[0].emotion == "happiness"
 
 
 def test_no_faces_at_all() -> None:
-    crops, found = find_and_crop([], detectors.load(), Template(48, next(iter(entries().values())).template))
+    crops, found = find_and_crop([], detectors.load(), next(iter(shipped_models().values())).crop_spec)
     assert crops.shape == (0, 48, 48, 3)
     assert found.shape == (0,)

@@ -1,4 +1,4 @@
-"""Labelled pictures of faces: what is read, mirrored, and refused."""
+"""Labelled images of faces: what is read, mirrored, and refused."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.face_pictures import write_pictures
+from tests.face_images import write_images
 
 from mien.datasets.face_images import fingerprint, read
 from mien.errors import DataError, InputError
@@ -14,7 +14,7 @@ from mien.errors import DataError, InputError
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return write_pictures(tmp_path / "faces")
+    return write_images(tmp_path / "faces")
 
 
 def changed(folder: Path, change: dict[str, Any], line: int = 0) -> None:
@@ -25,36 +25,36 @@ def changed(folder: Path, change: dict[str, Any], line: int = 0) -> None:
 
 
 def test_pictures_come_with_their_labels_in_order(folder: Path) -> None:
-    pictures = list(read(folder, "train"))
-    assert len(pictures) == 12
-    assert [len(picture.boxes) for picture in pictures[:4]] == [1, 2, 1, 0]
-    assert pictures[1].image.shape == (96, 128, 3)
-    assert pictures[1].landmarks.shape == (2, 5, 2)
-    assert pictures[1].origin == ("human", "human")
-    assert pictures[0].source == "drawn.zip/0.png"
-    inside = (pictures[1].landmarks >= pictures[1].boxes[:, None, :2]).all()
+    images = list(read(folder, "train"))
+    assert len(images) == 12
+    assert [len(image.boxes) for image in images[:4]] == [1, 2, 1, 0]
+    assert images[1].image.shape == (96, 128, 3)
+    assert images[1].landmarks.shape == (2, 5, 2)
+    assert images[1].origin == ("human", "human")
+    assert images[0].source == "drawn.zip/0.png"
+    inside = (images[1].landmarks >= images[1].boxes[:, None, :2]).all()
     assert inside
     assert len(list(read(folder, "valid"))) == 4
     assert len(list(read(folder, "train", limit=4))) == 4
 
 
 def test_folders_in_a_folder_are_read_together(folder: Path) -> None:
-    write_pictures(folder.parent / "more", train=4, valid=1, seed=5)
+    write_images(folder.parent / "more", train=4, valid=1, seed=5)
     assert len(list(read(folder.parent, "train"))) == 16
-    assert fingerprint(folder.parent)["pictures"] == {"train": 16, "valid": 5}
+    assert fingerprint(folder.parent)["images"] == {"train": 16, "valid": 5}
 
 
 def test_mirroring_twice_is_no_change(folder: Path) -> None:
-    picture = next(read(folder, "train"))
-    once = picture.mirrored()
+    image = next(read(folder, "train"))
+    once = image.mirrored()
     right_eye, left_eye = once.landmarks[0, :2]
     assert right_eye[0] < left_eye[0]
     assert once.boxes[0, 0] < once.boxes[0, 2]
-    assert once.boxes[0, 0] == 128 - picture.boxes[0, 2]
+    assert once.boxes[0, 0] == 128 - image.boxes[0, 2]
     twice = once.mirrored()
-    assert np.array_equal(twice.image, picture.image)
-    assert np.allclose(twice.landmarks, picture.landmarks)
-    assert np.allclose(twice.boxes, picture.boxes)
+    assert np.array_equal(twice.image, image.image)
+    assert np.allclose(twice.landmarks, image.landmarks)
+    assert np.allclose(twice.boxes, image.boxes)
 
 
 def test_doubtful_landmarks_are_not_known(folder: Path) -> None:
@@ -92,14 +92,14 @@ def test_the_fingerprint_follows_labels_and_archives(folder: Path) -> None:
 )
 def test_a_wrong_label_is_named_with_its_line(folder: Path, change: dict[str, Any], reason: str) -> None:
     changed(folder, change, line=2)
-    with pytest.raises(DataError, match=f"line 3 does not describe a picture: .*{reason}"):
+    with pytest.raises(DataError, match=f"line 3 does not describe a image: .*{reason}"):
         list(read(folder, "train"))
 
 
 def test_what_is_missing_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no labels\.jsonl"):
         list(read(tmp_path / "nowhere", "train"))
-    with pytest.raises(DataError, match="no pictures of the split 'test'"):
+    with pytest.raises(DataError, match="no images of the split 'test'"):
         list(read(folder, "test"))
     changed(folder, {"file": "99.png"})
     with pytest.raises(InputError, match=r"drawn\.zip: 99\.png cannot be read"):

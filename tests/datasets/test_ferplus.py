@@ -154,6 +154,6 @@ def test_eight_emotions_of_the_real_files(official: tuple[Path, Path]) -> None:
     from mien.datasets.builders.fer2013 import build
 
     faces, votes = official
-    samples = build(csv=faces, votes=votes, emotions=8, keep_twins=True)
+    samples = build(csv=faces, votes=votes, emotions=8, keep_duplicates=True)
     assert {name: sum(table.values()) for name, table in samples.counts().items()} == {"train": 25_060, "val": 3_199}
     assert samples.about["dropped_by_label_processing"] == 32_298 - 25_060 - 3_199

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mien.datasets import Samples
-from mien.datasets.samples import mark_twins
+from mien.datasets.samples import mark_duplicates
 from mien.errors import DataError
 
 
@@ -27,9 +27,9 @@ def samples() -> Samples:
     )
 
 
-@pytest.mark.parametrize("name", ["labels", "split", "targets", "names", "votes", "twin"])
+@pytest.mark.parametrize("name", ["labels", "split", "targets", "names", "votes", "duplicate"])
 def test_every_column_has_every_row(samples: Samples, name: str) -> None:
-    column: Any = np.zeros(3, bool) if name == "twin" else getattr(samples, name)[:3]
+    column: Any = np.zeros(3, bool) if name == "duplicate" else getattr(samples, name)[:3]
     with pytest.raises(ValueError, match=f"{name}: expected 5 rows, got 3"):
         replace(samples, **{name: column})
 
@@ -72,4 +72,4 @@ def test_twins_are_the_pictures_on_both_sides(rows: list[tuple[int, int]]) -> No
     images[:, 1, 0] = [kind for kind, _ in rows]
     split = np.array([side for _, side in rows], np.uint8)
     expected = [any(other == kind and (their == 0) != (side == 0) for other, their in rows) for kind, side in rows]
-    assert mark_twins(images, split).tolist() == expected
+    assert mark_duplicates(images, split).tolist() == expected

@@ -29,7 +29,7 @@ def path(samples: Samples, tmp_path: Path) -> Path:
 
 
 def assert_same(found: Samples, expected: Samples) -> None:
-    for name in ("images", "labels", "split", "targets", "votes", "twin", "names"):
+    for name in ("images", "labels", "split", "targets", "votes", "duplicate", "names"):
         ours, theirs = getattr(found, name), getattr(expected, name)
         if theirs is None:
             assert ours is None

@@ -1,4 +1,4 @@
-"""What `mien data show` says of a store: figures counted by hand, and pictures that are pictures."""
+"""What `mien data show` says of a store: figures counted by hand, and images that are images."""
 
 import subprocess
 import sys
@@ -53,7 +53,7 @@ def test_the_figures(samples: Samples) -> None:
     summary = summarise(replace(samples, images=images, labels=labels))
     assert summary.constant == {"train": 0, "val": 1, "test": 0}
     assert summary.unlabelled == {"train": 2, "val": 0, "test": 0}
-    assert summary.twins == {"train": 0, "val": 2, "test": 0}
+    assert summary.duplicates == {"train": 0, "val": 2, "test": 0}
     assert sum(summary.counts["train"].values()) == (samples.split == 0).sum() - 2
     found = summary.agreement["val"]
     assert samples.votes is not None
@@ -66,13 +66,13 @@ def test_the_figures(samples: Samples) -> None:
 def test_the_text(samples: Samples) -> None:
     lines = text(summarise(samples)).splitlines()
     assert lines[0].split() == ["class", "train", "val", "test"]
-    assert next(line for line in lines if line.startswith("twins")).split() == ["twins", "0", "2", "0"]
+    assert next(line for line in lines if line.startswith("duplicates")).split() == ["duplicates", "0", "2", "0"]
     assert "mean entropy" in text(summarise(samples))
     assert "votes" not in text(summarise(replace(samples, votes=None))).lower()
     assert "without a label" not in "\n".join(lines)
 
 
-def test_the_pictures(samples: Samples, tmp_path: Path) -> None:
+def test_the_images(samples: Samples, tmp_path: Path) -> None:
     written = plot(samples, tmp_path / "plots")
     assert {path.name for path in written} == {
         "counts.png",
@@ -80,9 +80,9 @@ def test_the_pictures(samples: Samples, tmp_path: Path) -> None:
         *(f"contact-{name}.png" for name in samples.classes),
     }
     for path in written:
-        with Image.open(path) as picture:
-            assert picture.width > 500
-            assert len(picture.convert("L").getcolors() or []) > 20  # something is drawn
+        with Image.open(path) as image:
+            assert image.width > 500
+            assert len(image.convert("L").getcolors() or []) > 20  # something is drawn
 
 
 def test_a_folder_that_cannot_be(samples: Samples, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.evaluation.test_page import CHROMIUM, Page, complaints
+from tests.evaluation.report.test_page import CHROMIUM, Page, complaints
 from tests.expression.test_ensemble import linear_model
 
 from mien.datasets import Samples, store
@@ -59,8 +59,8 @@ def test_figures_are_those_of_each_alone(comparison: Comparison, tiny_model: Pat
         found = rows[name].evaluation
         assert found is not None
         assert json.dumps(found.as_dict()) == json.dumps(expected.as_dict())
-    for protocol, reading in alone["tiny"].readings.items():
-        expected_test = mcnemar(alone["mien-base"].readings[protocol].correct, reading.correct)
+    for protocol, predicted in alone["tiny"].predictions.items():
+        expected_test = mcnemar(alone["mien-base"].predictions[protocol].correct, predicted.correct)
         assert rows["tiny"].against[protocol] == expected_test
     assert rows["mien-base"].against == {}
 
@@ -68,7 +68,7 @@ def test_figures_are_those_of_each_alone(comparison: Comparison, tiny_model: Pat
 def test_a_model_takes_part_where_it_can(comparison: Comparison) -> None:
     row = next(row for row in comparison.good if row.name == "seven<b>")
     assert row.evaluation is not None
-    assert list(row.evaluation.judgements) == list(row.against) == ["labels"]
+    assert list(row.evaluation.scores) == list(row.against) == ["labels"]
     assert row.cost is not None
     assert row.cost.parameters == row.cost.operations == 32 * 32 * 3 * 7
 
@@ -77,8 +77,8 @@ def test_the_text_says_it_all(comparison: Comparison) -> None:
     text = comparison_text(comparison)
     for row in comparison.good:
         assert row.evaluation is not None
-        for judgement in row.evaluation.judgements.values():
-            assert f"{judgement.accuracy}" in text
+        for scores in row.evaluation.scores.values():
+            assert f"{scores.accuracy}" in text
         for test in row.against.values():
             assert f"{test.second_only:,} / {test.first_only:,}" in text
     assert "there is no model 'nobody'" in text
@@ -96,8 +96,8 @@ def test_the_page_is_whole(comparison: Comparison, val: Samples) -> None:
     assert "there is no model &#x27;nobody&#x27;" in html
     for row in comparison.good:
         assert row.evaluation is not None
-        for judgement in row.evaluation.judgements.values():
-            assert f"{judgement.accuracy.value:.1%}" in html
+        for scores in row.evaluation.scores.values():
+            assert f"{scores.accuracy.value:.1%}" in html
     labels, majority, _ = html.split("<section>")[1:]
     assert labels.count('class="confusion"') == 4
     assert majority.count('class="confusion"') == 3
@@ -107,14 +107,14 @@ def test_the_page_is_whole(comparison: Comparison, val: Samples) -> None:
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_a_browser_shows_it_without_complaint(comparison: Comparison, val: Samples, tmp_path: Path) -> None:
     assert complaints(comparison_page(comparison, val), tmp_path) == []
-    with Image.open(tmp_path / "page.png") as picture:
-        assert len(picture.convert("RGB").getcolors(1_000_000) or []) > 200
+    with Image.open(tmp_path / "page.png") as image:
+        assert len(image.convert("RGB").getcolors(1_000_000) or []) > 200
 
 
-def test_the_folder_holds_every_table_and_picture(comparison: Comparison, val: Samples, tmp_path: Path) -> None:
+def test_the_folder_holds_every_table_and_image(comparison: Comparison, val: Samples, tmp_path: Path) -> None:
     written = write_folder(comparison, tmp_path / "a" / "out", "<html>")
     assert sorted(written) == sorted((tmp_path / "a" / "out").iterdir())
-    judged = sum(len(row.evaluation.judgements) for row in comparison.good if row.evaluation)
+    judged = sum(len(row.evaluation.scores) for row in comparison.good if row.evaluation)
     assert len(written) == 3 + 4 * judged
     with (tmp_path / "a" / "out" / "comparison.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -122,7 +122,7 @@ def test_the_folder_holds_every_table_and_picture(comparison: Comparison, val: S
     assert [row["model"] for row in rows if row["error"]] == ["nobody"]
     base = next(row for row in comparison.good if row.name == "mien-base")
     assert base.evaluation is not None
-    found = base.evaluation.judgements["labels"]
+    found = base.evaluation.scores["labels"]
     first = next(row for row in rows if (row["model"], row["protocol"]) == ("mien-base", "labels"))
     assert float(first["accuracy"]) == pytest.approx(found.accuracy.value, abs=1e-6)
     with (tmp_path / "a" / "out" / "mien-base-labels-confusion.csv").open(newline="", encoding="utf-8") as file:
@@ -136,8 +136,8 @@ def test_the_folder_holds_every_table_and_picture(comparison: Comparison, val: S
     )
     for path in written:
         if path.suffix == ".png":
-            with Image.open(path) as picture:
-                assert min(picture.size) > 200
+            with Image.open(path) as image:
+                assert min(image.size) > 200
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write"):
         write_folder(comparison, tmp_path / "file", "")

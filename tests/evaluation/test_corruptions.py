@@ -17,8 +17,8 @@ from mien.evaluation.intervals import Estimate
 from mien.evaluation.report.page import page
 from mien.evaluation.report.text import points, text
 from mien.evaluation.robustness import losses
-from mien.expression import Classifier
-from mien.expression.base import Pictures
+from mien.expression import OnnxClassifier
+from mien.expression.base import Images
 
 SMALL = {"small-24": 24, "small-20": 20}
 
@@ -104,29 +104,29 @@ def test_a_network_runs_once_for_all_protocols(
     samples: Samples, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen, told = [], []
-    logits = Classifier.logits
+    logits = OnnxClassifier.logits
 
-    def counted(self: Classifier, pictures: Pictures) -> dict[str, NDArray[np.float32]]:
-        seen.append(len(pictures))
-        return logits(self, pictures)
+    def counted(self: OnnxClassifier, images: Images) -> dict[str, NDArray[np.float32]]:
+        seen.append(len(images))
+        return logits(self, images)
 
-    monkeypatch.setattr(Classifier, "logits", counted)
+    monkeypatch.setattr(OnnxClassifier, "logits", counted)
     found = evaluate_model(
         tiny_model, samples, split="val", corruptions=["dark"], progress=lambda done, of: told.append((done, of))
     )
-    assert len(found.judgements) == 3
+    assert len(found.scores) == 3
     assert sum(seen) == 2 * len(samples)
     assert told[-1] == (2 * len(samples), 2 * len(samples))
 
 
 def test_a_model_under_corruptions(samples: Samples, tiny_model: Path) -> None:
     found = evaluate_model(tiny_model, samples, split="val", corruptions=["mask", "small-20"])
-    assert set(found.losses) == set(found.judgements)
+    assert set(found.losses) == set(found.scores)
     for name, lost in found.losses.items():
         assert [loss.corruption for loss in lost] == ["mask", "small-20"]
-        clean, spoilt = found.judgements[name].accuracy.value, lost[0].accuracy.value
+        clean, spoilt = found.scores[name].accuracy.value, lost[0].accuracy.value
         assert lost[0].fall.value == pytest.approx(clean - spoilt)
-        written = text(found.judgements[name], lost)
+        written = text(found.scores[name], lost)
         assert "spoilt by" in written
         assert written.isascii()
         assert all(len(line) <= 100 for line in written.splitlines())

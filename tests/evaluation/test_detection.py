@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien.datasets.face_images import FacePicture
+from mien.datasets.face_images import FaceImage
 from mien.evaluation.detection import Tally, judge, match, operating_point, sides
 from mien.faces.detectors import Detections
 
 POINTS = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.75], [0.65, 0.75]])
 
 
-def picture(*boxes: tuple[float, ...], ignore: tuple[tuple[float, ...], ...] = ()) -> FacePicture:
+def labelled(*boxes: tuple[float, ...], ignore: tuple[tuple[float, ...], ...] = ()) -> FaceImage:
     corners = np.array(boxes, float).reshape(-1, 4)
     landmarks = corners[:, None, :2] + POINTS * (corners[:, None, 2:] - corners[:, None, :2])
-    return FacePicture(
+    return FaceImage(
         image=np.zeros((100, 200, 3), np.uint8),
         boxes=corners,
         landmarks=landmarks,
@@ -24,21 +24,21 @@ def picture(*boxes: tuple[float, ...], ignore: tuple[tuple[float, ...], ...] = (
 
 
 def found(*rows: tuple[float, ...], shift: float = 0.0) -> Detections:
-    """Rows of x0, y0, x1, y1, score; landmarks as in `picture`, moved to the right by `shift`."""
+    """Rows of x0, y0, x1, y1, score; landmarks as in `image`, moved to the right by `shift`."""
     table = np.array(rows, float).reshape(-1, 5)
     landmarks = table[:, None, :2] + POINTS * (table[:, None, 2:4] - table[:, None, :2]) + (shift, 0)
     return Detections(table[:, :4], table[:, 4], landmarks)
 
 
 def test_each_face_has_one_partner_the_surest_chooses() -> None:
-    labels = picture((0, 0, 40, 40), (100, 0, 140, 40))
+    labels = labelled((0, 0, 40, 40), (100, 0, 140, 40))
     matches = match(found((2, 2, 42, 42, 0.6), (0, 0, 40, 40, 0.9), (150, 50, 190, 90, 0.8)), labels)
     assert matches.face.tolist() == [-1, 0, -1]
     assert matches.false.tolist() == [True, False, True]
 
 
 def test_boxes_to_ignore_count_neither_way() -> None:
-    labels = picture((0, 0, 40, 40), ignore=((100, 0, 150, 50),))
+    labels = labelled((0, 0, 40, 40), ignore=((100, 0, 150, 50),))
     tally = Tally()
     tally.add(found((105, 5, 145, 45, 0.9), (0, 0, 40, 40, 0.9)), labels)
     assert tally.precision() == (1, 1)
@@ -49,7 +49,7 @@ def test_sizes_and_scores_part_the_counts() -> None:
     tally = Tally()
     tally.add(
         found((0, 0, 30, 30, 0.6), (60, 0, 100, 40, 0.9), (0, 60, 8, 68, 0.9)),
-        picture((0, 0, 30, 30), (60, 0, 100, 40), (150, 50, 156, 56)),
+        labelled((0, 0, 30, 30), (60, 0, 100, 40), (150, 50, 156, 56)),
     )
     assert tally.recall(20, 40) == (1, 1)
     assert tally.recall(40) == (1, 1)
@@ -76,7 +76,7 @@ def test_recall_at_a_precision() -> None:
 
 def test_landmark_errors_are_in_eye_distances() -> None:
     tally = Tally()
-    tally.add(found((0, 0, 50, 50, 0.9), shift=2.0), picture((0, 0, 50, 50), (100, 0, 150, 50)))
+    tally.add(found((0, 0, 50, 50, 0.9), shift=2.0), labelled((0, 0, 50, 50), (100, 0, 150, 50)))
     assert tally.landmark_errors().tolist() == [pytest.approx(2 / 20)]
     assert len(tally.landmark_errors(origin="teacher")) == 0
     assert len(tally.landmark_errors(60)) == 0
@@ -84,7 +84,7 @@ def test_landmark_errors_are_in_eye_distances() -> None:
 
 def test_a_detector_without_landmarks_has_no_errors() -> None:
     tally = Tally()
-    tally.add(Detections(np.array([[0, 0, 40, 40]], np.float32), np.array([0.9], np.float32)), picture((0, 0, 40, 40)))
+    tally.add(Detections(np.array([[0, 0, 40, 40]], np.float32), np.array([0.9], np.float32)), labelled((0, 0, 40, 40)))
     assert tally.recall() == (1, 1)
     assert len(tally.landmark_errors()) == 0
 
@@ -103,15 +103,15 @@ def test_the_operating_point_parts_right_from_wrong() -> None:
         operating_point(Tally())
 
 
-def test_judge_asks_the_detector_for_every_picture() -> None:
+def test_judge_asks_the_detector_for_every_image() -> None:
     class Fixed:
         name = "fixed"
-        anchor = np.full((5, 2), 0.5, np.float32)
+        mean_landmarks = np.full((5, 2), 0.5, np.float32)
 
         def detect(self, image: NDArray[np.uint8], *, min_score: float = 0.5) -> Detections:
             return found((0, 0, 40, 40, 0.9)).at_least(min_score)
 
-    tally = judge(Fixed(), [picture((0, 0, 40, 40)), picture((100, 0, 140, 40)), picture()])
+    tally = judge(Fixed(), [labelled((0, 0, 40, 40)), labelled((100, 0, 140, 40)), labelled()])
     assert tally.recall() == (1, 2)
     assert tally.precision() == (1, 3)
 

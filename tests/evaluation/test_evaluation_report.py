@@ -1,4 +1,4 @@
-"""The printed judgement: one golden text, and what must hold for any."""
+"""The printed scores: one golden text, and what must hold for any."""
 
 from dataclasses import replace
 
@@ -8,13 +8,13 @@ from mien.emotions import vocabulary
 from mien.evaluation.calibration import CalibrationBins
 from mien.evaluation.intervals import Estimate
 from mien.evaluation.report.text import text
-from mien.evaluation.score import ClassRow, Judgement, judge
+from mien.evaluation.score import ClassRow, Scores, judge
 
 UNDEFINED = Estimate(np.nan, np.nan, np.nan)
 ONE = np.ones(1)
 
 # Written by hand, not by judge(), so that the golden text stands still when numpy's random numbers change.
-JUDGEMENT = Judgement(
+JUDGEMENT = Scores(
     protocol="FER+ majority",
     classes=("anger", "surprise", "contempt"),
     n=1202,
@@ -45,7 +45,7 @@ FER+ majority: 1,202 faces, 390 left out by the protocol
 
 accuracy                     99.8% (99.0-100.0)
 macro F1                     68.4% (66.9-69.9)
-accuracy of the surest 80%   100.0% (99.9-100.0)  abstaining from the rest
+accuracy of the nms 80%   100.0% (99.9-100.0)  abstaining from the rest
 negative log-likelihood      0.432 (0.410-0.450)  nats
 cross-entropy to the votes   0.800 (0.790-0.810)  nats, 1,200 faces with votes
 Jensen-Shannon to the votes  0.050 (0.040-0.060)  nats, 1,200 faces with votes
@@ -104,6 +104,6 @@ def test_any_report_is_plain_ascii_of_at_most_100_columns() -> None:
 
 
 def test_short_names_grow_until_they_differ() -> None:
-    judgement = replace(JUDGEMENT, classes=("surprise", "surrender", "anger"))
-    heading = text(judgement).split("Confusion in faces\n\n")[1].splitlines()[0].split()
+    scores = replace(JUDGEMENT, classes=("surprise", "surrender", "anger"))
+    heading = text(scores).split("Confusion in faces\n\n")[1].splitlines()[0].split()
     assert heading == ["surp", "surr", "ange"]

@@ -15,7 +15,7 @@ from mien.emotions import ALL, vocabulary
 from mien.errors import ConfigError
 from mien.evaluation import evaluate_model, protocols_of
 from mien.evaluation.protocols import Protocol
-from mien.expression import Classifier
+from mien.expression import OnnxClassifier
 
 __all__ = ["tiny_model", "tiny_run", "tiny_samples"]
 
@@ -93,27 +93,27 @@ def test_a_model_is_judged_by_every_protocol(tiny_model: Path, tiny_samples: Sam
     val = tiny_samples.only("val")
     found = evaluate_model(tiny_model, val, split="val")
     assert found.model == "tiny"
-    assert list(found.judgements) == ["labels", "majority", "argmax"]
+    assert list(found.scores) == ["labels", "majority", "argmax"]
     for name, protocol in by_name(val).items():
-        judgement = found.judgements[name]
-        read = Classifier(tiny_model, emotions=protocol.classes).probabilities(val.images[protocol.kept])
+        scores = found.scores[name]
+        read = OnnxClassifier(tiny_model, emotions=protocol.classes).predict_proba(val.images[protocol.kept])
         right = read.argmax(axis=1) == protocol.labels[protocol.kept]
-        assert judgement.accuracy.value == pytest.approx(right.mean())
-        assert judgement.n + judgement.dropped == len(val)
+        assert scores.accuracy.value == pytest.approx(right.mean())
+        assert scores.n + scores.dropped == len(val)
         for word in (protocol.title, "PublicTest", "single view", "tiny"):
-            assert word in judgement.protocol
+            assert word in scores.protocol
 
 
 def test_the_split_has_its_printed_name_for_fer2013_alone(tiny_model: Path, tiny_samples: Samples) -> None:
     other = replace(tiny_samples.only("test"), about={}, votes=None)
-    (judgement,) = evaluate_model(tiny_model, other, split="test").judgements.values()
-    assert "PrivateTest" not in judgement.protocol
-    assert ", test, " in judgement.protocol
+    (scores,) = evaluate_model(tiny_model, other, split="test").scores.values()
+    assert "PrivateTest" not in scores.protocol
+    assert ", test, " in scores.protocol
 
 
 def test_protocols_can_be_chosen(tiny_model: Path, tiny_samples: Samples) -> None:
     val = tiny_samples.only("val")
-    assert list(evaluate_model(tiny_model, val, split="val", protocols=["argmax"]).judgements) == ["argmax"]
+    assert list(evaluate_model(tiny_model, val, split="val", protocols=["argmax"]).scores) == ["argmax"]
     with pytest.raises(ConfigError, match="allows no protocol mean") as caught:
         evaluate_model(tiny_model, val, split="val", protocols=["mean"])
     assert "labels, majority, argmax" in caught.value.hint

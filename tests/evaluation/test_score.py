@@ -1,4 +1,4 @@
-"""A judgement as a whole: its parts agree with the functions they come from, and its JSON is JSON."""
+"""A scores as a whole: its parts agree with the functions they come from, and its JSON is JSON."""
 
 import json
 from dataclasses import replace
@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 from mien.emotions import vocabulary
 from mien.evaluation import calibration, metrics
 from mien.evaluation.intervals import Estimate
-from mien.evaluation.score import Judgement, judge
+from mien.evaluation.score import Scores, judge
 from mien.expression.probabilities import softmax
 
 Faces = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
@@ -29,48 +29,48 @@ def faces() -> Faces:
 
 
 @pytest.fixture(scope="module")
-def judgement(faces: Faces) -> Judgement:
+def scores(faces: Faces) -> Scores:
     probabilities, labels, votes = faces
     return judge(probabilities, labels, vocabulary(8), protocol="FER+ argmax", votes=votes, dropped=17, draws=200)
 
 
-def test_the_values_are_those_of_the_functions(faces: Faces, judgement: Judgement) -> None:
+def test_the_values_are_those_of_the_functions(faces: Faces, scores: Scores) -> None:
     probabilities, labels, votes = faces
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    assert judgement.accuracy.value == pytest.approx(sk.accuracy_score(labels, predicted))
-    assert judgement.macro_f1.value == pytest.approx(sk.f1_score(labels, predicted, average="macro"))
-    assert judgement.nll.value == metrics.negative_log_likelihood(probabilities, labels).mean()
-    assert judgement.cross_entropy is not None
-    assert judgement.cross_entropy.value == metrics.cross_entropy(probabilities[3:], votes[3:]).mean()
-    assert judgement.jensen_shannon is not None
-    assert judgement.jensen_shannon.value == metrics.jensen_shannon(probabilities[3:], votes[3:]).mean()
+    assert scores.accuracy.value == pytest.approx(sk.accuracy_score(labels, predicted))
+    assert scores.macro_f1.value == pytest.approx(sk.f1_score(labels, predicted, average="macro"))
+    assert scores.nll.value == metrics.negative_log_likelihood(probabilities, labels).mean()
+    assert scores.cross_entropy is not None
+    assert scores.cross_entropy.value == metrics.cross_entropy(probabilities[3:], votes[3:]).mean()
+    assert scores.jensen_shannon is not None
+    assert scores.jensen_shannon.value == metrics.jensen_shannon(probabilities[3:], votes[3:]).mean()
     error = calibration.calibration_error(confidence, predicted == labels)
-    assert judgement.calibration_error.value == error
-    assert judgement.excess_error.value == pytest.approx(error - judgement.perfect_error.value)
-    assert (judgement.n, judgement.dropped, judgement.voted) == (600, 17, 597)
-    assert judgement.bins.count.sum() == judgement.confusion.sum() == 600
-    assert [row.name for row in judgement.rows] == list(vocabulary(8))
-    assert [row.support for row in judgement.rows] == np.bincount(labels, minlength=8).tolist()
-    assert [row.predicted for row in judgement.rows] == np.bincount(predicted, minlength=8).tolist()
+    assert scores.calibration_error.value == error
+    assert scores.excess_error.value == pytest.approx(error - scores.perfect_error.value)
+    assert (scores.n, scores.dropped, scores.voted) == (600, 17, 597)
+    assert scores.bins.count.sum() == scores.confusion.sum() == 600
+    assert [row.name for row in scores.rows] == list(vocabulary(8))
+    assert [row.support for row in scores.rows] == np.bincount(labels, minlength=8).tolist()
+    assert [row.predicted for row in scores.rows] == np.bincount(predicted, minlength=8).tolist()
 
 
-def test_every_interval_holds_its_value(judgement: Judgement) -> None:
-    scores = [judgement.accuracy, judgement.macro_f1, judgement.nll, judgement.cross_entropy]
-    scores += [judgement.jensen_shannon, judgement.calibration_error, judgement.perfect_error]
-    scores += [judgement.excess_error, *(row.f1 for row in judgement.rows)]
-    for score in scores:
-        assert score is not None
-        assert score.low <= score.value <= score.high
-        assert score.low < score.high
+def test_every_interval_holds_its_value(scores: Scores) -> None:
+    estimates = [scores.accuracy, scores.macro_f1, scores.nll, scores.cross_entropy]
+    estimates += [scores.jensen_shannon, scores.calibration_error, scores.perfect_error]
+    estimates += [scores.excess_error, *(row.f1 for row in scores.rows)]
+    for estimate in estimates:
+        assert estimate is not None
+        assert estimate.low <= estimate.value <= estimate.high
+        assert estimate.low < estimate.high
 
 
 def test_without_votes_there_are_no_scores_against_them(faces: Faces) -> None:
     probabilities, labels, votes = faces
     for none in (None, np.zeros_like(votes)):
-        judgement = judge(probabilities, labels, vocabulary(8), protocol="FER2013", votes=none, draws=20)
-        assert judgement.cross_entropy is None
-        assert judgement.jensen_shannon is None
-        assert judgement.voted == 0
+        scores = judge(probabilities, labels, vocabulary(8), protocol="FER2013", votes=none, draws=20)
+        assert scores.cross_entropy is None
+        assert scores.jensen_shannon is None
+        assert scores.voted == 0
 
 
 def test_the_same_seed_gives_the_same_judgement(faces: Faces) -> None:
@@ -83,11 +83,11 @@ def test_the_same_seed_gives_the_same_judgement(faces: Faces) -> None:
     assert first != other
 
 
-def test_as_dict_is_json_and_holds_every_score(judgement: Judgement) -> None:
-    record = json.loads(json.dumps(judgement.as_dict(), allow_nan=False))
+def test_as_dict_is_json_and_holds_every_score(scores: Scores) -> None:
+    record = json.loads(json.dumps(scores.as_dict(), allow_nan=False))
     assert record["protocol"] == "FER+ argmax"
-    assert record["accuracy"] == judgement.accuracy.as_dict()
-    assert [entry["emotion"] for entry in record["classes"]] == list(vocabulary(8))
+    assert record["accuracy"] == scores.accuracy.as_dict()
+    assert [info["emotion"] for info in record["classes"]] == list(vocabulary(8))
     assert np.array(record["confusion"]).shape == (8, 8)
     assert sum(record["calibration_bins"]["count"]) == 600
     assert set(record) == {
@@ -113,11 +113,11 @@ def test_as_dict_is_json_and_holds_every_score(judgement: Judgement) -> None:
 
 
 def test_one_face_and_absent_classes_are_judged() -> None:
-    judgement = judge(np.array([[0.5, 0.3, 0.2]]), np.array([0]), vocabulary(8)[:3], protocol="FER2013", draws=20)
-    assert judgement.accuracy == Estimate(1, 1, 1)
-    assert judgement.macro_f1 == Estimate(1, 1, 1)
-    assert judgement.calibration_error == Estimate(0.5, 0.5, 0.5)
-    row = judgement.as_dict()["classes"][1]  # type: ignore[index]
+    scores = judge(np.array([[0.5, 0.3, 0.2]]), np.array([0]), vocabulary(8)[:3], protocol="FER2013", draws=20)
+    assert scores.accuracy == Estimate(1, 1, 1)
+    assert scores.macro_f1 == Estimate(1, 1, 1)
+    assert scores.calibration_error == Estimate(0.5, 0.5, 0.5)
+    row = scores.as_dict()["classes"][1]  # type: ignore[index]
     assert row["recall"] == {"value": None, "low": None, "high": None}
 
 
@@ -140,7 +140,7 @@ def test_what_is_no_judgement_is_refused(faces: Faces) -> None:
             judge(wrong[0], wrong[1], names, protocol="FER+", votes=wrong[2], draws=5)
 
 
-def test_a_judgement_cannot_be_changed(judgement: Judgement) -> None:
+def test_a_judgement_cannot_be_changed(scores: Scores) -> None:
     with pytest.raises(AttributeError):
-        judgement.n = 5  # type: ignore[misc]
-    assert replace(judgement, n=5).n == 5
+        scores.n = 5  # type: ignore[misc]
+    assert replace(scores, n=5).n == 5

@@ -1,4 +1,4 @@
-"""Slices by picture and by votes, and the ranges that the page's curves show."""
+"""Slices by image and by votes, and the ranges that the page's curves show."""
 
 from itertools import pairwise
 
@@ -41,7 +41,7 @@ def test_equal_slices_without_ties() -> None:
     assert [one.faces for one in found] == [25, 25, 25, 25]
 
 
-def test_measures_follow_the_picture(samples: Samples) -> None:
+def test_measures_follow_the_image(samples: Samples) -> None:
     few = samples.take(np.arange(6))
     found = measures(few)
     assert list(found) == ["brightness", "contrast", "sharpness", "disagreement"]

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from onnx import helper
 from tests.drawn import draw_face
 
-from mien.assets.manifest import METADATA_KEY, Entry
+from mien.assets.manifest import METADATA_KEY, ModelInfo
 from mien.emotions import vocabulary
 from mien.errors import ConfigError, WeightsError
-from mien.expression import Classifier, head_for
+from mien.expression import OnnxClassifier, head_for
 
 SIZES = (6, 7, 8, 10)
 
@@ -26,8 +26,8 @@ def faces() -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_probabilities_are_distributions(tiny_model: Path, faces: NDArray[np.uint8], size: int) -> None:
-    classifier = Classifier(tiny_model, emotions=size)
-    found = classifier.probabilities(faces)
+    classifier = OnnxClassifier(tiny_model, emotions=size)
+    found = classifier.predict_proba(faces)
     assert found.shape == (len(faces), size)
     assert found.dtype == np.float32
     assert (found >= 0).all()
@@ -37,13 +37,13 @@ def test_probabilities_are_distributions(tiny_model: Path, faces: NDArray[np.uin
 
 
 def test_six_and_seven_read_the_labels_eight_and_ten_the_votes(tiny_model: Path) -> None:
-    heads = {size: Classifier(tiny_model, emotions=size).head.name for size in SIZES}
+    heads = {size: OnnxClassifier(tiny_model, emotions=size).head.name for size in SIZES}
     assert heads == {6: "fer2013", 7: "fer2013", 8: "votes", 10: "votes"}
 
 
 def test_six_are_seven_with_disgust_joined_to_anger(tiny_model: Path, faces: NDArray[np.uint8]) -> None:
-    seven = Classifier(tiny_model, emotions=7).probabilities(faces)
-    six = Classifier(tiny_model, emotions=6).probabilities(faces)
+    seven = OnnxClassifier(tiny_model, emotions=7).predict_proba(faces)
+    six = OnnxClassifier(tiny_model, emotions=6).predict_proba(faces)
     columns = {name: seven[:, index] for index, name in enumerate(vocabulary(7))}
     columns["anger"] = columns["anger"] + columns.pop("disgust")
     for index, name in enumerate(vocabulary(6)):
@@ -51,51 +51,51 @@ def test_six_are_seven_with_disgust_joined_to_anger(tiny_model: Path, faces: NDA
 
 
 def test_eight_are_ten_renormalised(tiny_model: Path, faces: NDArray[np.uint8]) -> None:
-    ten = Classifier(tiny_model, emotions=10).probabilities(faces)
-    eight = Classifier(tiny_model, emotions=8).probabilities(faces)
+    ten = OnnxClassifier(tiny_model, emotions=10).predict_proba(faces)
+    eight = OnnxClassifier(tiny_model, emotions=8).predict_proba(faces)
     np.testing.assert_allclose(eight, ten[:, :8] / ten[:, :8].sum(axis=1, keepdims=True), atol=1e-6)
 
 
 def test_probabilities_are_the_softmax_of_the_logits_over_the_temperature(
     tiny_model: Path, faces: NDArray[np.uint8]
 ) -> None:
-    classifier = Classifier(tiny_model, emotions=10)
+    classifier = OnnxClassifier(tiny_model, emotions=10)
     scaled = classifier.logits(faces)["votes"].astype(np.float64) / classifier.head.temperature
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    np.testing.assert_allclose(classifier.probabilities(faces), powers / powers.sum(axis=1, keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(classifier.predict_proba(faces), powers / powers.sum(axis=1, keepdims=True), atol=1e-6)
     assert classifier.head.temperature != 1
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 32, 1000])
 def test_the_batch_size_changes_nothing(tiny_model: Path, faces: NDArray[np.uint8], batch_size: int) -> None:
-    expected = Classifier(tiny_model).probabilities(faces)
-    found = Classifier(tiny_model, batch_size=batch_size).probabilities(faces)
+    expected = OnnxClassifier(tiny_model).predict_proba(faces)
+    found = OnnxClassifier(tiny_model, batch_size=batch_size).predict_proba(faces)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_a_face_is_read_the_same_in_any_company(tiny_model: Path, faces: NDArray[np.uint8]) -> None:
-    classifier = Classifier(tiny_model)
+    classifier = OnnxClassifier(tiny_model)
     order = np.random.default_rng(0).permutation(len(faces))
     np.testing.assert_allclose(
-        classifier.probabilities(faces[order]), classifier.probabilities(faces)[order], atol=1e-6
+        classifier.predict_proba(faces[order]), classifier.predict_proba(faces)[order], atol=1e-6
     )
 
 
 def test_faces_of_any_form(tiny_model: Path, faces: NDArray[np.uint8]) -> None:
-    classifier = Classifier(tiny_model)
+    classifier = OnnxClassifier(tiny_model)
     colour = np.repeat(faces[..., None], 3, axis=3)
-    np.testing.assert_allclose(classifier.probabilities(colour), classifier.probabilities(faces), atol=1e-6)
+    np.testing.assert_allclose(classifier.predict_proba(colour), classifier.predict_proba(faces), atol=1e-6)
     mixed = [faces[0], colour[1], faces[2][:30], colour[3][:, :17], np.kron(faces[4], np.ones((3, 3), np.uint8))]
-    found = classifier.probabilities(mixed)
+    found = classifier.predict_proba(mixed)
     assert found.shape == (5, 8)
-    np.testing.assert_allclose(found[[0, 1, 4]], classifier.probabilities(faces[[0, 1, 4]]), atol=1e-6)
+    np.testing.assert_allclose(found[[0, 1, 4]], classifier.predict_proba(faces[[0, 1, 4]]), atol=1e-6)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_no_faces(tiny_model: Path, size: int) -> None:
-    classifier = Classifier(tiny_model, emotions=size)
-    assert classifier.probabilities([]).shape == (0, size)
+    classifier = OnnxClassifier(tiny_model, emotions=size)
+    assert classifier.predict_proba([]).shape == (0, size)
     assert classifier(np.empty((0, 48, 48), np.uint8)) == []
     assert {name: logits.shape for name, logits in classifier.logits([]).items()} == {
         "votes": (0, 10),
@@ -104,8 +104,8 @@ def test_no_faces(tiny_model: Path, size: int) -> None:
 
 
 def test_expressions_are_the_rows(tiny_model: Path, faces: NDArray[np.uint8]) -> None:
-    classifier = Classifier(tiny_model, emotions=7)
-    rows = classifier.probabilities(faces)
+    classifier = OnnxClassifier(tiny_model, emotions=7)
+    rows = classifier.predict_proba(faces)
     expressions = classifier(faces)
     for row, expression in zip(rows, expressions, strict=True):
         np.testing.assert_array_equal(expression.probabilities, row)
@@ -115,21 +115,21 @@ def test_expressions_are_the_rows(tiny_model: Path, faces: NDArray[np.uint8]) ->
 
 @pytest.mark.parametrize(("abstain", "uncertain"), [(0.0, False), (1.1, True)])
 def test_abstaining_can_be_set(tiny_model: Path, faces: NDArray[np.uint8], abstain: float, uncertain: bool) -> None:
-    found = Classifier(tiny_model, abstain=abstain)(faces)
+    found = OnnxClassifier(tiny_model, abstain=abstain)(faces)
     assert {expression.uncertain for expression in found} == {uncertain}
-    assert Classifier(tiny_model).threshold == Classifier(tiny_model).head.threshold > 0
+    assert OnnxClassifier(tiny_model).threshold == OnnxClassifier(tiny_model).head.threshold > 0
 
 
 def test_emotions_may_be_named(tiny_model: Path, faces: NDArray[np.uint8]) -> None:
-    pair = Classifier(tiny_model, emotions=("happiness", "neutral"))
+    pair = OnnxClassifier(tiny_model, emotions=("happiness", "neutral"))
     assert pair.head.name == "fer2013"  # the smaller of the two that know them
-    seven = Classifier(tiny_model, emotions=7).probabilities(faces)
+    seven = OnnxClassifier(tiny_model, emotions=7).predict_proba(faces)
     columns = [vocabulary(7).index("happiness"), vocabulary(7).index("neutral")]
     expected = seven[:, columns]
-    found = pair.probabilities(faces)
+    found = pair.predict_proba(faces)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), atol=1e-6)
-    assert Classifier(tiny_model, emotions=None).emotions == vocabulary(10)
+    assert OnnxClassifier(tiny_model, emotions=None).emotions == vocabulary(10)
 
 
 # --- what a model cannot tell
@@ -138,50 +138,50 @@ def test_emotions_may_be_named(tiny_model: Path, faces: NDArray[np.uint8]) -> No
 def with_heads(path: Path, target: Path, *names: str) -> Path:
     """The model with these heads alone."""
     graph = onnx.load(path)
-    old = Entry.from_json({item.key: item.value for item in graph.metadata_props}[METADATA_KEY], str(path))
+    old = ModelInfo.from_json({item.key: item.value for item in graph.metadata_props}[METADATA_KEY], str(path))
     kept = [output for output in graph.graph.output if output.name in names]
     del graph.graph.output[:]
     graph.graph.output.extend(kept)
-    entry = replace(old, heads=tuple(head for head in old.heads if head.name in names))
-    helper.set_model_props(graph, {METADATA_KEY: entry.to_json()})
+    info = replace(old, heads=tuple(head for head in old.heads if head.name in names))
+    helper.set_model_props(graph, {METADATA_KEY: info.to_json()})
     onnx.save(graph, target)
     return target
 
 
 def test_classes_that_no_head_knows(tiny_model: Path, tmp_path: Path) -> None:
     labels = with_heads(tiny_model, tmp_path / "labels.onnx", "fer2013")
-    assert Classifier(labels, emotions=6).head.name == "fer2013"
+    assert OnnxClassifier(labels, emotions=6).head.name == "fer2013"
     for size in (8, 10):
         with pytest.raises(ConfigError, match=f"the model 'tiny' cannot tell {size} emotions apart") as caught:
-            Classifier(labels, emotions=size)
+            OnnxClassifier(labels, emotions=size)
         assert "its heads have 7" in caught.value.hint
     with pytest.raises(ConfigError, match="cannot tell 2 emotions apart"):
-        Classifier(tiny_model, emotions=("happiness", "boredom"))
+        OnnxClassifier(tiny_model, emotions=("happiness", "boredom"))
 
 
 def test_the_votes_head_alone_serves_all(tiny_model: Path, tmp_path: Path, faces: NDArray[np.uint8]) -> None:
     votes = with_heads(tiny_model, tmp_path / "votes.onnx", "votes")
-    ten = Classifier(votes, emotions=10).probabilities(faces)
-    seven = Classifier(votes, emotions=7).probabilities(faces)
+    ten = OnnxClassifier(votes, emotions=10).predict_proba(faces)
+    seven = OnnxClassifier(votes, emotions=7).predict_proba(faces)
     np.testing.assert_allclose(seven, ten[:, :7] / ten[:, :7].sum(axis=1, keepdims=True), atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [0, 1, 5, 9, 11, -8])
 def test_a_vocabulary_that_is_none(tiny_model: Path, size: int) -> None:
     with pytest.raises(ConfigError, match=f"no vocabulary of {size} emotions"):
-        Classifier(tiny_model, emotions=size)
+        OnnxClassifier(tiny_model, emotions=size)
 
 
 def test_a_model_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no model 'nobody'"):
-        Classifier("nobody")
+        OnnxClassifier("nobody")
     (tmp_path / "words.onnx").write_text("words", encoding="utf-8")
     with pytest.raises(WeightsError, match="is no ONNX network"):
-        Classifier(tmp_path / "words.onnx")
+        OnnxClassifier(tmp_path / "words.onnx")
 
 
 def test_the_head_that_fits_best(tiny_model: Path) -> None:
-    entry = Classifier(tiny_model).entry
-    assert head_for(entry, ("contempt",)).name == "votes"
-    assert head_for(entry, ("fear",)).name == "fer2013"
-    assert head_for(replace(entry, heads=entry.heads[::-1]), ("fear",)).name == "fer2013"
+    info = OnnxClassifier(tiny_model).info
+    assert head_for(info, ("contempt",)).name == "votes"
+    assert head_for(info, ("fear",)).name == "fer2013"
+    assert head_for(replace(info, heads=info.heads[::-1]), ("fear",)).name == "fer2013"

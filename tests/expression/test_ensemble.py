@@ -13,10 +13,10 @@ from onnx import TensorProto, helper
 from tests.drawn import draw_face
 
 import mien
-from mien.assets.manifest import METADATA_KEY, Entry, Head, InputSpec, entries, entry
+from mien.assets.manifest import METADATA_KEY, Head, InputSpec, ModelInfo, info, shipped_models
 from mien.emotions import ALL, vocabulary
 from mien.errors import ConfigError
-from mien.expression import Classifier, Ensemble, Reader, open_reader
+from mien.expression import Classifier, Ensemble, OnnxClassifier, load_classifier
 from mien.expression.ensemble import TIE, VOTES, Vote, joined, known_of, member_names
 
 Opinion = tuple[NDArray[np.float32], tuple[str, ...]]
@@ -147,11 +147,11 @@ def linear_model(
     seed: int = 0,
     landmarks: tuple[tuple[float, float], ...] | None = None,
 ) -> Path:
-    """An exported model of one matrix, with an entry as `mien export` writes it."""
+    """An exported model of one matrix, with an info as `mien export` writes it."""
     depth = 1 if channels == "grey" else 3
     spec = InputSpec(size, channels, (0.5,) * depth, (0.25,) * depth)  # type: ignore[arg-type]
-    framing = next(iter(entries().values())).landmarks if landmarks is None else landmarks
-    known = Entry(path.stem, "linear", spec, (Head("labels", classes, 2.0, 0.3),), framing)
+    crop_spec = next(iter(shipped_models().values())).landmarks if landmarks is None else landmarks
+    known = ModelInfo(path.stem, "linear", spec, (Head("labels", classes, 2.0, 0.3),), crop_spec)
     weights = np.random.default_rng(seed).normal(0, 0.2, (depth * size * size, len(classes))).astype(np.float32)
     graph = helper.make_graph(
         [
@@ -183,33 +183,33 @@ def seven(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("size", [6, 7, 8, 10])
 def test_one_member_reads_as_the_classifier_does(faces: NDArray[np.uint8], size: int) -> None:
-    one, alone = Ensemble(["mien-base"], emotions=size), Classifier("mien-base", emotions=size)
-    np.testing.assert_array_equal(one.probabilities(faces), alone.probabilities(faces))
+    one, alone = Ensemble(["mien-base"], emotions=size), OnnxClassifier("mien-base", emotions=size)
+    np.testing.assert_array_equal(one.predict_proba(faces), alone.predict_proba(faces))
     assert (one.emotions, one.threshold, one.name) == (alone.emotions, alone.threshold, alone.name)
     assert [read.uncertain for read in one(faces)] == [read.uncertain for read in alone(faces)]
-    hard = Ensemble(["mien-base"], emotions=size, vote="hard").probabilities(faces)
-    np.testing.assert_array_equal(hard.argmax(axis=1), alone.probabilities(faces).argmax(axis=1))
+    hard = Ensemble(["mien-base"], emotions=size, vote="hard").predict_proba(faces)
+    np.testing.assert_array_equal(hard.argmax(axis=1), alone.predict_proba(faces).argmax(axis=1))
 
 
 def test_members_of_other_sizes_channels_and_classes(seven: Path, faces: NDArray[np.uint8]) -> None:
     mixed = Ensemble(["mien-base", seven, "mien-base-int8"])
     assert mixed.emotions == EIGHT  # what any member knows
-    found = mixed.probabilities(faces)
+    found = mixed.predict_proba(faces)
     parts = [
-        Classifier("mien-base").probabilities(faces),
-        Classifier(seven, emotions=7).probabilities(faces),
-        Classifier("mien-base-int8").probabilities(faces),
+        OnnxClassifier("mien-base").predict_proba(faces),
+        OnnxClassifier(seven, emotions=7).predict_proba(faces),
+        OnnxClassifier("mien-base-int8").predict_proba(faces),
     ]
     expected = joined(parts, [EIGHT, vocabulary(7), EIGHT], EIGHT)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     swapped = Ensemble([seven, "mien-base-int8", "mien-base"])
-    np.testing.assert_allclose(swapped.probabilities(faces), found, atol=1e-6)
+    np.testing.assert_allclose(swapped.predict_proba(faces), found, atol=1e-6)
     assert swapped.threshold == pytest.approx(mixed.threshold)
     assert mixed.threshold == pytest.approx(np.mean([member.threshold for member in mixed.members]))
     assert mixed.name == "mien-base + seven + mien-base-int8"
     np.testing.assert_allclose(
-        Ensemble(["mien-base", seven], emotions=7).probabilities(faces),
-        (Classifier("mien-base", emotions=7).probabilities(faces) + parts[1]) / 2,
+        Ensemble(["mien-base", seven], emotions=7).predict_proba(faces),
+        (OnnxClassifier("mien-base", emotions=7).predict_proba(faces) + parts[1]) / 2,
         atol=1e-6,
     )
 
@@ -217,23 +217,23 @@ def test_members_of_other_sizes_channels_and_classes(seven: Path, faces: NDArray
 @pytest.mark.parametrize("vote", VOTES)
 def test_what_was_looked_at_once_is_read_for_other_classes(seven: Path, faces: NDArray[np.uint8], vote: Vote) -> None:
     members: list[str | Path] = ["mien-base", seven]
-    for eight in (Ensemble(members, vote=vote, abstain=0.4), Classifier("mien-base", abstain=0.4, views="flip")):
-        other = eight.reading(vocabulary(7))
+    for eight in (Ensemble(members, vote=vote, abstain=0.4), OnnxClassifier("mien-base", abstain=0.4, tta="flip")):
+        other = eight.with_classes(vocabulary(7))
         if isinstance(eight, Ensemble):
-            fresh: Reader = Ensemble(members, vote=vote, emotions=7, abstain=0.4)
+            fresh: Classifier = Ensemble(members, vote=vote, emotions=7, abstain=0.4)
         else:
-            fresh = Classifier("mien-base", emotions=7, abstain=0.4, views="flip")
-        looked = eight.look(faces)
-        np.testing.assert_array_equal(other.read(looked), fresh.probabilities(faces))
-        np.testing.assert_array_equal(eight.read(looked), eight.probabilities(faces))
+            fresh = OnnxClassifier("mien-base", emotions=7, abstain=0.4, tta="flip")
+        logits = eight.member_logits(faces)
+        np.testing.assert_array_equal(other.proba_from(logits), fresh.predict_proba(faces))
+        np.testing.assert_array_equal(eight.proba_from(logits), eight.predict_proba(faces))
         assert (other.emotions, other.threshold, other.name) == (fresh.emotions, fresh.threshold, fresh.name)
     with pytest.raises(ConfigError):
-        Ensemble([seven]).reading(vocabulary(10))
+        Ensemble([seven]).with_classes(vocabulary(10))
 
 
 def test_no_faces(seven: Path) -> None:
     for vote in VOTES:
-        assert Ensemble(["mien-base", seven], vote=vote).probabilities([]).shape == (0, 8)
+        assert Ensemble(["mien-base", seven], vote=vote).predict_proba([]).shape == (0, 8)
         assert Ensemble(["mien-base", seven], vote=vote)([]) == []
 
 
@@ -245,7 +245,7 @@ def test_abstaining(faces: NDArray[np.uint8], abstain: float, uncertain: bool) -
 
 def test_without_a_majority_a_hard_vote_is_uncertain(tmp_path: Path, faces: NDArray[np.uint8]) -> None:
     members = [linear_model(tmp_path / f"{seed}.onnx", EIGHT, seed=seed) for seed in range(3)]
-    tops = np.stack([Classifier(member).probabilities(faces).argmax(axis=1) for member in members])  # (3, N)
+    tops = np.stack([OnnxClassifier(member).predict_proba(faces).argmax(axis=1) for member in members])  # (3, N)
     most = np.stack([(tops == place).sum(axis=0) for place in range(8)]).max(axis=0)
     assert {1, 2} <= set(most.tolist())
     read = Ensemble(members, vote="hard")(faces)
@@ -257,8 +257,8 @@ def test_own_classes_vote_too(tmp_path: Path, faces: NDArray[np.uint8]) -> None:
     members = [linear_model(tmp_path / f"own{seed}.onnx", own, seed=seed) for seed in range(2)]
     pair = Ensemble(members)
     assert pair.emotions == own
-    expected = np.mean([Classifier(member, emotions=None).probabilities(faces) for member in members], axis=0)
-    np.testing.assert_allclose(pair.probabilities(faces), expected, atol=1e-6)
+    expected = np.mean([OnnxClassifier(member, emotions=None).predict_proba(faces) for member in members], axis=0)
+    np.testing.assert_allclose(pair.predict_proba(faces), expected, atol=1e-6)
     with pytest.raises(ConfigError, match="'own0' knows none of the classes anger") as caught:
         Ensemble(["mien-base", members[0]])
     assert "bored, keen" in caught.value.hint
@@ -275,15 +275,15 @@ def test_what_is_no_ensemble(seven: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no model 'nobody'"):
         Ensemble(["mien-base", "nobody"])
     with pytest.raises(ConfigError, match="two ways to read"):
-        open_reader("mien-base", ["mien-base"])
+        load_classifier("mien-base", ["mien-base"])
     with pytest.raises(ConfigError, match="'hard' is of an ensemble"):
-        open_reader("mien-base", vote="hard")
+        load_classifier("mien-base", vote="hard")
     with pytest.raises(TypeError, match="expected a list"):
-        open_reader(ensemble="mien-base")
+        load_classifier(ensemble="mien-base")
 
 
 def test_the_head_that_knows_most() -> None:
-    base = entry("mien-base")
+    base = info("mien-base")
     assert known_of(base, ("contempt", "fear")) == ("contempt", "fear")
     assert known_of(base, ("fear", "boredom")) == ("fear",)
     fewer = replace(base, heads=tuple(head for head in base.heads if len(head.emotions) == 7))
@@ -300,10 +300,10 @@ def test_members_as_they_are_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_analyzer_crops_once_for_each_framing(astronaut: Path, tmp_path: Path) -> None:
-    wide = tuple((0.25 + x / 2, 0.25 + y / 2) for x, y in entry("mien-base").landmarks)
+    wide = tuple((0.25 + x / 2, 0.25 + y / 2) for x, y in info("mien-base").landmarks)
     other = linear_model(tmp_path / "wide.onnx", vocabulary(7), size=40, channels="rgb", landmarks=wide)
     analyzer = mien.Analyzer(ensemble=["mien-base", other, "mien-base-int8"], emotions=7)
-    assert len(analyzer.classifier.framings) == 2
+    assert len(analyzer.classifier.crop_specs) == 2
     (face,) = analyzer.analyze(astronaut)
     singles = [mien.Analyzer(model=model, emotions=7).analyze(astronaut)[0] for model in ("mien-base", other)]
     parts = [single.expression.probabilities for single in singles if single.expression]

@@ -54,10 +54,10 @@ def test_squares_are_resized_by_area_down_and_smoothly_up() -> None:
 @pytest.mark.parametrize("scale", [1, 2])
 def test_a_picture_that_is_not_square_is_continued_by_its_edges(upright: bool, scale: int) -> None:
     """Nothing is cut off and nothing stretched: a disc stays round, and the short sides repeat their last pixels."""
-    picture = np.full((48 * scale, 24 * scale), 200, np.uint8)
-    cv2.circle(picture, (12 * scale, 24 * scale), 8 * scale, 0, -1)
-    picture[:, 0 : 2 * scale], picture[:, -2 * scale :] = 10, 90
-    found = fitted([picture if upright else np.ascontiguousarray(picture.T)], GREY)[0, 0]
+    image = np.full((48 * scale, 24 * scale), 200, np.uint8)
+    cv2.circle(image, (12 * scale, 24 * scale), 8 * scale, 0, -1)
+    image[:, 0 : 2 * scale], image[:, -2 * scale :] = 10, 90
+    found = fitted([image if upright else np.ascontiguousarray(image.T)], GREY)[0, 0]
     found = found if upright else found.T
     assert (found[:, :12] == 10).all()
     assert (found[:, 36:] == 90).all()
@@ -75,20 +75,20 @@ def test_a_long_thin_picture_does_not_grow(shape: tuple[int, ...]) -> None:
     assert time.process_time() - begun < 2
 
 
-def test_one_pixel_fills_the_picture() -> None:
+def test_one_pixel_fills_the_image() -> None:
     assert np.unique(fitted([np.full((1, 1), 9, np.uint8)], GREY)).tolist() == [9]
 
 
-def test_no_pictures() -> None:
+def test_no_images() -> None:
     assert fitted([], RGB).shape == (0, 3, 48, 48)
     assert normalised(fitted([], GREY), GREY).shape == (0, 1, 48, 48)
 
 
 def test_the_pictures_given_are_not_changed() -> None:
-    picture = noise(30, 60, 3)
-    before = picture.copy()
-    fitted([picture], GREY)
-    np.testing.assert_array_equal(picture, before)
+    image = noise(30, 60, 3)
+    before = image.copy()
+    fitted([image], GREY)
+    np.testing.assert_array_equal(image, before)
 
 
 def test_pictures_of_several_sizes_go_into_one_batch() -> None:

@@ -4,50 +4,50 @@ import numpy as np
 import pytest
 
 from mien.errors import ConfigError
-from mien.expression import Classifier
-from mien.expression.tta import VIEWS, views_of
+from mien.expression import OnnxClassifier
+from mien.expression.tta import TTA, tta_images
 
 FACES = np.random.default_rng(0).integers(0, 256, (3, 48, 48), np.uint8)
 
 
 @pytest.mark.parametrize("shape", [(48, 48), (48, 48, 3), (31, 64), (1, 1)])
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("name", TTA)
 def test_each_way_has_its_number_of_views(name: str, shape: tuple[int, ...]) -> None:
-    picture = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
-    views = views_of(picture, name)
-    assert len(views) == VIEWS[name]
-    assert all(view.ndim == picture.ndim and view.size for view in views)
-    half = len(views) // 2
-    for view, mirrored in zip(views[:half], views[half:], strict=False):
+    image = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+    tta = tta_images(image, name)
+    assert len(tta) == TTA[name]
+    assert all(view.ndim == image.ndim and view.size for view in tta)
+    half = len(tta) // 2
+    for view, mirrored in zip(tta[:half], tta[half:], strict=False):
         assert np.array_equal(view, mirrored[:, ::-1])
 
 
 def test_ten_crop_has_corners_and_centre() -> None:
-    picture = FACES[0]
-    views = views_of(picture, "ten-crop")
-    assert {view.shape for view in views} == {(44, 44)}
-    for view, (top, left) in zip(views, [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2)], strict=False):
-        assert np.array_equal(view, picture[top : top + 44, left : left + 44])
+    image = FACES[0]
+    tta = tta_images(image, "ten-crop")
+    assert {view.shape for view in tta} == {(44, 44)}
+    for view, (top, left) in zip(tta, [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2)], strict=False):
+        assert np.array_equal(view, image[top : top + 44, left : left + 44])
 
 
 def test_flip_is_the_mean_of_both_sides() -> None:
-    single, both = Classifier(), Classifier(views="flip")
-    expected = (single.probabilities(FACES) + single.probabilities(FACES[:, :, ::-1])) / 2
-    assert both.probabilities(FACES) == pytest.approx(expected, abs=1e-5)
-    assert both.probabilities(FACES) == pytest.approx(both.probabilities(FACES[:, :, ::-1]), abs=1e-5)
+    single, both = OnnxClassifier(), OnnxClassifier(tta="flip")
+    expected = (single.predict_proba(FACES) + single.predict_proba(FACES[:, :, ::-1])) / 2
+    assert both.predict_proba(FACES) == pytest.approx(expected, abs=1e-5)
+    assert both.predict_proba(FACES) == pytest.approx(both.predict_proba(FACES[:, :, ::-1]), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("name", TTA)
 def test_any_way_gives_probabilities(name: str) -> None:
-    read = Classifier(views=name).probabilities(FACES)
+    read = OnnxClassifier(tta=name).predict_proba(FACES)
     assert read.shape == (3, 8)
     assert read.dtype == np.float32
     assert read.sum(axis=1) == pytest.approx(np.ones(3), abs=1e-5)
-    assert Classifier(views=name).probabilities(FACES[:0]).shape == (0, 8)
+    assert OnnxClassifier(tta=name).predict_proba(FACES[:0]).shape == (0, 8)
 
 
 def test_no_such_views() -> None:
-    with pytest.raises(ConfigError, match="there are no views 'all'"):
-        Classifier(views="all")
+    with pytest.raises(ConfigError, match="there are no tta 'all'"):
+        OnnxClassifier(tta="all")
     with pytest.raises(ValueError, match="expected one of single, flip, ten-crop"):
-        views_of(FACES[0], "all")
+        tta_images(FACES[0], "all")

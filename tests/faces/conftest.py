@@ -16,7 +16,7 @@ def astronaut() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="session")
 def face_data() -> Path:
-    """The folder of labelled face pictures."""
+    """The folder of labelled face images."""
     folder = ROOT.parent / "shared" / "data" / "faces"
     if not folder.is_dir():
         pytest.skip("needs ../shared/data/faces")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mien.faces.boxes import iou, surest
+from mien.faces.boxes import iou, nms
 
 
 @st.composite
@@ -39,7 +39,7 @@ def test_iou_box_by_box(one: NDArray[np.float64], other: NDArray[np.float64]) ->
 def test_what_stays_is_apart_and_covers_what_went(found: NDArray[np.float64], chance: random.Random) -> None:
     scores = np.array([chance.random() for _ in found])
     overlaps = iou(found, found)
-    kept = surest(found, scores, 0.4)
+    kept = nms(found, scores, 0.4)
     among = overlaps[np.ix_(kept, kept)] - np.eye(len(kept))
     assert (among < 0.4).all()
     assert (np.diff(scores[kept]) <= 0).all()

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from mien.faces.crop import Template, crop_face, crop_faces, landmark_points, similarity
+from mien.assets.manifest import CropSpec
+from mien.faces.crop import crop_face, crop_faces, landmark_points, similarity
 
 POINTS = np.array([[15, 19], [33, 19], [24, 28], [17, 36], [31, 36]], np.float32)
-TEMPLATE = Template(48, POINTS)
+TEMPLATE = CropSpec(48, POINTS)
 
 angles = st.floats(-np.pi, np.pi)
 places = st.floats(-500, 500)
@@ -65,14 +66,14 @@ class TestSimilarity:
 
 class TestLandmarkPoints:
     box = np.array([10, 20, 50, 100], np.float32)
-    anchor = np.array([[0.25, 0.5], [0.75, 0.5], [0.5, 0.6], [0.25, 0.75], [0.75, 0.75]], np.float32)
+    mean_landmarks = np.array([[0.25, 0.5], [0.75, 0.5], [0.5, 0.6], [0.25, 0.75], [0.75, 0.75]], np.float32)
 
     def test_an_anchor_is_placed_in_the_box(self) -> None:
-        points = landmark_points(self.box, None, self.anchor)
+        points = landmark_points(self.box, None, self.mean_landmarks)
         assert points.tolist() == [[20, 60], [40, 60], [30, 68], [20, 80], [40, 80]]
 
     def test_landmarks_are_better_than_an_anchor(self) -> None:
-        assert np.array_equal(landmark_points(self.box, POINTS, self.anchor), POINTS)
+        assert np.array_equal(landmark_points(self.box, POINTS, self.mean_landmarks), POINTS)
 
 
 class TestCropFace:
@@ -102,9 +103,9 @@ class TestCropFace:
 
     @pytest.mark.parametrize("width", [4, 40, 400, 4000])
     def test_faces_of_any_size_are_cut_out_quickly(self, width: int) -> None:
-        picture = np.full((3000, 4000, 3), 90, np.uint8)
+        image = np.full((3000, 4000, 3), 90, np.uint8)
         start = perf_counter()
-        crop = crop_face(picture, POINTS * np.float32(width / 48), TEMPLATE)
+        crop = crop_face(image, POINTS * np.float32(width / 48), TEMPLATE)
         assert perf_counter() - start < 0.5
         assert crop.shape == (48, 48, 3)
         assert crop.dtype == np.uint8
@@ -112,18 +113,18 @@ class TestCropFace:
 
     @pytest.mark.parametrize("shift", [(-40, 0), (30, 30), (-5000, 0), (0, 9000)])
     def test_beyond_the_border_the_outermost_pixels_go_on(self, shift: tuple[int, int]) -> None:
-        picture = np.full((60, 60, 3), (200, 100, 50), np.uint8)
-        crop = crop_face(picture, POINTS + np.array(shift, np.float32), TEMPLATE)
+        image = np.full((60, 60, 3), (200, 100, 50), np.uint8)
+        crop = crop_face(image, POINTS + np.array(shift, np.float32), TEMPLATE)
         assert (crop == (200, 100, 50)).all()
 
     def test_a_very_long_panorama_is_no_obstacle(self) -> None:
-        picture = np.full((4, 40_000, 3), 9, np.uint8)
-        assert (crop_face(picture, POINTS + np.float32(39_000), TEMPLATE) == 9).all()
+        image = np.full((4, 40_000, 3), 9, np.uint8)
+        assert (crop_face(image, POINTS + np.float32(39_000), TEMPLATE) == 9).all()
 
     @pytest.mark.parametrize("size", [1, 48, 64, 224])
     def test_the_template_sets_the_size(self, size: int, astronaut: NDArray[np.uint8]) -> None:
-        template = Template(size, POINTS * np.float32(size / 48))
-        assert crop_face(astronaut, POINTS * 4 + 100, template).shape == (size, size, 3)
+        crop_spec = CropSpec(size, POINTS * np.float32(size / 48))
+        assert crop_face(astronaut, POINTS * 4 + 100, crop_spec).shape == (size, size, 3)
 
     def test_other_shapes_and_types_are_refused(self, astronaut: NDArray[np.uint8]) -> None:
         with pytest.raises(ValueError, match="uint8 RGB"):
@@ -133,7 +134,7 @@ class TestCropFace:
         with pytest.raises(ValueError, match="points: expected"):
             crop_face(astronaut, POINTS * np.float32(np.nan), TEMPLATE)
         with pytest.raises(ValueError, match="size: expected"):
-            Template(0, POINTS)
+            CropSpec(0, POINTS)
 
 
 class TestCropFaces:

@@ -62,11 +62,11 @@ def iou(one: NDArray[np.float32], other: tuple[float, ...]) -> float:
 
 
 def test_a_detector_describes_itself(detector: Detector) -> None:
-    right_eye, left_eye, nose, right_mouth, left_mouth = detector.anchor
+    right_eye, left_eye, nose, right_mouth, left_mouth = detector.mean_landmarks
     assert detector.name in names()
-    assert detector.anchor.dtype == np.float32
-    assert (detector.anchor > 0).all()
-    assert (detector.anchor < 1).all()
+    assert detector.mean_landmarks.dtype == np.float32
+    assert (detector.mean_landmarks > 0).all()
+    assert (detector.mean_landmarks < 1).all()
     assert right_eye[0] < nose[0] < left_eye[0]
     assert right_mouth[0] < nose[0] < left_mouth[0]
     assert max(right_eye[1], left_eye[1]) < nose[1] < min(right_mouth[1], left_mouth[1])
@@ -81,11 +81,11 @@ def test_a_real_face_is_found(face_detector: Detector, astronaut: NDArray[np.uin
 
 
 @pytest.mark.parametrize("scale", [0.4, 1.0, 3.0])
-def test_the_box_follows_the_size_of_the_picture(
+def test_the_box_follows_the_size_of_the_image(
     face_detector: Detector, astronaut: NDArray[np.uint8], scale: float
 ) -> None:
-    picture = np.asarray(cv2.resize(astronaut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-    found = face_detector.detect(picture)
+    image = np.asarray(cv2.resize(astronaut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    found = face_detector.detect(image)
     best = int(found.scores.argmax())
     assert iou(found.boxes[best] / scale, ASTRONAUT_FACE) > 0.45
 
@@ -110,7 +110,7 @@ def test_a_real_picture_of_16_pixels_does_not_fail(detector: Detector, astronaut
 
 def test_a_face_at_the_border_does_not_fail(detector: Detector, astronaut: NDArray[np.uint8]) -> None:
     for part in (astronaut[:, 200:], astronaut[100:], astronaut[:, :250], astronaut[:170]):
-        detector.detect(part)  # a view of the picture, not a copy of its own
+        detector.detect(part)  # a view of the image, not a copy of its own
 
 
 @pytest.mark.parametrize(
@@ -137,8 +137,8 @@ def test_the_same_picture_gives_the_same_faces(detector: Detector, astronaut: ND
 
 def test_faces_come_largest_first(face_detector: Detector, astronaut: NDArray[np.uint8]) -> None:
     half = np.asarray(cv2.resize(astronaut, (256, 256), interpolation=cv2.INTER_AREA), np.uint8)
-    picture = np.vstack([np.hstack([half, half]), astronaut])
-    found = face_detector.detect(picture)
+    image = np.vstack([np.hstack([half, half]), astronaut])
+    found = face_detector.detect(image)
     areas = np.prod(found.boxes[:, 2:] - found.boxes[:, :2], axis=1)
     assert len(found) >= 3
     assert (np.diff(areas) <= 0).all()
@@ -168,8 +168,8 @@ def test_faces_of_photographs_are_found(face_detector: Detector, face_data: Path
     hits = []
     with zipfile.ZipFile(face_data / "portraits.zip") as archive:
         for row in rows:
-            picture = np.asarray(Image.open(io.BytesIO(archive.read(row["file"]))).convert("RGB"))
-            boxes = face_detector.detect(picture).boxes
+            image = np.asarray(Image.open(io.BytesIO(archive.read(row["file"]))).convert("RGB"))
+            boxes = face_detector.detect(image).boxes
             hits += [any(iou(box, face["box"]) > 0.4 for box in boxes) for face in row["faces"]]
     assert np.mean(hits) > 0.85
 

@@ -13,7 +13,7 @@ from mien.faces.detectors import names
 FILE = Path(__file__).parents[2] / "docs" / "design" / "geometry.json"
 RECORD: dict[str, Any] = json.loads(FILE.read_text())
 
-# The weights of the ssd were not at hand: it borrows YuNet's anchor.
+# The weights of the ssd were not at hand: it borrows YuNet's mean_landmarks.
 MEASURED = [name for name in names() if name != "ssd"]
 
 
@@ -23,13 +23,13 @@ def test_every_detector_is_measured() -> None:
 
 def test_the_borrowed_anchor() -> None:
     modules = [importlib.import_module(f"mien.faces.detectors.{name}") for name in ("ssd", "yunet")]
-    assert modules[0].ANCHOR == modules[1].ANCHOR
+    assert modules[0].MEAN_LANDMARKS == modules[1].MEAN_LANDMARKS
 
 
 @pytest.mark.parametrize("name", MEASURED)
 def test_its_anchor_is_the_measured_one(name: str) -> None:
     module = importlib.import_module(f"mien.faces.detectors.{name}")
-    assert np.allclose(module.ANCHOR, RECORD["detectors"][name]["anchor"]["median"], atol=0.002)
+    assert np.allclose(module.MEAN_LANDMARKS, RECORD["detectors"][name]["mean_landmarks"]["median"], atol=0.002)
 
 
 @pytest.mark.parametrize("name", MEASURED)

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from mien.assets.detectors import METADATA_KEY, DetectorEntry, dump_toml, open_detector, shipped
+from mien.assets.detectors import METADATA_KEY, DetectorInfo, dump_toml, open_detector, shipped
 from mien.assets.manifest import FOLDER
 from mien.errors import WeightsError
 from mien.faces.detectors import DetectorOptions, load
@@ -30,8 +30,8 @@ def detector() -> MienDetector:
 def test_landmarks_are_the_subjects_right_first(
     detector: MienDetector, astronaut: NDArray[np.uint8], mirrored: bool
 ) -> None:
-    picture = np.ascontiguousarray(astronaut[:, ::-1]) if mirrored else astronaut
-    found = detector.detect(picture)
+    image = np.ascontiguousarray(astronaut[:, ::-1]) if mirrored else astronaut
+    found = detector.detect(image)
     assert found.landmarks is not None
     points = dict(zip(LANDMARKS, found.landmarks[0], strict=True))
     assert points["right_eye"][0] < points["nose"][0] < points["left_eye"][0]
@@ -56,10 +56,10 @@ def test_turned_faces_are_found_with_their_turn(
 
 def test_batches_give_what_single_pictures_give(detector: MienDetector, astronaut: NDArray[np.uint8]) -> None:
     small = np.asarray(cv2.resize(astronaut, (256, 165), interpolation=cv2.INTER_AREA), np.uint8)
-    pictures = [astronaut, small, np.ascontiguousarray(astronaut[:, ::-1]), np.zeros((16, 16, 3), np.uint8)]
-    together = detector.detect_many(pictures)
-    for picture, found in zip(pictures, together, strict=True):
-        alone = detector.detect(picture)
+    images = [astronaut, small, np.ascontiguousarray(astronaut[:, ::-1]), np.zeros((16, 16, 3), np.uint8)]
+    together = detector.detect_many(images)
+    for image, found in zip(images, together, strict=True):
+        alone = detector.detect(image)
         assert np.allclose(found.boxes, alone.boxes, atol=1e-3)
         assert np.allclose(found.scores, alone.scores, atol=1e-5)
     assert detector.detect_many([]) == []
@@ -76,7 +76,7 @@ def test_two_hundred_faces_in_one_frame(detector: MienDetector, astronaut: NDArr
 def test_the_size_it_searches_at_can_be_chosen(astronaut: NDArray[np.uint8]) -> None:
     sheet = np.full((1500, 2000, 3), 90, np.uint8)
     face = cv2.resize(astronaut[40:240, 125:325], (50, 50), interpolation=cv2.INTER_AREA)
-    sheet[700:750, 900:950] = face  # its face has some 30 px: 10 where the picture is searched at 640
+    sheet[700:750, 900:950] = face  # its face has some 30 px: 10 where the image is searched at 640
     found = load("mien", DetectorOptions(max_side=2000)).detect(sheet)
     assert len(found) == 1
     assert 890 < found.boxes[0, 0] < 930
@@ -94,13 +94,13 @@ def test_cells_are_counted_as_the_network_does() -> None:
 
 class TestWeights:
     def test_what_ships_is_small_and_says_where_it_comes_from(self) -> None:
-        entry, session = open_detector()
-        assert (FOLDER / entry.file).stat().st_size <= 1_000_000
-        assert entry.licence
-        assert entry.data
-        own = DetectorEntry.from_dict(json.loads(session.metadata[METADATA_KEY]), "the file")
-        assert own.scores == entry.scores
-        assert own.operating_point == entry.operating_point
+        info, session = open_detector()
+        assert (FOLDER / info.file).stat().st_size <= 1_000_000
+        assert info.licence
+        assert info.data
+        own = DetectorInfo.from_dict(json.loads(session.metadata[METADATA_KEY]), "the file")
+        assert own.scores == info.scores
+        assert own.operating_point == info.operating_point
 
     def test_a_file_of_its_own_is_taken(self, astronaut: NDArray[np.uint8], tmp_path: Path) -> None:
         copy = tmp_path / "own.onnx"
@@ -109,13 +109,13 @@ class TestWeights:
         assert np.array_equal(found.boxes, load("mien").detect(astronaut).boxes)
 
     def test_what_is_no_detector_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(WeightsError, match="carries no entry of mien's for a face detector"):
+        with pytest.raises(WeightsError, match="carries no info of mien's for a face detector"):
             load("mien", DetectorOptions(weights=FOLDER / "mien-base.onnx"))
         with pytest.raises(WeightsError, match="no such weights"):
             load("mien", DetectorOptions(weights=tmp_path / "none.onnx"))
         model = onnx.load(FOLDER / "mien-base.onnx")
-        for entry, reason in ({"nonsense": 1}, "not one mien understands"), ({"name": "x"}, "expected pictures"):
-            onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(entry)})
+        for info, reason in ({"nonsense": 1}, "not one mien understands"), ({"name": "x"}, "expected images"):
+            onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(info)})
             (tmp_path / "swapped.onnx").write_bytes(model.SerializeToString())
             with pytest.raises(WeightsError, match=reason):
                 load("mien", DetectorOptions(weights=tmp_path / "swapped.onnx"))
@@ -123,11 +123,11 @@ class TestWeights:
     @pytest.mark.parametrize("point", [0, 1, -0.5, float("nan")])
     def test_an_operating_point_lies_between_0_and_1(self, point: float) -> None:
         with pytest.raises(WeightsError, match="operating_point"):
-            DetectorEntry.from_dict({"name": "x", "operating_point": point}, "here")
+            DetectorInfo.from_dict({"name": "x", "operating_point": point}, "here")
 
     def test_the_entry_survives_as_toml(self) -> None:
         import tomllib
 
-        entry = shipped()
-        (name, table), *_ = tomllib.loads(dump_toml(entry)).items()
-        assert DetectorEntry.from_dict({"name": name, **table}, "text") == entry
+        info = shipped()
+        (name, table), *_ = tomllib.loads(dump_toml(info)).items()
+        assert DetectorInfo.from_dict({"name": name, **table}, "text") == info

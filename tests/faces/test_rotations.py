@@ -10,10 +10,10 @@ from mien.faces.detectors import Detections
 
 
 class Corner:
-    """Finds, in any picture, one box 20x10 at (3, 4) with its five points: as an upright face would be found."""
+    """Finds, in any image, one box 20x10 at (3, 4) with its five points: as an upright face would be found."""
 
     name = "corner"
-    anchor = np.full((5, 2), 0.5, np.float32)
+    mean_landmarks = np.full((5, 2), 0.5, np.float32)
 
     def detect(self, image: NDArray[np.uint8], *, min_score: float = 0.5) -> Detections:
         score = 0.9 if image[8, 12, 0] == 255 else 0.6

@@ -50,10 +50,10 @@ def test_with_opencv_4_it_passes_the_conformance_suite() -> None:
 @here
 def test_boxes_are_in_pixels_of_the_picture_and_colours_in_order(tmp_path: Path) -> None:
     detector = loaded(write_network(tmp_path))
-    picture = np.zeros((600, 900, 3), np.uint8)
-    picture[120:240, 270:450] = RED
-    picture[360:480, 540:720] = BLUE
-    found = detector.detect(picture)
+    image = np.zeros((600, 900, 3), np.uint8)
+    image[120:240, 270:450] = RED
+    image[360:480, 540:720] = BLUE
+    found = detector.detect(image)
     assert found.landmarks is None
     assert np.allclose(found.boxes, [[270, 120, 450, 240]], atol=0.1)
     assert found.scores[0] > 0.99
@@ -62,12 +62,12 @@ def test_boxes_are_in_pixels_of_the_picture_and_colours_in_order(tmp_path: Path)
 @here
 def test_several_and_the_smaller_left_out(tmp_path: Path) -> None:
     write_network(tmp_path)
-    picture = np.zeros((300, 300, 3), np.uint8)
-    picture[30:90, 30:90] = RED
-    picture[150:210, 180:240] = RED
+    image = np.zeros((300, 300, 3), np.uint8)
+    image[30:90, 30:90] = RED
+    image[150:210, 180:240] = RED
     for min_face, expected in ((None, 2), (59, 2), (61, 0)):
         detector = load("ssd", DetectorOptions(weights=tmp_path, min_face=min_face))
-        assert len(detector.detect(picture)) == expected
+        assert len(detector.detect(image)) == expected
 
 
 @here

@@ -1,4 +1,4 @@
-"""Faces in long pictures."""
+"""Faces in long images."""
 
 import numpy as np
 import pytest
@@ -10,10 +10,10 @@ from mien.faces.detectors import Detections
 
 
 class Spots:
-    """Finds bright 20x20 squares, as long as the picture is no longer than 400 px, as a detector that shrinks would."""
+    """Finds bright 20x20 squares, as long as the image is no longer than 400 px, as a detector that shrinks would."""
 
     name = "spots"
-    anchor = np.full((5, 2), 0.5, np.float32)
+    mean_landmarks = np.full((5, 2), 0.5, np.float32)
 
     def __init__(self) -> None:
         self.seen: list[tuple[int, ...]] = []
@@ -54,7 +54,7 @@ def test_an_ordinary_picture_is_searched_once() -> None:
     assert spots.seen == [(200, 300)]
 
 
-def test_the_default_detector_finds_a_face_in_a_long_picture(astronaut: NDArray[np.uint8]) -> None:
+def test_the_default_detector_finds_a_face_in_a_long_image(astronaut: NDArray[np.uint8]) -> None:
     panorama = np.full((330, 16000, 3), 120, np.uint8)
     panorama[:, 4000:4512] = astronaut
     detector = detectors.load()

@@ -41,8 +41,8 @@ def refused(path: Path) -> str:
 @pytest.mark.real_data
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_landmarks_are_the_subjects_right_first(weights: Path, astronaut: NDArray[np.uint8], mirrored: bool) -> None:
-    picture = np.ascontiguousarray(astronaut[:, ::-1]) if mirrored else astronaut
-    found = load("yunet", DetectorOptions(weights=weights)).detect(picture)
+    image = np.ascontiguousarray(astronaut[:, ::-1]) if mirrored else astronaut
+    found = load("yunet", DetectorOptions(weights=weights)).detect(image)
     assert found.landmarks is not None
     points = dict(zip(LANDMARKS, found.landmarks[0], strict=True))
     x0, y0, x1, y1 = found.boxes[0]
@@ -55,7 +55,7 @@ def test_landmarks_are_the_subjects_right_first(weights: Path, astronaut: NDArra
 
 
 @pytest.mark.real_data
-def test_landmarks_follow_the_size_of_the_picture(weights: Path, astronaut: NDArray[np.uint8]) -> None:
+def test_landmarks_follow_the_size_of_the_image(weights: Path, astronaut: NDArray[np.uint8]) -> None:
     detector = load("yunet", DetectorOptions(weights=weights))
     small = detector.detect(astronaut)
     large = detector.detect(np.asarray(cv2.resize(astronaut, None, fx=3.1, fy=3.1), np.uint8))

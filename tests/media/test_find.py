@@ -1,4 +1,4 @@
-"""From names to pictures: folders, patterns, order, what is missing."""
+"""From names to images: folders, patterns, order, what is missing."""
 
 from pathlib import Path
 
@@ -7,14 +7,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mien.errors import InputError
-from mien.media import find_pictures, read_frames
+from mien.media import find_images, read_frames
 from mien.media.find import _natural
 from mien.results import FrameResult
 
 
 @pytest.fixture
 def album(tmp_path: Path) -> Path:
-    """A folder of (empty) pictures, other files and hidden ones; chosen as the current one by the test."""
+    """A folder of (empty) images, other files and hidden ones; chosen as the current one by the test."""
     for name in (
         "img10.jpg",
         "img2.JPG",
@@ -37,20 +37,20 @@ def names(found: list[Path], root: Path) -> list[str]:
 
 
 def test_a_folder_gives_its_pictures_in_natural_order(album: Path) -> None:
-    found = find_pictures([album])
+    found = find_images([album])
     assert names(found, album) == ["Img1.png", "img2.JPG", "img10.jpg", "trip/a.bmp", "trip/b.webp"]
-    assert names(find_pictures([album], recursive=False), album) == ["Img1.png", "img2.JPG", "img10.jpg"]
+    assert names(find_images([album], recursive=False), album) == ["Img1.png", "img2.JPG", "img10.jpg"]
 
 
 def test_names_keep_their_order_and_come_once(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(album)
-    found = find_pictures(["trip", "img10.jpg", "./trip/a.bmp", str(album / "img10.jpg"), "trip/../img2.JPG"])
+    found = find_images(["trip", "img10.jpg", "./trip/a.bmp", str(album / "img10.jpg"), "trip/../img2.JPG"])
     assert list(map(str, found)) == ["trip/a.bmp", "trip/b.webp", "img10.jpg", "trip/../img2.JPG"]
 
 
 def test_a_named_file_is_kept_whatever_its_name(album: Path) -> None:
     paths = [album / "notes.txt", album / ".hidden.png"]
-    assert find_pictures(paths) == paths
+    assert find_images(paths) == paths
 
 
 @pytest.mark.parametrize(
@@ -66,32 +66,32 @@ def test_a_named_file_is_kept_whatever_its_name(album: Path) -> None:
     ],
 )
 def test_patterns(album: Path, pattern: str, expected: list[str]) -> None:
-    assert names(find_pictures([album / pattern]), album) == expected
+    assert names(find_images([album / pattern]), album) == expected
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_that_file(album: Path) -> None:
     path = album / "img[1].png"
     path.touch()
     (album / "img1.png").touch()
-    assert find_pictures([path]) == [path]
+    assert find_images([path]) == [path]
 
 
 def test_what_is_missing_becomes_an_error_row(album: Path) -> None:
     paths = [str(album / "gone.jpg"), str(album / "*.tiff")]
-    results = list(read_frames(find_pictures(paths)))
+    results = list(read_frames(find_images(paths)))
     for result, path in zip(results, paths, strict=True):
         assert isinstance(result, FrameResult)
         assert result.error == f"'{path}' does not exist"
 
 
 def test_a_folder_without_pictures_is_an_error(album: Path) -> None:
-    with pytest.raises(InputError, match="no pictures in the folder") as caught:
-        find_pictures([album / "other"])
+    with pytest.raises(InputError, match="no images in the folder") as caught:
+        find_images([album / "other"])
     assert ".jpg" in caught.value.hint
 
 
 def test_an_empty_folder_beside_pictures_is_an_error_row(album: Path) -> None:
-    found = find_pictures([album / "img10.jpg", album / "other"])
+    found = find_images([album / "img10.jpg", album / "other"])
     assert found == [album / "img10.jpg", album / "other"]
     result = list(read_frames(found))[1]
     assert isinstance(result, FrameResult)
@@ -99,14 +99,14 @@ def test_an_empty_folder_beside_pictures_is_an_error_row(album: Path) -> None:
     assert "folder" in result.error
 
 
-def test_what_mien_drew_is_no_new_picture(album: Path) -> None:
-    before = find_pictures([album])
+def test_what_mien_drew_is_no_new_image(album: Path) -> None:
+    before = find_images([album])
     (album / "img10.annotated.jpg").write_bytes(b"")
-    assert find_pictures([album]) == before
+    assert find_images([album]) == before
 
 
 def test_nothing_asked_nothing_found() -> None:
-    assert find_pictures([]) == []
+    assert find_images([]) == []
 
 
 @given(st.lists(st.integers(0, 10**6), unique=True), st.sampled_from(["img", "IMG_", "", "a1b"]))

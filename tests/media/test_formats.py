@@ -1,4 +1,4 @@
-"""Kinds of picture files: which are read, what is said of those that are not, and of several pictures in one."""
+"""Kinds of image files: which are read, what is said of those that are not, and of several images in one."""
 
 import io
 import struct
@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from tests.media.test_pictures import BLUE, GREEN, RED, encoded, quarters
+from tests.media.test_images import BLUE, GREEN, RED, encoded, quarters
 
 from mien.errors import InputError, LimitError
-from mien.media import as_rgb, find_pictures, read_frame, read_frames, read_picture
-from mien.media.formats import FORMATS, picture_kind
+from mien.media import as_rgb, find_images, read_frame, read_frames, read_image
+from mien.media.formats import FORMATS, image_format
 from mien.results import Frame, FrameResult
 
 
-def by_opencv(picture: NDArray[np.uint16], suffix: str) -> bytes:
-    """A 16-bit picture file: Pillow writes none in colour. OpenCV wants blue first."""
-    order = [2, 1, 0, 3][: picture.shape[2]]
-    done, content = cv2.imencode(suffix, picture[..., order])
+def by_opencv(image: NDArray[np.uint16], suffix: str) -> bytes:
+    """A 16-bit image file: Pillow writes none in colour. OpenCV wants blue first."""
+    order = [2, 1, 0, 3][: image.shape[2]]
+    done, content = cv2.imencode(suffix, image[..., order])
     assert done
     return content.tobytes()
 
@@ -30,16 +30,16 @@ def by_opencv(picture: NDArray[np.uint16], suffix: str) -> bytes:
 def test_sixteen_bit_colour_keeps_its_range_and_its_colours(suffix: str) -> None:
     ramp = np.linspace(0, 65535, 60 * 80 * 3).astype(np.uint16).reshape(60, 80, 3)
     ramp[:8, :8] = [60000, 30000, 1000]
-    picture = read_picture(by_opencv(ramp, suffix))
-    assert np.abs(picture - ramp / 257).max() < 1
-    assert picture[4, 4].tolist() == [234, 117, 3]
+    image = read_image(by_opencv(ramp, suffix))
+    assert np.abs(image - ramp / 257).max() < 1
+    assert image[4, 4].tolist() == [234, 117, 3]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
 def test_sixteen_bit_transparency_is_laid_on_white(suffix: str) -> None:
-    picture = np.full((20, 30, 4), [60000, 30000, 1000, 65535], np.uint16)
-    picture[:, :15, 3] = 0
-    read = read_picture(by_opencv(picture, suffix))
+    image = np.full((20, 30, 4), [60000, 30000, 1000, 65535], np.uint16)
+    image[:, :15, 3] = 0
+    read = read_image(by_opencv(image, suffix))
     assert read[5, 5].tolist() == [255, 255, 255]
     assert read[5, 25].tolist() == [234, 117, 3]
 
@@ -49,26 +49,26 @@ def test_sixteen_bits_of_either_end_first() -> None:
     head = struct.pack(">2sHI", b"MM", 42, 8)
     fields = [(256, 64), (257, 64), (258, 16), (259, 1), (262, 1), (273, 0), (277, 1), (278, 64), (279, 64 * 64 * 2)]
     start = 8 + 2 + 12 * len(fields) + 4
-    entries = b"".join(struct.pack(">HHII", tag, 4, 1, start if tag == 273 else value) for tag, value in fields)
-    big = head + struct.pack(">H", len(fields)) + entries + bytes(4) + ramp.tobytes()
+    shipped_models = b"".join(struct.pack(">HHII", tag, 4, 1, start if tag == 273 else value) for tag, value in fields)
+    big = head + struct.pack(">H", len(fields)) + shipped_models + bytes(4) + ramp.tobytes()
     little = encoded(Image.fromarray(ramp.astype("<u2")), "TIFF")
-    assert np.array_equal(read_picture(big), read_picture(little))
-    assert np.abs(read_picture(big)[..., 0] - ramp / 257).max() < 1
+    assert np.array_equal(read_image(big), read_image(little))
+    assert np.abs(read_image(big)[..., 0] - ramp / 257).max() < 1
 
 
 @pytest.mark.parametrize("options", [{}, {"compression": "tiff_lzw"}, {"compression": "tiff_adobe_deflate"}])
 def test_tiff_in_cmyk_and_compressed(options: dict[str, object]) -> None:
     for mode, tolerance in (("RGB", 0), ("CMYK", 1)):
-        picture = read_picture(encoded(Image.fromarray(quarters()).convert(mode), "TIFF", **options))
-        assert np.abs(picture[10, 10].astype(int) - RED).max() <= tolerance
-        assert np.abs(picture[10, 50].astype(int) - GREEN).max() <= tolerance
+        image = read_image(encoded(Image.fromarray(quarters()).convert(mode), "TIFF", **options))
+        assert np.abs(image[10, 10].astype(int) - RED).max() <= tolerance
+        assert np.abs(image[10, 50].astype(int) - GREEN).max() <= tolerance
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF", "PNG"])
 def test_grey_everywhere(kind: str) -> None:
     ramp = np.repeat(np.arange(0, 256, 4, dtype=np.uint8)[None], 48, 0)
-    picture = read_picture(encoded(Image.fromarray(ramp), kind, quality=95))
-    assert np.abs(picture.astype(int) - ramp[..., None]).max() <= 6
+    image = read_image(encoded(Image.fromarray(ramp), kind, quality=95))
+    assert np.abs(image.astype(int) - ramp[..., None]).max() <= 6
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
@@ -78,9 +78,9 @@ def test_avif_stands_upright(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = Image.fromarray(np.ascontiguousarray(np.rot90(quarters(), turns[orientation])))
-    picture = read_picture(encoded(stored, "AVIF", quality=95, exif=exif))
-    assert picture.shape == (48, 64, 3)
-    assert np.abs(picture[5, 5].astype(int) - RED).max() <= 12
+    image = read_image(encoded(stored, "AVIF", quality=95, exif=exif))
+    assert image.shape == (48, 64, 3)
+    assert np.abs(image[5, 5].astype(int) - RED).max() <= 12
 
 
 @pytest.mark.parametrize(
@@ -112,11 +112,11 @@ def test_the_previews_of_a_photograph_are_no_animation() -> None:
 def test_a_huge_panorama_is_read_whole(shape: tuple[int, int]) -> None:
     panorama = np.zeros((*shape, 3), np.uint8)
     panorama[-100:, -100:] = RED
-    picture = read_picture(encoded(Image.fromarray(panorama), "JPEG", quality=90))
-    assert picture.shape == (*shape, 3)
-    assert np.abs(picture[-50, -50].astype(int) - RED).max() <= 6
+    image = read_image(encoded(Image.fromarray(panorama), "JPEG", quality=90))
+    assert image.shape == (*shape, 3)
+    assert np.abs(image[-50, -50].astype(int) - RED).max() <= 6
     with pytest.raises(LimitError, match=r"60,?000 x 4,?000 = 240,000,000 pixels"):
-        read_picture(encoded(Image.new("1", (60_000, 4_000)), "PNG"))
+        read_image(encoded(Image.new("1", (60_000, 4_000)), "PNG"))
 
 
 def iso_file(major: bytes, *compatible: bytes) -> bytes:
@@ -136,11 +136,11 @@ def iso_file(major: bytes, *compatible: bytes) -> bytes:
 def test_heif_is_named_with_a_way_out(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "IMG_0001.HEIC"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="is a HEIF picture, which is not read") as caught:
-        read_picture(path)
+    with pytest.raises(InputError, match="is a HEIF image, which is not read") as caught:
+        read_image(path)
     assert "heif-convert" in caught.value.hint
     # In a folder it is not passed over in silence.
-    (result,) = read_frames(find_pictures([tmp_path]))
+    (result,) = read_frames(find_images([tmp_path]))
     assert isinstance(result, FrameResult)
     assert result.error is not None
     assert "heif-convert" in result.error
@@ -150,7 +150,7 @@ def test_an_avif_in_the_general_container_is_read() -> None:
     content = bytearray(encoded(Image.fromarray(quarters()), "AVIF", quality=95))
     assert content[8:12] == b"avif"
     content[8:12] = b"mif1"
-    assert np.abs(read_picture(bytes(content))[10, 10].astype(int) - RED).max() <= 12
+    assert np.abs(read_image(bytes(content))[10, 10].astype(int) - RED).max() <= 12
 
 
 def test_a_decoder_that_pillow_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_a_decoder_that_pillow_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(
         InputError, match="is in the format AVIF, which the installed Pillow was built without"
     ) as caught:
-        picture_kind(content[:64], "x.avif")
+        image_format(content[:64], "x.avif")
     assert "pip install" in caught.value.hint
 
 
@@ -167,7 +167,7 @@ def test_colours_that_cannot_be_turned_into_rgb_are_named() -> None:
     lab = Image.fromarray(quarters())
     content = encoded(Image.frombytes("LAB", lab.size, lab.tobytes()), "TIFF")
     with pytest.raises(InputError, match=r"L\*a\*b\* pixels, expected grey, RGB or CMYK"):
-        read_picture(content)
+        read_image(content)
 
 
 def test_every_format_has_a_bad_file_that_says_so(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_every_format_has_a_bad_file_that_says_so(tmp_path: Path) -> None:
         path = tmp_path / f"x.{kind.lower()}"
         path.write_bytes(content[: len(content) // 2])
         with pytest.raises(InputError, match=f"is a {kind} file that is damaged or cut short"):
-            read_picture(path)
+            read_image(path)
 
 
 @pytest.mark.parametrize(
@@ -208,13 +208,13 @@ class Endless(io.RawIOBase):
 
 def test_a_stream_without_end_is_not_read_to_it() -> None:
     nothing = Endless(b"")
-    with pytest.raises(InputError, match="is not a picture"):
-        read_picture(nothing)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="is not a image"):
+        read_image(nothing)  # type: ignore[arg-type]
     assert nothing.taken < 1000
-    picture = Endless(encoded(Image.fromarray(quarters()), "PNG"))
+    image = Endless(encoded(Image.fromarray(quarters()), "PNG"))
     with pytest.raises(LimitError, match="holds more than"):
-        read_picture(picture, max_pixels=64 * 48)  # type: ignore[arg-type]
-    assert picture.taken < 200_000_000
+        read_image(image, max_pixels=64 * 48)  # type: ignore[arg-type]
+    assert image.taken < 200_000_000
 
 
 def stdin_of(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
@@ -223,7 +223,7 @@ def stdin_of(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stdin_of(monkeypatch, encoded(Image.fromarray(quarters()), "PNG"))
-    (frame,) = read_frames(find_pictures(["-", "-"]))
+    (frame,) = read_frames(find_images(["-", "-"]))
     assert isinstance(frame, Frame)
     assert frame.source == "stdin"
     assert np.array_equal(frame.image, quarters())
@@ -234,6 +234,6 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     # A file of that name has to be named with its folder.
     monkeypatch.chdir(tmp_path)
     Image.fromarray(quarters()).save(tmp_path / "-", "PNG")
-    (frame,) = read_frames(find_pictures(["./-"]))
+    (frame,) = read_frames(find_images(["./-"]))
     assert isinstance(frame, Frame)
     assert np.array_equal(frame.image, quarters())

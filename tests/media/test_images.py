@@ -1,4 +1,4 @@
-"""Reading pictures: what every kind of file becomes, and what every bad one says."""
+"""Reading images: what every kind of file becomes, and what every bad one says."""
 
 import io
 import os
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.errors import InputError, LimitError
-from mien.media import MAX_PIXELS, as_rgb, read_frames, read_picture
+from mien.media import MAX_PIXELS, as_rgb, read_frames, read_image
 from mien.results import Frame, FrameResult
 
 # Four quarters of plain colour: bears JPEG, shows any turn and any swap of channels.
@@ -26,12 +26,12 @@ WHITE = (255, 255, 255)
 
 
 def quarters(width: int = 64, height: int = 48) -> NDArray[np.uint8]:
-    picture = np.empty((height, width, 3), np.uint8)
-    picture[: height // 2, : width // 2] = RED
-    picture[: height // 2, width // 2 :] = GREEN
-    picture[height // 2 :, : width // 2] = BLUE
-    picture[height // 2 :, width // 2 :] = GREY
-    return picture
+    image = np.empty((height, width, 3), np.uint8)
+    image[: height // 2, : width // 2] = RED
+    image[: height // 2, width // 2 :] = GREEN
+    image[height // 2 :, : width // 2] = BLUE
+    image[height // 2 :, width // 2 :] = GREY
+    return image
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -69,24 +69,24 @@ def huge_png(width: int = 30_000, height: int = 30_000) -> bytes:
     ],
 )
 def test_every_format_gives_the_same_rgb(kind: str, options: dict[str, object], tolerance: int) -> None:
-    picture = read_picture(encoded(Image.fromarray(quarters()), kind, **options))
-    assert picture.dtype == np.uint8
-    assert picture.shape == (48, 64, 3)
-    assert picture.flags.writeable
+    image = read_image(encoded(Image.fromarray(quarters()), kind, **options))
+    assert image.dtype == np.uint8
+    assert image.shape == (48, 64, 3)
+    assert image.flags.writeable
     inner = np.s_[4:20, 4:28], np.s_[4:20, 36:60], np.s_[28:44, 4:28], np.s_[28:44, 36:60]
     for place, colour in zip(inner, (RED, GREEN, BLUE, GREY), strict=True):
-        assert np.abs(picture[place].astype(int) - colour).max() <= tolerance
+        assert np.abs(image[place].astype(int) - colour).max() <= tolerance
 
 
 def test_path_string_bytes_and_stream_are_read_alike(tmp_path: Path) -> None:
-    path = tmp_path / "ä picture.png"
+    path = tmp_path / "ä image.png"
     Image.fromarray(quarters()).save(path)
     content = path.read_bytes()
     for source in (path, str(path), content, io.BytesIO(content)):
-        assert np.array_equal(read_picture(source), quarters())
+        assert np.array_equal(read_image(source), quarters())
     with path.open("rb") as file:
         file.seek(7)
-        assert np.array_equal(read_picture(file), quarters())
+        assert np.array_equal(read_image(file), quarters())
         assert not file.closed
 
 
@@ -96,62 +96,62 @@ def test_a_pipe_is_read() -> None:
     with open(start, "wb") as writer:
         writer.write(content)
     with open(end, "rb") as reader:
-        assert np.array_equal(read_picture(reader), quarters())
+        assert np.array_equal(read_image(reader), quarters())
 
 
 def test_grey_and_bilevel() -> None:
     ramp = np.arange(256, dtype=np.uint8).reshape(8, 32)
-    assert np.array_equal(read_picture(encoded(Image.fromarray(ramp), "PNG")), np.stack([ramp] * 3, axis=2))
+    assert np.array_equal(read_image(encoded(Image.fromarray(ramp), "PNG")), np.stack([ramp] * 3, axis=2))
     bits = Image.fromarray(ramp > 127)
-    assert np.unique(read_picture(encoded(bits, "PNG"))).tolist() == [0, 255]
+    assert np.unique(read_image(encoded(bits, "PNG"))).tolist() == [0, 255]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_sixteen_bit_grey_keeps_its_range(kind: str) -> None:
     ramp = np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64)
-    picture = read_picture(encoded(Image.fromarray(ramp), kind))
-    assert picture.min() == 0
-    assert picture.max() == 255
-    assert np.abs(picture[..., 0] - ramp / 257).max() < 1
+    image = read_image(encoded(Image.fromarray(ramp), kind))
+    assert image.min() == 0
+    assert image.max() == 255
+    assert np.abs(image[..., 0] - ramp / 257).max() < 1
 
 
 def test_cmyk_comes_out_in_its_colours() -> None:
     cmyk = Image.fromarray(quarters()).convert("CMYK")
-    picture = read_picture(encoded(cmyk, "JPEG", quality=95, subsampling=0))
-    assert np.abs(picture[10, 10].astype(int) - RED).max() <= 8
+    image = read_image(encoded(cmyk, "JPEG", quality=95, subsampling=0))
+    assert np.abs(image[10, 10].astype(int) - RED).max() <= 8
 
 
 def test_transparency_is_laid_on_white() -> None:
     rgba = np.dstack([quarters(), np.full((48, 64), 255, np.uint8)])
     rgba[:24, :32, 3] = 0
     rgba[24:, :32, 3] = 128
-    picture = read_picture(encoded(Image.fromarray(rgba), "PNG"))
-    assert tuple(picture[5, 5]) == WHITE
-    assert np.abs(picture[40, 5].astype(int) - [137, 147, 232]).max() <= 1
-    assert tuple(picture[5, 60]) == GREEN
-    assert np.array_equal(as_rgb(rgba), picture)
+    image = read_image(encoded(Image.fromarray(rgba), "PNG"))
+    assert tuple(image[5, 5]) == WHITE
+    assert np.abs(image[40, 5].astype(int) - [137, 147, 232]).max() <= 1
+    assert tuple(image[5, 60]) == GREEN
+    assert np.array_equal(as_rgb(rgba), image)
 
 
 def test_transparent_grey_and_palette_are_laid_on_white() -> None:
     grey = Image.new("LA", (20, 20), (40, 255))
     grey.paste((40, 0), (0, 0, 10, 20))
-    picture = read_picture(encoded(grey, "PNG"))
-    assert tuple(picture[5, 5]) == WHITE
-    assert tuple(picture[5, 15]) == (40, 40, 40)
+    image = read_image(encoded(grey, "PNG"))
+    assert tuple(image[5, 5]) == WHITE
+    assert tuple(image[5, 15]) == (40, 40, 40)
 
     palette = Image.new("P", (20, 20), 1)
     palette.putpalette([10, 20, 30, 200, 100, 50])
     palette.paste(0, (0, 0, 10, 20))
     for kind in ("PNG", "GIF"):
-        picture = read_picture(encoded(palette, kind, transparency=0))
-        assert tuple(picture[5, 5]) == WHITE
-        assert tuple(picture[5, 15]) == (200, 100, 50)
+        image = read_image(encoded(palette, kind, transparency=0))
+        assert tuple(image[5, 5]) == WHITE
+        assert tuple(image[5, 15]) == (200, 100, 50)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_exif_orientation_is_applied(kind: str, orientation: int) -> None:
-    # How an upright picture lies in a file of each orientation (EXIF 2.3, 4.6.4).
+    # How an upright image lies in a file of each orientation (EXIF 2.3, 4.6.4).
     stored: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
         1: lambda a: a,
         2: lambda a: a[:, ::-1],
@@ -166,9 +166,9 @@ def test_exif_orientation_is_applied(kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"quality": 95} if kind == "JPEG" else {}
-    picture = read_picture(encoded(image, kind, exif=exif, **options))
-    assert picture.shape == (48, 64, 3)
-    corners = picture[5, 5], picture[5, 58], picture[42, 5], picture[42, 58]
+    decoded = read_image(encoded(image, kind, exif=exif, **options))
+    assert decoded.shape == (48, 64, 3)
+    corners = decoded[5, 5], decoded[5, 58], decoded[42, 5], decoded[42, 58]
     for found, colour in zip(corners, (RED, GREEN, BLUE, GREY), strict=True):
         assert np.abs(found.astype(int) - colour).max() <= 12
 
@@ -177,28 +177,28 @@ def test_first_frame_of_an_animation() -> None:
     frames = [Image.new("RGB", (12, 9), colour) for colour in (RED, GREEN, BLUE)]
     for kind in ("GIF", "PNG", "WEBP"):
         content = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
-        assert np.abs(read_picture(content)[4, 4].astype(int) - RED).max() <= 6
+        assert np.abs(read_image(content)[4, 4].astype(int) - RED).max() <= 6
 
 
 def test_a_picture_of_900_million_pixels_is_refused_from_its_header(tmp_path: Path) -> None:
     path = tmp_path / "huge.png"
     path.write_bytes(huge_png())
     with pytest.raises(LimitError) as caught:
-        read_picture(path)
+        read_image(path)
     assert caught.value.message == (f"'{path}' holds 30000 x 30000 = 900,000,000 pixels, the limit is 200,000,000")
     assert caught.value.hint
 
 
 def test_limit_is_the_callers_and_no_pixel_of_more_is_decoded() -> None:
     content = encoded(Image.fromarray(quarters()), "PNG")
-    assert read_picture(content, max_pixels=64 * 48).shape == (48, 64, 3)
+    assert read_image(content, max_pixels=64 * 48).shape == (48, 64, 3)
     with pytest.raises(LimitError, match=r"64 x 48 = 3,072 pixels, the limit is 3,071"):
-        read_picture(content, max_pixels=64 * 48 - 1)
+        read_image(content, max_pixels=64 * 48 - 1)
     # The data behind the header is rubbish: had it been touched, the error would be another.
     header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
     rubbish = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", b"rubbish")
     with pytest.raises(LimitError, match=r"2,500,000,000"):
-        read_picture(rubbish)
+        read_image(rubbish)
 
 
 def test_large_cameras_pass_and_the_process_limit_of_pillow_plays_no_part(
@@ -208,7 +208,7 @@ def test_large_cameras_pass_and_the_process_limit_of_pillow_plays_no_part(
     assert MAX_PIXELS < 30_000 * 30_000
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     for kind in ("PNG", "JPEG", "BMP"):
-        assert read_picture(encoded(Image.fromarray(quarters()), kind)).shape == (48, 64, 3)
+        assert read_image(encoded(Image.fromarray(quarters()), kind)).shape == (48, 64, 3)
     assert Image.MAX_IMAGE_PIXELS == 100
     assert not recwarn.list
 
@@ -217,10 +217,10 @@ def test_large_cameras_pass_and_the_process_limit_of_pillow_plays_no_part(
     ("make", "words"),
     [
         (lambda path: None, "does not exist"),
-        (lambda path: path.mkdir(), "is a folder, not a picture"),
+        (lambda path: path.mkdir(), "is a folder, not a image"),
         (lambda path: path.write_bytes(b""), "is empty: 0 bytes"),
-        (lambda path: path.write_text("source,frame\n"), "is not a picture"),
-        (lambda path: path.write_bytes(b"%PDF-1.7\n" + bytes(99)), "is not a picture"),
+        (lambda path: path.write_text("source,frame\n"), "is not a image"),
+        (lambda path: path.write_bytes(b"%PDF-1.7\n" + bytes(99)), "is not a image"),
         (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n"), "is a PNG file that is damaged or cut short"),
         (lambda path: path.write_bytes(b"\xff\xd8\xff\xe0"), "is a JPEG file that is damaged or cut short"),
         (os.mkfifo, "is not a regular file"),
@@ -230,7 +230,7 @@ def test_each_bad_file_has_its_own_words(tmp_path: Path, make: Callable[[Path], 
     path = tmp_path / "face.png"
     make(path)
     with pytest.raises(InputError) as caught:
-        read_picture(path)
+        read_image(path)
     message = caught.value.message
     assert words in message
     assert message.count(str(path)) == 1
@@ -243,13 +243,13 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
     Image.fromarray(quarters()).save(path)
     path.chmod(0)
     with pytest.raises(InputError, match="may not be read: permission denied"):
-        read_picture(path)
+        read_image(path)
 
 
 @pytest.mark.parametrize("name", ["x" * 5000 + ".png", "null\0byte.png"])
 def test_a_name_that_cannot_be_one(name: str) -> None:
     with pytest.raises(InputError, match=r"cannot be opened|does not exist"):
-        read_picture(name)
+        read_image(name)
 
 
 def noise(width: int = 96, height: int = 80) -> Image.Image:
@@ -261,19 +261,19 @@ def noise(width: int = 96, height: int = 80) -> Image.Image:
 def test_a_file_cut_short_is_an_error_and_never_grey_stripes(kind: str, share: float) -> None:
     content = encoded(noise(), kind)
     with pytest.raises(InputError, match="damaged or cut short"):
-        read_picture(content[: int(len(content) * share)])
+        read_image(content[: int(len(content) * share)])
 
 
 def test_a_progressive_picture_cut_short_is_an_error() -> None:
     content = encoded(noise(), "JPEG", progressive=True)
     with pytest.raises(InputError, match="damaged or cut short"):
-        read_picture(content[: len(content) * 3 // 4])
+        read_image(content[: len(content) * 3 // 4])
 
 
 def test_32_bit_pixels_are_refused() -> None:
     content = encoded(Image.fromarray(np.ones((8, 8), np.float32)), "TIFF")
     with pytest.raises(InputError, match="32-bit pixels of unknown range, expected 8 or 16 bits"):
-        read_picture(content)
+        read_image(content)
 
 
 SAMPLES = [encoded(noise(24, 16), kind) for kind in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")]
@@ -287,17 +287,17 @@ def test_flipped_bytes_give_a_picture_or_an_input_error(sample: bytes, changes: 
     for place, value in changes:
         damaged[place % len(damaged)] = value
     with suppress(InputError):
-        picture = read_picture(bytes(damaged), max_pixels=1_000_000)
-        assert picture.ndim == 3
-        assert picture.shape[2] == 3
-        assert picture.dtype == np.uint8
+        image = read_image(bytes(damaged), max_pixels=1_000_000)
+        assert image.ndim == 3
+        assert image.shape[2] == 3
+        assert image.dtype == np.uint8
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(min_size=1, max_size=200))
 def test_any_bytes_are_refused_politely(content: bytes) -> None:
     with pytest.raises(InputError):
-        read_picture(content)
+        read_image(content)
 
 
 def test_as_rgb_leaves_rgb_alone_and_widens_grey() -> None:

@@ -1,4 +1,4 @@
-"""Counting and drawing: figures against sums by hand and torch's own, pictures that are whole, for every network."""
+"""Counting and drawing: figures against sums by hand and torch's own, images that are whole, for every network."""
 
 import xml.etree.ElementTree as ElementTree
 from itertools import pairwise
@@ -120,7 +120,7 @@ def test_the_drawing_in_the_documents_is_of_this_network() -> None:
 def test_networks_that_cannot_be_measured() -> None:
     with pytest.raises(ConfigError, match="no network 'plane'"):
         anatomy("plane", HEADS, GREY)
-    with pytest.raises(ConfigError, match="pictures of 16x16 are too small"):
+    with pytest.raises(ConfigError, match="images of 16x16 are too small"):
         anatomy("fourlayer", HEADS, InputSpec(16, "grey", (0.5,), (0.25,)))
 
 

@@ -34,22 +34,22 @@ def test_every_cell_of_every_stride_says_fifteen_numbers() -> None:
 
 def test_the_order_of_the_cells_is_that_of_the_grid() -> None:
     """What is seen at a place moves the cells there most."""
-    made, pictures = network(), torch.full((1, 3, 64, 64), 0.5)
+    made, images = network(), torch.full((1, 3, 64, 64), 0.5)
     centres, strides = grid(64, 64)
     with torch.no_grad():
-        before = made(pictures)[0]
-        pictures[:, :, 8:16, 40:48] = 1.0
-        change = (made(pictures)[0] - before).abs().sum(dim=1).numpy()
+        before = made(images)[0]
+        images[:, :, 8:16, 40:48] = 1.0
+        change = (made(images)[0] - before).abs().sum(dim=1).numpy()
     fine = strides == 8
     moved = centres[fine][change[fine].argmax()]
     assert np.abs(moved - (44, 12)).max() <= 16
 
 
 def test_the_fused_form_is_the_same_function() -> None:
-    made, pictures = network(), torch.rand(2, 3, 64, 64)
+    made, images = network(), torch.rand(2, 3, 64, 64)
     fused = made.fused()
     with torch.no_grad():
-        assert torch.allclose(fused(pictures), made(pictures), atol=1e-4)
+        assert torch.allclose(fused(images), made(images), atol=1e-4)
     assert not any(isinstance(module, (Fusible, nn.BatchNorm2d)) for module in fused.modules())
     assert any(isinstance(module, Fusible) for module in made.modules())
 

@@ -17,7 +17,7 @@ from mien.models.blocks.network import Fusible
 HEADS = {"votes": 10, "fer2013": 7}
 GREY = InputSpec(48, "grey", (0.5,), (0.25,))
 RGB = InputSpec(48, "rgb", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-# Trainable parameters of the published forms: network, side of the pictures, channels, classes.
+# Trainable parameters of the published forms: network, side of the images, channels, classes.
 PARAMETERS = [
     ("vgg13", 64, "grey", 8, 8_757_704),
     ("emonet", 48, "grey", 7, 1_832_295),
@@ -42,10 +42,8 @@ def trained(name: str, spec: InputSpec, **options: object) -> models.Network:
     optimizer = torch.optim.SGD(network.parameters(), 0.05, momentum=0.9)
     network.train()
     for _ in range(4):
-        pictures = torch.randn(8, spec.depth, spec.size, spec.size) * 2 + 1
-        loss = torch.stack(
-            [logits.square().mean() + logits[:, 0].mean() for logits in network(pictures).values()]
-        ).sum()
+        images = torch.randn(8, spec.depth, spec.size, spec.size) * 2 + 1
+        loss = torch.stack([logits.square().mean() + logits[:, 0].mean() for logits in network(images).values()]).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)  # without norms, noise of this size would blow it up
@@ -98,10 +96,10 @@ def test_pictures_of_any_usual_size(name: str, size: int) -> None:
 @pytest.mark.parametrize("name", models.names())
 def test_a_face_is_read_alike_alone_and_among_others(name: str) -> None:
     network = trained(name, GREY)
-    pictures = torch.randn(5, 1, 48, 48)
+    images = torch.randn(5, 1, 48, 48)
     with torch.no_grad():
-        together, again = network(pictures), network(pictures)
-        alone = [network(picture[None]) for picture in pictures]
+        together, again = network(images), network(images)
+        alone = [network(image[None]) for image in images]
     for head, logits in together.items():
         torch.testing.assert_close(again[head], logits, rtol=0, atol=0)
         np.testing.assert_allclose(np.concatenate([one[head] for one in alone]), logits, atol=1e-4, rtol=1e-4)
@@ -128,9 +126,9 @@ def test_the_fused_form_is_the_same_function(name: str, options: dict[str, objec
     network = trained(name, spec, **options)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     fused = network.fused()
-    pictures = torch.randn(5, spec.depth, spec.size, spec.size)
+    images = torch.randn(5, spec.depth, spec.size, spec.size)
     with torch.no_grad():
-        expected, found = network(pictures), fused(pictures)
+        expected, found = network(images), fused(images)
     for head, logits in expected.items():
         assert logits.abs().max() > 0.01
         np.testing.assert_allclose(found[head], logits, atol=1e-4)
@@ -145,11 +143,11 @@ def test_the_statistics_of_the_norms_count() -> None:
     network = trained("plain", GREY)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     assert all(norm.running_mean is not None and norm.running_mean.abs().max() > 0.01 for norm in norms)
-    pictures = torch.randn(2, 1, 48, 48)
+    images = torch.randn(2, 1, 48, 48)
     with torch.no_grad():
-        before = network.fused()(pictures)["votes"]
+        before = network.fused()(images)["votes"]
         norms[0].get_buffer("running_mean").add_(1)
-        assert (network.fused()(pictures)["votes"] - before).abs().max() > 1e-3
+        assert (network.fused()(images)["votes"] - before).abs().max() > 1e-3
 
 
 def test_the_fused_plain_network_has_plain_convolutions_alone() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import pytest
-from tests.output.test_table import RESULTS, SIX
+from tests.output.tables.test_text import RESULTS, SIX
 
 from mien.emotions import vocabulary
 from mien.errors import ConfigError, MissingExtraError

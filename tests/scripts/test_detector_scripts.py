@@ -1,4 +1,4 @@
-"""The scripts that make and mend a detector's data and entry, run as one runs them."""
+"""The scripts that make and mend a detector's data and info, run as one runs them."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.conftest import ROOT
-from tests.face_pictures import write_pictures
+from tests.face_images import write_images
 
 from mien.datasets.face_images import read
 
@@ -19,7 +19,7 @@ def script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 def test_false_alarms_become_pictures_without_faces(tmp_path: Path) -> None:
     """What is found besides the labelled faces, and hog does not see."""
-    folder = write_pictures(tmp_path / "faces", train=12, valid=2)
+    folder = write_images(tmp_path / "faces", train=12, valid=2)
 
     out = tmp_path / "alarms"
     done = script("mine_false_alarms", folder, out, "--second", "hog", "--min-score", "0.05")
@@ -28,12 +28,12 @@ def test_false_alarms_become_pictures_without_faces(tmp_path: Path) -> None:
     lines = (out / "labels.jsonl").read_text().split("\n")[:-1]
     assert len([line for line in lines if line]) == count
     if count > 1:
-        for picture in read(out, "train"):
-            assert len(picture.boxes) == 0
-            assert min(picture.image.shape[:2]) >= 5
+        for image in read(out, "train"):
+            assert len(image.boxes) == 0
+            assert min(image.image.shape[:2]) >= 5
 
 
-def test_crops_become_labelled_pictures(tmp_path: Path) -> None:
+def test_crops_become_labelled_images(tmp_path: Path) -> None:
     pytest.importorskip("h5py")
     from tests.drawn import drawn_samples
 
@@ -47,8 +47,8 @@ def test_crops_become_labelled_pictures(tmp_path: Path) -> None:
     found, asked = (int(word.replace(",", "")) for word in (done.stdout.split()[0], done.stdout.split()[2]))
     assert 0 <= found <= asked <= 40
     if found > 1:
-        for picture in read(out, "train"):
-            assert picture.image.shape == (48, 48, 3)
-            assert (picture.boxes >= 0).all()
-            assert (picture.boxes <= 48).all()
-            assert np.isfinite(picture.landmarks).all()
+        for image in read(out, "train"):
+            assert image.image.shape == (48, 48, 3)
+            assert (image.boxes >= 0).all()
+            assert (image.boxes <= 48).all()
+            assert np.isfinite(image.landmarks).all()

@@ -10,8 +10,8 @@ import torch
 
 from mien.datasets import Samples, store
 from mien.errors import ConfigError, OutputError, WeightsError
-from mien.expression import Classifier
-from mien.training import fit, mean_run, planned
+from mien.expression import OnnxClassifier
+from mien.training import average_runs, fit, planned
 from mien.training.checkpoints import read
 from mien.training.weights import origin
 
@@ -26,7 +26,7 @@ def other(tiny_run: Path, tiny_samples: Samples, tmp_path_factory: pytest.TempPa
 
 
 def test_every_weight_is_the_mean(tiny_run: Path, other: Path, tmp_path: Path) -> None:
-    mean_run(tiny_run, [str(other), str(other)], tmp_path / "mean")
+    average_runs(tiny_run, [str(other), str(other)], tmp_path / "mean")
     one, two, mean = (origin(str(run)).weights for run in (tiny_run, other, tmp_path / "mean"))
     assert set(mean) == set(one)
     assert any(not torch.equal(one[name], two[name]) for name in one)
@@ -48,25 +48,25 @@ def test_the_command_makes_what_is_exported_and_read(
             [sys.executable, "-m", "mien", *map(str, line)], capture_output=True, text=True, timeout=300, cwd=tmp_path
         )
         assert run.returncode == 0, run.stderr
-    probabilities = Classifier(tmp_path / "mean.onnx", emotions=None).probabilities(tiny_samples.images[:4])
+    probabilities = OnnxClassifier(tmp_path / "mean.onnx", emotions=None).predict_proba(tiny_samples.images[:4])
     assert probabilities.shape == (4, 10)
 
 
 def test_what_cannot_be_averaged(tiny_run: Path, other: Path, tiny_samples: Samples, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="mean of one run"):
-        mean_run(tiny_run, [], tmp_path / "mean")
+        average_runs(tiny_run, [], tmp_path / "mean")
     with pytest.raises(ConfigError, match="another network"):
-        mean_run(tiny_run, ["mien-s"], tmp_path / "mean")
+        average_runs(tiny_run, ["mien-s"], tmp_path / "mean")
     with pytest.raises(ConfigError, match="nothing to start from"):
-        mean_run(tiny_run, ["no-such"], tmp_path / "mean")
+        average_runs(tiny_run, ["no-such"], tmp_path / "mean")
     with pytest.raises(OutputError, match="holds a run already"):
-        mean_run(tiny_run, [str(other)], other)
+        average_runs(tiny_run, [str(other)], other)
     assert not (tmp_path / "mean").exists()
     broken = tmp_path / "broken"
     shutil.copytree(other, broken)
     (broken / "best.ckpt").write_bytes(b"no checkpoint")
     with pytest.raises(WeightsError):
-        mean_run(tiny_run, [str(broken)], tmp_path / "mean")
+        average_runs(tiny_run, [str(broken)], tmp_path / "mean")
 
 
 def test_other_classes_are_refused(tiny_run: Path, other: Path, tmp_path: Path) -> None:
@@ -76,4 +76,4 @@ def test_other_classes_are_refused(tiny_run: Path, other: Path, tmp_path: Path) 
     content["hyper_parameters"]["classes"]["fer2013"].reverse()
     torch.save(content, swapped / "best.ckpt")
     with pytest.raises(ConfigError, match="other classes"):
-        mean_run(tiny_run, [str(swapped)], tmp_path / "mean")
+        average_runs(tiny_run, [str(swapped)], tmp_path / "mean")

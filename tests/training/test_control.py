@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from tests.tiny import tiny_recipe
 
-from mien.assets.manifest import FOLDER, entries
+from mien.assets.manifest import FOLDER, shipped_models
 from mien.datasets import Samples, store
 from mien.errors import EXIT_CODES, ConfigError, StoppedError
 from mien.training import fit, kind, load_recipe, planned
@@ -66,10 +66,10 @@ class TestFrom:
 
     def test_the_network_is_the_shipped_one_before_it_learns(self, tiny_samples: Samples) -> None:
         recipe, _ = planned("mien-base", ["epochs=1"], start="mien-base")
-        lesson = kind("expression").lesson(recipe, tiny_samples)
-        assert take(lesson.task, "mien-base") == []
-        shipped = safetensors.torch.load((FOLDER / entries()["mien-base"].training_file).read_bytes())
-        own = lesson.task.network.state_dict()  # type: ignore[union-attr]
+        setup = kind("expression").setup(recipe, tiny_samples)
+        assert take(setup.task, "mien-base") == []
+        shipped = safetensors.torch.load((FOLDER / shipped_models()["mien-base"].training_file).read_bytes())
+        own = setup.task.network.state_dict()  # type: ignore[union-attr]
         assert all(torch.equal(own[name].float(), value.float()) for name, value in shipped.items())
 
     def test_a_run_goes_on_from_a_run_and_learns_quicker(self, tiny_run: Path, data: Path, tmp_path: Path) -> None:
@@ -131,11 +131,11 @@ class TestRounds:
             "from pathlib import Path\n"
             "from mien.datasets import store\n"
             "from mien.training import fit, load_recipe, task\n"
-            "step = task.Task.training_step\n"
+            "step = task.ExpressionModule.training_step\n"
             "def killed(self, batch, index):\n"
             "    if self.current_epoch == 2 and index == 1: os.kill(os.getpid(), signal.SIGKILL)\n"
             "    return step(self, batch, index)\n"
-            "task.Task.training_step = killed\n"
+            "task.ExpressionModule.training_step = killed\n"
             "fit(load_recipe(sys.argv[1]), store.read(sys.argv[2]), Path(sys.argv[3]), progress=False)\n"
         )
         path, cut = tmp_path / "drawn.h5", tmp_path / "cut"

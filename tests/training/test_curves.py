@@ -54,11 +54,11 @@ def test_the_curves_show_lines_in_both_halves(tmp_path: Path) -> None:
     for epoch in range(4):
         log.log_metrics({"val/loss": 2.0 / (epoch + 1), "val/votes/accuracy": epoch / 4, "epoch": epoch})
     log.finalize("success")
-    picture = cv2.imread(str(tmp_path / "curves.png"))
-    assert picture is not None
-    assert picture.shape[1] > 2 * picture.shape[0]
-    colourful = picture.max(axis=2).astype(int) - picture.min(axis=2) > 60
-    left, right = colourful[:, : picture.shape[1] // 2], colourful[:, picture.shape[1] // 2 :]
+    image = cv2.imread(str(tmp_path / "curves.png"))
+    assert image is not None
+    assert image.shape[1] > 2 * image.shape[0]
+    colourful = image.max(axis=2).astype(int) - image.min(axis=2) > 60
+    left, right = colourful[:, : image.shape[1] // 2], colourful[:, image.shape[1] // 2 :]
     assert left.sum() > 200
     assert right.sum() > 200
 

@@ -24,8 +24,8 @@ from mien.datasets import Samples, store
 from mien.errors import ConfigError, MienError, OutputError, WeightsError
 from mien.training import Recipe, fit, load_recipe
 from mien.training.expression import load_task
-from mien.training.expression.data import Pictures
-from mien.training.expression.module import Task
+from mien.training.expression.data import Images
+from mien.training.expression.module import ExpressionModule
 from mien.training.recipe import to_toml
 
 
@@ -107,8 +107,8 @@ def test_it_learns(tiny_run: Path) -> None:
 def test_the_rate_warms_up_to_its_height_and_falls(tiny_samples: Samples, name: str) -> None:
     """Read off the optimiser at every step; a warm-up of part of a step must not go beyond the rate."""
     recipe = tiny_recipe(optimizer={"name": name, "lr": 0.05}, schedule={"warmup": 0.1, "final": 0.1}, averaging=0)
-    data = Pictures(tiny_samples, recipe)
-    task = Task(recipe.model_dump(mode="json"), {key: list(names) for key, names in data.classes.items()})
+    data = Images(tiny_samples, recipe)
+    task = ExpressionModule(recipe.model_dump(mode="json"), {key: list(names) for key, names in data.classes.items()})
     rates: list[float] = []
 
     class Watch(lightning.Callback):
@@ -130,8 +130,8 @@ def test_the_rate_warms_up_to_its_height_and_falls(tiny_samples: Samples, name: 
 
 def test_small_pictures_come_first(tiny_samples: Samples) -> None:
     recipe = tiny_recipe(epochs=4, augmentation={"sizes": [24, 48]}, averaging=0)
-    data = Pictures(tiny_samples, recipe)
-    task = Task(recipe.model_dump(mode="json"), {key: list(names) for key, names in data.classes.items()})
+    data = Images(tiny_samples, recipe)
+    task = ExpressionModule(recipe.model_dump(mode="json"), {key: list(names) for key, names in data.classes.items()})
     seen: dict[int, set[int]] = {}
 
     def note(_: torch.nn.Module, given: tuple[torch.Tensor]) -> None:
@@ -211,15 +211,15 @@ class Stop(Exception):
 
 def cut_off(recipe: Recipe, samples: Samples, folder: Path, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs until the third step of `epoch`."""
-    step = Task.training_step
+    step = ExpressionModule.training_step
 
-    def stopping(self: Task, batch: object, index: int) -> torch.Tensor:
+    def stopping(self: ExpressionModule, batch: object, index: int) -> torch.Tensor:
         if self.current_epoch == epoch and index == 2:
             raise Stop
         return step(self, batch, index)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(Task, "training_step", stopping)
+        patch.setattr(ExpressionModule, "training_step", stopping)
         with pytest.raises(Stop):
             fit(recipe, samples, folder, progress=False)
 
@@ -372,16 +372,16 @@ def test_a_full_disk_leaves_the_checkpoint_of_the_epoch_before(
 ) -> None:
     """A limit on the size of files, from the second epoch on, is as good as a full disk."""
     recipe = tiny_recipe(epochs=3)
-    begin = Task.on_train_epoch_start
+    begin = ExpressionModule.on_train_epoch_start
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def filling(self: Task) -> None:
+    def filling(self: ExpressionModule) -> None:
         if self.current_epoch == 1:
             resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
         begin(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Task, "on_train_epoch_start", filling)
+        patch.setattr(ExpressionModule, "on_train_epoch_start", filling)
         try:
             with pytest.raises(OutputError, match=r"ckpt: cannot be written: ") as caught:
                 fit(recipe, tiny_samples, tmp_path / "run", progress=False)

@@ -15,7 +15,7 @@ from mien.training.checkpoints import read
 from mien.training.recipe import to_toml
 
 CALM = {"flip": 0, "rotation": 0, "scale": 1, "stretch": 1, "shear": 0, "shift": 0, "gain": 1, "offset": 0}
-# No batch norm, no dropout, no chance in the pictures: whatever differs, differs because there are two.
+# No batch norm, no dropout, no chance in the images: whatever differs, differs because there are two.
 PLAIN: dict[str, Any] = {
     "model": {"name": "fourlayer", "options": {"width": 0.125, "dropout": 0.0, "dense_dropout": 0.0}},
     "heads": {"fer2013": {"source": "labels"}},

@@ -23,7 +23,7 @@ from mien.assets.manifest import InputSpec
 from mien.assets.remote import Fetchable, RemoteFile
 from mien.datasets import Samples
 from mien.errors import ConfigError, WeightsError
-from mien.expression import Classifier
+from mien.expression import OnnxClassifier
 from mien.training import Recipe, export_run, fit, load_recipe, recipe_names
 from mien.training.expression import load_task
 
@@ -122,12 +122,12 @@ def test_it_runs_to_its_end_and_is_exported(name: str, faces: Samples, published
     val = faces.only("val")
     written = export_run(tmp_path / "run", val, tmp_path / "out.onnx", licence="Apache-2.0")  # gates on parity
     assert len(written) == 3
-    classifier = Classifier(tmp_path / "out.onnx", emotions=None)
-    assert classifier.entry.input == recipe.input.spec()
+    classifier = OnnxClassifier(tmp_path / "out.onnx", emotions=None)
+    assert classifier.info.input == recipe.input.spec()
     with torch.no_grad():
-        pictures = torch.from_numpy(np.stack([val.images] * task.recipe.input.spec().depth, axis=1))
+        images = torch.from_numpy(np.stack([val.images] * task.recipe.input.spec().depth, axis=1))
         if recipe.input.size == val.images.shape[1]:  # else `fitted` would have to enlarge them first
-            expected = task(pictures.float() / 255)
+            expected = task(images.float() / 255)
             for head, logits in classifier.logits(val.images).items():
                 np.testing.assert_allclose(logits, expected[head], atol=2e-3)
 
@@ -172,10 +172,10 @@ def test_grey_pictures_are_seen_as_grey_in_three_colours(published: Path) -> Non
         network = models.build(IMAGENET, {"own": 7}, spec, **small(IMAGENET)).eval()
         models.load_pretrained(IMAGENET, network, "vgg16-imagenet")
         networks[spec.channels] = nn.Sequential(*list(network.trunk.children())[:5])
-    picture = torch.randn(1, 1, 48, 48)
+    image = torch.randn(1, 1, 48, 48)
     with torch.no_grad():
-        expected = networks["rgb"](picture.expand(-1, 3, -1, -1))
-        np.testing.assert_allclose(networks["grey"](picture), expected, atol=1e-4)
+        expected = networks["rgb"](image.expand(-1, 3, -1, -1))
+        np.testing.assert_allclose(networks["grey"](image), expected, atol=1e-4)
 
 
 def refused(kind: type[Exception], told: str, source: str, **options: Any) -> str:

@@ -92,12 +92,12 @@ class TestFurther:
         self, tiny_run: Path, tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         begun: list[bool] = []
-        real = kind("expression").lesson
+        real = kind("expression").setup
 
-        def lesson(*arguments: object) -> object:
+        def setup(*arguments: object) -> object:
             return replace(real(*arguments), begin=lambda: begun.append(True))
 
-        fake = SimpleNamespace(lesson=lesson)
+        fake = SimpleNamespace(setup=setup)
         monkeypatch.setattr("mien.training.loop.kind", lambda _: fake)
         model = load_recipe(tiny_run / "recipe.toml").model.model_dump()
         fit(tiny_recipe(epochs=1, model=model, start=str(tiny_run)), tiny_samples, tmp_path / "a", progress=False)
@@ -128,7 +128,7 @@ class TestFolder:
         renamed = replace(tiny_samples, about={**tiny_samples.about, "labels": "folder elsewhere"})
         fit(tiny_recipe(epochs=1), renamed, tmp_path / "run", resume=True, progress=False)
         other = replace(tiny_samples, images=255 - tiny_samples.images)
-        with pytest.raises(ConfigError, match="other pictures or targets, as many as before"):
+        with pytest.raises(ConfigError, match="other images or targets, as many as before"):
             fit(tiny_recipe(epochs=1), other, tmp_path / "run", resume=True, progress=False)
         fewer = tiny_samples.take(range(len(tiny_samples) - 20))  # type: ignore[arg-type]
         with pytest.raises(ConfigError) as caught:

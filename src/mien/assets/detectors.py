@@ -1,6 +1,6 @@
 """What travels with a face detector's weights: its operating point, licence, provenance, scores.
 
-As with the classifiers' `Entry`, it stands twice: in `detectors.toml` for the weights that ship, and as JSON in the
+As with the classifiers' `ModelInfo`, it stands twice: in `detectors.toml` for the weights that ship, and as JSON in the
 metadata of every ONNX file that `mien export` writes.
 """
 
@@ -18,7 +18,7 @@ from mien.assets.session import Session
 from mien.assets.store import read_weights, verified
 from mien.errors import WeightsError
 
-__all__ = ["METADATA_KEY", "OUTPUTS", "STRIDES", "DetectorEntry", "dump_toml", "open_detector", "shipped"]
+__all__ = ["METADATA_KEY", "OUTPUTS", "STRIDES", "DetectorInfo", "dump_toml", "open_detector", "shipped"]
 
 METADATA_KEY: Final = "mien.detector"
 # The form of the network: cells of these strides, in this order, each with a score (logit), a box (centre x, y; log of
@@ -28,7 +28,7 @@ OUTPUTS: Final = 1 + 4 + 10
 
 
 @dataclass(frozen=True)
-class DetectorEntry:
+class DetectorInfo:
     """All that is known of one detector's weights.
 
     Attributes:
@@ -68,8 +68,8 @@ class DetectorEntry:
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any], origin: str) -> "DetectorEntry":
-        """The entry described by plain types.
+    def from_dict(cls, plain: Mapping[str, Any], origin: str) -> "DetectorInfo":
+        """The info described by plain types.
 
         Raises:
             WeightsError: Something is missing or of the wrong form; `origin` says where.
@@ -78,49 +78,49 @@ class DetectorEntry:
             return cls(**plain)
         except (TypeError, ValueError) as error:
             raise WeightsError(
-                f"{origin}: its entry is not one mien understands: {error}", hint="export the detector again"
+                f"{origin}: its info is not one mien understands: {error}", hint="export the detector again"
             ) from error
 
 
 @cache
-def shipped() -> DetectorEntry:
+def shipped() -> DetectorInfo:
     """The detector in the package."""
     tables = tomllib.loads((FOLDER / "detectors.toml").read_text(encoding="utf-8"))
     ((name, table),) = tables.items()
-    return DetectorEntry.from_dict({"name": name, **table}, f"detectors.toml [{name}]")
+    return DetectorInfo.from_dict({"name": name, **table}, f"detectors.toml [{name}]")
 
 
-def open_detector(weights: Path | None = None) -> tuple[DetectorEntry, Session]:
+def open_detector(weights: Path | None = None) -> tuple[DetectorInfo, Session]:
     """Opens the shipped detector, or any exported one by the path of its ONNX file.
 
     Raises:
         WeightsError: The file is missing, damaged, or no detector that mien exported.
     """
     if weights is None:
-        entry = shipped()
-        session = Session(verified(FOLDER / entry.file, entry.sha256), entry.file)
+        info = shipped()
+        session = Session(verified(FOLDER / info.file, info.sha256), info.file)
     else:
         session = Session(read_weights(weights), str(weights))
         try:
             plain = json.loads(session.metadata[METADATA_KEY])
         except (KeyError, json.JSONDecodeError) as error:
             raise WeightsError(
-                f"{weights}: carries no entry of mien's for a face detector", hint="make the file with `mien export`"
+                f"{weights}: carries no info of mien's for a face detector", hint="make the file with `mien export`"
             ) from error
-        entry = DetectorEntry.from_dict(plain, str(weights))
+        info = DetectorInfo.from_dict(plain, str(weights))
     if list(session.inputs.values()) != [(None, None, None, 3)] or list(session.outputs.values()) != [
         (None, None, OUTPUTS)
     ]:
         raise WeightsError(
             f"{session.origin}: takes {session.inputs} and gives {session.outputs}, "
-            f"expected pictures (N, H, W, 3) and cells (N, cells, {OUTPUTS})",
+            f"expected images (N, H, W, 3) and cells (N, cells, {OUTPUTS})",
             hint="is it the right file?",
         )
-    return entry, session
+    return info, session
 
 
-def dump_toml(entry: DetectorEntry) -> str:
-    """The entry as `detectors.toml` has it."""
-    plain = asdict(entry)
+def dump_toml(info: DetectorInfo) -> str:
+    """The info as `detectors.toml` has it."""
+    plain = asdict(info)
     lines = [f"[{toml_key(plain.pop('name'))}]"]
     return "\n".join([*lines, *(f"{toml_key(key)} = {toml_value(value)}" for key, value in plain.items())]) + "\n"

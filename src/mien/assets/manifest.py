@@ -1,6 +1,6 @@
 """What travels with weights: labels, preprocessing, calibration, licence, provenance, scores.
 
-An `Entry` stands twice: in `manifest.toml` for the weights that ship in the package, and as JSON in the metadata of
+An `ModelInfo` stands twice: in `manifest.toml` for the weights that ship in the package, and as JSON in the metadata of
 every ONNX file that `mien export` writes, so that a file on its own can be used. No constant of it stands elsewhere.
 """
 
@@ -21,32 +21,65 @@ from mien.errors import ConfigError, WeightsError
 
 __all__ = [
     "METADATA_KEY",
-    "Entry",
+    "CropSpec",
     "Head",
+    "Illumination",
     "InputSpec",
-    "Levelling",
+    "ModelInfo",
     "dump_toml",
-    "entries",
-    "entry",
+    "five_points",
+    "info",
+    "shipped_models",
     "toml_key",
     "toml_value",
 ]
 
 FOLDER: Final = Path(__file__).parent
-METADATA_KEY: Final = "mien.entry"
-Levelling = Literal["none", "plane"]
+METADATA_KEY: Final = "mien.info"
+Illumination = Literal["none", "plane"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CropSpec:
+    """Where a crop shall show a face's landmarks.
+
+    Attributes:
+        size: Side of the square crop in pixels.
+        points: (5, 2) float32 x, y in pixels of the crop, in the order of `results.LANDMARKS`.
+    """
+
+    size: int
+    points: NDArray[np.float32]
+
+    def resized(self, size: int) -> "CropSpec":
+        """The same crop at another size."""
+        return CropSpec(size, (self.points / self.size * size).astype(np.float32))
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size: expected a number of pixels above 0, got {self.size}")
+        object.__setattr__(self, "points", five_points(self.points))
+
+
+def five_points(value: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A read-only float32 copy of five finite points."""
+    points = np.array(value, np.float32)
+    if points.shape != (5, 2) or not np.isfinite(points).all():
+        raise ValueError(f"points: expected (5, 2) finite numbers, got {points.shape} {points.tolist()}")
+    points.flags.writeable = False
+    return points
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a network wants to see: square pictures, (value / 255 - mean) / std.
+    """What a network wants to see: square images, (value / 255 - mean) / std.
 
     Attributes:
         size: Side in pixels.
         channels: "grey" (one channel) or "rgb".
         mean: One number a channel, for values 0-1.
         std: Likewise.
-        levelling: What each picture goes through before mean and std: "none", or "plane": its histogram is equalised,
+        illumination: What each image goes through before mean and std: "none", or "plane": its histogram is equalised,
             the plane of light that fits it best is taken away, and it gets unit variance.
     """
 
@@ -54,7 +87,7 @@ class InputSpec:
     channels: Literal["grey", "rgb"]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    levelling: Levelling = "none"
+    illumination: Illumination = "none"
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
@@ -63,8 +96,10 @@ class InputSpec:
                 raise ValueError(f"{name}: expected {self.depth} numbers for {self.channels}")
         if not all(value > 0 for value in self.std):
             raise ValueError(f"std: expected numbers above 0, got {self.std}")
-        if self.levelling not in get_args(Levelling):
-            raise ValueError(f"levelling: expected one of {', '.join(get_args(Levelling))}, got '{self.levelling}'")
+        if self.illumination not in get_args(Illumination):
+            raise ValueError(
+                f"illumination: expected one of {', '.join(get_args(Illumination))}, got '{self.illumination}'"
+            )
 
     @property
     def depth(self) -> int:
@@ -95,7 +130,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelInfo:
     """All that is known of one model.
 
     Attributes:
@@ -130,18 +165,18 @@ class Entry:
     training_sha256: str = ""
 
     @property
-    def template(self) -> NDArray[np.float32]:
-        """(5, 2) float32: the landmarks' places in the crop, in pixels.
+    def crop_spec(self) -> CropSpec:
+        """How a detected face is cropped for this model.
 
         Raises:
-            ConfigError: The entry does not know them.
+            ConfigError: The info does not know them.
         """
         if not self.landmarks:
             raise ConfigError(
                 f"the model '{self.name}' does not say how its faces are framed",
                 hint="give it faces that are cropped already: --faces-are-crops",
             )
-        return np.asarray(self.landmarks, np.float32) * self.input.size
+        return CropSpec(self.input.size, np.asarray(self.landmarks, np.float32) * self.input.size)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types."""
@@ -153,8 +188,8 @@ class Entry:
         return json.dumps(self.as_dict(), sort_keys=True)
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any], origin: str) -> "Entry":
-        """The entry described by plain types.
+    def from_dict(cls, plain: Mapping[str, Any], origin: str) -> "ModelInfo":
+        """The info described by plain types.
 
         Raises:
             WeightsError: Something is missing or of the wrong form; `origin` says where.
@@ -169,44 +204,46 @@ class Entry:
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
             raise WeightsError(
-                f"{origin}: its entry is not one mien understands: {error}", hint="export the model again"
+                f"{origin}: its info is not one mien understands: {error}", hint="export the model again"
             ) from error
 
     @classmethod
-    def from_json(cls, text: str, origin: str) -> "Entry":
-        """The entry in an ONNX file's metadata."""
+    def from_json(cls, text: str, origin: str) -> "ModelInfo":
+        """The info in an ONNX file's metadata."""
         try:
             plain = json.loads(text)
         except json.JSONDecodeError as error:
-            raise WeightsError(f"{origin}: its entry is not JSON: {error}", hint="export the model again") from error
+            raise WeightsError(f"{origin}: its info is not JSON: {error}", hint="export the model again") from error
         return cls.from_dict(plain, origin)
 
 
 @cache
-def entries() -> Mapping[str, Entry]:
+def shipped_models() -> Mapping[str, ModelInfo]:
     """The shipped models by name, the default first."""
     tables = tomllib.loads((FOLDER / "manifest.toml").read_text(encoding="utf-8"))
-    return {name: Entry.from_dict({"name": name, **table}, f"manifest.toml [{name}]") for name, table in tables.items()}
+    return {
+        name: ModelInfo.from_dict({"name": name, **table}, f"manifest.toml [{name}]") for name, table in tables.items()
+    }
 
 
-def entry(name: str) -> Entry:
+def info(name: str) -> ModelInfo:
     """The shipped model `name`.
 
     Raises:
         ConfigError: There is none.
     """
     try:
-        return entries()[name]
+        return shipped_models()[name]
     except KeyError:
-        known = ", ".join(entries())
+        known = ", ".join(shipped_models())
         raise ConfigError(
             f"there is no model '{name}'", hint=f"known: {known}; or give the path of an .onnx file"
         ) from None
 
 
-def dump_toml(entry: Entry) -> str:
-    """The entry as a table of `manifest.toml`."""
-    plain = entry.as_dict()
+def dump_toml(info: ModelInfo) -> str:
+    """The info as a table of `manifest.toml`."""
+    plain = info.as_dict()
     name = toml_key(plain.pop("name"))
     lines = [f"[{name}]"]
     tables: list[tuple[str, Any]] = []

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
-from mien.assets.manifest import FOLDER, METADATA_KEY, Entry, entries, entry
+from mien.assets.manifest import FOLDER, METADATA_KEY, ModelInfo, info, shipped_models
 from mien.assets.session import Session
 from mien.errors import WeightsError
 
@@ -15,10 +15,10 @@ REINSTALL: Final = "install mien again: pip install --force-reinstall --no-deps 
 
 def default_model() -> str:
     """The model that is used where none is named: the manifest's first."""
-    return next(iter(entries()))
+    return next(iter(shipped_models()))
 
 
-def open_model(model: str | Path | None = None, *, threads: int = 1) -> tuple[Entry, Session]:
+def open_model(model: str | Path | None = None, *, threads: int = 1) -> tuple[ModelInfo, Session]:
     """Opens a shipped model by its name, or any exported one by the path of its ONNX file.
 
     Raises:
@@ -28,11 +28,11 @@ def open_model(model: str | Path | None = None, *, threads: int = 1) -> tuple[En
     chosen = model or default_model()
     data = model_bytes(chosen)
     if not _is_file(chosen):
-        known = entry(str(chosen))
+        known = info(str(chosen))
         session = Session(data, known.file, threads=threads)
     else:
         session = Session(data, str(chosen), threads=threads)
-        known = _own_entry(session)
+        known = _own_info(session)
     _check_shapes(known, session)
     return known, session
 
@@ -46,12 +46,12 @@ def model_bytes(model: str | Path) -> bytes:
     """
     if _is_file(model):
         return read_weights(Path(model))
-    known = entry(str(model))
+    known = info(str(model))
     return verified(FOLDER / known.file, known.sha256)
 
 
 def verified(path: Path, sha256: str, *, hint: str = REINSTALL) -> bytes:
-    """The bytes of a file, if they have the hash that its entry names; `hint` says how to mend it if not.
+    """The bytes of a file, if they have the hash that its info names; `hint` says how to mend it if not.
 
     Raises:
         WeightsError: The file is missing, or has another hash.
@@ -68,31 +68,31 @@ def verified(path: Path, sha256: str, *, hint: str = REINSTALL) -> bytes:
 
 def _is_file(model: str | Path) -> bool:
     """A path is meant, not the name of a shipped model."""
-    return str(model) not in entries() and (Path(model).suffix == ".onnx" or Path(model).exists())
+    return str(model) not in shipped_models() and (Path(model).suffix == ".onnx" or Path(model).exists())
 
 
-def _own_entry(session: Session) -> Entry:
+def _own_info(session: Session) -> ModelInfo:
     if METADATA_KEY not in session.metadata:
         raise WeightsError(
-            f"{session.origin}: carries no entry of mien's, so its labels and preprocessing are unknown",
+            f"{session.origin}: carries no info of mien's, so its labels and preprocessing are unknown",
             hint="make the file with `mien export`",
         )
-    return Entry.from_json(session.metadata[METADATA_KEY], session.origin)
+    return ModelInfo.from_json(session.metadata[METADATA_KEY], session.origin)
 
 
-def _check_shapes(known: Entry, session: Session) -> None:
-    """The network must have the one input and the heads that its entry names."""
+def _check_shapes(known: ModelInfo, session: Session) -> None:
+    """The network must have the one input and the heads that its info names."""
     expected = (known.input.depth, known.input.size, known.input.size)
     shapes = list(session.inputs.values())
     if len(shapes) != 1 or shapes[0][1:] != expected:
         raise WeightsError(
-            f"{session.origin}: takes {shapes}, its entry says (N, {', '.join(map(str, expected))})",
+            f"{session.origin}: takes {shapes}, its info says (N, {', '.join(map(str, expected))})",
             hint="is it the right file?",
         )
     heads = {head.name: (None, len(head.emotions)) for head in known.heads}
     if session.outputs != heads:
         raise WeightsError(
-            f"{session.origin}: gives {session.outputs}, its entry says {heads}", hint="is it the right file?"
+            f"{session.origin}: gives {session.outputs}, its info says {heads}", hint="is it the right file?"
         )
 
 

@@ -1,4 +1,4 @@
-"""`mien analyze`: pictures in, every face's emotions out."""
+"""`mien analyze`: images in, every face's emotions out."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from mien.cli import console, say
 from mien.emotions import VOCABULARIES
 from mien.errors import EXIT_CODES, ConfigError, InputError
 from mien.faces import detectors
-from mien.output import OVERLAYS, STYLES, AnnotatedPictures, open_table, table_formats
+from mien.output import OVERLAYS, STYLES, AnnotatedImages, open_table, table_formats
 from mien.results import FrameResult
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ def register(app: typer.Typer) -> None:
 def analyze(
     paths: Annotated[
         list[str],
-        typer.Argument(
-            help="Pictures, folders of pictures, quoted globs, or - for standard input.", show_default=False
-        ),
+        typer.Argument(help="Images, folders of images, quoted globs, or - for standard input.", show_default=False),
     ],
     table: Annotated[
         Path | None,
@@ -55,7 +53,7 @@ def analyze(
         typer.Option(help=f"The table's column names: {', '.join(STYLES)}.", show_default="mien"),
     ] = None,
     annotate: Annotated[
-        Path | None, typer.Option(help="Write annotated pictures into this folder.", show_default=False)
+        Path | None, typer.Option(help="Write annotated images into this folder.", show_default=False)
     ] = None,
     overlay: Annotated[
         str | None, typer.Option(help=f"What is drawn on them: {', '.join(OVERLAYS)}.", show_default="bars")
@@ -84,7 +82,7 @@ def analyze(
     ] = None,
     detect_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Search larger pictures at this long side, in pixels.", show_default="the detector's"),
+        typer.Option(min=1, help="Search larger images at this long side, in pixels.", show_default="the detector's"),
     ] = None,
     min_face: Annotated[
         int | None,
@@ -95,7 +93,7 @@ def analyze(
     ] = False,
     min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out faces with a lower score.")] = 0.5,
     faces_are_crops: Annotated[
-        bool, typer.Option("--faces-are-crops", help="The pictures are cropped faces already; no detector.")
+        bool, typer.Option("--faces-are-crops", help="The images are cropped faces already; no detector.")
     ] = False,
     abstain: Annotated[
         float | None,
@@ -103,21 +101,21 @@ def analyze(
             min=0, max=1, help="Mark emotions of a lower confidence as uncertain.", show_default="the model's"
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one picture a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one image a line.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
-    """Finds the faces in pictures and reads their emotions.
+    """Finds the faces in images and reads their emotions.
 
-    A picture that cannot be read is reported and the rest goes on; the exit code is then 3.
+    A image that cannot be read is reported and the rest goes on; the exit code is then 3.
     """
     from mien.analyzer import Analyzer
     from mien.expression.ensemble import member_names
-    from mien.media import find_pictures, read_frames
+    from mien.media import find_images, read_frames
 
     _refuse_options_without_effect(table, kind, style, annotate, overlay, as_json)
     start = time.perf_counter()
-    pictures = find_pictures(paths)
-    if table and str(table) != "-" and table.resolve() in {picture.resolve() for picture in pictures}:
+    images = find_images(paths)
+    if table and str(table) != "-" and table.resolve() in {image.resolve() for image in images}:
         raise ConfigError(f"the table would replace the input '{table}'", hint="give the table another name")
     analyzer = Analyzer(
         model=model,
@@ -140,15 +138,15 @@ def analyze(
         if table:
             outputs.append(stack.enter_context(open_table(table, analyzer.emotions, kind=kind, style=style or "mien")))
         if annotate:
-            outputs.append(stack.enter_context(AnnotatedPictures(annotate, cast("Overlay", overlay or "bars"))))
+            outputs.append(stack.enter_context(AnnotatedImages(annotate, cast("Overlay", overlay or "bars"))))
         if quiet or str(table) == "-":
             pass
         elif as_json:
             outputs.append(_Json())
         else:
-            outputs.append(_Lines([str(path) for path in pictures], analyzer.emotions))
-        results = analyzer.stream(read_frames(pictures))
-        for result in _with_progress(results, len(pictures), hidden=quiet):
+            outputs.append(_Lines([str(path) for path in images], analyzer.emotions))
+        results = analyzer.stream(read_frames(images))
+        for result in _with_progress(results, len(images), hidden=quiet):
             for output in outputs:
                 output.write(result)
             faces += len(result)
@@ -159,7 +157,7 @@ def analyze(
                 say("note", "yellow", f"'{result.source}': {result.note}")
     if not quiet:
         written = [None if str(table) == "-" else table, annotate]
-        _summarise(len(pictures), faces, failed, time.perf_counter() - start, written)
+        _summarise(len(images), faces, failed, time.perf_counter() - start, written)
     if failed:
         raise typer.Exit(EXIT_CODES[InputError])
 
@@ -173,16 +171,16 @@ def _refuse_options_without_effect(
             f"--{'format' if kind else 'style'} is of the table", hint="add --table out.csv, or --table -"
         )
     if annotate is None and overlay:
-        raise ConfigError("--overlay is of the annotated pictures", hint="add --annotate FOLDER")
+        raise ConfigError("--overlay is of the annotated images", hint="add --annotate FOLDER")
     if as_json and str(table) == "-":
         raise ConfigError("--json and --table - both write to standard output", hint="give the table a file name")
 
 
 class _Json:
-    """One JSON object a picture, as `mien.output.schema` defines it."""
+    """One JSON object a image, as `mien.output.schema` defines it."""
 
     def write(self, result: FrameResult) -> None:
-        """Prints one picture."""
+        """Prints one image."""
         from mien.output import document
 
         print(json.dumps(document(result), ensure_ascii=False))
@@ -199,7 +197,7 @@ class _Lines:
         room = shutil.get_terminal_size().columns
         names = [*emotions, "emotion"]
         self.emotions = emotions
-        self.source = max(map(len, (*sources, "picture")))
+        self.source = max(map(len, (*sources, "image")))
         self.emotion = max(map(len, names)) + 1
         fixed = self.emotion + len("face  ") + len("confidence  ") + 2
         classes = sum(len(name) + 2 for name in emotions)
@@ -211,10 +209,10 @@ class _Lines:
         self._started = False
 
     def write(self, result: FrameResult) -> None:
-        """Prints the rows of one picture."""
+        """Prints the rows of one image."""
         if not self._started:
             self._started = True
-            print(self._row("picture", "face", "emotion", "confidence", self.emotions, ("x0", "y0", "x1", "y1")))
+            print(self._row("image", "face", "emotion", "confidence", self.emotions, ("x0", "y0", "x1", "y1")))
         if result.error is not None:
             print(self._row(result.source, "", "error", "", (), ()))
         elif not result.faces:
@@ -265,8 +263,8 @@ def _with_progress(results: Iterator[FrameResult], total: int, *, hidden: bool) 
         yield from progress.track(results, total=total)
 
 
-def _summarise(pictures: int, faces: int, failed: int, seconds: float, written: Sequence[Path | None]) -> None:
-    text = f"{_count(pictures, 'picture')}, {_count(faces, 'face')}"
+def _summarise(images: int, faces: int, failed: int, seconds: float, written: Sequence[Path | None]) -> None:
+    text = f"{_count(images, 'image')}, {_count(faces, 'face')}"
     if failed:
         text += f", [bold red]{failed} failed[/]"
     text += f" in {seconds:.1f} s"

@@ -38,7 +38,7 @@ def compare(
         list[str] | None,
         typer.Option(help="Who counts as the truth; may be repeated.", show_default="all that data and models allow"),
     ] = None,
-    views: Annotated[str, typer.Option(help="Average over views of each face: single, flip or ten-crop.")] = "single",
+    tta: Annotated[str, typer.Option(help="Average over tta of each face: single, flip or ten-crop.")] = "single",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     out: Annotated[
         Path | None,
@@ -76,7 +76,7 @@ def compare(
             samples,
             split=split,
             protocols=protocol,
-            views=views,
+            tta=tta,
             vote=vote,
             begun=lambda name: status.update(f"judging {name} on {len(samples):,} faces"),
         )

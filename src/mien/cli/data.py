@@ -31,8 +31,8 @@ def register(app: typer.Typer) -> None:
     data.add_typer(build, name="build")
     data.add_typer(write, name="export")
     data.command()(show)
-    data.command()(soften)
-    data.command()(recrop)
+    data.command()(distil)
+    data.command()(detector_crops)
     app.add_typer(data, name="data")
 
 
@@ -42,7 +42,7 @@ def show(
         Path | None, typer.Option(help="Write counts, contact sheets and agreement as PNG into this folder.")
     ] = None,
 ) -> None:
-    """Tells what a store holds: faces by class and split, twins, constant pictures, agreement of the votes."""
+    """Tells what a store holds: faces by class and split, duplicates, constant images, agreement of the votes."""
     from mien.datasets.plots import plot
     from mien.datasets.store import read
     from mien.datasets.summary import summarise, text
@@ -55,25 +55,25 @@ def show(
         print(f"written: {', '.join(path.name for path in written)} in {plots}")
 
 
-def soften(
+def distil(
     store: Annotated[Path, typer.Argument(help="From `mien data build`.", show_default=False)],
     teacher: Annotated[
         list[str],
         typer.Option("--teacher", help="A shipped model or an exported .onnx file; several times for several."),
     ],
     out: Annotated[Path, typer.Option(help="The store to write (.h5).")],
-    views: Annotated[str, typer.Option(help="Of each picture: single, flip or ten-crop.")] = "flip",
+    tta: Annotated[str, typer.Option(help="Of each image: single, flip or ten-crop.")] = "flip",
     threads: Annotated[int, typer.Option(min=1, help="For each network.")] = 1,
 ) -> None:
-    """Adds soft targets: the mean probabilities of trained models on the training pictures.
+    """Adds soft targets: the mean probabilities of trained models on the training images.
 
     A recipe whose heads have `soft` above 0 learns from them: this distils large models into a small one.
     """
-    from mien.datasets.derive.distil import soften as softened
+    from mien.datasets.derive.distil import distil as softened
     from mien.datasets.store import read, write
 
     with bar("asking the teachers") as report:
-        samples = softened(read(store), teacher, views=views, threads=threads, progress=report)
+        samples = softened(read(store), teacher, tta=tta, threads=threads, progress=report)
         write(samples, out)
     for name, rows in (("labels", samples.soft_labels), ("votes", samples.soft_votes)):
         told = (
@@ -83,7 +83,7 @@ def soften(
     print(f"written: {out}")
 
 
-def recrop(
+def detector_crops(
     store: Annotated[Path, typer.Argument(help="From `mien data build`.", show_default=False)],
     out: Annotated[Path, typer.Option(help="The store to write (.h5).")],
     detector: Annotated[
@@ -96,24 +96,24 @@ def recrop(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Whose framing the crops have: a shipped model or an exported .onnx file.",
+            help="Whose crop_spec the crops have: a shipped model or an exported .onnx file.",
             show_default="the shipped one",
         ),
     ] = None,
 ) -> None:
     """Adds the training faces once more, as a detector and the crop function cut them out.
 
-    What learns from both framings reads both: a data set's own, and what it meets behind the detector.
+    What learns from both crop_specs reads both: a data set's own, and what it meets behind the detector.
     """
-    from mien.datasets.derive.detector_crops import recrop as recropped
+    from mien.datasets.derive.detector_crops import detector_crops as recropped
     from mien.datasets.store import read, write
-    from mien.expression import Classifier
+    from mien.expression import OnnxClassifier
 
-    framing = Classifier(model, emotions=None).entry
+    crop_spec = OnnxClassifier(model, emotions=None).info
     finder = detectors.load(detector, detectors.DetectorOptions(weights=detector_weights))
     before = read(store)
     with bar("cropping again") as report:
-        samples = recropped(before, finder, framing, progress=report)
+        samples = recropped(before, finder, crop_spec, progress=report)
         write(samples, out)
     print(f"found and cropped again: {len(samples) - len(before):,} of {len(before.only('train')):,} training faces")
     print(f"written: {out}")

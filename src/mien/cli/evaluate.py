@@ -33,7 +33,7 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Who counts as the truth; may be repeated.", show_default="all that data and model allow"),
     ] = None,
-    views: Annotated[str, typer.Option(help="Average over views of each face: single, flip or ten-crop.")] = "single",
+    tta: Annotated[str, typer.Option(help="Average over tta of each face: single, flip or ten-crop.")] = "single",
     detector: Annotated[
         str | None,
         typer.Option(help="Let this detector find the faces first, on a canvas.", show_default="faces as they are"),
@@ -52,7 +52,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the JSON to this file as well.", show_default=False)] = None,
     report: Annotated[
-        Path | None, typer.Option(help="Write a page with curves and pictures (.html) as well.", show_default=False)
+        Path | None, typer.Option(help="Write a page with curves and images (.html) as well.", show_default=False)
     ] = None,
 ) -> None:
     """Judges a model: accuracy, F1, confusion, cross-entropy, calibration, each with its 95% interval.
@@ -75,7 +75,7 @@ def evaluate(
             samples,
             split=split,
             protocols=protocol,
-            views=views,
+            tta=tta,
             detector=detector,
             detector_weights=detector_weights,
             ensemble=member_names(ensemble or ()),
@@ -91,8 +91,8 @@ def evaluate(
     if as_json:
         print(plain)
     else:
-        for name, judgement in evaluation.judgements.items():
-            print(text(judgement, evaluation.losses.get(name, ())))
+        for name, scores in evaluation.scores.items():
+            print(text(scores, evaluation.losses.get(name, ())))
             print()
     if report:
         console().print(f"written: {report}", style="dim")

@@ -20,11 +20,11 @@ def export(
     data: Annotated[Path, typer.Option(help="The store whose val split sets temperatures and scores.")],
     out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
     checkpoint: Annotated[str, typer.Option(help="Which checkpoint of the run: best or last.")] = "best",
-    licence: Annotated[str, typer.Option(help="Licence of the weights, for the file's entry.")] = "",
+    licence: Annotated[str, typer.Option(help="Licence of the weights, for the file's info.")] = "",
 ) -> None:
     """Exports a trained model: fused, calibrated, measured, and checked against its checkpoint.
 
-    Beside the .onnx file come its unfused training form (.safetensors, fp16) and its manifest entry (.entry.toml).
+    Beside the .onnx file come its unfused training form (.safetensors, fp16) and its manifest info (.entry.toml).
     """
     from mien.training import kind, load_recipe  # says what to install where torch is missing
 

@@ -8,7 +8,7 @@ import typer
 from mien.cli import console
 
 if TYPE_CHECKING:
-    from mien.assets.manifest import Entry
+    from mien.assets.manifest import ModelInfo
     from mien.assets.remote import Fetchable
     from mien.training.catalogue import Listed
 
@@ -26,13 +26,13 @@ def register(app: typer.Typer) -> None:
 
 def list_models() -> None:
     """Shows the models that ship with mien, the weights that can be fetched, and the networks that can be trained."""
-    from mien.assets.manifest import entries
+    from mien.assets.manifest import shipped_models
     from mien.assets.remote import fetchables
     from mien.errors import MissingExtraError
 
     print("shipped:")
-    for number, entry in enumerate(entries().values()):
-        print("\n".join(_shipped(entry, default=number == 0)))
+    for number, info in enumerate(shipped_models().values()):
+        print("\n".join(_shipped(info, default=number == 0)))
     print("\n".join(_shipped_detector()))
     print("fetched on request, by `mien models fetch NAME`:")
     for weights in fetchables().values():
@@ -92,21 +92,21 @@ def fetch(
             print(path)
 
 
-def _shipped(entry: "Entry", *, default: bool) -> list[str]:
+def _shipped(info: "ModelInfo", *, default: bool) -> list[str]:
     from mien.assets.manifest import FOLDER
 
-    path = FOLDER / entry.file
+    path = FOLDER / info.file
     size = _megabytes(path) if path.exists() else "missing"
-    side = entry.input.size
+    side = info.input.size
     lines = [
-        f"  {entry.name}{' (default)' if default else ''}: {entry.description}",
-        f"    input   {side}x{side} {entry.input.channels}",
-        *(f"    head    {head.name}: {', '.join(head.emotions)}" for head in entry.heads),
+        f"  {info.name}{' (default)' if default else ''}: {info.description}",
+        f"    input   {side}x{side} {info.input.channels}",
+        *(f"    head    {head.name}: {', '.join(head.emotions)}" for head in info.heads),
         *(
             f"    score   accuracy {score['accuracy']:.1%} on {score['faces']:,} faces ({score['protocol']})"
-            for score in entry.scores.values()
+            for score in info.scores.values()
         ),
-        f"    file    {entry.file}, {size}, {entry.licence}",
+        f"    file    {info.file}, {size}, {info.licence}",
     ]
     return lines
 
@@ -115,10 +115,10 @@ def _shipped_detector() -> list[str]:
     from mien.assets.detectors import shipped
     from mien.assets.manifest import FOLDER
 
-    entry = shipped()
+    info = shipped()
     return [
-        f"  {entry.name}: {entry.description}",
-        f"    file    {entry.file}, {entry.form}, {_megabytes(FOLDER / entry.file)}, {entry.licence}",
+        f"  {info.name}: {info.description}",
+        f"    file    {info.file}, {info.form}, {_megabytes(FOLDER / info.file)}, {info.licence}",
     ]
 
 

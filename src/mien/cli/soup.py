@@ -27,7 +27,7 @@ def soup(
 
     The mean of a run and the one it began from is often better than both. Export and judge it like any run.
     """
-    from mien.training import mean_run  # says what to install where torch is missing
+    from mien.training import average_runs  # says what to install where torch is missing
 
-    mean_run(run, others, out)
+    average_runs(run, others, out)
     print(f"written: {out}, the mean of {1 + len(others)}; mien export {out} --data STORE --out MODEL.onnx")

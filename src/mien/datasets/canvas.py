@@ -1,6 +1,6 @@
 """Cropped faces as they would stand in a photograph: enlarged, with something around them.
 
-The pictures of a store are faces already, cut too close for a detector. Padded and enlarged they go through the
+The images of a store are faces already, cut too close for a detector. Padded and enlarged they go through the
 detector and the crop function, and what comes back is read like any face that was found.
 """
 
@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.faces.crop import Template, crop_face, landmark_points
+from mien.assets.manifest import CropSpec
+from mien.faces.crop import crop_face, landmark_points
 from mien.faces.detectors import Detector
 
 __all__ = [
@@ -41,11 +42,11 @@ BORDERS: Final[dict[Border, int]] = {
 
 
 def on_canvas(face: NDArray[np.uint8], scale: float = 4, border: Border = "reflect") -> NDArray[np.uint8]:
-    """A face in the middle of a larger picture.
+    """A face in the middle of a larger image.
 
     Args:
         face: (H, W) grey or (H, W, 3) RGB, uint8.
-        scale: Pixels of the picture per pixel of the face.
+        scale: Pixels of the image per pixel of the face.
         border: What surrounds the face: plain grey, its mirror image, or its outermost pixels drawn on.
 
     Returns:
@@ -70,7 +71,7 @@ def from_canvas(points: NDArray[np.floating], canvas: NDArray[np.uint8]) -> NDAr
 
 
 def find_and_crop(
-    faces: Iterable[NDArray[np.uint8]], detector: Detector, template: Template, border: Border = "reflect"
+    faces: Iterable[NDArray[np.uint8]], detector: Detector, crop_spec: CropSpec, border: Border = "reflect"
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Puts faces on canvases, finds them there and crops them, as a photograph's faces are.
 
@@ -79,22 +80,22 @@ def find_and_crop(
     Args:
         faces: Each (H, W) grey or (H, W, 3) RGB, uint8.
         detector: What finds them.
-        template: Where a crop shall show the landmarks.
+        crop_spec: Where a crop shall show the landmarks.
         border: What surrounds a face, as in `on_canvas`.
 
     Returns:
         The crops (N, size, size, 3) uint8 RGB, and which faces were found (N,) bool.
     """
-    (crops,), found = find_and_crop_each(faces, detector, [template], border)
+    (crops,), found = find_and_crop_each(faces, detector, [crop_spec], border)
     return crops, found
 
 
 def find_and_crop_each(
-    faces: Iterable[NDArray[np.uint8]], detector: Detector, templates: Sequence[Template], border: Border = "reflect"
+    faces: Iterable[NDArray[np.uint8]], detector: Detector, crop_specs: Sequence[CropSpec], border: Border = "reflect"
 ) -> tuple[list[NDArray[np.uint8]], NDArray[np.bool_]]:
-    """The same with crops for several templates: a list of them, one for each."""
-    missed = [np.zeros((template.size, template.size, 3), np.uint8) for template in templates]
-    crops: list[list[NDArray[np.uint8]]] = [[] for _ in templates]
+    """The same with crops for several crop_specs: a list of them, one for each."""
+    missed = [np.zeros((crop_spec.size, crop_spec.size, 3), np.uint8) for crop_spec in crop_specs]
+    crops: list[list[NDArray[np.uint8]]] = [[] for _ in crop_specs]
     found = []
     for face in faces:
         canvas = on_canvas(face, _CANVAS / (2 * max(face.shape[:2])), border)
@@ -102,8 +103,8 @@ def find_and_crop_each(
         found.append(len(seen) > 0)
         if len(seen):
             landmarks = None if seen.landmarks is None else seen.landmarks[0]
-            points = landmark_points(seen.boxes[0], landmarks, detector.anchor)
-        for place, template in enumerate(templates):
-            crops[place].append(crop_face(canvas, points, template) if len(seen) else missed[place])
+            points = landmark_points(seen.boxes[0], landmarks, detector.mean_landmarks)
+        for place, crop_spec in enumerate(crop_specs):
+            crops[place].append(crop_face(canvas, points, crop_spec) if len(seen) else missed[place])
     stacked = [np.stack(mine) if mine else black[None][:0] for mine, black in zip(crops, missed, strict=True)]
     return stacked, np.asarray(found, bool)

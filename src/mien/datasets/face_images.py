@@ -1,10 +1,10 @@
-"""Pictures with labelled faces, for training and judging detectors.
+"""Images with labelled faces, for training and judging detectors.
 
-A folder holds `labels.jsonl` and archives (.zip) of picture files; or it holds several such folders. Each line of the
-labels is one picture: `zip`, `file`, `split` ("train" or "valid"), `faces` (each with `box` [x0, y0, x1, y1] and five
+A folder holds `labels.jsonl` and archives (.zip) of image files; or it holds several such folders. Each line of the
+labels is one image: `zip`, `file`, `split` ("train" or "valid"), `faces` (each with `box` [x0, y0, x1, y1] and five
 `landmarks` [x, y] in pixels, in the order of `results.LANDMARKS`; optionally `origin`, who set the landmarks, and
 `lm_diff`, by how many eye distances two sources of them differ) and `ignore`, boxes that may hold a face. They are used
-as they are: pictures of many sizes fit no array.
+as they are: images of many sizes fit no array.
 """
 
 import hashlib
@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import DataError, InputError
-from mien.media import read_picture
+from mien.media import read_image
 
-__all__ = ["MIRRORED", "FacePicture", "fingerprint", "read"]
+__all__ = ["MIRRORED", "FaceImage", "fingerprint", "read"]
 
 # The order of the five landmarks in a mirrored face.
 MIRRORED: Final = [1, 0, 2, 4, 3]
@@ -32,8 +32,8 @@ SPLITS: Final = ("train", "valid")
 
 
 @dataclass(frozen=True, eq=False)
-class FacePicture:
-    """One labelled picture.
+class FaceImage:
+    """One labelled image.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
@@ -51,10 +51,10 @@ class FacePicture:
     source: str = ""
     origin: tuple[str, ...] = ()
 
-    def mirrored(self) -> "FacePicture":
-        """The same picture with left and right exchanged, labels included."""
+    def mirrored(self) -> "FaceImage":
+        """The same image with left and right exchanged, labels included."""
         width = self.image.shape[1]
-        return FacePicture(
+        return FaceImage(
             image=np.ascontiguousarray(self.image[:, ::-1]),
             boxes=_mirrored_boxes(self.boxes, width),
             landmarks=(width, 0) + self.landmarks[:, MIRRORED] * (-1, 1),
@@ -76,8 +76,8 @@ def read(
     sets: Sequence[str] = (),
     limit: int | None = None,
     doubt: float = np.inf,
-) -> Iterator[FacePicture]:
-    """Labelled pictures, in the order of the labels.
+) -> Iterator[FaceImage]:
+    """Labelled images, in the order of the labels.
 
     Args:
         folder: Where the labels and the archives lie.
@@ -87,8 +87,8 @@ def read(
         doubt: Landmarks with a larger `lm_diff` become nan.
 
     Raises:
-        InputError: The folder has no labels, or an archive or a picture is missing or cannot be read.
-        DataError: A line of the labels is not of the form above, or there are no pictures of that split.
+        InputError: The folder has no labels, or an archive or a image is missing or cannot be read.
+        DataError: A line of the labels is not of the form above, or there are no images of that split.
     """
     rows = [
         (place, row)
@@ -97,7 +97,7 @@ def read(
         if row["split"] == split and (not sets or Path(row["zip"]).stem in sets)
     ]
     if not rows:
-        raise DataError(f"{folder}: has no pictures of the split '{split}'", hint="check labels.jsonl")
+        raise DataError(f"{folder}: has no images of the split '{split}'", hint="check labels.jsonl")
     with ExitStack() as stack:
         archives: dict[Path, zipfile.ZipFile] = {}
         for place, row in rows[:: max(1, len(rows) // limit) if limit else 1]:
@@ -113,8 +113,8 @@ def read(
             faces = row["faces"]
             landmarks = np.array([face["landmarks"] for face in faces], float).reshape(-1, 5, 2)
             landmarks[[face.get("lm_diff") is not None and face["lm_diff"] > doubt for face in faces]] = np.nan
-            yield FacePicture(
-                image=read_picture(content),
+            yield FaceImage(
+                image=read_image(content),
                 boxes=np.array([face["box"] for face in faces], float).reshape(-1, 4),
                 landmarks=landmarks,
                 ignore=np.array(row["ignore"], float).reshape(-1, 4),
@@ -124,7 +124,7 @@ def read(
 
 
 def fingerprint(folder: Path) -> dict[str, object]:
-    """Plain types that tell one body of pictures from another: their labels, and the sizes of their archives.
+    """Plain types that tell one body of images from another: their labels, and the sizes of their archives.
 
     Raises:
         InputError: There are no labels, or an archive is missing.
@@ -138,7 +138,7 @@ def fingerprint(folder: Path) -> dict[str, object]:
             if not (place / name).is_file():
                 raise InputError(f"{place / name}: no such archive, and {LABELS} names it", hint="copy it there")
             digest.update(f"{name} {(place / name).stat().st_size}".encode())
-    return {"pictures": dict(counts), "sha256": digest.hexdigest()}
+    return {"images": dict(counts), "sha256": digest.hexdigest()}
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -178,7 +178,7 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
             rows.append({key: row[key] for key in ("zip", "file", "split", "faces", "ignore")})
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{path}: line {number} does not describe a picture: {type(error).__name__} {error}",
+                f"{path}: line {number} does not describe a image: {type(error).__name__} {error}",
                 hint="see docs/training.md for the form of the labels",
             ) from error
     return rows

@@ -1,4 +1,4 @@
-"""What a store holds, as pictures: counts, faces of each class, and how far their annotators agree."""
+"""What a store holds, as images: counts, faces of each class, and how far their annotators agree."""
 
 import math
 from pathlib import Path
@@ -23,7 +23,7 @@ _MUTED: Final = "#8a919e"
 
 
 def plot(samples: Samples, folder: Path, *, seed: int = 0) -> list[Path]:
-    """Writes PNG pictures into `folder`, which is made where it is missing.
+    """Writes PNG images into `folder`, which is made where it is missing.
 
     `counts.png`, `contact-<class>.png` with sixty faces drawn by chance (fewer where there are fewer), and with votes
     `agreement.png`, the entropies of the faces' votes.

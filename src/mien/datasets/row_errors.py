@@ -5,13 +5,13 @@ from typing import Final
 
 from mien.errors import DataError
 
-__all__ = ["Mistakes", "quoted"]
+__all__ = ["RowErrors", "quoted"]
 
 _SHOWN: Final = 5  # mistakes named one by one; the rest are counted
 _LONGEST: Final = 60  # characters of a cell that a message repeats
 
 
-class Mistakes:
+class RowErrors:
     """Collects mistakes, line by line."""
 
     def __init__(self, path: Path) -> None:

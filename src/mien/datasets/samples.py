@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mien.errors import DataError
 
-__all__ = ["NO_LABEL", "SPLITS", "Samples", "mark_twins", "without_twins"]
+__all__ = ["NO_LABEL", "SPLITS", "Samples", "mark_duplicates", "without_duplicates"]
 
 SPLITS: Final = ("train", "val", "test")
 NO_LABEL: Final = -1
@@ -26,7 +26,7 @@ class Samples:
         split: (N,) uint8 indices into `SPLITS`.
         targets: (N, C) float32 distributions over `classes`; one-hot where a label is all that is known.
         votes: (N, 10) uint8 annotators' votes in the order of `emotions.ALL`, or None.
-        twin: (N,) bool: the same picture, bit for bit, stands on the other side of the split.
+        duplicate: (N,) bool: the same image, bit for bit, stands on the other side of the split.
         names: (N,) the rows' names or numbers in their source.
         soft_labels: (N, C) float32 teachers' probabilities of `classes`; rows of zeros where none were asked; or None.
         soft_votes: (N, 10) float32 likewise, of `emotions.ALL`.
@@ -40,15 +40,15 @@ class Samples:
     targets: NDArray[np.float32]
     names: NDArray[np.str_]
     votes: NDArray[np.uint8] | None = None
-    twin: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    duplicate: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     soft_labels: NDArray[np.float32] | None = None
     soft_votes: NDArray[np.float32] | None = None
     about: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not len(self.twin):
-            object.__setattr__(self, "twin", np.zeros(len(self.images), bool))
-        for name in ("labels", "split", "targets", "names", "votes", "twin", "soft_labels", "soft_votes"):
+        if not len(self.duplicate):
+            object.__setattr__(self, "duplicate", np.zeros(len(self.images), bool))
+        for name in ("labels", "split", "targets", "names", "votes", "duplicate", "soft_labels", "soft_votes"):
             column = getattr(self, name)
             if column is not None and len(column) != len(self.images):
                 raise ValueError(f"{name}: expected {len(self.images)} rows, got {len(column)}")
@@ -68,7 +68,7 @@ class Samples:
             targets=self.targets[rows],
             names=self.names[rows],
             votes=None if self.votes is None else self.votes[rows],
-            twin=self.twin[rows],
+            duplicate=self.duplicate[rows],
             soft_labels=None if self.soft_labels is None else self.soft_labels[rows],
             soft_votes=None if self.soft_votes is None else self.soft_votes[rows],
         )
@@ -97,8 +97,8 @@ class Samples:
         }
 
 
-def mark_twins(images: NDArray[np.uint8], split: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Marks (N,) bool the pictures that stand, bit for bit, both in train and in val or test."""
+def mark_duplicates(images: NDArray[np.uint8], split: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Marks (N,) bool the images that stand, bit for bit, both in train and in val or test."""
     flat = np.ascontiguousarray(images).reshape(len(images), -1)
     keys = [row.tobytes() for row in flat]
     training = split == SPLITS.index("train")
@@ -108,9 +108,9 @@ def mark_twins(images: NDArray[np.uint8], split: NDArray[np.uint8]) -> NDArray[n
     return np.fromiter((key in both for key in keys), bool, len(keys))
 
 
-def without_twins(samples: Samples, about: Mapping[str, object], *, keep: bool) -> Samples:
-    """The samples with their twins marked, `about` and its count of what is dropped: training twins, unless kept."""
-    twin = mark_twins(samples.images, samples.split)
-    dropped = twin & (samples.split == SPLITS.index("train")) & (not keep)
+def without_duplicates(samples: Samples, about: Mapping[str, object], *, keep: bool) -> Samples:
+    """The samples with their cross-split duplicates marked; those of the training split are dropped unless `keep`."""
+    duplicate = mark_duplicates(samples.images, samples.split)
+    dropped = duplicate & (samples.split == SPLITS.index("train")) & (not keep)
     told = {**about, "dropped_training_twins": int(dropped.sum())}
-    return replace(samples, twin=twin, about=told).take(~dropped)
+    return replace(samples, duplicate=duplicate, about=told).take(~dropped)

@@ -25,7 +25,7 @@ __all__ = ["read", "write"]
 
 FORMAT: Final = "mien-store"
 VERSION: Final = 1
-_ARRAYS: Final = ("images", "labels", "split", "targets", "votes", "twin", "soft_labels", "soft_votes")
+_ARRAYS: Final = ("images", "labels", "split", "targets", "votes", "duplicate", "soft_labels", "soft_votes")
 
 
 def write(samples: Samples, path: str | Path) -> None:

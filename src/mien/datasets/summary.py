@@ -33,16 +33,16 @@ class Summary:
     Attributes:
         counts: Number of faces by split and class; faces without a label are none of them.
         unlabelled: Faces without a label by split.
-        twins: By split, the faces whose picture stood, bit for bit, on the other side of the split.
-        dropped_twins: Training twins that were left out when the store was built.
-        constant: By split, the pictures with one grey level or colour.
+        duplicates: By split, the faces whose image stood, bit for bit, on the other side of the split.
+        dropped_duplicates: Training duplicates that were left out when the store was built.
+        constant: By split, the images with one grey level or colour.
         agreement: By split; empty without votes.
     """
 
     counts: dict[str, dict[str, int]]
     unlabelled: dict[str, int]
-    twins: dict[str, int]
-    dropped_twins: int
+    duplicates: dict[str, int]
+    dropped_duplicates: int
     constant: dict[str, int]
     agreement: dict[str, Agreement]
 
@@ -55,8 +55,8 @@ def summarise(samples: Samples) -> Summary:
     return Summary(
         counts=samples.counts(),
         unlabelled={name: int((part.labels == NO_LABEL).sum()) for name, part in splits.items()},
-        twins={name: int(part.twin.sum()) for name, part in splits.items()},
-        dropped_twins=int(str(samples.about.get("dropped_training_twins", 0))),
+        duplicates={name: int(part.duplicate.sum()) for name, part in splits.items()},
+        dropped_duplicates=int(str(samples.about.get("dropped_training_twins", 0))),
         constant={name: _constant(part) for name, part in splits.items()},
         agreement={name: found for name, found in agreement.items() if found.faces},
     )
@@ -85,12 +85,12 @@ def text(summary: Summary) -> str:
     rows: list[tuple[str, Sequence[str]]] = []
     if any(summary.unlabelled.values()):
         rows.append(("without a label", [f"{summary.unlabelled[name]:,}" for name in splits]))
-    rows.append(("twins", [f"{summary.twins[name]:,}" for name in splits]))
+    rows.append(("duplicates", [f"{summary.duplicates[name]:,}" for name in splits]))
     rows.append(("constant", [f"{summary.constant[name]:,}" for name in splits]))
     parts = [counts_table(summary.counts), _columns(rows)]
     notes = [
-        "Twins: the same picture, bit for bit, stood in train and in val or test in the source; "
-        f"{summary.dropped_twins:,} training twins were dropped when the store was built.",
+        "Twins: the same image, bit for bit, stood in train and in val or test in the source; "
+        f"{summary.dropped_duplicates:,} training duplicates were dropped when the store was built.",
         "Constant: one grey level only.",
     ]
     if summary.agreement:

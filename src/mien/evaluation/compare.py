@@ -9,8 +9,8 @@ from mien.datasets import Samples
 from mien.errors import ConfigError, MienError
 from mien.evaluation.cost import Cost, cost_of
 from mien.evaluation.mcnemar import McNemar, mcnemar
-from mien.evaluation.predict import Evaluation, Reading, evaluate_model
-from mien.expression import open_reader
+from mien.evaluation.predict import Evaluation, Predictions, evaluate_model
+from mien.expression import load_classifier
 from mien.expression.ensemble import VOTES, member_names
 
 __all__ = ["Candidate", "Comparison", "Row", "candidates", "compare"]
@@ -44,7 +44,7 @@ class Row:
     Attributes:
         name: The candidate's.
         members: Of an ensemble, by name; of a model none.
-        evaluation: Its judgements; None if it failed.
+        evaluation: Its scores; None if it failed.
         cost: What it costs; None if it failed.
         against: By protocol, the test against the first row; empty for that row, and where one of both has no classes
             for a protocol.
@@ -79,14 +79,14 @@ class Comparison:
     Attributes:
         rows: One a candidate, in the order given.
         split: "train", "val" or "test".
-        views: How often each face was looked at.
+        tta: How often each face was looked at.
         protocols: Titles by name, of those that at least one row has.
         vote: How ensembles voted.
     """
 
     rows: tuple[Row, ...]
     split: str
-    views: str
+    tta: str
     protocols: dict[str, str]
     vote: str
 
@@ -100,15 +100,15 @@ class Comparison:
         """The rows that did."""
         return tuple(row for row in self.rows if row.error)
 
-    def reading(self, row: Row, protocol: str) -> Reading | None:
+    def predictions(self, row: Row, protocol: str) -> Predictions | None:
         """What a row read under a protocol; None if it has no classes for it."""
-        return row.evaluation.readings.get(protocol) if row.evaluation else None
+        return row.evaluation.predictions.get(protocol) if row.evaluation else None
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON."""
         return {
             "split": self.split,
-            "views": self.views,
+            "tta": self.tta,
             "vote": self.vote,
             "protocols": self.protocols,
             "rows": [row.as_dict() for row in self.rows],
@@ -186,7 +186,7 @@ def compare(
     *,
     split: str,
     protocols: Sequence[str] | None = None,
-    views: str = "single",
+    tta: str = "single",
     vote: str = "soft",
     repeats: int = 50,
     begun: Callable[[str], object] = lambda name: None,
@@ -198,7 +198,7 @@ def compare(
         samples: One split.
         split: Its name, for print.
         protocols: Names; None for all that data and models allow.
-        views: How often each face is looked at.
+        tta: How often each face is looked at.
         vote: How ensembles vote: "soft" or "hard".
         repeats: Of the timing of one face.
         begun: Told each candidate's name when its turn comes.
@@ -213,15 +213,20 @@ def compare(
     first: Row | None = None
     for candidate in given:
         begun(candidate.name)
-        row = _row(candidate, samples, split, protocols, views, vote, repeats, first)
+        row = _row(candidate, samples, split, protocols, tta, vote, repeats, first)
         rows.append(row)
         first = first or (row if row.evaluation else None)
     if not rows:
         raise ConfigError("there is nothing to compare", hint="name models, files or runs")
     if first is None and rows[0].error:
         raise rows[0].error
-    found = {name: reading.title for row in rows if row.evaluation for name, reading in row.evaluation.readings.items()}
-    return Comparison(tuple(rows), split, views, found, vote)
+    found = {
+        name: predicted.title
+        for row in rows
+        if row.evaluation
+        for name, predicted in row.evaluation.predictions.items()
+    }
+    return Comparison(tuple(rows), split, tta, found, vote)
 
 
 def _row(
@@ -229,7 +234,7 @@ def _row(
     samples: Samples,
     split: str,
     protocols: Sequence[str] | None,
-    views: str,
+    tta: str,
     vote: str,
     repeats: int,
     first: Row | None,
@@ -240,17 +245,17 @@ def _row(
     ensemble, voting = (candidate.models, vote) if candidate.members else ((), None)
     try:
         evaluation = evaluate_model(
-            model, samples, split=split, protocols=protocols, views=views, ensemble=ensemble, vote=voting
+            model, samples, split=split, protocols=protocols, tta=tta, ensemble=ensemble, vote=voting
         )
-        classes = next(iter(evaluation.readings.values())).classes
-        reader = open_reader(model, ensemble, vote=voting, emotions=classes, views=views)
-        cost = cost_of(candidate.models, reader, views=views, repeats=repeats)
+        classes = next(iter(evaluation.predictions.values())).classes
+        classifier = load_classifier(model, ensemble, vote=voting, emotions=classes, tta=tta)
+        cost = cost_of(candidate.models, classifier, tta=tta, repeats=repeats)
     except MienError as error:
         part = candidate.part and isinstance(error, ConfigError)
         return Row(candidate.name, candidate.members, None, None, error=error, part=part)
     against = {}
     if first and first.evaluation:
-        for name, reading in evaluation.readings.items():
-            if name in first.evaluation.readings:
-                against[name] = mcnemar(first.evaluation.readings[name].correct, reading.correct)
+        for name, predicted in evaluation.predictions.items():
+            if name in first.evaluation.predictions:
+                against[name] = mcnemar(first.evaluation.predictions[name].correct, predicted.correct)
     return Row(candidate.name, candidate.members, evaluation, cost, against)

@@ -17,8 +17,8 @@ from mien.errors import ConfigError
 
 __all__ = ["CORRUPTIONS", "Corruption", "chosen", "corrupted"]
 
-Picture = NDArray[np.uint8]
-# Shapes and random numbers are those of faces this wide; larger pictures are treated in proportion.
+ImageSource = NDArray[np.uint8]
+# Shapes and random numbers are those of faces this wide; larger images are treated in proportion.
 _SIDE: Final = 48
 
 
@@ -34,17 +34,17 @@ class Corruption:
 
     name: str
     meaning: str
-    apply: Callable[[Picture, np.random.Generator], Picture]
+    apply: Callable[[ImageSource, np.random.Generator], ImageSource]
 
 
-def corrupted(pictures: Sequence[Picture] | Picture, name: str, seed: int = 0) -> list[Picture]:
+def corrupted(images: Sequence[ImageSource] | ImageSource, name: str, seed: int = 0) -> list[ImageSource]:
     """Faces, each (H, W) grey or (H, W, 3) RGB uint8, each spoilt in its own way; some come out smaller.
 
     Raises:
         ConfigError: There is no such corruption.
     """
     (corruption,) = chosen([name])
-    return [corruption.apply(picture, np.random.default_rng([seed, row])) for row, picture in enumerate(pictures)]
+    return [corruption.apply(image, np.random.default_rng([seed, row])) for row, image in enumerate(images)]
 
 
 def chosen(names: Sequence[str]) -> list[Corruption]:
@@ -59,67 +59,67 @@ def chosen(names: Sequence[str]) -> list[Corruption]:
     return [CORRUPTIONS[name] for name in wanted]
 
 
-def _warped(picture: Picture, scale: float, shift: NDArray[np.float64], degrees: float) -> Picture:
+def _warped(image: ImageSource, scale: float, shift: NDArray[np.float64], degrees: float) -> ImageSource:
     """Scaled and turned about its middle, then shifted by shares of its sides; its edge pixels go on outside."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     matrix = np.array(cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, scale))
     matrix[:, 2] += shift * np.array([width, height])
-    warped = cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    warped = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped, np.uint8)
 
 
-def _jitter(picture: Picture, rng: np.random.Generator) -> Picture:
-    return _warped(picture, rng.uniform(0.9, 1.1), rng.uniform(-0.1, 0.1, 2), 0.0)
+def _jitter(image: ImageSource, rng: np.random.Generator) -> ImageSource:
+    return _warped(image, rng.uniform(0.9, 1.1), rng.uniform(-0.1, 0.1, 2), 0.0)
 
 
-def _turn(picture: Picture, rng: np.random.Generator) -> Picture:
-    return _warped(picture, 1.0, np.zeros(2), rng.uniform(-15, 15))
+def _turn(image: ImageSource, rng: np.random.Generator) -> ImageSource:
+    return _warped(image, 1.0, np.zeros(2), rng.uniform(-15, 15))
 
 
-def _small(side: int) -> Callable[[Picture, np.random.Generator], Picture]:
-    def apply(picture: Picture, _: np.random.Generator) -> Picture:
-        return np.asarray(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+def _small(side: int) -> Callable[[ImageSource, np.random.Generator], ImageSource]:
+    def apply(image: ImageSource, _: np.random.Generator) -> ImageSource:
+        return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
     return apply
 
 
-def _blur(picture: Picture, _: np.random.Generator) -> Picture:
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), 1.5 * picture.shape[0] / _SIDE), np.uint8)
+def _blur(image: ImageSource, _: np.random.Generator) -> ImageSource:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), 1.5 * image.shape[0] / _SIDE), np.uint8)
 
 
-def _clipped(values: NDArray[np.float64]) -> Picture:
+def _clipped(values: NDArray[np.float64]) -> ImageSource:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-def _noise(picture: Picture, rng: np.random.Generator) -> Picture:
-    return _clipped(picture + rng.normal(0, 10, picture.shape))
+def _noise(image: ImageSource, rng: np.random.Generator) -> ImageSource:
+    return _clipped(image + rng.normal(0, 10, image.shape))
 
 
-def _dark(picture: Picture, rng: np.random.Generator) -> Picture:
-    return _clipped(picture * 0.25 + rng.normal(0, 2, picture.shape))
+def _dark(image: ImageSource, rng: np.random.Generator) -> ImageSource:
+    return _clipped(image * 0.25 + rng.normal(0, 2, image.shape))
 
 
-def _jpeg(picture: Picture, _: np.random.Generator) -> Picture:
-    data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 20])[1]
+def _jpeg(image: ImageSource, _: np.random.Generator) -> ImageSource:
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 20])[1]
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), np.uint8)
 
 
-def _cover(picture: Picture, rng: np.random.Generator) -> Picture:
-    height, width = picture.shape[:2]
+def _cover(image: ImageSource, rng: np.random.Generator) -> ImageSource:
+    height, width = image.shape[:2]
     top, left = (int(rng.integers(0, side - side // 3 + 1)) for side in (height, width))
-    covered = picture.copy()
+    covered = image.copy()
     covered[top : top + height // 3, left : left + width // 3] = rng.integers(0, 256)
     return covered
 
 
-def _mask(picture: Picture, rng: np.random.Generator) -> Picture:
+def _mask(image: ImageSource, rng: np.random.Generator) -> ImageSource:
     """A cloth from the nose's bridge to under the chin, as FER2013's faces are framed."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     outline = np.array([[0.22, 0.6], [0.5, 0.5], [0.78, 0.6], [0.74, 0.84], [0.5, 0.99], [0.26, 0.84]])
     grey = int(rng.integers(120, 240))
-    colour = (grey,) * (1 if picture.ndim == 2 else 3)
+    colour = (grey,) * (1 if image.ndim == 2 else 3)
     points = np.rint(outline * (width, height)).astype(np.int32)
-    return np.asarray(cv2.fillConvexPoly(picture.copy(), points, colour, cv2.LINE_AA), np.uint8)
+    return np.asarray(cv2.fillConvexPoly(image.copy(), points, colour, cv2.LINE_AA), np.uint8)
 
 
 CORRUPTIONS: Final = {

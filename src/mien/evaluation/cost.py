@@ -9,8 +9,8 @@ import numpy as np
 
 from mien.assets.store import model_bytes
 from mien.bench import face_timing
-from mien.expression import Reader
-from mien.expression.tta import VIEWS
+from mien.expression import Classifier
+from mien.expression.tta import TTA
 
 if TYPE_CHECKING:
     import onnx
@@ -28,7 +28,7 @@ class Cost:
 
     Attributes:
         parameters: Of the exported, fused form; None where the package `onnx` is not installed.
-        operations: Multiply-adds of convolutions, matrix products and recurrent layers for one face, all its views;
+        operations: Multiply-adds of convolutions, matrix products and recurrent layers for one face, all its tta;
             None likewise.
         milliseconds: For one face on one thread, prepared and read; the median.
         low: Its lower quartile.
@@ -52,22 +52,22 @@ class Cost:
         }
 
 
-def cost_of(models: Sequence[str | Path], reader: Reader, *, views: str = "single", repeats: int = 50) -> Cost:
+def cost_of(models: Sequence[str | Path], classifier: Classifier, *, tta: str = "single", repeats: int = 50) -> Cost:
     """Counts and times a model, or the members of an ensemble.
 
     Args:
         models: Names of shipped models, or paths of exported ONNX files.
-        reader: What reads with them.
-        views: How often it looks at each face.
+        classifier: What reads with them.
+        tta: How often it looks at each face.
         repeats: Of the timing.
     """
     counts = [counted(model_bytes(model)) for model in models]
     known = [count for count in counts if count is not None]
     whole = len(known) == len(counts)
-    timing = face_timing(reader, repeats)
+    timing = face_timing(classifier, repeats)
     return Cost(
         parameters=sum(parameters for parameters, _ in known) if whole else None,
-        operations=VIEWS[views] * sum(operations for _, operations in known) if whole else None,
+        operations=TTA[tta] * sum(operations for _, operations in known) if whole else None,
         milliseconds=timing.value,
         low=timing.low,
         high=timing.high,

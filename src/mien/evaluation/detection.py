@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets.face_images import FacePicture
+from mien.datasets.face_images import FaceImage
 from mien.faces.boxes import iou
 from mien.faces.detectors import Detections, Detector
 
@@ -30,17 +30,17 @@ class Matches:
     false: NDArray[np.bool_]
 
 
-def match(found: Detections, picture: FacePicture, threshold: float = 0.4, ignored: float = 0.2) -> Matches:
+def match(found: Detections, image: FaceImage, threshold: float = 0.4, ignored: float = 0.2) -> Matches:
     """Gives each detection, best score first, the free face that it overlaps most.
 
     Args:
         found: What a detector gave.
-        picture: What is there.
+        image: What is there.
         threshold: Least IoU with a face.
         ignored: A detection without a face is no mistake if its IoU with a box to ignore is at least this.
     """
-    overlaps = iou(found.boxes, picture.boxes)  # (D, N)
-    doubtful = (iou(found.boxes, picture.ignore) >= ignored).any(axis=1)
+    overlaps = iou(found.boxes, image.boxes)  # (D, N)
+    doubtful = (iou(found.boxes, image.ignore) >= ignored).any(axis=1)
     face = np.full(len(found), -1)
     for index in np.argsort(-found.scores, kind="stable"):
         if overlaps.shape[1] and overlaps[index].max() >= threshold:
@@ -56,7 +56,7 @@ def sides(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
 
 @dataclass
 class Tally:
-    """Faces and detections of many pictures.
+    """Faces and detections of many images.
 
     A detection on a box to ignore, or on a face below `SMALLEST`, counts neither way.
 
@@ -78,18 +78,18 @@ class Tally:
     scores: list[float] = field(default_factory=list)
     right: list[bool] = field(default_factory=list)
 
-    def add(self, found: Detections, picture: FacePicture) -> None:
-        """Takes up one picture."""
-        matches = match(found, picture)
+    def add(self, found: Detections, image: FaceImage) -> None:
+        """Takes up one image."""
+        matches = match(found, image)
         partner = {int(face): int(index) for index, face in enumerate(matches.face) if face >= 0}
-        size = sides(picture.boxes)
+        size = sides(image.boxes)
         for index in np.flatnonzero(size >= SMALLEST).tolist():
             self.faces.append(float(size[index]))
-            self.origins.append(picture.origin[index] if picture.origin else "")
+            self.origins.append(image.origin[index] if image.origin else "")
             mine = partner.get(index)
             self.found.append(np.nan if mine is None else float(found.scores[mine]))
             known = mine is not None and found.landmarks is not None
-            self.errors.append(_error(found.landmarks[mine], picture.landmarks[index]) if known else np.nan)  # type: ignore[index]
+            self.errors.append(_error(found.landmarks[mine], image.landmarks[index]) if known else np.nan)  # type: ignore[index]
         own = sides(found.boxes)
         for index, face in enumerate(matches.face):
             side = size[face] if face >= 0 else own[index]
@@ -138,11 +138,11 @@ def _error(found: NDArray[np.floating], known: NDArray[np.floating]) -> float:
     return float(np.linalg.norm(found - known, axis=1).mean() / max(apart, 1e-6))
 
 
-def judge(detector: Detector, pictures: Iterable[FacePicture], *, min_score: float = 0.5) -> Tally:
-    """What a detector finds on labelled pictures."""
+def judge(detector: Detector, images: Iterable[FaceImage], *, min_score: float = 0.5) -> Tally:
+    """What a detector finds on labelled images."""
     tally = Tally()
-    for picture in pictures:
-        tally.add(detector.detect(picture.image, min_score=min_score), picture)
+    for image in images:
+        tally.add(detector.detect(image.image, min_score=min_score), image)
     return tally
 
 

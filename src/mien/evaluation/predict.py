@@ -17,23 +17,22 @@ from mien.evaluation.corruptions import chosen as corruptions_of
 from mien.evaluation.corruptions import corrupted
 from mien.evaluation.intervals import mean_estimate
 from mien.evaluation.protocols import Protocol, protocols_of
-from mien.evaluation.robustness import Loss, losses
-from mien.evaluation.score import Judgement, judge
-from mien.expression import Reader, open_reader
-from mien.expression.base import Pictures
+from mien.evaluation.robustness import AccuracyDrop, losses
+from mien.evaluation.score import Scores, judge
+from mien.expression import Classifier, load_classifier
+from mien.expression.base import Images
 from mien.faces import detectors
-from mien.faces.crop import Template
 
-__all__ = ["Evaluation", "Reading", "evaluate_model"]
+__all__ = ["Evaluation", "Predictions", "evaluate_model"]
 
-_CHUNK: Final = 512  # pictures between two reports
-_Readers = Mapping[tuple[str, ...], Reader]  # by what they tell apart; all of the same networks
+_CHUNK: Final = 512  # images between two reports
+_Classifiers = Mapping[tuple[str, ...], Classifier]  # by what they tell apart; all of the same networks
 # What the splits of FER2013 are called in print.
 _PRINTED = {ours: theirs for theirs, ours in USAGE.items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reading:
+class Predictions:
     """What a model read under one protocol, face by face.
 
     Attributes:
@@ -72,30 +71,30 @@ class Evaluation:
     Attributes:
         model: Its name.
         split: "train", "val" or "test".
-        judgements: By protocol's name.
-        readings: Likewise, what they judge.
-        views: How often each face was looked at: "single", "flip" or "ten-crop".
+        scores: By protocol's name.
+        predictions: Likewise, what they judge.
+        tta: How often each face was looked at: "single", "flip" or "ten-crop".
         detector: What had to find the faces; None where they were read as they are.
         losses: By protocol, what each corruption asked for takes of the accuracy.
     """
 
     model: str
     split: str
-    judgements: dict[str, Judgement]
-    readings: dict[str, Reading]
-    views: str = "single"
+    scores: dict[str, Scores]
+    predictions: dict[str, Predictions]
+    tta: str = "single"
     detector: str | None = None
-    losses: Mapping[str, Sequence[Loss]] = field(default_factory=dict)
+    losses: Mapping[str, Sequence[AccuracyDrop]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON."""
-        found = {name: judgement.as_dict() for name, judgement in self.judgements.items()}
+        found = {name: scores.as_dict() for name, scores in self.scores.items()}
         for name, lost in self.losses.items():
             found[name]["corruptions"] = [loss.as_dict() for loss in lost]
         return {
             "model": self.model,
             "split": self.split,
-            "views": self.views,
+            "tta": self.tta,
             "detector": self.detector,
             "protocols": found,
         }
@@ -104,14 +103,14 @@ class Evaluation:
         """The figures that travel with the weights."""
         return {
             f"{self.split}_{name}": {
-                "protocol": judgement.protocol,
-                "faces": judgement.n,
-                "accuracy": round(judgement.accuracy.value, 4),
-                "macro_f1": round(judgement.macro_f1.value, 4),
-                "calibration_error": round(judgement.calibration_error.value, 4),
-                "perfect_calibration_error": round(judgement.perfect_error.value, 4),
+                "protocol": scores.protocol,
+                "faces": scores.n,
+                "accuracy": round(scores.accuracy.value, 4),
+                "macro_f1": round(scores.macro_f1.value, 4),
+                "calibration_error": round(scores.calibration_error.value, 4),
+                "perfect_calibration_error": round(scores.perfect_error.value, 4),
             }
-            for name, judgement in self.judgements.items()
+            for name, scores in self.scores.items()
         }
 
 
@@ -121,7 +120,7 @@ def evaluate_model(
     *,
     split: str,
     protocols: Sequence[str] | None = None,
-    views: str = "single",
+    tta: str = "single",
     detector: str | None = None,
     detector_weights: str | Path | None = None,
     ensemble: Sequence[str | Path] = (),
@@ -136,14 +135,14 @@ def evaluate_model(
         samples: One split.
         split: Its name, for print.
         protocols: Names; None for all that data and model allow.
-        views: "single", "flip" or "ten-crop": what is averaged over; see `expression.views`.
+        tta: "single", "flip" or "ten-crop": what is averaged over; see `expression.tta`.
         detector: Name of a detector that has to find the faces first, on a canvas with more around them; those that it
-            misses are left out of the scores and counted. None reads the pictures as they are.
+            misses are left out of the scores and counted. None reads the images as they are.
         detector_weights: File of the detector's network, where it needs one; None for the fetched one.
         ensemble: Members to judge together instead of a model; see `mien.expression.Ensemble`.
         vote: Of the ensemble: "soft" (default) or "hard".
         corruptions: Names of `mien.evaluation.corruptions`, "all" for all of them: the faces are read again spoilt.
-        progress: Called with the number of readings done and of all.
+        progress: Called with the number of predictions done and of all.
 
     Raises:
         ConfigError: A protocol is none that the data and the model allow, an option is none that exists, or
@@ -159,85 +158,85 @@ def evaluate_model(
             "corruptions are applied to faces as they are, a detector has to find them",
             hint="judge with --corruption and with --detector one after the other",
         )
-    readers: dict[tuple[str, ...], Reader] = {}
+    classifiers: dict[tuple[str, ...], Classifier] = {}
     for classes in dict.fromkeys(protocol.classes for protocol in chosen):
         try:
-            if readers:
-                readers[classes] = next(iter(readers.values())).reading(classes)
+            if classifiers:
+                classifiers[classes] = next(iter(classifiers.values())).with_classes(classes)
             else:
-                readers[classes] = open_reader(model, ensemble, vote=vote, emotions=classes, views=views)
+                classifiers[classes] = load_classifier(model, ensemble, vote=vote, emotions=classes, tta=tta)
         except ConfigError:
             if protocols:
                 raise
-    if not readers:
-        open_reader(model, ensemble, vote=vote, views=views)  # says so where not the classes are to blame
+    if not classifiers:
+        load_classifier(model, ensemble, vote=vote, tta=tta)  # says so where not the classes are to blame
         raise ConfigError(
             f"the model has no head for the data's classes: {', '.join(samples.classes)}",
             hint="choose another model, or build the data with its classes",
         )
-    some = next(iter(readers.values()))
-    in_chunks = _Chunks(readers, progress, len(samples) * (1 + len(ways)))
+    some = next(iter(classifiers.values()))
+    in_chunks = _Chunks(classifiers, progress, len(samples) * (1 + len(ways)))
     if detector:
-        templates = [Template(entry.input.size, entry.template) for entry in some.framings]
+        crop_specs = [info.crop_spec for info in some.crop_specs]
         options = detectors.DetectorOptions(weights=None if detector_weights is None else Path(detector_weights))
-        framed, found = find_and_crop_each(samples.images, detectors.load(detector, options), templates)
-        looked = some.look_framed(framed)
-        read = {classes: reader.read(looked) for classes, reader in readers.items()}
+        framed, found = find_and_crop_each(samples.images, detectors.load(detector, options), crop_specs)
+        logits = some.member_logits_of_crops(framed)
+        read = {classes: classifier.proba_from(logits) for classes, classifier in classifiers.items()}
     else:
         found = None
         read = in_chunks(samples.images)
 
-    seen = "single view" if views == "single" else views
+    seen = "single view" if tta == "single" else tta
     way = f"{seen}, {detector} on a canvas" if detector else seen
-    readings, judgements = {}, {}
+    predictions, scores = {}, {}
     for protocol in chosen:
-        if protocol.classes in readers:
+        if protocol.classes in classifiers:
             rows = np.flatnonzero(protocol.kept if found is None else protocol.kept & found)
             if not len(rows):
                 raise DataError(
                     f"the detector '{detector}' finds none of the faces of {protocol.title}",
                     hint="choose another --detector, or none",
                 )
-            reading = Reading(
+            predicted = Predictions(
                 title=protocol.title,
                 classes=protocol.classes,
                 rows=rows,
                 labels=protocol.labels[rows],
                 probabilities=read[protocol.classes][rows],
-                threshold=readers[protocol.classes].threshold,
+                threshold=classifiers[protocol.classes].threshold,
             )
             line = f"{protocol.title}, {_printed(samples, split)}, {way}, {some.name}"
-            readings[protocol.name] = reading
-            judgements[protocol.name] = _judged(reading, protocol, samples, line, found)
+            predictions[protocol.name] = predicted
+            scores[protocol.name] = _judged(predicted, protocol, samples, line, found)
     spoilt = {corruption.name: in_chunks(corrupted(samples.images, corruption.name)) for corruption in ways}
     meanings = {corruption.name: corruption.meaning for corruption in ways}
     lost = {
         name: losses(
-            reading.labels,
-            reading.probabilities,
-            {way: values[reading.classes][reading.rows] for way, values in spoilt.items()},
+            predicted.labels,
+            predicted.probabilities,
+            {way: values[predicted.classes][predicted.rows] for way, values in spoilt.items()},
             meanings,
         )
-        for name, reading in readings.items()
+        for name, predicted in predictions.items()
         if ways
     }
-    return Evaluation(some.name, split, judgements, readings, views, detector, lost)
+    return Evaluation(some.name, split, scores, predictions, tta, detector, lost)
 
 
 class _Chunks:
     """Reads for all kinds of classes in pieces, and tells how far it is."""
 
-    def __init__(self, readers: _Readers, progress: Callable[[int, int], None], total: int) -> None:
-        self._readers, self._progress, self._total, self._done = readers, progress, total, 0
+    def __init__(self, classifiers: _Classifiers, progress: Callable[[int, int], None], total: int) -> None:
+        self._readers, self._progress, self._total, self._done = classifiers, progress, total, 0
 
-    def __call__(self, pictures: Pictures) -> dict[tuple[str, ...], NDArray[np.float32]]:
+    def __call__(self, images: Images) -> dict[tuple[str, ...], NDArray[np.float32]]:
         parts: dict[tuple[str, ...], list[NDArray[np.float32]]] = {classes: [] for classes in self._readers}
         some = next(iter(self._readers.values()))
-        for start in range(0, len(pictures), _CHUNK):
-            chunk = pictures[start : start + _CHUNK]
-            looked = some.look(chunk)
-            for classes, reader in self._readers.items():
-                parts[classes].append(reader.read(looked))
+        for start in range(0, len(images), _CHUNK):
+            chunk = images[start : start + _CHUNK]
+            logits = some.member_logits(chunk)
+            for classes, classifier in self._readers.items():
+                parts[classes].append(classifier.proba_from(logits))
             self._done += len(chunk)
             self._progress(self._done, self._total)
         return {classes: np.concatenate(read) for classes, read in parts.items()}
@@ -253,16 +252,16 @@ def _chosen(samples: Samples, names: Sequence[str] | None) -> list[Protocol]:
 
 
 def _judged(
-    reading: Reading, protocol: Protocol, samples: Samples, line: str, found: NDArray[np.bool_] | None
-) -> Judgement:
+    predicted: Predictions, protocol: Protocol, samples: Samples, line: str, found: NDArray[np.bool_] | None
+) -> Scores:
     votes = None
-    if samples.votes is not None and set(reading.classes) <= set(emotions.ALL):
-        columns = [emotions.ALL.index(name) for name in reading.classes]
-        votes = samples.votes[reading.rows][:, columns]
+    if samples.votes is not None and set(predicted.classes) <= set(emotions.ALL):
+        columns = [emotions.ALL.index(name) for name in predicted.classes]
+        votes = samples.votes[predicted.rows][:, columns]
     return judge(
-        reading.probabilities,
-        reading.labels,
-        reading.classes,
+        predicted.probabilities,
+        predicted.labels,
+        predicted.classes,
         protocol=line,
         votes=votes,
         dropped=int((~protocol.kept).sum()),

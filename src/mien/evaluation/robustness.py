@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from mien.evaluation.intervals import Estimate, mean_estimate
 
-__all__ = ["Loss", "losses"]
+__all__ = ["AccuracyDrop", "losses"]
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class AccuracyDrop:
     """What one corruption takes.
 
     Attributes:
@@ -44,7 +44,7 @@ def losses(
     clean: NDArray[np.floating[Any]],
     spoilt: Mapping[str, NDArray[np.floating[Any]]],
     meanings: Mapping[str, str],
-) -> Sequence[Loss]:
+) -> Sequence[AccuracyDrop]:
     """The loss under each corruption.
 
     Args:
@@ -57,5 +57,5 @@ def losses(
     found = []
     for name, probabilities in spoilt.items():
         still = (probabilities.argmax(axis=1) == labels).astype(np.float64)
-        found.append(Loss(name, meanings[name], mean_estimate(still), mean_estimate(right - still)))
+        found.append(AccuracyDrop(name, meanings[name], mean_estimate(still), mean_estimate(right - still)))
     return found

@@ -11,7 +11,7 @@ from mien.evaluation import calibration, intervals, metrics
 from mien.evaluation.intervals import Estimate
 from mien.evaluation.metrics import Floats, Integers, Numbers
 
-__all__ = ["COVERAGE", "ClassRow", "Judgement", "judge"]
+__all__ = ["COVERAGE", "ClassRow", "Scores", "judge"]
 
 # Share of the faces that is decided where a model abstains from the rest.
 COVERAGE: Final = 0.8
@@ -50,7 +50,7 @@ class ClassRow:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judgement:
+class Scores:
     """What `judge` found.
 
     Attributes:
@@ -61,7 +61,7 @@ class Judgement:
         voted: Faces among the n with votes on these classes; 0 without votes.
         accuracy: 0-1.
         macro_f1: 0-1, over the classes that the truth holds.
-        selective: Accuracy on the surest `COVERAGE` of the faces, 0-1.
+        selective: Accuracy on the nms `COVERAGE` of the faces, 0-1.
         nll: Mean negative log-likelihood of the labels, nats.
         calibration_error: 0-1, top label, bins of equal mass.
         perfect_error: The same of perfectly calibrated models with these confidences: the mean, and the range
@@ -139,7 +139,7 @@ def judge(
     found: Estimate | None = None,
     draws: int = intervals.DRAWS,
     seed: int = 0,
-) -> Judgement:
+) -> Scores:
     """Judges probabilities against labels and, where there are some, against the annotators' votes.
 
     Args:
@@ -180,7 +180,7 @@ def judge(
             jensen_shannon = intervals.mean_estimate(metrics.jensen_shannon(*pair), draws=draws, seed=seed)
             human = _human(votes, draws, seed)
 
-    return Judgement(
+    return Scores(
         protocol=protocol,
         classes=tuple(classes),
         n=len(labels),

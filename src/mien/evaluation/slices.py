@@ -61,14 +61,14 @@ _MEANINGS: Final = {
 
 def measures(samples: Samples) -> dict[str, NDArray[np.float64]]:
     """Brightness, contrast, sharpness and, with votes, disagreement of each face: (N,) by name."""
-    found = np.array([_of_picture(image) for image in samples.images]).reshape(-1, 3)
+    found = np.array([_of_image(image) for image in samples.images]).reshape(-1, 3)
     columns = dict(zip(("brightness", "contrast", "sharpness"), found.T, strict=True))
     if samples.votes is not None:
         columns["disagreement"] = ferplus.entropy(samples.votes)
     return columns
 
 
-def _of_picture(image: NDArray[np.uint8]) -> tuple[float, float, float]:
+def _of_image(image: NDArray[np.uint8]) -> tuple[float, float, float]:
     grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image)
     return float(grey.mean()), float(grey.std()), float(cv2.Laplacian(grey, cv2.CV_64F).var())
 

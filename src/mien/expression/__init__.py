@@ -1,7 +1,7 @@
 """From cropped faces to calibrated probabilities of their emotions."""
 
-from mien.expression.base import Reader
-from mien.expression.classifier import Classifier, head_for
-from mien.expression.ensemble import Ensemble, open_reader
+from mien.expression.base import Classifier
+from mien.expression.classifier import OnnxClassifier, head_for
+from mien.expression.ensemble import Ensemble, load_classifier
 
-__all__ = ["Classifier", "Ensemble", "Reader", "head_for", "open_reader"]
+__all__ = ["Classifier", "Ensemble", "OnnxClassifier", "head_for", "load_classifier"]

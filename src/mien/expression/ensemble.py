@@ -1,6 +1,6 @@
 """Several models that vote on every face.
 
-Members may differ in input size, channels, framing and classes. What they say is joined over the classes that were
+Members may differ in input size, channels, crop_spec and classes. What they say is joined over the classes that were
 asked for, the target:
 
 - A member reads those of the target's classes that it knows, from the head that knows most of them; what it says is
@@ -32,12 +32,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import emotions as vocabularies
-from mien.assets.manifest import Entry
+from mien.assets.manifest import ModelInfo
 from mien.errors import ConfigError
-from mien.expression.base import Looked, Pictures, Reader
-from mien.expression.classifier import USUAL, Classifier, usual_emotions
+from mien.expression.base import Classifier, Images, MemberLogits
+from mien.expression.classifier import USUAL, OnnxClassifier, usual_emotions
 
-__all__ = ["TIE", "VOTES", "Ensemble", "Vote", "joined", "known_of", "member_names", "open_reader"]
+__all__ = ["TIE", "VOTES", "Ensemble", "Vote", "joined", "known_of", "load_classifier", "member_names"]
 
 Vote = Literal["soft", "hard"]
 VOTES: Final[tuple[Vote, ...]] = get_args(Vote)
@@ -46,20 +46,20 @@ VOTES: Final[tuple[Vote, ...]] = get_args(Vote)
 TIE: Final = 1e-3
 
 
-def known_of(entry: Entry, target: Sequence[str]) -> tuple[str, ...]:
+def known_of(info: ModelInfo, target: Sequence[str]) -> tuple[str, ...]:
     """The classes of the target that a model knows, by the head that knows most of them, in the target's order.
 
     Raises:
         ConfigError: It knows none.
     """
     known = max(
-        (tuple(name for name in target if name in head.emotions) for head in entry.heads),
+        (tuple(name for name in target if name in head.emotions) for head in info.heads),
         key=len,
     )
     if not known:
         raise ConfigError(
-            f"the model '{entry.name}' knows none of the classes {', '.join(target)}",
-            hint=f"its own are {', '.join(entry.heads[0].emotions)}; leave it out",
+            f"the model '{info.name}' knows none of the classes {', '.join(target)}",
+            hint=f"its own are {', '.join(info.heads[0].emotions)}; leave it out",
         )
     return known
 
@@ -129,8 +129,8 @@ def _spread(
     return full
 
 
-class Ensemble(Reader):
-    """Reads expressions from cropped faces by the vote of several models; a `Reader`, as `Classifier` is.
+class Ensemble(Classifier):
+    """Reads expressions from cropped faces by the vote of several models; a `Classifier`, as `OnnxClassifier` is.
 
     Args:
         members: Names of shipped models, or paths of exported ONNX files; one named twice has two votes.
@@ -142,10 +142,10 @@ class Ensemble(Reader):
             is what no more than half of the voters chose.
         batch_size: Faces that a network sees at once.
         threads: For each network.
-        views: How often each member looks at each face: "single", "flip" or "ten-crop".
+        tta: How often each member looks at each face: "single", "flip" or "ten-crop".
 
     Raises:
-        ConfigError: There is no member, no such model, vocabulary, vote or views; no member knows all the classes, or
+        ConfigError: There is no member, no such model, vocabulary, vote or tta; no member knows all the classes, or
             one knows none of them.
         WeightsError: Weights are missing or damaged.
     """
@@ -159,26 +159,26 @@ class Ensemble(Reader):
         abstain: float | None = None,
         batch_size: int = 32,
         threads: int = 1,
-        views: str = "single",
+        tta: str = "single",
     ) -> None:
         if vote not in VOTES:
             raise ConfigError(f"there is no vote '{vote}'", hint=f"choose one of {', '.join(VOTES)}")
         if not members:
             raise ConfigError("an ensemble needs members", hint="name models or .onnx files")
         opened = [
-            Classifier(member, emotions=None, batch_size=batch_size, threads=threads, views=views) for member in members
+            OnnxClassifier(member, emotions=None, batch_size=batch_size, threads=threads, tta=tta) for member in members
         ]
         self.vote: Vote = vote
         self._abstain = abstain
         self.name = " + ".join(member.name for member in opened) + (" (hard vote)" if vote == "hard" else "")
-        framings: dict[object, Entry] = {_framing(member.entry): member.entry for member in reversed(opened)}
-        self._places = [list(framings).index(_framing(member.entry)) for member in opened]
-        self.framings = tuple(framings.values())
+        crop_specs: dict[object, ModelInfo] = {_crop_spec(member.info): member.info for member in reversed(opened)}
+        self._places = [list(crop_specs).index(_crop_spec(member.info)) for member in opened]
+        self.crop_specs = tuple(crop_specs.values())
         self._aim(opened, _target(opened, emotions))
 
-    def _aim(self, opened: Sequence[Classifier], emotions: tuple[str, ...]) -> None:
+    def _aim(self, opened: Sequence[OnnxClassifier], emotions: tuple[str, ...]) -> None:
         self.emotions = emotions
-        self.members = tuple(member.reading(known_of(member.entry, self.emotions)) for member in opened)
+        self.members = tuple(member.with_classes(known_of(member.info, self.emotions)) for member in opened)
         if not any(len(member.emotions) == len(self.emotions) for member in self.members):
             told = "; ".join(f"{member.name}: {', '.join(member.emotions)}" for member in self.members)
             raise ConfigError(
@@ -188,7 +188,7 @@ class Ensemble(Reader):
         own = 0.5 + TIE if self.vote == "hard" else float(np.mean([member.threshold for member in self.members]))
         self.threshold = own if self._abstain is None else self._abstain
 
-    def reading(self, emotions: Sequence[str]) -> "Ensemble":
+    def with_classes(self, emotions: Sequence[str]) -> "Ensemble":
         """The same members, opened once, that vote on other classes.
 
         Raises:
@@ -198,33 +198,33 @@ class Ensemble(Reader):
         other._aim(self.members, tuple(emotions))
         return other
 
-    def look(self, pictures: Pictures) -> Looked:
+    def member_logits(self, images: Images) -> MemberLogits:
         """What each member's network says of faces that are framed as they are."""
-        return self.look_framed([pictures] * len(self.framings))
+        return self.member_logits_of_crops([images] * len(self.crop_specs))
 
-    def look_framed(self, pictures: Sequence[Pictures]) -> Looked:
-        """The same of faces that were cropped once for each of `framings`, in their order."""
-        if len(pictures) != len(self.framings):
-            raise ValueError(f"pictures: expected {len(self.framings)} framings, got {len(pictures)}")
+    def member_logits_of_crops(self, images: Sequence[Images]) -> MemberLogits:
+        """The same of faces that were cropped once for each of `crop_specs`, in their order."""
+        if len(images) != len(self.crop_specs):
+            raise ValueError(f"images: expected {len(self.crop_specs)} crop_specs, got {len(images)}")
         pairs = zip(self.members, self._places, strict=True)
-        return [logits for member, place in pairs for logits in member.look(pictures[place])]
+        return [logits for member, place in pairs for logits in member.member_logits(images[place])]
 
-    def read(self, looked: Looked) -> NDArray[np.float32]:
+    def proba_from(self, logits: MemberLogits) -> NDArray[np.float32]:
         """(N, C) float32 over `emotions`, each row summing to 1: the vote."""
-        said = [member.read([logits]) for member, logits in zip(self.members, looked, strict=True)]
+        said = [member.proba_from([logits]) for member, logits in zip(self.members, logits, strict=True)]
         if len(said) == 1 and self.vote == "soft":
             return said[0]  # bit for bit
         return joined(said, [member.emotions for member in self.members], self.emotions, self.vote)
 
 
-def _framing(entry: Entry) -> object:
-    """What tells one framing from another."""
-    return entry.input.size, entry.landmarks
+def _crop_spec(info: ModelInfo) -> object:
+    """What tells one crop_spec from another."""
+    return info.input.size, info.landmarks
 
 
-def _target(members: Sequence[Classifier], emotions: int | Sequence[str] | None) -> tuple[str, ...]:
+def _target(members: Sequence[OnnxClassifier], emotions: int | Sequence[str] | None) -> tuple[str, ...]:
     if emotions is None:
-        usual = [usual_emotions(member.entry) for member in members]
+        usual = [usual_emotions(member.info) for member in members]
         return USUAL if USUAL in usual else usual[0]
     return vocabularies.vocabulary(emotions) if isinstance(emotions, int) else tuple(emotions)
 
@@ -236,7 +236,7 @@ def member_names(given: Sequence[str]) -> list[str]:
     ]
 
 
-def open_reader(
+def load_classifier(
     model: str | Path | None = None,
     ensemble: Sequence[str | Path] = (),
     *,
@@ -245,8 +245,8 @@ def open_reader(
     abstain: float | None = None,
     batch_size: int = 32,
     threads: int = 1,
-    views: str = "single",
-) -> Reader:
+    tta: str = "single",
+) -> Classifier:
     """One model, or the ensemble of several.
 
     Args:
@@ -257,7 +257,7 @@ def open_reader(
         abstain: Likewise.
         batch_size: Likewise.
         threads: Likewise.
-        views: Likewise.
+        tta: Likewise.
 
     Raises:
         ConfigError: As `Ensemble`; both a model and an ensemble are given, or a vote without an ensemble.
@@ -277,7 +277,7 @@ def open_reader(
             abstain=abstain,
             batch_size=batch_size,
             threads=threads,
-            views=views,
+            tta=tta,
         )
-    one = Classifier(model, emotions=emotions, abstain=abstain, batch_size=batch_size, threads=threads, views=views)
-    return one if emotions is not None else one.reading(usual_emotions(one.entry))
+    one = OnnxClassifier(model, emotions=emotions, abstain=abstain, batch_size=batch_size, threads=threads, tta=tta)
+    return one if emotions is not None else one.with_classes(usual_emotions(one.info))

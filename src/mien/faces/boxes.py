@@ -5,19 +5,19 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["iou", "shared", "surest"]
+__all__ = ["intersection", "iou", "nms"]
 
 _TINY: Final = 1e-9
 
 
 def iou(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float64]:
     """Intersection over union (N, M) of boxes (N, 4) with boxes (M, 4), xyxy; 0 where both are empty."""
-    common = shared(one, other)
+    common = intersection(one, other)
     areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (one, other)]
     return np.asarray(common / np.maximum(areas[0][:, None] + areas[1][None] - common, _TINY), np.float64)
 
 
-def shared(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float64]:
+def intersection(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float64]:
     """Areas (N, M) that boxes (N, 4) and boxes (M, 4), xyxy, have in common."""
     common: NDArray[np.float64] = np.ones((len(one), len(other)))
     for low, high in ((0, 2), (1, 3)):
@@ -29,8 +29,8 @@ def shared(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np
     return common
 
 
-def surest(boxes: NDArray[np.floating], scores: NDArray[np.floating], same: float) -> NDArray[np.int64]:
-    """Non-maximum suppression: indices of the boxes that no surer kept one overlaps, surest first.
+def nms(boxes: NDArray[np.floating], scores: NDArray[np.floating], same: float) -> NDArray[np.int64]:
+    """Non-maximum suppression: indices of the boxes that no surer kept one overlaps, nms first.
 
     Args:
         boxes: (N, 4) xyxy.

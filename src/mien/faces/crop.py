@@ -1,70 +1,43 @@
 """The one crop function: a face, upright and at the size and place that a model was trained on.
 
-Coordinates are continuous, of boxes, landmarks and templates alike: pixel i covers [i, i + 1), its centre
+Coordinates are continuous, of boxes, landmarks and crop_specs alike: pixel i covers [i, i + 1), its centre
 lies at i + 0.5.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.assets.manifest import CropSpec, five_points
 from mien.faces.scaling import resized
 from mien.results import Frame
 
-__all__ = ["Template", "crop_face", "crop_faces", "landmark_points", "similarity"]
+__all__ = ["crop_face", "crop_faces", "landmark_points", "similarity"]
 
 # A crop is drawn at this many times its size and then averaged down. FER2013 faces enlarged four times come
 # back with an error of 2.8 grey levels; drawn at their size at once with 5.2 (cubic) or 7.8 (linear).
 OVERSAMPLING = 2
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Template:
-    """Where a crop shall show a face's landmarks.
-
-    Attributes:
-        size: Side of the square crop in pixels.
-        points: (5, 2) float32 x, y in pixels of the crop, in the order of `results.LANDMARKS`.
-    """
-
-    size: int
-    points: NDArray[np.float32]
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"size: expected a number of pixels above 0, got {self.size}")
-        object.__setattr__(self, "points", _five_points(self.points))
-
-
-def _five_points(value: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A read-only float32 copy of five finite points."""
-    points = np.array(value, np.float32)
-    if points.shape != (5, 2) or not np.isfinite(points).all():
-        raise ValueError(f"points: expected (5, 2) finite numbers, got {points.shape} {points.tolist()}")
-    points.flags.writeable = False
-    return points
-
-
 def landmark_points(
-    box: NDArray[np.float32], landmarks: NDArray[np.float32] | None, anchor: NDArray[np.float32]
+    box: NDArray[np.float32], landmarks: NDArray[np.float32] | None, mean_landmarks: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """The five points to crop a face by: its landmarks, or where they typically lie in its box.
 
     Args:
         box: (4,) x0, y0, x1, y1 in pixels.
         landmarks: (5, 2) in pixels, or None.
-        anchor: (5, 2) in units of the box, as `Detector.anchor`.
+        mean_landmarks: (5, 2) in units of the box, as `Detector.mean_landmarks`.
 
     Returns:
         (5, 2) float32 in pixels.
     """
     if landmarks is not None:
-        return _five_points(landmarks)
+        return five_points(landmarks)
     corner, side = box[:2], box[2:] - box[:2]
-    return _five_points(corner + anchor * side)
+    return five_points(corner + mean_landmarks * side)
 
 
 def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -95,26 +68,26 @@ def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> ND
     return np.column_stack([linear, target_mean - linear @ source_mean])  # eq. 41
 
 
-def crop_face(image: NDArray[np.uint8], points: NDArray[np.float32], template: Template) -> NDArray[np.uint8]:
-    """Cuts one face out of a picture so that its points land on those of the template.
+def crop_face(image: NDArray[np.uint8], points: NDArray[np.float32], crop_spec: CropSpec) -> NDArray[np.uint8]:
+    """Cuts one face out of a image so that its points land on those of the crop_spec.
 
-    Beyond the picture's border its outermost pixels go on: this draws neither an edge nor, as mirroring
+    Beyond the image's border its outermost pixels go on: this draws neither an edge nor, as mirroring
     would, a second mouth.
 
     Args:
         image: (H, W, 3) uint8, RGB.
-        points: (5, 2) x, y in pixels of the picture, from `landmark_points`.
-        template: Where they shall land.
+        points: (5, 2) x, y in pixels of the image, from `landmark_points`.
+        crop_spec: Where they shall land.
 
     Returns:
         (size, size, 3) uint8, RGB.
 
     Raises:
-        ValueError: The picture or the points have another shape or type, or all points coincide.
+        ValueError: The image or the points have another shape or type, or all points coincide.
     """
     Frame(image)  # refuses other shapes and types
-    size = template.size * OVERSAMPLING
-    matrix = similarity(_five_points(points), template.points) * OVERSAMPLING
+    size = crop_spec.size * OVERSAMPLING
+    matrix = similarity(five_points(points), crop_spec.points) * OVERSAMPLING
     region, corner = _region(image, matrix, size)
     # Never enlarged here: the warp does that itself.
     region, factor = resized(region, min(1.0, float(np.hypot(*matrix[:, 0]))))
@@ -123,31 +96,31 @@ def crop_face(image: NDArray[np.uint8], points: NDArray[np.float32], template: T
     # OpenCV counts from the centre of the first pixel.
     matrix[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
     drawn = cv2.warpAffine(region, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    crop = cv2.resize(drawn, (template.size, template.size), interpolation=cv2.INTER_AREA)
+    crop = cv2.resize(drawn, (crop_spec.size, crop_spec.size), interpolation=cv2.INTER_AREA)
     return np.asarray(crop, np.uint8)
 
 
 def crop_faces(
-    image: NDArray[np.uint8], points: Sequence[NDArray[np.float32]], template: Template
+    image: NDArray[np.uint8], points: Sequence[NDArray[np.float32]], crop_spec: CropSpec
 ) -> NDArray[np.uint8]:
-    """Cuts several faces out of one picture; see `crop_face`.
+    """Cuts several faces out of one image; see `crop_face`.
 
     Returns:
         (N, size, size, 3) uint8, RGB; N may be 0.
     """
-    crops = np.empty((len(points), template.size, template.size, 3), np.uint8)
+    crops = np.empty((len(points), crop_spec.size, crop_spec.size, 3), np.uint8)
     for crop, face in zip(crops, points, strict=True):
-        crop[:] = crop_face(image, face, template)
+        crop[:] = crop_face(image, face, crop_spec)
     return crops
 
 
 def _region(
     image: NDArray[np.uint8], matrix: NDArray[np.float64], size: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The part of a picture that a crop of `size` pixels shows, with a margin, and its corner's x, y."""
+    """The part of a image that a crop of `size` pixels shows, with a margin, and its corner's x, y."""
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], float)
     shown = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
-    # Cubic interpolation reads two pixels around a point, of the picture or of the picture as shrunk.
+    # Cubic interpolation reads two pixels around a point, of the image or of the image as shrunk.
     margin = 2 + 2 / np.hypot(*matrix[:, 0])
     limit = np.array(image.shape[1::-1])
     start = np.clip(np.floor(shown.min(axis=0) - margin), 0, limit - 1).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Pictures on their side or upside down: a detector that knows upright faces sees them in all four positions."""
+"""Images on their side or upside down: a detector that knows upright faces sees them in all four positions."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.faces import tiling as strips
-from mien.faces.boxes import surest
+from mien.faces.boxes import nms
 from mien.faces.detectors import Detections, Detector
 
 __all__ = ["detect"]
@@ -17,9 +17,9 @@ _SAME: Final = 0.4  # IoU from which two positions have found the same face
 
 
 def detect(detector: Detector, image: NDArray[np.uint8], *, min_score: float = 0.5) -> Detections:
-    """Finds the faces of a picture whichever way up they are, largest box first; takes four times as long.
+    """Finds the faces of a image whichever way up they are, largest box first; takes four times as long.
 
-    Of a face found in several positions the surest finding stays; its landmarks tell which way up it is.
+    Of a face found in several positions the nms finding stays; its landmarks tell which way up it is.
 
     Args:
         detector: What finds them.
@@ -32,14 +32,14 @@ def detect(detector: Detector, image: NDArray[np.uint8], *, min_score: float = 0
         least = max(min_score, TURNED) if quarters else min_score
         parts.append(_turned_back(strips.detect(detector, turned, min_score=least), turned.shape, quarters))
     boxes, scores = np.concatenate([part.boxes for part in parts]), np.concatenate([part.scores for part in parts])
-    kept = surest(boxes, scores, _SAME)
+    kept = nms(boxes, scores, _SAME)
     marked = [part.landmarks for part in parts if part.landmarks is not None]
     landmarks = np.concatenate(marked)[kept] if sum(map(len, marked)) == len(scores) and marked else None
     return Detections(boxes[kept], scores[kept], landmarks).at_least(min_score)
 
 
 def _turned_back(found: Detections, shape: tuple[int, ...], quarters: int) -> Detections:
-    """Detections in a picture of `shape`, itself turned so many quarters to the left, in the picture as it was."""
+    """Detections in a image of `shape`, itself turned so many quarters to the left, in the image as it was."""
     corners = found.boxes.reshape(-1, 2, 2)
     landmarks = found.landmarks
     high, wide = shape[:2]
@@ -52,6 +52,6 @@ def _turned_back(found: Detections, shape: tuple[int, ...], quarters: int) -> De
 
 
 def _quarter_back(points: NDArray[np.float32], high: int) -> NDArray[np.float32]:
-    """Points (..., 2) of a picture of that height once it is turned a quarter to the right."""
+    """Points (..., 2) of a image of that height once it is turned a quarter to the right."""
     x, y = np.moveaxis(points, -1, 0)
     return np.stack([high - y, x], axis=-1).astype(np.float32)

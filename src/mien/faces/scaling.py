@@ -1,4 +1,4 @@
-"""Pictures at another size. Coordinates are continuous: pixel i covers [i, i + 1), x becomes factor * x."""
+"""Images at another size. Coordinates are continuous: pixel i covers [i, i + 1), x becomes factor * x."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ __all__ = ["resized", "shrunk"]
 
 
 def resized(image: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """A picture at `scale` times its size, at least one pixel each way.
+    """A image at `scale` times its size, at least one pixel each way.
 
     Shrinking averages over the area of each new pixel, so that nothing aliases; enlarging is cubic.
 
@@ -17,21 +17,21 @@ def resized(image: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], 
         scale: New pixels per old pixel, above 0.
 
     Returns:
-        The picture, and the exact factors (2,) of x and y after rounding to whole pixels.
+        The image, and the exact factors (2,) of x and y after rounding to whole pixels.
     """
     height, width = image.shape[:2]
     size = max(1, round(width * scale)), max(1, round(height * scale))
     if size == (width, height):
         return image, np.ones(2)
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    picture = np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
-    return picture, np.array(size) / (width, height)
+    result = np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
+    return result, np.array(size) / (width, height)
 
 
 def shrunk(image: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """As `resized`, but quick where much is thrown away: a photograph of 12 megapixels in 4 ms instead of 40.
 
-    It is first sampled, linearly, at twice the wanted size, then averaged: 16 pixels of the picture have a say in each
+    It is first sampled, linearly, at twice the wanted size, then averaged: 16 pixels of the image have a say in each
     new one, which is enough for a detector, and too few for a crop.
 
     Args:
@@ -43,6 +43,6 @@ def shrunk(image: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], N
     if scale < 0.5:
         twice = 2 * size[0], 2 * size[1]
         image = np.asarray(cv2.resize(image, twice, interpolation=cv2.INTER_LINEAR), np.uint8)
-        picture = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-        return picture, np.array(size) / (width, height)
+        result = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return result, np.array(size) / (width, height)
     return resized(image, scale)

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 
 import cv2
 
-__all__ = ["quiet_opencv"]
+__all__ = ["silent_opencv"]
 
 
 @contextmanager
-def quiet_opencv() -> Iterator[None]:
+def silent_opencv() -> Iterator[None]:
     """OpenCV logs nothing inside the `with` block; then all is as before."""
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:

@@ -1,27 +1,27 @@
-"""Long pictures: a detector that shrinks the long side would lose the faces of a panorama, so it sees it in squares."""
+"""Long images: a detector that shrinks the long side would lose the faces of a panorama, so it sees it in squares."""
 
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.faces.boxes import surest
+from mien.faces.boxes import nms
 from mien.faces.detectors import Detections, Detector
 
 __all__ = ["detect"]
 
-# From this ratio of the sides on, a picture is searched piece by piece.
+# From this ratio of the sides on, a image is searched piece by piece.
 LONG: Final = 3.0
-# A picture with a shorter side, in pixels, holds no face.
+# A image with a shorter side, in pixels, holds no face.
 THIN: Final = 10
 _SAME: Final = 0.4  # IoU from which two pieces have found the same face
 
 
 def detect(detector: Detector, image: NDArray[np.uint8], *, min_score: float = 0.5) -> Detections:
-    """Finds the faces of a picture of any shape, largest box first.
+    """Finds the faces of a image of any shape, largest box first.
 
     A long one is cut into squares that overlap by half, so that every face no larger than half the short side stands
-    whole in one of them; the whole picture is searched as well, for larger ones. Of a face's boxes the surest stays.
+    whole in one of them; the whole image is searched as well, for larger ones. Of a face's boxes the nms stays.
 
     Args:
         detector: What finds them.
@@ -43,7 +43,7 @@ def detect(detector: Detector, image: NDArray[np.uint8], *, min_score: float = 0
         scores.append(found.scores)
         points.append(None if found.landmarks is None else found.landmarks + shift)
     together, sure = np.concatenate(boxes), np.concatenate(scores)
-    kept = surest(together, sure, _SAME)
+    kept = nms(together, sure, _SAME)
     marked = [part for part in points if part is not None]
     landmarks = np.concatenate(marked)[kept] if marked and sum(map(len, marked)) == len(sure) else None
     return Detections(together[kept], sure[kept], landmarks).at_least(min_score)

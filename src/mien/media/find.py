@@ -1,4 +1,4 @@
-"""From what a user typed (files, folders, quoted globs) to the paths of pictures, in natural order."""
+"""From what a user typed (files, folders, quoted globs) to the paths of images, in natural order."""
 
 import glob
 import os
@@ -9,19 +9,19 @@ from typing import Final
 
 from mien.errors import InputError
 
-__all__ = ["SUFFIXES", "find_pictures"]
+__all__ = ["SUFFIXES", "find_images"]
 
-# What counts as a picture inside a folder; a file that is named outright is tried whatever its suffix. HEIF is not
-# read, and said so picture by picture: passed over in silence, half a telephone's album would be missing.
+# What counts as a image inside a folder; a file that is named outright is tried whatever its suffix. HEIF is not
+# read, and said so image by image: passed over in silence, half a telephone's album would be missing.
 SUFFIXES: Final = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"}
 )
 
 
-def find_pictures(paths: Sequence[str | Path], recursive: bool = True) -> list[Path]:
-    """The pictures that `paths` name, each once, in the order given.
+def find_images(paths: Sequence[str | Path], recursive: bool = True) -> list[Path]:
+    """The images that `paths` name, each once, in the order given.
 
-    A folder stands for the pictures in it, by suffix and in natural order (2 before 10), without hidden files
+    A folder stands for the images in it, by suffix and in natural order (2 before 10), without hidden files
     and folders and without what mien itself drew (`*.annotated.*`). A glob pattern (`photos/*.jpg`; `**` crosses
     folders) stands for what it matches, as in a shell. What does not exist, and a pattern without a match, stays in
     the list: reading it gives the error that says so. "-" is standard input and stays as it is; a file of that name
@@ -32,19 +32,19 @@ def find_pictures(paths: Sequence[str | Path], recursive: bool = True) -> list[P
         recursive: Look into the folders of folders as well.
 
     Raises:
-        InputError: Nothing was found but folders without a picture, or a folder cannot be listed. Beside other
-            pictures an empty folder stays in the list: reading it gives the error.
+        InputError: Nothing was found but folders without a image, or a folder cannot be listed. Beside other
+            images an empty folder stays in the list: reading it gives the error.
     """
     found: dict[str, Path] = {}
     empty = None
     for path in map(_path, paths):
-        pictures = _expand(path, recursive)
-        if not pictures:
-            empty, pictures = path, [path]
-        for picture in pictures:
-            found.setdefault(os.path.abspath(picture), picture)
+        images = _expand(path, recursive)
+        if not images:
+            empty, images = path, [path]
+        for image in images:
+            found.setdefault(os.path.abspath(image), image)
     if empty is not None and all(path.is_dir() for path in found.values()):
-        raise InputError(f"no pictures in the folder '{empty}'", hint=f"looked for {' '.join(sorted(SUFFIXES))}")
+        raise InputError(f"no images in the folder '{empty}'", hint=f"looked for {' '.join(sorted(SUFFIXES))}")
     return list(found.values())
 
 
@@ -62,20 +62,20 @@ def _expand(path: Path, recursive: bool) -> list[Path]:
     if os.path.lexists(path) or not glob.has_magic(str(path)):
         return [path]
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=_natural_path)
-    # A folder that a pattern happens to match may well hold no pictures: that is no mistake of the user's.
-    pictures = [picture for match in matches for picture in (_inside(match, recursive) if match.is_dir() else [match])]
-    return pictures or [path]
+    # A folder that a pattern happens to match may well hold no images: that is no mistake of the user's.
+    images = [image for match in matches for image in (_inside(match, recursive) if match.is_dir() else [match])]
+    return images or [path]
 
 
 def _inside(folder: Path, recursive: bool) -> Iterator[Path]:
-    """The pictures of a folder in natural order: its own first, then those of each folder in it."""
+    """The images of a folder in natural order: its own first, then those of each folder in it."""
     for parent, folders, files in os.walk(folder, onerror=_not_listed):
         # os.walk goes on with what is left in `folders`.
         seen = [name for name in folders if recursive and not name.startswith(".")]
         folders[:] = sorted(seen, key=_natural)
         for name in sorted(files, key=_natural):
             stem, suffix = os.path.splitext(name)
-            drawn = stem.endswith(".annotated")  # an earlier result of mien's is no new picture
+            drawn = stem.endswith(".annotated")  # an earlier result of mien's is no new image
             if not name.startswith(".") and not drawn and suffix.lower() in SUFFIXES:
                 yield Path(parent, name)
 

@@ -1,7 +1,7 @@
-"""What kind of picture a file is, from its first bytes; and what to say of the kinds that are not read.
+"""What kind of image a file is, from its first bytes; and what to say of the kinds that are not read.
 
 A kind is what Pillow calls a format. Its plugins do the telling, except for the family of ISO files (AVIF, HEIF),
-whose first name alone does not tell a picture's coding.
+whose first name alone does not tell a image's coding.
 """
 
 import struct
@@ -20,7 +20,7 @@ from PIL import (
 
 from mien.errors import InputError
 
-__all__ = ["FORMATS", "PREFIX", "picture_kind"]
+__all__ = ["FORMATS", "PREFIX", "image_format"]
 
 # Pillow's names of the formats that are read; importing their plugins is what registers them with Pillow.
 FORMATS: Final = tuple(
@@ -44,7 +44,7 @@ _AVIF: Final = frozenset({b"avif", b"avis"})
 _HEIF: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 
 
-def picture_kind(prefix: bytes, name: str) -> str:
+def image_format(prefix: bytes, name: str) -> str:
     """The format, one of `FORMATS`, of a file that begins with `prefix`.
 
     Args:
@@ -52,7 +52,7 @@ def picture_kind(prefix: bytes, name: str) -> str:
         name: For messages.
 
     Raises:
-        InputError: It is empty, no picture, or of a kind that is not read here (HEIF; AVIF where Pillow was built
+        InputError: It is empty, no image, or of a kind that is not read here (HEIF; AVIF where Pillow was built
             without it), with what to do instead.
     """
     if not prefix:
@@ -60,7 +60,7 @@ def picture_kind(prefix: bytes, name: str) -> str:
     brands = _brands(prefix)
     if brands & _HEIF and not brands & _AVIF:
         raise InputError(
-            f"'{name}' is a HEIF picture, which is not read: its coding, HEVC, is none that Pillow decodes",
+            f"'{name}' is a HEIF image, which is not read: its coding, HEVC, is none that Pillow decodes",
             hint="convert it first: heif-convert photo.heic photo.jpg; or let the telephone store JPEG",
         )
     for kind in FORMATS:
@@ -73,7 +73,7 @@ def picture_kind(prefix: bytes, name: str) -> str:
                 f"'{name}' is in the format {kind}, which the installed Pillow was built without",
                 hint="pip install --force-reinstall --upgrade pillow",
             )
-    raise InputError(f"'{name}' is not a picture", hint=f"these are read: {', '.join(FORMATS)}")
+    raise InputError(f"'{name}' is not a image", hint=f"these are read: {', '.join(FORMATS)}")
 
 
 def _brands(prefix: bytes) -> frozenset[bytes]:

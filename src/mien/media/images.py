@@ -1,4 +1,4 @@
-"""Any common picture file to (H, W, 3) uint8 RGB, upright, with a limit that holds before decoding.
+"""Any common image file to (H, W, 3) uint8 RGB, upright, with a limit that holds before decoding.
 
 Pillow decodes, because its opening is lazy: size, colour mode and orientation are known before a pixel is.
 """
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
 from mien.errors import InputError, LimitError
-from mien.media.formats import PREFIX, picture_kind
+from mien.media.formats import PREFIX, image_format
 from mien.results import Frame, FrameResult
 
-__all__ = ["MAX_PIXELS", "STANDARD_INPUT", "as_rgb", "read_frame", "read_frames", "read_picture"]
+__all__ = ["MAX_PIXELS", "STANDARD_INPUT", "as_rgb", "read_frame", "read_frames", "read_image"]
 
 # Passes cameras of 100 and telephones of 200 megapixels, and panoramas; decoding that many takes about 2 GB for
 # a moment.
@@ -34,7 +34,7 @@ _STDIN: Final = "stdin"
 # more of a stream is not taken into memory.
 _BYTES_PER_PIXEL, _BYTES_BESIDES, _CHUNK = 8, 64 * 2**20, 2**20
 
-# Formats whose further pictures are an animation, or pages; those of a JPEG (MPO) are previews and depth maps.
+# Formats whose further images are an animation, or pages; those of a JPEG (MPO) are previews and depth maps.
 _SEVERAL: Final = {"GIF": "frames", "PNG": "frames", "WEBP": "frames", "AVIF": "frames", "TIFF": "pages"}
 
 # Values of no fixed range, or of a colour space that Pillow does not turn into RGB.
@@ -42,10 +42,10 @@ _32_BITS: Final = "32-bit pixels of unknown range, expected 8 or 16 bits"
 _UNREAD_MODES: Final = {"I": _32_BITS, "F": _32_BITS, "LAB": "L*a*b* pixels, expected grey, RGB or CMYK"}
 
 
-def read_picture(source: str | Path | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Reads one picture as (H, W, 3) uint8 RGB.
+def read_image(source: str | Path | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Reads one image as (H, W, 3) uint8 RGB.
 
-    Grey, palette, CMYK and 16-bit pictures are converted, transparent ones laid on white, and the EXIF
+    Grey, palette, CMYK and 16-bit images are converted, transparent ones laid on white, and the EXIF
     orientation is applied. Of an animation or of several pages the first is read.
 
     Args:
@@ -53,18 +53,18 @@ def read_picture(source: str | Path | bytes | BinaryIO, *, max_pixels: int = MAX
         max_pixels: The largest width times height that is decoded.
 
     Raises:
-        LimitError: The picture's header announces more than `max_pixels`; nothing was decoded.
-        InputError: The file is missing, empty, damaged, cut short, no picture, a folder, or may not be read.
+        LimitError: The image's header announces more than `max_pixels`; nothing was decoded.
+        InputError: The file is missing, empty, damaged, cut short, no image, a folder, or may not be read.
     """
     return read_frame(source, max_pixels=max_pixels).image
 
 
 def read_frame(source: str | Path | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Frame:
-    """Reads one picture, as `read_picture` does, with where it came from and a note where not all of it was read."""
+    """Reads one image, as `read_image` does, with where it came from and a note where not all of it was read."""
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(io.BytesIO(source), "picture in memory", max_pixels)
+        return _decode(io.BytesIO(source), "image in memory", max_pixels)
     if not isinstance(source, (str, Path)):
-        name = str(getattr(source, "name", "picture in a stream"))
+        name = str(getattr(source, "name", "image in a stream"))
         return _decode(_seekable(source, name, max_pixels), name, max_pixels)
     if str(source) == STANDARD_INPUT:
         return _decode(_standard_input(max_pixels), _STDIN, max_pixels)
@@ -73,12 +73,12 @@ def read_frame(source: str | Path | bytes | BinaryIO, *, max_pixels: int = MAX_P
 
 
 def read_frames(paths: Iterable[str | Path], *, max_pixels: int = MAX_PIXELS) -> Iterator[Frame | FrameResult]:
-    """Reads pictures one after the other, in order; memory does not grow with their number.
+    """Reads images one after the other, in order; memory does not grow with their number.
 
-    While the caller works on one picture the next is decoded on a thread.
+    While the caller works on one image the next is decoded on a thread.
 
     Yields:
-        A `Frame`, or for a picture that cannot be read a `FrameResult` with its `error`.
+        A `Frame`, or for a image that cannot be read a `FrameResult` with its `error`.
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="mien-read") as thread:
         ahead: Future[Frame | FrameResult] | None = None
@@ -102,13 +102,13 @@ def as_rgb(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
         ValueError: It has another shape, or no pixels.
     """
     if not isinstance(array, np.ndarray):
-        raise TypeError(f"picture: expected a numpy array, got {type(array).__name__}")
+        raise TypeError(f"image: expected a numpy array, got {type(array).__name__}")
     if array.dtype != np.uint8:
-        raise TypeError(f"picture: expected dtype uint8 with values 0-255, got {array.dtype}{_to_uint8(array.dtype)}")
+        raise TypeError(f"image: expected dtype uint8 with values 0-255, got {array.dtype}{_to_uint8(array.dtype)}")
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.ndim not in (2, 3) or channels not in (1, 3, 4) or array.size == 0:
         raise ValueError(
-            f"picture: expected shape (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA, got {array.shape}; "
+            f"image: expected shape (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA, got {array.shape}; "
             "colour order is RGB (cv2.imread gives BGR: pass array[..., ::-1])"
         )
     if channels == 1:
@@ -139,7 +139,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
     """The file at `path`, open; every way in which that can fail has its own words."""
     try:
         if os.path.isdir(path):
-            raise InputError(f"'{path}' is a folder, not a picture", hint="name the pictures inside it")
+            raise InputError(f"'{path}' is a folder, not a image", hint="name the images inside it")
         if os.path.exists(path) and not os.path.isfile(path):  # a named pipe would wait for ever
             raise InputError(f"'{path}' is not a regular file", hint="of a pipe: mien analyze - < PIPE")
         file = open(path, "rb")  # noqa: SIM115  (closed below; only the opening may be caught here)
@@ -155,20 +155,20 @@ def _opened(path: str) -> Iterator[BinaryIO]:
 
 def _standard_input(max_pixels: int) -> BinaryIO:
     if sys.stdin is None or sys.stdin.isatty():
-        raise InputError("standard input is a terminal, expected a picture", hint="mien analyze - < photo.jpg")
+        raise InputError("standard input is a terminal, expected a image", hint="mien analyze - < photo.jpg")
     return _seekable(sys.stdin.buffer, _STDIN, max_pixels)
 
 
 def _seekable(file: BinaryIO, name: str, max_pixels: int) -> BinaryIO:
     """The file itself, or of a stream its content: a pipe cannot go back to its beginning, which headers ask for.
 
-    What is no picture is refused from its first bytes, and what is longer than a picture can be is not read on:
+    What is no image is refused from its first bytes, and what is longer than a image can be is not read on:
     a stream may never end.
     """
     if file.seekable():
         return file
     part = file.read(PREFIX)
-    picture_kind(part, name)
+    image_format(part, name)
     limit = _BYTES_PER_PIXEL * max_pixels + _BYTES_BESIDES
     content = io.BytesIO()
     while part:
@@ -176,16 +176,16 @@ def _seekable(file: BinaryIO, name: str, max_pixels: int) -> BinaryIO:
         if content.tell() > limit:
             raise LimitError(
                 f"'{name}' holds more than {limit:,} bytes",
-                hint="scale the picture down, or read it with a higher max_pixels",
+                hint="scale the image down, or read it with a higher max_pixels",
             )
         part = file.read(_CHUNK)
     return content
 
 
 def _decode(file: BinaryIO, name: str, max_pixels: int) -> Frame:
-    """The picture in `file`, a seekable one; `name` is for messages."""
+    """The image in `file`, a seekable one; `name` is for messages."""
     file.seek(0)
-    kind = picture_kind(file.read(PREFIX), name)
+    kind = image_format(file.read(PREFIX), name)
     try:
         # Image.open would judge the size by Image.MAX_IMAGE_PIXELS, which belongs to the whole process, and
         # with warnings. The registry that it uses opens the header likewise and leaves the limit to us.
@@ -211,12 +211,12 @@ def _check_size(image: ImageFile.ImageFile, name: str, max_pixels: int) -> None:
     if pixels > max_pixels:
         raise LimitError(
             f"'{name}' holds {image.width} x {image.height} = {pixels:,} pixels, the limit is {max_pixels:,}",
-            hint="scale the picture down, or read it with a higher max_pixels",
+            hint="scale the image down, or read it with a higher max_pixels",
         )
 
 
 def _note(image: ImageFile.ImageFile, kind: str) -> str | None:
-    """That there is more in the file than the first picture, which is all that is read."""
+    """That there is more in the file than the first image, which is all that is read."""
     count = getattr(image, "n_frames", 1)
     return f"only the first of {count} {_SEVERAL[kind]} was read" if kind in _SEVERAL and count > 1 else None
 
@@ -226,14 +226,12 @@ def _to_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
         # The high byte, as Pillow itself takes it from 16-bit colour.
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in _UNREAD_MODES:
-        raise InputError(
-            f"'{name}' has {_UNREAD_MODES[image.mode]}", hint="save it as PNG or JPEG with a picture editor"
-        )
+        raise InputError(f"'{name}' has {_UNREAD_MODES[image.mode]}", hint="save it as PNG or JPEG with a image editor")
     return np.array(_on_white(image))
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """The picture in RGB, what is transparent laid on white."""
+    """The image in RGB, what is transparent laid on white."""
     if image.has_transparency_data:
         opaque = Image.new("RGBA", image.size, "white")
         opaque.alpha_composite(image.convert("RGBA"))

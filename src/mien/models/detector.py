@@ -1,8 +1,8 @@
-"""A face detector: single shot, anchor-free, plain 3x3 convolutions, three strides.
+"""A face detector: single shot, mean_landmarks-free, plain 3x3 convolutions, three strides.
 
 In the manner of SSD (Liu et al., ECCV 2016) and YuNet (Wu, Peng and Yu 2023), with a feature pyramid (Lin et al., CVPR
 2017) and without anchors (Tian et al., "FCOS", ICCV 2019): every cell of every stride says whether it is the middle of
-a face, and where that face's box and five landmarks lie. Strided convolutions bring the picture down to 1/8 quickly,
+a face, and where that face's box and five landmarks lie. Strided convolutions bring the image down to 1/8 quickly,
 where most of the work is done: processors are quickest at plain convolutions of 16 channels and more.
 """
 
@@ -54,7 +54,7 @@ class Convolution(Fusible):
 
 
 class FaceDetector(nn.Module):
-    """From pictures to what each cell says.
+    """From images to what each cell says.
 
     Args:
         stem: Channels at strides 2 and 4.
@@ -94,12 +94,12 @@ class FaceDetector(nn.Module):
                 else:
                     nn.init.normal_(weight, std=0.01)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Pictures (N, 3, H, W) RGB, values 0-1, sides multiples of 32 -> (N, cells, 15), the finest stride first.
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) RGB, values 0-1, sides multiples of 32 -> (N, cells, 15), the finest stride first.
 
         There are H / stride * W / stride cells of each stride, row by row.
         """
-        maps = self.stem(pictures)
+        maps = self.stem(images)
         levels = []
         for stage in self.stages:
             maps = stage(maps)

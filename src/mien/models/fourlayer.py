@@ -29,7 +29,7 @@ def build(
 
     Args:
         heads: Number of classes by head.
-        input: What the pictures are like.
+        input: What the images are like.
         dropout: After the second and the last convolution.
         dense_dropout: After the dense layer.
         pooling: "max", or "stride": the convolution before each pooling takes steps of two instead, with as many

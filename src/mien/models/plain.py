@@ -32,7 +32,7 @@ def build(
     dropout: float = 0.2,
     joined: str = "maps",
 ) -> Network:
-    """A stem at full size, then stages of `depths` layers and `widths` channels, each halving the picture.
+    """A stem at full size, then stages of `depths` layers and `widths` channels, each halving the image.
 
     Raises:
         ConfigError: There is no such way to join.

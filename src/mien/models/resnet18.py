@@ -1,7 +1,7 @@
 """ResNet-18 for small faces: a 3x3 stem at full size in place of the 7x7 one and its pooling.
 
 He et al., "Deep residual learning for image recognition", CVPR 2016, table 1 (18 layers) and section 4.2 for small
-pictures. 11,171,271 parameters for grey pictures and seven classes.
+images. 11,171,271 parameters for grey images and seven classes.
 """
 
 from collections.abc import Mapping, Sequence

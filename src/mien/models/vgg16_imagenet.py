@@ -36,8 +36,8 @@ def build(
 
     Args:
         heads: Number of classes by head.
-        input: What the pictures are like.
-        frozen: So many of the 13 convolutions do not learn, counted from the picture; 10 leaves the last stage free.
+        input: What the images are like.
+        frozen: So many of the 13 convolutions do not learn, counted from the image; 10 leaves the last stage free.
         hidden: Sizes of the dense layers.
         dropout: Behind each dense layer.
         width: Multiplies all widths; the published weights fit 1 alone.
@@ -75,7 +75,7 @@ def _convolutions(trunk: nn.Module) -> list[nn.Conv2d]:
 def load_pretrained(network: Network, state: Mapping[str, Tensor]) -> None:
     """Puts the convolutions of torchvision's VGG-16 into a network of `build`; the rest of `state` is left aside.
 
-    A network for grey pictures gets the sum of the first kernels over the colours, which is what they say of grey.
+    A network for grey images gets the sum of the first kernels over the colours, which is what they say of grey.
 
     Raises:
         ValueError: The state is not that of a VGG-16 of these widths.

@@ -1,4 +1,4 @@
-"""Results out: tables (CSV, JSON lines, Parquet, pandas), JSON, and annotated pictures.
+"""Results out: tables (CSV, JSON lines, Parquet, pandas), JSON, and annotated images.
 
 Every output is used in a `with` statement and fed with `write(FrameResult)`. To add a table format, write one
 module here with a `TABLES` that names its suffix.
@@ -6,7 +6,7 @@ module here with a `TABLES` that names its suffix.
 
 from mien.output.base import Output
 from mien.output.dataframe import to_pandas
-from mien.output.drawing.annotated import OVERLAYS, AnnotatedPictures, Overlay, annotate
+from mien.output.drawing.annotated import OVERLAYS, AnnotatedImages, Overlay, annotate
 from mien.output.drawing.palette import COLOURS
 from mien.output.rows import rows
 from mien.output.schema import SCHEMA, document, table_columns
@@ -20,7 +20,7 @@ __all__ = [
     "OVERLAYS",
     "SCHEMA",
     "STYLES",
-    "AnnotatedPictures",
+    "AnnotatedImages",
     "CsvTable",
     "JsonlTable",
     "Output",

@@ -1,4 +1,4 @@
-"""Results as rows: one per face, or one for a picture without any, with the columns of the schema."""
+"""Results as rows: one per face, or one for a image without any, with the columns of the schema."""
 
 import re
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]
 def rows(result: FrameResult, emotions: Sequence[str]) -> list[Row]:
     """The rows of one result, each with the keys of `table_columns` in their order; None for an empty cell.
 
-    One row per face, numbered from 0 in `face`. A picture without a face or with an error gives one row,
+    One row per face, numbered from 0 in `face`. A image without a face or with an error gives one row,
     without a number.
 
     Raises:

@@ -46,12 +46,12 @@ _NO_EMOTION: Final = "no face, or only detection was asked for"
 _EDGES: Final = dict(zip(BOX, ("Left", "Upper", "Right", "Lower"), strict=True))
 
 _BEFORE: Final = (
-    Column("source", "text", "", "Where the picture comes from: its path, `stdin` or `array`."),
-    Column("frame", "integer", "from 0", "The position in a video; 0 for a picture."),
-    Column("timestamp", "number", "seconds", "From the start of the video.", "a picture"),
-    Column("face", "integer", "from 0", "The number of the face in its picture; the largest comes first.", _NO_FACE),
+    Column("source", "text", "", "Where the image comes from: its path, `stdin` or `array`."),
+    Column("frame", "integer", "from 0", "The position in a video; 0 for a image."),
+    Column("timestamp", "number", "seconds", "From the start of the video.", "a image"),
+    Column("face", "integer", "from 0", "The number of the face in its image; the largest comes first.", _NO_FACE),
     *(
-        Column(name, "number", "pixels", f"{edge} edge of the box; it may lie outside of the picture.", _NO_FACE)
+        Column(name, "number", "pixels", f"{edge} edge of the box; it may lie outside of the image.", _NO_FACE)
         for name, edge in _EDGES.items()
     ),
     Column("score", "number", "0-1", "How sure the detector is; 0.5 is its operating point.", _NO_FACE),
@@ -72,7 +72,7 @@ _AFTER: Final = (
     Column("emotion", "text", "", "The most probable emotion.", _NO_EMOTION),
     Column("confidence", "number", "0-1", "The probability of that emotion.", _NO_EMOTION),
     Column("uncertain", "boolean", "", "The confidence lies under the model's threshold, or `--abstain`.", _NO_EMOTION),
-    Column("error", "text", "", "Why the picture could not be read.", "a picture that could"),
+    Column("error", "text", "", "Why the image could not be read.", "a image that could"),
 )
 
 
@@ -90,24 +90,24 @@ def table_columns(emotions: Sequence[str]) -> tuple[str, ...]:
     return tuple(column.name for column in columns(emotions))
 
 
-# The JSON of a picture, as `mien analyze --json` prints it, one a line; and of a face in it.
+# The JSON of a image, as `mien analyze --json` prints it, one a line; and of a face in it.
 FRAME: Final = (
     Column("schema", "integer", "", "The version of this definition."),
-    Column("source", "text", "", "Where the picture comes from: its path, `stdin` or `array`."),
-    Column("frame", "integer", "from 0", "The position in a video; 0 for a picture."),
-    Column("timestamp", "number", "seconds", "From the start of the video.", "a picture"),
-    Column("width", "integer", "pixels", "Of the picture; 0 if it could not be read."),
-    Column("height", "integer", "pixels", "Of the picture; 0 if it could not be read."),
+    Column("source", "text", "", "Where the image comes from: its path, `stdin` or `array`."),
+    Column("frame", "integer", "from 0", "The position in a video; 0 for a image."),
+    Column("timestamp", "number", "seconds", "From the start of the video.", "a image"),
+    Column("width", "integer", "pixels", "Of the image; 0 if it could not be read."),
+    Column("height", "integer", "pixels", "Of the image; 0 if it could not be read."),
     Column("faces", "list", "", "The faces, largest first; of no length where there is none."),
-    Column("error", "text", "", "Why the picture could not be read.", "a picture that could"),
-    Column("note", "text", "", "What is worth knowing though it is no error.", "most pictures"),
+    Column("error", "text", "", "Why the image could not be read.", "a image that could"),
+    Column("note", "text", "", "What is worth knowing though it is no error.", "most images"),
 )
 
 FACE: Final = (
-    Column("box", "list", "pixels", "Left, upper, right and lower edge; it may lie outside of the picture."),
+    Column("box", "list", "pixels", "Left, upper, right and lower edge; it may lie outside of the image."),
     Column("score", "number", "0-1", "How sure the detector is; 0.5 is its operating point."),
     Column("landmarks", "object", "pixels", "[x, y] by name; right and left are the subject's.", "none are known"),
-    Column("track", "integer", "from 0", "The number of the person's track.", "a picture"),
+    Column("track", "integer", "from 0", "The number of the person's track.", "a image"),
     Column("emotion", "text", "", "The most probable emotion."),
     Column("confidence", "number", "0-1", "The probability of that emotion."),
     Column("uncertain", "boolean", "", "The confidence lies under the model's threshold, or `--abstain`."),
@@ -116,5 +116,5 @@ FACE: Final = (
 
 
 def document(result: FrameResult) -> dict[str, object]:
-    """The JSON of a picture, with the keys of `FRAME`; each face has those of `FACE`."""
+    """The JSON of a image, with the keys of `FRAME`; each face has those of `FACE`."""
     return {"schema": SCHEMA, **result.as_dict()}

@@ -1,7 +1,7 @@
 """Tables in the column names of other programs, for those who have written their analyses around them.
 
 One table of renamings per style. What a program has and mien does not measure (action units, gaze, head pose,
-identities, 65 of 68 landmarks) is left out; what mien alone has (`uncertain`, `error`) likewise: a picture that could
+identities, 65 of 68 landmarks) is left out; what mien alone has (`uncertain`, `error`) likewise: a image that could
 not be read is a row without a face. Where a program has no column for what a row cannot do without, ours is added:
 OpenFace knows no emotions, and neither OpenFace nor DeepFace the source. An emotion that a program does not know is
 named after its manner; `--emotions 7` gives exactly those of Py-Feat and DeepFace.
@@ -159,15 +159,15 @@ _OPENFACE: Final = Style(
     "openface",
     before=(
         _Renamed(
-            Column("frame", "integer", "from 1", "The position in a video; 1 for a picture."),
+            Column("frame", "integer", "from 1", "The position in a video; 1 for a image."),
             lambda row: int(row["frame"] or 0) + 1,
         ),
         _Renamed(
-            Column("face_id", "integer", "from 0", "The number of the face in its picture; 0 where there is none."),
+            Column("face_id", "integer", "from 0", "The number of the face in its image; 0 where there is none."),
             _or("face", 0),
         ),
         _Renamed(
-            Column("timestamp", "number", "seconds", "From the start of the video; 0 for a picture."),
+            Column("timestamp", "number", "seconds", "From the start of the video; 0 for a image."),
             _or("timestamp", 0.0),
         ),
         _Renamed(

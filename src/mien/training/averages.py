@@ -14,10 +14,10 @@ from mien.training import checkpoints
 from mien.training.recipe import load, to_toml
 from mien.training.weights import Origin, origin
 
-__all__ = ["mean_run"]
+__all__ = ["average_runs"]
 
 
-def mean_run(run: Path, others: Sequence[str], out: Path) -> None:
+def average_runs(run: Path, others: Sequence[str], out: Path) -> None:
     """Writes the run `out`: recipe of `run`, and as best checkpoint the mean of its best weights and those of others.
 
     Args:

@@ -25,7 +25,7 @@ from mien.training.recipe import load, to_toml
 from mien.training.recipe_base import RunRecipe, better
 from mien.training.silence import quiet
 from mien.training.stages import Place, Rounds
-from mien.training.tasks import Lesson, kind
+from mien.training.tasks import TrainingSetup, kind
 from mien.training.tensorboard import tensorboard_log
 from mien.training.watch import Watch
 from mien.training.weights import take
@@ -75,19 +75,19 @@ def fit(
     hardware = hardware or Hardware()
     hardware.check(recipe)
     more_logs = [tensorboard_log(folder)] if tensorboard else []
-    lesson = kind(recipe.task).lesson(recipe, data)
+    setup = kind(recipe.task).setup(recipe, data)
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
-    last = _resumable(folder, recipe, lesson) if resume else None
+    last = _resumable(folder, recipe, setup) if resume else None
     if last is None:
         if recipe.start:  # which has every weight that published ones would give
-            for line in take(lesson.task, recipe.start):
+            for line in take(setup.task, recipe.start):
                 tell(line)
         else:
-            lesson.begin()
+            setup.begin()
     with quiet("lightning.pytorch"):
         _trainer(hardware, logger=False)  # what Lightning refuses of it, it shall refuse before there is a folder
     if not resume and first_process():  # other processes are started once the folder is there
-        _prepare(folder, recipe, lesson)  # after all that a wrong recipe can break, which leaves no folder then
+        _prepare(folder, recipe, setup)  # after all that a wrong recipe can break, which leaves no folder then
     if first_process():
         (folder / "interrupted.ckpt").unlink(missing_ok=True)
     view, interrupt = [ProgressView(recipe)] if progress else [], Interrupt(folder)
@@ -98,7 +98,7 @@ def fit(
             first = place.first if going_on else place.epoch
             best = BestCheckpoint(folder, recipe.select)
             if number and not going_on:
-                _go_on_from_best(lesson.task, best, folder)
+                _go_on_from_best(setup.task, best, folder)
             log = CurvesLog(folder, resume=resume or number > 0)
             for each in view:
                 each.begin_round(number, log.rows)
@@ -113,7 +113,7 @@ def fit(
                 plugins=[CheckpointFiles()],
             )
             checkpoint = str(folder / "last.ckpt") if going_on else None
-            trainer.fit(lesson.task, lesson.data, ckpt_path=checkpoint, weights_only=True)
+            trainer.fit(setup.task, setup.data, ckpt_path=checkpoint, weights_only=True)
             if interrupt.came:
                 raise interrupt.error(f"after epoch {trainer.current_epoch}")
             place = Place(number, first, True, trainer.current_epoch)
@@ -148,7 +148,7 @@ def _go_on_from_best(task: lightning.LightningModule, best: BestCheckpoint, fold
     task.load_state_dict(checkpoints.read(folder / "best.ckpt")["state_dict"])
 
 
-def _resumable(folder: Path, recipe: RunRecipe, lesson: Lesson) -> dict[str, Any] | None:
+def _resumable(folder: Path, recipe: RunRecipe, setup: TrainingSetup) -> dict[str, Any] | None:
     """The last checkpoint of a run of this recipe on this data; none where it was cut off in its first epoch."""
     last, begun = folder / "last.ckpt", folder / "recipe.toml"
     if not last.is_file() and not begun.is_file():
@@ -162,7 +162,7 @@ def _resumable(folder: Path, recipe: RunRecipe, lesson: Lesson) -> dict[str, Any
             f"{folder}: was begun with another recipe: {'; '.join(other)}",
             hint=f"resume it as it is, or begin a new run from its weights: --from {folder}",
         )
-    if reason := _difference(_text(folder / "data.json"), lesson.fingerprint):
+    if reason := _difference(_text(folder / "data.json"), setup.fingerprint):
         raise ConfigError(f"{folder}: was begun on other data: {reason}", hint="resume with the same store")
     return checkpoints.read(last) if last.is_file() else None
 
@@ -192,14 +192,14 @@ def _difference(text: str, fingerprint: dict[str, Any]) -> str:
     now = json.loads(json.dumps(fingerprint))
     hashes = [table.pop("sha256", None) for table in (before, now)]
     if "sha256" in fingerprint and hashes[0] == hashes[1] and before.get("counts") == now.get("counts"):
-        return ""  # pictures and targets are the same; what the store says of where they came from may differ
+        return ""  # images and targets are the same; what the store says of where they came from may differ
     was, is_ = _flat(before), _flat(now)
     keys = [key for key in (was | is_) if was.get(key) != is_.get(key)]
     told = [f"{key} was {_brief(was.get(key))}, is {_brief(is_.get(key))}" for key in keys[:_TOLD]]
     if len(keys) > _TOLD:
         told.append(f"and {len(keys) - _TOLD} more")
     if hashes[0] != hashes[1] and not told:
-        told.append("other pictures or targets, as many as before")
+        told.append("other images or targets, as many as before")
     return "; ".join(told)
 
 
@@ -208,13 +208,13 @@ def _brief(value: Any) -> str:
     return text if len(text) <= _BRIEF else f"{text[: _BRIEF - 3]}..."
 
 
-def _prepare(folder: Path, recipe: RunRecipe, lesson: Lesson) -> None:
+def _prepare(folder: Path, recipe: RunRecipe, setup: TrainingSetup) -> None:
     if (folder / "recipe.toml").exists():
         raise OutputError(f"{folder}: holds a run already", hint="choose another --out, or --resume it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
-        (folder / "data.json").write_text(json.dumps(lesson.fingerprint, indent=1) + "\n", encoding="utf-8")
+        (folder / "data.json").write_text(json.dumps(setup.fingerprint, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}", hint="choose another --out") from error
 

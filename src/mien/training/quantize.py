@@ -1,4 +1,4 @@
-"""int8: static, per channel, calibrated on training pictures, and kept only if nothing is lost.
+"""int8: static, per channel, calibrated on training images, and kept only if nothing is lost.
 
 The first convolution and the heads stay as they are: with them in int8 the argmax protocol lost 0.39 points.
 
@@ -28,7 +28,7 @@ from mien.datasets import Samples
 from mien.errors import ConfigError, WeightsError
 from mien.evaluation import Evaluation, evaluate_model
 from mien.expression.preprocess import fitted, normalised
-from mien.training.expression.export import calibrated, publish, with_entry, workplace
+from mien.training.expression.export import calibrated, publish, staging_folder, with_info
 from mien.training.silence import quiet
 
 __all__ = ["Calibration", "quantize", "quantized"]
@@ -57,8 +57,8 @@ def quantize(model: str | Path, samples: Samples, out: Path, *, count: int = 204
     Args:
         model: Name of a shipped model, or path of an ONNX file.
         samples: With the split `train`, which sets the ranges, and `val`, on which both are judged.
-        out: The ONNX file to write; its manifest entry (.entry.toml) comes beside it.
-        count: Training pictures to calibrate on.
+        out: The ONNX file to write; its manifest info (.entry.toml) comes beside it.
+        count: Training images to calibrate on.
         seed: Of their choice.
 
     Returns:
@@ -70,34 +70,34 @@ def quantize(model: str | Path, samples: Samples, out: Path, *, count: int = 204
     """
     if out.suffix != ".onnx":
         raise ConfigError(f"{out}: an int8 model is an .onnx file", hint=f"--out {out.with_suffix('.onnx')}")
-    entry, session = open_model(model)
+    info, session = open_model(model)
     training, held = samples.only("train"), samples.only("val")
     rows = np.sort(np.random.default_rng(seed).permutation(len(training))[:count])
-    pictures = normalised(fitted(training.images[rows], entry.input), entry.input)
-    with workplace(out) as place:
+    images = normalised(fitted(training.images[rows], info.input), info.input)
+    with staging_folder(out) as place:
         (place / "full.onnx").write_bytes(model_bytes(model))
         ends = _ends(onnx.load(place / "full.onnx"))
         name = next(iter(session.inputs))
-        batches = ({name: pictures[start : start + _BATCH]} for start in range(0, len(pictures), _BATCH))
+        batches = ({name: images[start : start + _BATCH]} for start in range(0, len(images), _BATCH))
         graph = quantized(place / "full.onnx", place / "int8.onnx", Calibration(batches), ends)
         trial = place / "trial.onnx"
         small = replace(
-            entry,
-            name=entry.name + SUFFIX,
-            description=f"{entry.description}; int8",
+            info,
+            name=info.name + SUFFIX,
+            description=f"{info.description}; int8",
             scores={},
             file="",
             sha256="",
             training_file="",
             training_sha256="",
         )
-        trial.write_bytes(with_entry(graph, small))
+        trial.write_bytes(with_info(graph, small))
         small = calibrated(small, trial, held)
-        trial.write_bytes(with_entry(graph, small))
+        trial.write_bytes(with_info(graph, small))
         judged = evaluate_model(trial, held, split="val")
         _gate(evaluate_model(model, held, split="val"), judged)
         small = replace(small, scores=judged.headline())
-        trial.write_bytes(with_entry(graph, small))
+        trial.write_bytes(with_info(graph, small))
         return publish(trial, small, out, dump=dump_toml)
 
 
@@ -139,8 +139,8 @@ def _gate(full: Evaluation, small: Evaluation) -> None:
     The calibration error itself moves by half a point by chance alone; it is held against what perfectly calibrated
     models show on as many faces, and the likelihood, which is steadier, against the full form's.
     """
-    for name, before in full.judgements.items():
-        after = small.judgements[name]
+    for name, before in full.scores.items():
+        after = small.scores[name]
         fall = before.accuracy.value - after.accuracy.value
         rise = after.nll.value - before.nll.value
         error, chance = after.calibration_error.value, after.perfect_error.high

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar, overload
 from pydantic import Field, ValidationError, model_validator
 
 from mien import models
-from mien.assets.manifest import InputSpec, Levelling, toml_key, toml_value
+from mien.assets.manifest import Illumination, InputSpec, toml_key, toml_value
 from mien.errors import ConfigError, InputError
 from mien.training.config_errors import Place, follows, meant, mend, mistake
 from mien.training.recipe_base import Fraction, RunRecipe, Table
@@ -33,10 +33,10 @@ class InputRecipe(Table):
     channels: Literal["grey", "rgb"] = "grey"
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.25,)
-    levelling: Levelling = "none"
+    illumination: Illumination = "none"
     landmarks: Annotated[
         tuple[tuple[float, float], ...],
-        Field(description="where the five landmarks lie in the pictures, as fractions of the side; empty: unknown"),
+        Field(description="where the five landmarks lie in the images, as fractions of the side; empty: unknown"),
     ] = ()
 
     @model_validator(mode="after")
@@ -48,7 +48,7 @@ class InputRecipe(Table):
 
     def spec(self) -> InputSpec:
         """The same as the rest of the house knows it."""
-        return InputSpec(self.size, self.channels, self.mean, self.std, self.levelling)
+        return InputSpec(self.size, self.channels, self.mean, self.std, self.illumination)
 
 
 class HeadRecipe(Table):
@@ -73,7 +73,7 @@ class HeadRecipe(Table):
 
 
 class Augmentation(Table):
-    """Random changes of the training pictures; lengths are fractions of the side."""
+    """Random changes of the training images; lengths are fractions of the side."""
 
     flip: Fraction = 0.5
     rotation: Annotated[float, Field(ge=0, le=180, description="degrees, either way")] = 15.0
@@ -83,17 +83,17 @@ class Augmentation(Table):
     shift: Fraction = 0.1
     gain: Annotated[float, Field(ge=1, le=4, description="largest contrast factor, or its inverse")] = 1.4
     offset: Annotated[float, Field(ge=0, le=1, description="of brightness, either way")] = 0.15
-    coarse: Annotated[float, Field(ge=0, le=1, description="chance of a picture of less detail, down to .4")] = 0.1
-    dark: Annotated[float, Field(ge=0, le=1, description="chance of a picture with .15 to .6 of its light")] = 0.0
-    noise: Annotated[float, Field(ge=0, le=1, description="chance of a picture with noise, sigma up to .08")] = 0.0
-    jpeg: Annotated[float, Field(ge=0, le=1, description="chance of a picture with JPEG's losses")] = 0.0
+    coarse: Annotated[float, Field(ge=0, le=1, description="chance of a image of less detail, down to .4")] = 0.1
+    dark: Annotated[float, Field(ge=0, le=1, description="chance of a image with .15 to .6 of its light")] = 0.0
+    noise: Annotated[float, Field(ge=0, le=1, description="chance of a image with noise, sigma up to .08")] = 0.0
+    jpeg: Annotated[float, Field(ge=0, le=1, description="chance of a image with JPEG's losses")] = 0.0
     mask: Annotated[float, Field(ge=0, le=1, description="chance of a cloth over nose, mouth and chin")] = 0.0
     erase: Annotated[float, Field(ge=0, le=1, description="chance of a blank rectangle")] = 0.4
     erase_size: tuple[Fraction, Fraction] = (0.1, 0.45)
     mixup: Annotated[float, Field(ge=0, description="alpha of the beta distribution; 0: none")] = 0.2
     sizes: Annotated[
         tuple[Annotated[int, Field(ge=16, le=512)], ...],
-        Field(description="sides that the pictures are learnt at, in equal parts of the epochs; empty: the input's"),
+        Field(description="sides that the images are learnt at, in equal parts of the epochs; empty: the input's"),
     ] = ()
 
 

@@ -95,7 +95,7 @@ class Search:
         self.recipe, self.data, self.space, self.folder = recipe, data, tuple(space), folder
         about = {
             "recipe": to_toml(recipe),
-            "data": json.dumps(kind(recipe.task).lesson(recipe, data).fingerprint, sort_keys=True),
+            "data": json.dumps(kind(recipe.task).setup(recipe, data).fingerprint, sort_keys=True),
             "space": "\n".join(map(str, self.space)),
         }
         try:

@@ -11,14 +11,14 @@ import lightning
 from mien.errors import ConfigError
 from mien.training.recipe_base import RunRecipe
 
-__all__ = ["Kind", "Lesson", "kind"]
+__all__ = ["TaskSpec", "TrainingSetup", "kind"]
 
-# By a recipe's key `task`: the module with the `KIND`, loaded when it is asked for.
+# By a recipe's key `task`: the module with the `TASK`, loaded when it is asked for.
 _MODULES: Final = {"detection": "mien.training.detection", "expression": "mien.training.expression"}
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingSetup:
     """What the trainer needs.
 
     Attributes:
@@ -45,24 +45,24 @@ class Exporter(Protocol):
 
 
 @dataclass(frozen=True)
-class Kind:
+class TaskSpec:
     """One kind of recipe.
 
     Attributes:
         recipe: Its class; its field `task` is the kind's name.
-        read: From the path given as `--data` to what `lesson` learns from.
-        lesson: From a recipe and that data to what the trainer needs; all that a wrong recipe can break, breaks here,
+        read: From the path given as `--data` to what `setup` learns from.
+        setup: From a recipe and that data to what the trainer needs; all that a wrong recipe can break, breaks here,
             before a run's folder is made.
         export: From a run of such a recipe to an ONNX file and what belongs beside it.
     """
 
     recipe: type[RunRecipe]
     read: Callable[[Path], Any]
-    lesson: Callable[[Any, Any], Lesson]
+    setup: Callable[[Any, Any], TrainingSetup]
     export: Exporter
 
 
-def kind(name: object) -> Kind:
+def kind(name: object) -> TaskSpec:
     """The kind of a recipe whose key `task` is `name`.
 
     Raises:
@@ -70,5 +70,5 @@ def kind(name: object) -> Kind:
     """
     if not isinstance(name, str) or name not in _MODULES:
         raise ConfigError(f"task: there is no kind of recipe '{name}'", hint=f"known: {', '.join(sorted(_MODULES))}")
-    found: Kind = importlib.import_module(_MODULES[name]).KIND
+    found: TaskSpec = importlib.import_module(_MODULES[name]).TASK
     return found

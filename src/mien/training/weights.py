@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from mien.assets.manifest import FOLDER, METADATA_KEY, Entry, entries
+from mien.assets.manifest import FOLDER, METADATA_KEY, ModelInfo, shipped_models
 from mien.assets.store import read_weights, verified
 from mien.errors import ConfigError, WeightsError
 from mien.training import checkpoints
@@ -49,11 +49,11 @@ def origin(source: str) -> Origin:
         WeightsError: The weights are missing, damaged, or hold more than weights.
     """
     path = Path(source)
-    if source in entries():
-        entry = entries()[source]
-        if not entry.training_file:
+    if source in shipped_models():
+        info = shipped_models()[source]
+        if not info.training_file:
             raise ConfigError(f"the model '{source}' has no training form", hint="start from the one it was made of")
-        return _exported(verified(FOLDER / entry.training_file, entry.training_sha256), source)
+        return _exported(verified(FOLDER / info.training_file, info.training_sha256), source)
     if path.is_dir():
         content = checkpoints.read(path / "best.ckpt")
         classes = content.get("hyper_parameters", {}).get("classes", {})
@@ -65,7 +65,7 @@ def origin(source: str) -> Origin:
         )
     if path.suffix == ".safetensors":
         return _exported(read_weights(path), source)
-    shipped = ", ".join(name for name, entry in entries().items() if entry.training_file)
+    shipped = ", ".join(name for name, info in shipped_models().items() if info.training_file)
     raise ConfigError(
         f"'{source}' is nothing to start from", hint=f"give a run's folder, a .safetensors file, or one of {shipped}"
     )
@@ -89,9 +89,9 @@ def _exported(data: bytes, source: str) -> Origin:
     classes: dict[str, tuple[str, ...]] = {}
     recipe = None
     if METADATA_KEY in metadata:
-        entry = Entry.from_json(metadata[METADATA_KEY], source)
-        classes = {head.name: head.emotions for head in entry.heads}
-        recipe = load(entry.name) if entry.name in recipe_names() else None
+        info = ModelInfo.from_json(metadata[METADATA_KEY], source)
+        classes = {head.name: head.emotions for head in info.heads}
+        recipe = load(info.name) if info.name in recipe_names() else None
     return Origin(source, {name: value.float() for name, value in weights.items()}, classes, recipe)
 
 

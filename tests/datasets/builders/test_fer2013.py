@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from tests.drawn import write_fer_csv
 
-from mien.datasets import Samples, builder, names
+from mien.datasets import Samples
+from mien.datasets.builders import builder, names
 from mien.datasets.builders.fer2013 import build
 from mien.emotions import vocabulary
 from mien.errors import ConfigError, DataError, InputError, MienError
@@ -23,7 +24,7 @@ PER_CLASS, HELD, BLANK, TWINS = 3, 2, 3, 2
 @pytest.fixture
 def files(tmp_path: Path) -> Files:
     rng = np.random.default_rng(3)
-    return write_fer_csv(tmp_path, rng, PER_CLASS, held=HELD, blank=BLANK, twins=TWINS)
+    return write_fer_csv(tmp_path, rng, PER_CLASS, held=HELD, blank=BLANK, duplicates=TWINS)
 
 
 def read(path: Path) -> Rows:
@@ -85,7 +86,7 @@ def test_six_emotions_join_disgust_to_anger(files: Files) -> None:
 
 
 def test_eight_emotions_are_those_of_the_votes(files: Files) -> None:
-    samples = build(csv=files[0], votes=files[1], emotions=8, keep_twins=True)
+    samples = build(csv=files[0], votes=files[1], emotions=8, keep_duplicates=True)
     assert samples.classes == vocabulary(8)
     assert samples.votes is not None
     assert (samples.targets.argmax(axis=1) == samples.labels).all()
@@ -103,7 +104,7 @@ def test_every_label_mode_builds(files: Files, mode: str) -> None:
 
 
 def test_votes_lie_beside_the_labels_in_the_houses_order(files: Files) -> None:
-    samples = build(csv=files[0], votes=files[1], keep_twins=True)
+    samples = build(csv=files[0], votes=files[1], keep_duplicates=True)
     rows = read(files[1])
     header = ["not_a_face" if name == "NF" else name for name in rows[0]]
     assert samples.votes is not None
@@ -113,10 +114,12 @@ def test_votes_lie_beside_the_labels_in_the_houses_order(files: Files) -> None:
 
 def test_a_blank_name_is_no_face_whatever_its_votes(files: Files) -> None:
     named = next(i for i, row in enumerate(read(files[1])) if i and row[1])
-    before = len(build(csv=files[0], votes=files[1], emotions=8, keep_twins=True))
+    before = len(build(csv=files[0], votes=files[1], emotions=8, keep_duplicates=True))
     change(files[1], put(named, 1, ""))
-    assert len(build(csv=files[0], votes=files[1], emotions=8, keep_twins=True)) == before - 1
-    assert len(build(csv=files[0], votes=files[1], keep_twins=True)) == len(read(files[0])) - 1  # seven keep all rows
+    assert len(build(csv=files[0], votes=files[1], emotions=8, keep_duplicates=True)) == before - 1
+    assert (
+        len(build(csv=files[0], votes=files[1], keep_duplicates=True)) == len(read(files[0])) - 1
+    )  # seven keep all rows
 
 
 def test_columns_are_found_by_name(files: Files) -> None:
@@ -148,11 +151,11 @@ def test_private_test_may_be_absent(tmp_path: Path, private: bool, splits: list[
 
 
 def test_training_twins_are_dropped_and_counted(files: Files) -> None:
-    kept, dropped = build(csv=files[0], keep_twins=True), build(csv=files[0])
+    kept, dropped = build(csv=files[0], keep_duplicates=True), build(csv=files[0])
     assert (kept.about["dropped_training_twins"], dropped.about["dropped_training_twins"]) == (0, TWINS)
     assert len(kept) - len(dropped) == TWINS
-    assert kept.twin.sum() == 2 * TWINS  # each marked on both sides
-    assert (dropped.split[dropped.twin] == 1).all()
+    assert kept.duplicate.sum() == 2 * TWINS  # each marked on both sides
+    assert (dropped.split[dropped.duplicate] == 1).all()
     training = {image.tobytes() for image in dropped.images[dropped.split == 0]}
     assert not any(image.tobytes() in training for image in dropped.images[dropped.split != 0])
 
@@ -277,7 +280,7 @@ CONTENT: dict[str, tuple[bytes, str]] = {
     "another header": (b"label,image\n1,2\n", "the header lacks emotion, pixels, Usage"),
     "binary": (bytes(range(256)) * 30, ""),
     "zeros": (bytes(5000), "the header lacks"),
-    "a picture": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", ""),
+    "a image": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", ""),
     "one endless line": (b"x" * 200_000, "the header lacks"),
 }
 
@@ -350,5 +353,5 @@ def test_the_counts_are_those_published(everything: Samples) -> None:
 
 @pytest.mark.real_data
 def test_the_twins_are_those_counted(everything: Samples) -> None:
-    assert int((everything.twin & (everything.split == 1)).sum()) == 280
+    assert int((everything.duplicate & (everything.split == 1)).sum()) == 280
     assert everything.about["dropped_training_twins"] == 0

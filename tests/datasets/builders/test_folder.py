@@ -26,7 +26,7 @@ SEVEN = ("Angry", "disgust", "2", "happy", "sad", "surprise", "neutral")
 
 
 def fill(root: Path, names: tuple[str, ...], count: int = 4, seed: int = 0) -> Path:
-    """Class folders of noise pictures of many sizes and formats."""
+    """Class folders of noise images of many sizes and formats."""
     rng = np.random.default_rng(seed)
     for name in names:
         (root / name).mkdir(parents=True)
@@ -164,7 +164,7 @@ def test_broken_files_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     root = fill(tmp_path / "d", ("a", "b"), count=5)
     (root / "a" / "cut.jpg").write_bytes((root / "a" / "1.jpg").read_bytes()[:300])
     (root / "b" / "empty.png").touch()
-    (root / "b" / "words.png").write_text("no picture")
+    (root / "b" / "words.png").write_text("no image")
     (root / "b" / "notes.txt").write_text("not even called one")
     samples = build(root, classes="own", report=tmp_path / "out.csv")
     assert len(samples) == 10
@@ -182,8 +182,8 @@ def test_empty_classes(tmp_path: Path) -> None:
     root = fill(tmp_path / "d", ("a", "b"))
     for name in ("c", "d"):
         (root / name).mkdir()
-    (root / "d" / "broken.png").write_text("no picture")
-    with pytest.raises(DataError, match="no picture that can be used of c, d"):
+    (root / "d" / "broken.png").write_text("no image")
+    with pytest.raises(DataError, match="no image that can be used of c, d"):
         build(root, classes="own")
 
 
@@ -208,15 +208,15 @@ def test_twins_are_dropped_as_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "train" / "a" / "again.png").write_bytes((tmp_path / "val" / "b" / "0.png").read_bytes())
     samples = build(tmp_path, classes="own")
     assert samples.about["dropped_training_twins"] == 1
-    assert samples.twin.sum() == 1
-    assert build(tmp_path, classes="own", keep_twins=True).twin.sum() == 2
+    assert samples.duplicate.sum() == 1
+    assert build(tmp_path, classes="own", keep_duplicates=True).duplicate.sum() == 2
 
 
 def test_a_class_of_which_all_is_held_out(tmp_path: Path) -> None:
     for split in ("train", "val"):
         fill(tmp_path / split, ("a", "b"), seed=split == "val")
-    for picture in (tmp_path / "train" / "b").iterdir():
-        picture.unlink()
+    for image in (tmp_path / "train" / "b").iterdir():
+        image.unlink()
     with pytest.raises(DataError, match="nothing to learn b from"):
         build(tmp_path, classes="own")
 
@@ -272,7 +272,7 @@ def test_no_such_folder(tmp_path: Path) -> None:
 
 
 def everything(samples: Samples) -> dict[bytes, tuple[str, str]]:
-    """Class and split by picture."""
+    """Class and split by image."""
     rows = zip(samples.images, samples.labels, samples.split, strict=True)
     return {image.tobytes(): (samples.classes[label], SPLITS[split]) for image, label, split in rows}
 
@@ -298,7 +298,7 @@ def test_the_commands(tmp_path: Path) -> None:
     done = mien("build", "folder", "d", "--classes", "own", "--out", "d.h5")
     assert done.returncode == 0, done.stderr
     assert store.read(tmp_path / "d.h5").classes == ("a", "b")
-    (root / "a" / "bad.png").write_text("no picture")
+    (root / "a" / "bad.png").write_text("no image")
     done = mien("build", "folder", "d", "--classes", "own", "--out", "d.h5")
     assert done.returncode == 3
     assert "a/bad.png" in done.stderr

@@ -24,9 +24,9 @@ export = exporter("ferplus-folders")
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    """Seven classes with votes: 48 + 16 + 16 drawn faces, 3 rows that are no face, 2 twins kept."""
+    """Seven classes with votes: 48 + 16 + 16 drawn faces, 3 rows that are no face, 2 duplicates kept."""
     csv, votes = write_fer_csv(tmp_path_factory.mktemp("drawn"), np.random.default_rng(3))
-    return fer2013.build(csv=csv, votes=votes, keep_twins=True)
+    return fer2013.build(csv=csv, votes=votes, keep_duplicates=True)
 
 
 @pytest.fixture
@@ -46,11 +46,11 @@ def assert_equal(one: Samples, other: Samples) -> None:
 
 
 def test_every_named_row_comes_back_bit_for_bit(drawn: Samples, folder: Path) -> None:
-    back = build(folder=folder, keep_unlabelled=True, keep_twins=True)
+    back = build(folder=folder, keep_unlabelled=True, keep_duplicates=True)
     named = drawn.take(drawn.names != "")
     assert len(named) == len(drawn) - 3
     assert_equal(back, named)
-    assert back.twin.sum() == 4
+    assert back.duplicate.sum() == 4
 
 
 @pytest.mark.parametrize("mode", ferplus.MODES)
@@ -66,7 +66,7 @@ def test_labels_come_back_in_every_mode(mode: str, tmp_path: Path) -> None:
 
 
 def test_the_folders_come_back_too(folder: Path, tmp_path: Path) -> None:
-    export(build(folder=folder, keep_unlabelled=True, keep_twins=True), tmp_path / "again")
+    export(build(folder=folder, keep_unlabelled=True, keep_duplicates=True), tmp_path / "again")
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     assert len(files) == 80 + 3
     for file in files:
@@ -88,8 +88,8 @@ def test_unlabelled_rows_have_no_label(folder: Path) -> None:
     lines = path.read_text().splitlines()
     lines[0] = lines[0].partition(")")[0] + ')",3,3,2,2,0,0,0,0,0,0'
     path.write_text("\n".join(lines))
-    kept = build(folder=folder, keep_unlabelled=True, keep_twins=True)
-    left = build(folder=folder, keep_twins=True)
+    kept = build(folder=folder, keep_unlabelled=True, keep_duplicates=True)
+    left = build(folder=folder, keep_duplicates=True)
     assert len(kept) == len(left) + 1
     assert (kept.labels == NO_LABEL).sum() == 1
     assert kept.targets[kept.labels == NO_LABEL].sum() == 0
@@ -134,8 +134,8 @@ def change(line: str) -> Damage:
     return damage
 
 
-def picture(write: Callable[[Path], object]) -> Damage:
-    """Changes the picture of the list's second row."""
+def image(write: Callable[[Path], object]) -> Damage:
+    """Changes the image of the list's second row."""
     return lambda folder: write(folder / (folder / "label.csv").read_text().splitlines()[1].partition(",")[0])
 
 
@@ -157,11 +157,11 @@ VOTES = "10,0,0,0,0,0,0,0,0,0"
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (picture(Path.unlink), r"line 2: there is no picture 'fer\d+\.png'"),
-        (picture(lambda path: path.write_bytes(b"not a picture")), "line 2: .* cannot be read as a PNG"),
-        (picture(lambda path: path.write_bytes(path.read_bytes()[:150])), "line 2: .* cannot be read as a PNG"),
-        (picture(small), r"line 2: the box \(0, 0, 48, 48\) leaves 'fer\d+\.png', which has 47x48 pixels"),
-        (picture(deep), "line 2: .* is of the kind I;16, expected 8-bit grey"),
+        (image(Path.unlink), r"line 2: there is no image 'fer\d+\.png'"),
+        (image(lambda path: path.write_bytes(b"not a image")), "line 2: .* cannot be read as a PNG"),
+        (image(lambda path: path.write_bytes(path.read_bytes()[:150])), "line 2: .* cannot be read as a PNG"),
+        (image(small), r"line 2: the box \(0, 0, 48, 48\) leaves 'fer\d+\.png', which has 47x48 pixels"),
+        (image(deep), "line 2: .* is of the kind I;16, expected 8-bit grey"),
         (change(f'NAME,"(0, 0, 48, 47)",{VOTES}'), "line 2: the face in .* has 48x47 pixels, expected 48x48"),
         (change(f'NAME,"(48, 48, 0, 0)",{VOTES}'), "line 2: the face in .* has -48x-48 pixels, expected 48x48"),
         (change(f'NAME,"(1, 1, 49, 49)",{VOTES}'), r"line 2: the box \(1, 1, 49, 49\) leaves"),
@@ -187,8 +187,8 @@ def test_what_is_wrong_is_named_with_its_line(folder: Path, damage: Damage, mess
 
 
 def test_a_larger_picture_is_fine_where_the_box_is(folder: Path) -> None:
-    picture(large)(folder / "FER2013Valid")
-    samples = build(folder=folder, keep_twins=True)
+    image(large)(folder / "FER2013Valid")
+    samples = build(folder=folder, keep_duplicates=True)
     assert len(samples) == 80
     assert (samples.images == 0).all(axis=(1, 2)).sum() == 1
 
@@ -198,7 +198,7 @@ def test_many_mistakes_are_counted(folder: Path) -> None:
         path.unlink()
     with pytest.raises(DataError, match="; and 43 more ") as caught:
         build(folder=folder)
-    assert caught.value.message.count("there is no picture") == 5
+    assert caught.value.message.count("there is no image") == 5
 
 
 @pytest.mark.parametrize("name", ["FER2013Train", "FER2013Valid"])
@@ -223,7 +223,7 @@ def test_wrong_options(folder: Path, tmp_path: Path) -> None:
 def test_lists_without_rows(folder: Path) -> None:
     for path in folder.glob("*/label.csv"):
         path.write_text("")
-    with pytest.raises(DataError, match="name no pictures"):
+    with pytest.raises(DataError, match="name no images"):
         build(folder=folder)
 
 
@@ -267,6 +267,6 @@ def test_both_ways_from_the_command_line(drawn: Samples, tmp_path: Path) -> None
         return result.stdout
 
     assert "left out, without a name: 3" in mien("export", "ferplus-folders", "faces.h5", "folders")
-    options = ("--keep-unlabelled", "--keep-twins", "--out", "back.h5")
+    options = ("--keep-unlabelled", "--keep-duplicates", "--out", "back.h5")
     assert "happiness" in mien("build", "labelcsv", "--folder", "folders", *options)
     assert_equal(store.read(tmp_path / "back.h5"), drawn.take(drawn.names != ""))

@@ -1,4 +1,4 @@
-"""Training faces as the detector's crops: more rows, the same truth, and the framing that a model asks for."""
+"""Training faces as the detector's crops: more rows, the same truth, and the crop_spec that a model asks for."""
 
 import subprocess
 import sys
@@ -11,24 +11,23 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.assets.manifest import entries
+from mien.assets.manifest import shipped_models
 from mien.datasets import Samples, store
 from mien.datasets.canvas import BORDERS, find_and_crop
 from mien.datasets.derive import detector_crops as module
-from mien.datasets.derive.detector_crops import recrop
+from mien.datasets.derive.detector_crops import detector_crops
 from mien.errors import ConfigError, DataError
 from mien.faces import detectors
-from mien.faces.crop import Template
 
-FRAMING = next(iter(entries().values()))
+FRAMING = next(iter(shipped_models().values()))
 PAPER = (2, 4)  # rows that hold no face
 
 
 @pytest.fixture
 def faces(astronaut: Path) -> Samples:
     """(8, 48, 48): a real face at several brightnesses, grey paper among them; the last is for judging."""
-    picture = np.asarray(Image.open(astronaut).convert("L"))[50:210, 145:305]
-    face = cv2.resize(picture, (48, 48), interpolation=cv2.INTER_AREA).astype(float)
+    image = np.asarray(Image.open(astronaut).convert("L"))[50:210, 145:305]
+    face = cv2.resize(image, (48, 48), interpolation=cv2.INTER_AREA).astype(float)
     images = np.stack([face * (1 - 0.05 * row) for row in range(8)]).astype(np.uint8)
     images[list(PAPER)] = 128
     return Samples(
@@ -46,9 +45,7 @@ def faces(astronaut: Path) -> Samples:
 
 def expected(images: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
     """The crop of the training face of this number."""
-    crops, _ = find_and_crop(
-        images, detectors.load(), Template(48, FRAMING.template), list(BORDERS)[number % len(BORDERS)]
-    )
+    crops, _ = find_and_crop(images, detectors.load(), FRAMING.crop_spec, list(BORDERS)[number % len(BORDERS)])
     return np.asarray(crops[0], np.uint8)
 
 
@@ -58,7 +55,7 @@ def test_copies_follow_with_all_that_is_known_of_them(
 ) -> None:
     monkeypatch.setattr(module, "CHUNK", chunk)
     heard: list[tuple[int, int]] = []
-    both = recrop(faces, detectors.load(), FRAMING, progress=lambda done, total: heard.append((done, total)))
+    both = detector_crops(faces, detectors.load(), FRAMING, progress=lambda done, total: heard.append((done, total)))
     found = [row for row in range(7) if row not in PAPER]
     assert heard[-1] == (7, 7)
     assert both.names.tolist() == [*faces.names.tolist(), *(f"row-{row}" for row in found)]
@@ -77,7 +74,7 @@ def test_copies_follow_with_all_that_is_known_of_them(
 def test_colour_and_size_stay(faces: Samples) -> None:
     large = np.stack([cv2.resize(image, (64, 64), interpolation=cv2.INTER_CUBIC) for image in faces.images])
     coloured = replace(faces, images=np.stack([large, large // 2, large // 3], axis=-1).astype(np.uint8))
-    both = recrop(coloured, detectors.load(), FRAMING)
+    both = detector_crops(coloured, detectors.load(), FRAMING)
     assert both.images.shape == (8 + 5, 64, 64, 3)
     red, green, blue = both.images[8:].astype(float).mean(axis=(0, 1, 2))
     assert red / 2 == pytest.approx(green, rel=0.05)
@@ -86,19 +83,19 @@ def test_colour_and_size_stay(faces: Samples) -> None:
 
 def test_what_cannot_be_cropped_is_said(faces: Samples) -> None:
     with pytest.raises(DataError, match="finds none"):
-        recrop(faces.take(np.array(PAPER)), detectors.load(), FRAMING)
+        detector_crops(faces.take(np.array(PAPER)), detectors.load(), FRAMING)
     with pytest.raises(DataError, match="48x40: expected square"):
-        recrop(replace(faces, images=faces.images[:, :40]), detectors.load(), FRAMING)
+        detector_crops(replace(faces, images=faces.images[:, :40]), detectors.load(), FRAMING)
     with pytest.raises(DataError, match="no 'train' rows"):
-        recrop(faces.only("val"), detectors.load(), FRAMING)
+        detector_crops(faces.only("val"), detectors.load(), FRAMING)
     with pytest.raises(ConfigError, match="framed"):
-        recrop(faces, detectors.load(), replace(FRAMING, landmarks=()))
+        detector_crops(faces, detectors.load(), replace(FRAMING, landmarks=()))
 
 
 def test_the_command(faces: Samples, tmp_path: Path) -> None:
     store.write(faces, tmp_path / "faces.h5")
-    command = [sys.executable, "-m", "mien", "data", "recrop", "faces.h5", "--out", "both.h5"]
+    command = [sys.executable, "-m", "mien", "data", "detector_crops", "faces.h5", "--out", "both.h5"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, check=True)
     assert "found and cropped again: 5 of 7 training faces" in run.stdout
     written = store.read(tmp_path / "both.h5")
-    np.testing.assert_array_equal(written.images, recrop(faces, detectors.load(), FRAMING).images)
+    np.testing.assert_array_equal(written.images, detector_crops(faces, detectors.load(), FRAMING).images)

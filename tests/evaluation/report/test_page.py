@@ -30,7 +30,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
 
 @pytest.fixture(scope="module")
 def evaluation(samples: Samples) -> Evaluation:
-    return evaluate_model(None, samples, split="val", views="flip")
+    return evaluate_model(None, samples, split="val", tta="flip")
 
 
 @pytest.fixture(scope="module")
@@ -80,20 +80,20 @@ def test_it_is_whole_and_needs_nothing_else(html: str) -> None:
 
 
 def test_it_says_what_was_judged(html: str, evaluation: Evaluation) -> None:
-    assert html.count("<section>") == html.count("<svg") / 2 == len(evaluation.judgements) == 3
-    for judgement in evaluation.judgements.values():
-        assert judgement.protocol in html
-        assert ", flip, " in judgement.protocol
-        assert f"{judgement.accuracy.value:.1%}" in html
-        assert f"{judgement.n:,} faces" in html
+    assert html.count("<section>") == html.count("<svg") / 2 == len(evaluation.scores) == 3
+    for scores in evaluation.scores.values():
+        assert scores.protocol in html
+        assert ", flip, " in scores.protocol
+        assert f"{scores.accuracy.value:.1%}" in html
+        assert f"{scores.n:,} faces" in html
     for word in ("drawn.h5", "Brightness", "Disagreement", "Worst mistakes", "Abstaining"):
         assert word.lower() in html.lower()
 
 
 def test_the_worst_mistakes_are_the_surest(html: str, evaluation: Evaluation) -> None:
     sections = html.split("<section>")[1:]
-    for section, reading in zip(sections, evaluation.readings.values(), strict=True):
-        wrong = np.sort(reading.confidence[~reading.correct])[::-1]
+    for section, predicted in zip(sections, evaluation.predictions.values(), strict=True):
+        wrong = np.sort(predicted.confidence[~predicted.correct])[::-1]
         shown = re.findall(r"</span> (\d+)%</span>", section)
         assert len(shown) == section.count("<img") == min(MISTAKES, len(wrong))
         assert shown == [f"{value:.0%}".rstrip("%") for value in wrong[:MISTAKES]]
@@ -109,7 +109,7 @@ def test_names_cannot_break_out(evaluation: Evaluation, samples: Samples) -> Non
 def test_few_faces_without_votes_and_nothing_wrong(samples: Samples) -> None:
     few = replace(samples.take(np.arange(3)), votes=None)
     found = evaluate_model(None, few, split="val")
-    labels = found.readings["labels"].probabilities.argmax(axis=1)  # the model as its own truth
+    labels = found.predictions["labels"].probabilities.argmax(axis=1)  # the model as its own truth
     right = evaluate_model(None, replace(few, labels=labels), split="val")
     written = page(right, few)
     assert "Worst mistakes" not in written
@@ -118,7 +118,7 @@ def test_few_faces_without_votes_and_nothing_wrong(samples: Samples) -> None:
 
 
 def complaints(html: str, folder: Path) -> list[str]:
-    """What Chromium says of a page on its console, refused addresses included; the picture lies in `folder`."""
+    """What Chromium says of a page on its console, refused addresses included; the image lies in `folder`."""
     (folder / "page.html").write_text(html, encoding="utf-8")
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     flags += " --disable-component-update --disable-sync --hide-scrollbars --window-size=1280,1600"
@@ -131,9 +131,9 @@ def complaints(html: str, folder: Path) -> list[str]:
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_a_browser_shows_it_without_complaint(html: str, tmp_path: Path) -> None:
     assert complaints(html, tmp_path) == []
-    with Image.open(tmp_path / "page.png") as picture:
-        assert picture.size == (1280, 1600)
-        assert len(picture.convert("RGB").getcolors(1_000_000) or []) > 200
+    with Image.open(tmp_path / "page.png") as image:
+        assert image.size == (1280, 1600)
+        assert len(image.convert("RGB").getcolors(1_000_000) or []) > 200
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -147,19 +147,19 @@ def test_a_detector_in_the_loop(samples: Samples, astronaut: Path) -> None:
     few = samples.take(np.arange(4))
     images = np.stack([cv2.resize(portrait, (48, 48), interpolation=cv2.INTER_AREA)] * 3 + [np.zeros((48, 48))])
     few = replace(few, images=images.astype(np.uint8))
-    judgement = evaluate_model(None, few, split="val", protocols=["labels"], detector="hog").judgements["labels"]
-    assert judgement.found is not None
-    assert judgement.found.value == 0.75
-    assert judgement.n == 3
-    assert "single view, hog on a canvas" in judgement.protocol
-    assert "faces found" in text(judgement)
+    scores = evaluate_model(None, few, split="val", protocols=["labels"], detector="hog").scores["labels"]
+    assert scores.found is not None
+    assert scores.found.value == 0.75
+    assert scores.n == 3
+    assert "single view, hog on a canvas" in scores.protocol
+    assert "faces found" in text(scores)
     with pytest.raises(DataError, match="'hog' finds none of the faces"):
         evaluate_model(None, few.take(np.array([3])), split="val", detector="hog")
 
 
 def test_options_that_do_not_exist(samples: Samples) -> None:
-    with pytest.raises(ConfigError, match="there are no views 'all'"):
-        evaluate_model(None, samples, split="val", views="all")
+    with pytest.raises(ConfigError, match="there are no tta 'all'"):
+        evaluate_model(None, samples, split="val", tta="all")
     with pytest.raises(ConfigError, match="there is no detector 'eyes'"):
         evaluate_model(None, samples, split="val", detector="eyes")
 
@@ -192,11 +192,11 @@ def test_the_command(samples: Samples, tmp_path: Path) -> None:
         command = [sys.executable, "-m", "mien", "evaluate", "faces.h5", "--protocol", "labels", *arguments]
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=240)
 
-    result = mien("--report", "out.html", "--out", "out.json", "--views", "flip")
+    result = mien("--report", "out.html", "--out", "out.json", "--tta", "flip")
     assert result.returncode == 0, result.stderr
     assert "flip" in result.stdout
     assert Page((tmp_path / "out.html").read_text(encoding="utf-8")).open == []
-    assert '"views": "flip"' in (tmp_path / "out.json").read_text(encoding="utf-8")
+    assert '"tta": "flip"' in (tmp_path / "out.json").read_text(encoding="utf-8")
     result = mien("--report", "nowhere/out.html")
     assert result.returncode == 7
     assert "Traceback" not in result.stderr

@@ -1,4 +1,4 @@
-"""Drawing: what changes and what must not, where panels may lie, and how pictures are named."""
+"""Drawing: what changes and what must not, where panels may lie, and how images are named."""
 
 import itertools
 import os
@@ -13,8 +13,8 @@ from PIL import Image
 
 from mien.emotions import ALL, vocabulary
 from mien.errors import OutputError
-from mien.media import read_picture
-from mien.output import COLOURS, AnnotatedPictures, annotate
+from mien.media import read_image
+from mien.output import COLOURS, AnnotatedImages, annotate
 from mien.output.drawing.layout import Rect, beside, on_top
 from mien.output.drawing.notes import Label, Panel, arrange
 from mien.output.drawing.palette import colour_of
@@ -34,12 +34,12 @@ def face(*box: float, expression: Expression | None = None, landmarks: NDArray[n
     return Face(np.array(box, np.float32), 0.9, landmarks, expression=expression)
 
 
-def picture(width: int = 640, height: int = 480) -> NDArray[np.uint8]:
+def blank_image(width: int = 640, height: int = 480) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(60, 90, (height, width, 3), np.uint8)
 
 
 def test_the_picture_itself_is_left_alone() -> None:
-    image = picture()
+    image = blank_image()
     before = image.copy()
     image.flags.writeable = False
     drawn = annotate(image, [face(100, 100, 250, 300, expression=reading())])
@@ -52,7 +52,7 @@ def test_the_picture_itself_is_left_alone() -> None:
 
 def test_box_and_landmarks_are_where_the_face_is() -> None:
     points = np.array([[150, 160], [200, 160], [175, 190], [155, 230], [195, 230]], np.float32)
-    image = picture()
+    image = blank_image()
     drawn = annotate(image, [face(100, 100, 250, 300, landmarks=points)])
     for x, y in points.astype(int):
         assert drawn[y, x].min() > 200
@@ -65,9 +65,9 @@ def test_box_and_landmarks_are_where_the_face_is() -> None:
 
 def test_the_emotion_gives_the_colour_and_uncertainty_takes_some_of_it() -> None:
     for name in EIGHT:
-        drawn = annotate(picture(), [face(100, 100, 250, 300, expression=reading(name))])
+        drawn = annotate(blank_image(), [face(100, 100, 250, 300, expression=reading(name))])
         assert np.abs(drawn[200, 100].astype(int) - COLOURS[name]).max() <= 3
-        unsure = annotate(picture(), [face(100, 100, 250, 300, expression=reading(name, uncertain=True))])
+        unsure = annotate(blank_image(), [face(100, 100, 250, 300, expression=reading(name, uncertain=True))])
         assert np.abs(unsure[200, 100].astype(int) - colour_of(name, uncertain=True)).max() <= 3
         assert colour_of(name, uncertain=True) != COLOURS[name]
 
@@ -75,7 +75,7 @@ def test_the_emotion_gives_the_colour_and_uncertainty_takes_some_of_it() -> None
 def test_bars_are_as_long_as_the_probabilities() -> None:
     def length(probability: float) -> int:
         reading_of_it = reading("happiness", probability)
-        drawn = annotate(picture(1200, 900), [face(100, 100, 500, 600, expression=reading_of_it)])
+        drawn = annotate(blank_image(1200, 900), [face(100, 100, 500, 600, expression=reading_of_it)])
         panel = drawn[180:, 510:].astype(int)  # right of the box, below the title
         return int((np.abs(panel - COLOURS["happiness"]).max(axis=2) < 4).sum(axis=1).max())
 
@@ -111,9 +111,7 @@ def sides(draw: st.DrawFn, width: float, height: float) -> Rect:
     st.lists(sides(640, 480), max_size=5),
     st.sampled_from([beside, on_top]),
 )
-def test_places_lie_inside_the_picture(
-    width: float, height: float, box: Rect, others: list[Rect], where: object
-) -> None:
+def test_places_lie_inside_the_image(width: float, height: float, box: Rect, others: list[Rect], where: object) -> None:
     assert callable(where)
     place = where((width, height), box, others, PICTURE, 4.0)
     if width > 640 or height > 480:
@@ -156,7 +154,7 @@ def test_any_faces_in_any_picture_can_be_drawn(width: int, height: int, drawn: l
     whole = Rect(0, 0, width, height)
     for note in arrange(faces, whole):
         assert note.rect.overlap(whole) == pytest.approx(note.rect.area)
-    result = annotate(picture(width, height), faces)
+    result = annotate(blank_image(width, height), faces)
     assert result.shape == (height, width, 3)
 
 
@@ -216,9 +214,9 @@ def result(source: str, image: NDArray[np.uint8] | None = None) -> FrameResult:
 def test_names_are_unique_and_keep_the_kind(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "out"
     sources = ["a/x.jpg", "b/x.jpg", "x.JPEG", "x.png", "x-2.jpg", "X.jpg", "sea.webp", "array", "gone.png"]
-    with AnnotatedPictures(folder) as output:
+    with AnnotatedImages(folder) as output:
         for source in sources[:-1]:
-            output.write(result(source, picture()))
+            output.write(result(source, blank_image()))
         output.write(result(sources[-1]))  # carries no image
     assert sorted(os.listdir(folder)) == sorted(
         [
@@ -233,16 +231,16 @@ def test_names_are_unique_and_keep_the_kind(tmp_path: Path) -> None:
         ]
     )
     assert Image.open(folder / "x.annotated.jpg").format == "JPEG"
-    assert np.array_equal(read_picture(folder / "sea.annotated.png"), annotate(picture(), result("sea.webp").faces))
+    assert np.array_equal(read_image(folder / "sea.annotated.png"), annotate(blank_image(), result("sea.webp").faces))
 
 
 def test_the_original_in_the_same_folder_is_not_touched(tmp_path: Path) -> None:
     original = tmp_path / "x.png"
-    Image.fromarray(picture()).save(original)
+    Image.fromarray(blank_image()).save(original)
     before = original.read_bytes()
-    for _ in range(2):  # a second run replaces its own picture
-        with AnnotatedPictures(tmp_path) as output:
-            output.write(result(str(original), picture()))
+    for _ in range(2):  # a second run replaces its own image
+        with AnnotatedImages(tmp_path) as output:
+            output.write(result(str(original), blank_image()))
     assert original.read_bytes() == before
     assert sorted(os.listdir(tmp_path)) == ["x.annotated.png", "x.png"]
 
@@ -251,29 +249,29 @@ def test_a_small_picture_is_enlarged_until_its_bars_can_be_read(tmp_path: Path) 
     points = np.full((5, 2), 24, np.float32)
     crop = FrameResult(
         "crop.png", width=48, height=48, faces=(face(0, 0, 48, 48, expression=reading(), landmarks=points),),
-        image=picture(48, 48),
+        image=blank_image(48, 48),
     )  # fmt: skip
-    strip = FrameResult("strip.png", width=3000, height=4, image=picture(3000, 4))
-    with AnnotatedPictures(tmp_path) as output:
+    strip = FrameResult("strip.png", width=3000, height=4, image=blank_image(3000, 4))
+    with AnnotatedImages(tmp_path) as output:
         output.write(crop)
         output.write(strip)
-    enlarged = read_picture(tmp_path / "crop.annotated.png")
+    enlarged = read_image(tmp_path / "crop.annotated.png")
     assert enlarged.shape == (480, 480, 3)
     assert (enlarged.max(axis=2) < 60).sum() > 100 * 100  # the panel's dark ground
     assert enlarged[240, 240].min() > 200  # the landmark has moved along
-    assert read_picture(tmp_path / "strip.annotated.png").shape == (4, 3000, 3)
+    assert read_image(tmp_path / "strip.annotated.png").shape == (4, 3000, 3)
 
 
 def test_bad_places_and_wrong_use(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
-    with pytest.raises(OutputError, match="it is not a folder"), AnnotatedPictures(file):
+    with pytest.raises(OutputError, match="it is not a folder"), AnnotatedImages(file):
         pass
-    with pytest.raises(OutputError, match="cannot write"), AnnotatedPictures(file / "below"):
+    with pytest.raises(OutputError, match="cannot write"), AnnotatedImages(file / "below"):
         pass
-    output = AnnotatedPictures(tmp_path / "out")
+    output = AnnotatedImages(tmp_path / "out")
     with pytest.raises(ValueError, match="not open: use it in a with statement"):
-        output.write(result("x.png", picture()))
+        output.write(result("x.png", blank_image()))
     (tmp_path / "out" / "x.annotated.png").mkdir(parents=True)
     with pytest.raises(OutputError, match="it is a folder"), output:
-        output.write(result("x.png", picture()))
+        output.write(result("x.png", blank_image()))

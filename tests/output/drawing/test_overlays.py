@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
-from tests.output.test_annotated import EIGHT, PICTURE, face, picture, reading, sides
+from tests.output.drawing.test_annotated import EIGHT, PICTURE, blank_image, face, reading, sides
 
 from mien.emotions import ALL
 from mien.errors import ConfigError
-from mien.media import read_picture
-from mien.output import OVERLAYS, AnnotatedPictures, Overlay, annotate
+from mien.media import read_image
+from mien.output import OVERLAYS, AnnotatedImages, Overlay, annotate
 from mien.output.drawing.emoji import FACES, emoji
 from mien.output.drawing.layout import Rect, at_corner
 from mien.output.drawing.notes import Badge, Label, Panel, arrange
@@ -35,7 +35,7 @@ def test_every_face_gets_what_was_asked_for(kind: type, expected: type) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_overlays_draw_without_an_expression_and_on_any_border(overlay: Overlay) -> None:
-    image = picture(200, 150)
+    image = blank_image(200, 150)
     faces = [
         face(-30, -30, 60, 60, expression=reading()), face(150, 100, 260, 240), face(300, 300, 400, 400),
         face(90, 60, 92, 62, expression=reading("anger", 0.3, uncertain=True)),
@@ -49,7 +49,7 @@ def test_overlays_draw_without_an_expression_and_on_any_border(overlay: Overlay)
 @given(st.integers(1, 400), st.integers(1, 300), st.lists(sides(400, 300), max_size=3), st.sampled_from(OVERLAYS))
 def test_any_faces_can_be_drawn(width: int, height: int, boxes: list[Rect], overlay: Overlay) -> None:
     faces = [face(*box, expression=reading()) for box in boxes]
-    assert annotate(picture(width, height), faces, overlay).shape == (height, width, 3)
+    assert annotate(blank_image(width, height), faces, overlay).shape == (height, width, 3)
 
 
 def test_every_emotion_has_its_emoji() -> None:
@@ -117,9 +117,9 @@ def test_blur_leaves_five_squares_across_a_face_and_all_else() -> None:
 def test_nothing_of_the_source_but_its_pixels_is_written(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x010E] = "at home"
-    Image.fromarray(picture()).save(tmp_path / "x.jpg", exif=exif)
-    pixels = read_picture(tmp_path / "x.jpg")
-    with AnnotatedPictures(tmp_path / "out", overlay="blur") as output:
+    Image.fromarray(blank_image()).save(tmp_path / "x.jpg", exif=exif)
+    pixels = read_image(tmp_path / "x.jpg")
+    with AnnotatedImages(tmp_path / "out", overlay="blur") as output:
         output.write(FrameResult(str(tmp_path / "x.jpg"), width=640, height=480, image=pixels))
     written = Image.open(tmp_path / "out" / "x.annotated.jpg")
     assert not written.getexif()
@@ -128,7 +128,7 @@ def test_nothing_of_the_source_but_its_pixels_is_written(tmp_path: Path) -> None
 
 def test_an_unknown_overlay_names_the_known_ones(tmp_path: Path) -> None:
     wrong = cast("Overlay", "stars")
-    for call in (lambda: annotate(picture(), [], wrong), lambda: AnnotatedPictures(tmp_path, wrong)):
+    for call in (lambda: annotate(blank_image(), [], wrong), lambda: AnnotatedImages(tmp_path, wrong)):
         with pytest.raises(ConfigError, match="there is no overlay 'stars'") as caught:
             call()
         assert caught.value.hint == "choose one of bars, label, emoji, blur"

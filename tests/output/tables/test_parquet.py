@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tests.output.test_annotated import picture, result
-from tests.output.test_table import RESULTS, SIX
+from tests.output.drawing.test_annotated import blank_image, result
+from tests.output.tables.test_text import RESULTS, SIX
 
 from mien.errors import OutputError
 from mien.output import STYLES, ParquetTable, open_table, rows, table_formats
-from mien.output.drawing.annotated import AnnotatedPictures
+from mien.output.drawing.annotated import AnnotatedImages
 from mien.output.tables.parquet import _GROUP
 
 
@@ -102,8 +102,8 @@ def test_a_file_that_may_not_grow_is_an_output_error(tmp_path: Path, suffix: str
     assert path.read_text() == "old"
 
 
-def test_a_full_disk_under_annotated_pictures(small_disk: Path) -> None:
+def test_a_full_disk_under_annotated_images(small_disk: Path) -> None:
     (small_disk / "x.annotated.png").write_text("old")
-    with pytest.raises(OutputError, match="no space left on device"), AnnotatedPictures(small_disk) as output:
-        output.write(result("x.png", picture()))
+    with pytest.raises(OutputError, match="no space left on device"), AnnotatedImages(small_disk) as output:
+        output.write(result("x.png", blank_image()))
     assert (small_disk / "x.annotated.png").read_text() == "old"

@@ -84,10 +84,10 @@ def test_the_jsonl_has_the_same_rows(tmp_path: Path) -> None:
     assert text.endswith("}\n")
     assert text.split("\n")[1] == JSONL_SECOND_LINE
     objects = [json.loads(line) for line in text.splitlines()]
-    assert [tuple(entry) for entry in objects] == [table_columns(SIX)] * 5
+    assert [tuple(info) for info in objects] == [table_columns(SIX)] * 5
     cells = list(csv.DictReader(io.StringIO(CSV)))
-    for entry, row in zip(objects, cells, strict=True):
-        for name, value in entry.items():
+    for info, row in zip(objects, cells, strict=True):
+        for name, value in info.items():
             shown = "" if value is None else json.dumps(value) if isinstance(value, bool) else str(value)
             assert row[name] == shown
 
@@ -130,14 +130,14 @@ def test_any_source_and_error_survive_on_one_line(texts: list[tuple[str, str | N
     text = stream.getvalue()
     assert len(text.splitlines()) == len(texts) + 1
     table_rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    entries = [json.loads(line) for line in lines.getvalue().splitlines()]
-    for (source, error), row, entry in zip(texts, table_rows, entries, strict=True):
-        assert row["source"] == entry["source"]
-        assert row["error"] == (entry["error"] or "")
+    shipped_models = [json.loads(line) for line in lines.getvalue().splitlines()]
+    for (source, error), row, info in zip(texts, table_rows, shipped_models, strict=True):
+        assert row["source"] == info["source"]
+        assert row["error"] == (info["error"] or "")
         if source.isprintable():
             assert row["source"] == source
         if error is None or error.isprintable():
-            assert entry["error"] == error
+            assert info["error"] == error
         text.encode("utf-8")
 
 

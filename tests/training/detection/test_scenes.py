@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from mien.datasets.face_images import FacePicture
+from mien.datasets.face_images import FaceImage
 from mien.training.detection.occlusion import FACE, cover
 from mien.training.detection.scenes import Pool, SceneRecipe, compose, pool, pyramid
 
@@ -17,18 +17,18 @@ COLOURS = np.array([[250, 0, 0], [0, 250, 0], [0, 0, 250], [250, 250, 0], [0, 25
 PLAIN = {"covered": 0, "grey": 0, "relit": 0, "dark": 0, "blurred": 0, "noisy": 0, "compressed": 0, "empty": 0}
 
 
-def marked(side: int = 120) -> FacePicture:
-    """A grey picture whose five landmarks are spots of five colours."""
+def marked(side: int = 120) -> FaceImage:
+    """A grey image whose five landmarks are spots of five colours."""
     image = np.full((160, 200, 3), 128, np.uint8)
     box = np.array([[50, 20, 50 + side, 20 + side]], float)
     points = (FACE * 0.3 + (0.5, 0.35)) * side + box[0, :2]
     for (x, y), colour in zip(points, COLOURS, strict=True):
         cv2.circle(image, (round(x - 0.5), round(y - 0.5)), 6, colour.tolist(), -1)
-    return FacePicture(image=image, boxes=box, landmarks=points[None], ignore=np.empty((0, 4)))
+    return FaceImage(image=image, boxes=box, landmarks=points[None], ignore=np.empty((0, 4)))
 
 
-def only(picture: FacePicture) -> Pool:
-    return pool([pyramid(picture)], SceneRecipe())
+def only(image: FaceImage) -> Pool:
+    return pool([pyramid(image)], SceneRecipe())
 
 
 def spot(image: NDArray[np.uint8], box: NDArray[np.float32], colour: NDArray[np.int64]) -> NDArray[np.float64] | None:
@@ -64,8 +64,8 @@ def test_landmarks_follow_turns_scales_and_mirrors(seed: int) -> None:
 @settings(max_examples=30, deadline=None)
 def test_any_scene_is_well_formed(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    pictures = pool([pyramid(marked(40)), pyramid(marked()), pyramid(empty())], SceneRecipe())
-    scene = compose(pictures, 128, SceneRecipe(), rng)
+    images = pool([pyramid(marked(40)), pyramid(marked()), pyramid(empty())], SceneRecipe())
+    scene = compose(images, 128, SceneRecipe(), rng)
     assert scene.image.shape == (128, 128, 3)
     assert scene.image.dtype == np.uint8
     assert (scene.boxes[:, 2:] > scene.boxes[:, :2]).all()
@@ -74,14 +74,14 @@ def test_any_scene_is_well_formed(seed: int) -> None:
     assert (np.prod(scene.boxes[:, 2:] - scene.boxes[:, :2], axis=1) >= 64).all()
 
 
-def empty() -> FacePicture:
+def empty() -> FaceImage:
     noise = np.random.default_rng(1).integers(0, 255, (60, 80, 3)).astype(np.uint8)
-    return FacePicture(noise, np.empty((0, 4)), np.empty((0, 5, 2)), np.empty((0, 4)))
+    return FaceImage(noise, np.empty((0, 4)), np.empty((0, 5, 2)), np.empty((0, 4)))
 
 
 def test_the_same_seed_gives_the_same_scene() -> None:
-    pictures = pool([pyramid(marked()), pyramid(empty())], SceneRecipe())
-    one, other = (compose(pictures, 96, SceneRecipe(), np.random.default_rng(7)) for _ in range(2))
+    images = pool([pyramid(marked()), pyramid(empty())], SceneRecipe())
+    one, other = (compose(images, 96, SceneRecipe(), np.random.default_rng(7)) for _ in range(2))
     assert np.array_equal(one.image, other.image)
     assert np.array_equal(one.boxes, other.boxes)
 
@@ -111,8 +111,8 @@ def test_a_face_nobody_can_see_is_to_be_ignored() -> None:
 
 def test_pictures_with_small_faces_are_favoured() -> None:
     settings = SceneRecipe(favoured=9.0)
-    pictures = pool([pyramid(marked(20)), pyramid(marked())], settings)
-    assert pictures.chances.tolist() == [9, 10]
+    images = pool([pyramid(marked(20)), pyramid(marked())], settings)
+    assert images.chances.tolist() == [9, 10]
     with pytest.raises(ValueError, match="expected some with faces"):
         pool([pyramid(empty())], settings)
 
@@ -127,11 +127,11 @@ def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("seed", range(24))
 def test_a_cover_hides_a_part_of_the_face_and_little_else(seed: int) -> None:
-    picture = marked()
-    before = picture.image.copy()
-    cover(picture.image, picture.landmarks[0], np.random.default_rng(seed))
-    changed = (picture.image != before).any(axis=2)
-    x0, y0, x1, y1 = picture.boxes[0].astype(int)
+    image = marked()
+    before = image.image.copy()
+    cover(image.image, image.landmarks[0], np.random.default_rng(seed))
+    changed = (image.image != before).any(axis=2)
+    x0, y0, x1, y1 = image.boxes[0].astype(int)
     assert 0.01 < changed[y0:y1, x0:x1].mean() < 0.9
     far = changed.copy()
     far[max(0, y0 - 30) : y1 + 40, max(0, x0 - 40) : x1 + 40] = False

@@ -1,4 +1,4 @@
-"""A detector from labelled pictures to a file that reads: the real commands, on drawn faces."""
+"""A detector from labelled images to a file that reads: the real commands, on drawn faces."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.face_pictures import drawn_picture, write_pictures
+from tests.face_images import drawn_image, write_images
 
 from mien.assets.detectors import METADATA_KEY, open_detector
 from mien.errors import ConfigError, DataError, WeightsError
@@ -17,7 +17,7 @@ from mien.faces.boxes import iou
 from mien.faces.detectors import DetectorOptions, load
 from mien.training import fit, kind, load_recipe, planned
 from mien.training.detection.data import Batch
-from mien.training.detection.module import DetectorTask
+from mien.training.detection.module import DetectorModule
 from mien.training.detection.recipe import DetectorRecipe
 
 TINY = [
@@ -47,7 +47,7 @@ def mien(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp("data") / "faces", train=16, valid=8)
+    return write_images(tmp_path_factory.mktemp("data") / "faces", train=16, valid=8)
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +82,13 @@ def test_a_cut_off_run_goes_on_to_the_same_result(
     class Cut(Exception):
         pass
 
-    def fail(task: DetectorTask, batch: Batch, index: int) -> None:
+    def fail(task: DetectorModule, batch: Batch, index: int) -> None:
         if task.current_epoch == 1:
             raise Cut
         return training_step(task, batch, index)  # type: ignore[return-value]
 
-    training_step = DetectorTask.training_step
-    monkeypatch.setattr(DetectorTask, "training_step", fail)
+    training_step = DetectorModule.training_step
+    monkeypatch.setattr(DetectorModule, "training_step", fail)
     with pytest.raises(Cut):
         fit(recipe, folder, cut, progress=False)
     monkeypatch.undo()
@@ -97,23 +97,23 @@ def test_a_cut_off_run_goes_on_to_the_same_result(
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_the_export_reads_pictures(run: Path, folder: Path, tmp_path: Path) -> None:
+def test_the_export_reads_images(run: Path, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "own.onnx"
     written = kind("detection").export(load_recipe(run / "recipe.toml"), run, folder, out, licence="Apache-2.0")
     assert {path.suffix for path in written} == {".onnx", ".safetensors", ".toml"}
-    entry, session = open_detector(out)
-    assert entry.licence == "Apache-2.0"
-    assert "train" in entry.data
-    assert entry.architecture["neck"] == 8
-    assert entry.form == ("int8" if entry.scores["int8_f1"] >= entry.scores["full_f1"] - 0.01 else "full")
-    assert (b"QuantizeLinear" in out.read_bytes()) == (entry.form == "int8")
+    info, session = open_detector(out)
+    assert info.licence == "Apache-2.0"
+    assert "train" in info.data
+    assert info.architecture["neck"] == 8
+    assert info.form == ("int8" if info.scores["int8_f1"] >= info.scores["full_f1"] - 0.01 else "full")
+    assert (b"QuantizeLinear" in out.read_bytes()) == (info.form == "int8")
     assert METADATA_KEY in session.metadata
     ((name, table),) = tomllib.loads((tmp_path / "own.entry.toml").read_text()).items()
     assert name == "mien-detector"
-    assert table["operating_point"] == entry.operating_point
-    picture = drawn_picture(np.random.default_rng(50), 1)
-    found = load("mien", DetectorOptions(weights=out)).detect(picture.image, min_score=0.2)
-    assert float(iou(found.boxes, picture.boxes).max()) > 0.4
+    assert table["operating_point"] == info.operating_point
+    image = drawn_image(np.random.default_rng(50), 1)
+    found = load("mien", DetectorOptions(weights=out)).detect(image.image, min_score=0.2)
+    assert float(iou(found.boxes, image.boxes).max()) > 0.4
 
 
 def test_a_second_round_begins_with_the_weights_of_the_first(run: Path, folder: Path, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_detector_that_finds_nothing_is_not_exported(folder: Path, tmp_path: P
 
 
 def test_data_that_changed_is_refused(folder: Path, run: Path, tmp_path: Path) -> None:
-    other = write_pictures(tmp_path / "other", seed=3)
+    other = write_images(tmp_path / "other", seed=3)
     recipe = load_recipe(run / "recipe.toml")
     with pytest.raises(ConfigError, match="was begun on other data"):
         fit(recipe, other, run, resume=True, progress=False)
@@ -168,7 +168,7 @@ def test_pictures_without_faces_teach_nothing(folder: Path, tmp_path: Path) -> N
     rows = [json.loads(line) for line in (folder / "labels.jsonl").read_text().splitlines()]
     text = "\n".join(json.dumps(row | {"faces": [], "ignore": []}) for row in rows)
     (bare / "labels.jsonl").write_text(text)
-    with pytest.raises(DataError, match="no picture of the split 'train' has a face"):
+    with pytest.raises(DataError, match="no image of the split 'train' has a face"):
         fit(load_recipe("mien-detector", TINY), bare, tmp_path / "run", progress=False)
 
 

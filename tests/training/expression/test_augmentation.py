@@ -37,7 +37,7 @@ def seeded() -> None:
 
 
 @pytest.fixture
-def pictures() -> Tensor:
+def images() -> Tensor:
     return torch.rand(16, 1, 48, 48)
 
 
@@ -47,12 +47,12 @@ def test_settings_of_nothing_change_nothing(shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(augment(images, only()), images, atol=2e-5)
 
 
-def test_a_flip_mirrors(pictures: Tensor) -> None:
-    np.testing.assert_allclose(augment(pictures, only(flip=1)), pictures.flip(3), atol=2e-5)
+def test_a_flip_mirrors(images: Tensor) -> None:
+    np.testing.assert_allclose(augment(images, only(flip=1)), images.flip(3), atol=2e-5)
 
 
-def test_half_are_flipped(pictures: Tensor) -> None:
-    many = pictures[:1].expand(400, -1, -1, -1)
+def test_half_are_flipped(images: Tensor) -> None:
+    many = images[:1].expand(400, -1, -1, -1)
     found = augment(many, only(flip=0.5))
     mirrored = (found - many.flip(3)).abs().amax(dim=(1, 2, 3)) < 1e-4
     same = (found - many).abs().amax(dim=(1, 2, 3)) < 1e-4
@@ -74,17 +74,17 @@ def test_shapes_and_ranges_are_kept(shape: tuple[int, ...]) -> None:
     torch.testing.assert_close(images, before, rtol=0, atol=0)
 
 
-def test_the_same_seed_gives_the_same_pictures(pictures: Tensor) -> None:
+def test_the_same_seed_gives_the_same_images(images: Tensor) -> None:
     found = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        found.append(augment(pictures, Augmentation()))
+        found.append(augment(images, Augmentation()))
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
     assert (found[0] - found[2]).abs().max() > 0.1
 
 
-def test_every_picture_is_changed_in_its_own_way(pictures: Tensor) -> None:
-    same = pictures[:1].expand(8, -1, -1, -1)
+def test_every_picture_is_changed_in_its_own_way(images: Tensor) -> None:
+    same = images[:1].expand(8, -1, -1, -1)
     found = augment(same, Augmentation(erase=0, coarse=0)).flatten(1)
     assert (torch.cdist(found, found) + torch.eye(8) > 0.5).all()
 
@@ -142,18 +142,18 @@ def test_light_keeps_to_its_settings() -> None:
     np.testing.assert_allclose(found.mean(dim=(1, 2, 3)), 0.45, atol=1e-4)
 
 
-def test_coarse_pictures_lose_detail_and_keep_their_light(pictures: Tensor) -> None:
-    found = augment(pictures, only(coarse=1))
-    assert float(found.var()) < 0.4 * float(pictures.var())
-    np.testing.assert_allclose(found.mean(dim=(1, 2, 3)), pictures.mean(dim=(1, 2, 3)), atol=0.01)
+def test_coarse_pictures_lose_detail_and_keep_their_light(images: Tensor) -> None:
+    found = augment(images, only(coarse=1))
+    assert float(found.var()) < 0.4 * float(images.var())
+    np.testing.assert_allclose(found.mean(dim=(1, 2, 3)), images.mean(dim=(1, 2, 3)), atol=0.01)
 
 
-def test_dark_pictures_have_less_light_each_its_own_share(pictures: Tensor) -> None:
-    found = augment(pictures, only(dark=1))
-    shares = (found / pictures.clamp(min=1e-3)).flatten(1).median(dim=1).values
+def test_dark_pictures_have_less_light_each_its_own_share(images: Tensor) -> None:
+    found = augment(images, only(dark=1))
+    shares = (found / images.clamp(min=1e-3)).flatten(1).median(dim=1).values
     assert shares.min() >= 0.149
     assert shares.max() <= 0.601
-    assert len(set(shares.tolist())) == len(pictures)
+    assert len(set(shares.tolist())) == len(images)
 
 
 def test_noise_is_as_strong_as_is_said_and_keeps_the_range() -> None:
@@ -167,10 +167,10 @@ def test_noise_is_as_strong_as_is_said_and_keeps_the_range() -> None:
     assert white.max() <= 1
 
 
-def test_compressed_pictures_are_those_that_jpeg_leaves(pictures: Tensor) -> None:
+def test_compressed_pictures_are_those_that_jpeg_leaves(images: Tensor) -> None:
     for quality in (10, 20, 50, 90):
         for side in (48, 44):  # 44 is no whole number of blocks
-            greys = (pictures[:4, 0, :side, :side] * 255).round()
+            greys = (images[:4, 0, :side, :side] * 255).round()
             found = compressed(greys[:, None] / 255, torch.full((4,), float(quality)))[:, 0] * 255
             for grey, theirs in zip(greys, found, strict=True):
                 data = cv2.imencode(".jpg", grey.numpy().astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
@@ -181,16 +181,16 @@ def test_compressed_pictures_are_those_that_jpeg_leaves(pictures: Tensor) -> Non
                 assert np.median(apart) < 0.5
 
 
-def test_some_pictures_are_compressed_each_in_its_quality(pictures: Tensor) -> None:
-    many = pictures[:1].expand(200, -1, -1, -1).clone()
+def test_some_pictures_are_compressed_each_in_its_quality(images: Tensor) -> None:
+    many = images[:1].expand(200, -1, -1, -1).clone()
     changes = (augment(many, only(jpeg=0.5)) - many).abs().mean(dim=(1, 2, 3))
     assert 60 < int((changes < 1e-6).sum()) < 140
     losses = changes[changes > 1e-6]
     assert losses.max() > 1.5 * losses.min()
 
 
-def test_a_mask_hides_the_lower_face_alone(pictures: Tensor) -> None:
-    many = pictures[:1].expand(100, -1, -1, -1).clone()
+def test_a_mask_hides_the_lower_face_alone(images: Tensor) -> None:
+    many = images[:1].expand(100, -1, -1, -1).clone()
     found = augment(many, only(mask=1))
     hidden = (found - many).abs()[:, 0] > 1e-4
     assert not hidden[:, : int(0.45 * 48)].any()
@@ -202,16 +202,16 @@ def test_a_mask_hides_the_lower_face_alone(pictures: Tensor) -> None:
 
 
 @pytest.mark.parametrize("side", [32, 40, 48, 64])
-def test_the_side_is_that_which_is_asked_for(pictures: Tensor, side: int) -> None:
-    found = augment(pictures, only(), side)
+def test_the_side_is_that_which_is_asked_for(images: Tensor, side: int) -> None:
+    found = augment(images, only(), side)
     assert found.shape == (16, 1, side, side)
     slope = torch.linspace(0, 1, 48).expand(2, 1, 48, 48)  # of a slope, every size shows the same
     expected = torch.nn.functional.interpolate(slope, (side, side), mode="bilinear")
     np.testing.assert_allclose(augment(slope, only(), side), expected, atol=1e-4)
 
 
-def test_an_erased_rectangle_keeps_to_its_size(pictures: Tensor) -> None:
-    many = pictures[:1].expand(300, -1, -1, -1)
+def test_an_erased_rectangle_keeps_to_its_size(images: Tensor) -> None:
+    many = images[:1].expand(300, -1, -1, -1)
     found = augment(many, only(erase=1, erase_size=[0.2, 0.5]))
     changed = (found - many).abs()[:, 0] > 1e-4
     heights, widths = changed.any(dim=2).sum(dim=1), changed.any(dim=1).sum(dim=1)
@@ -224,18 +224,18 @@ def test_an_erased_rectangle_keeps_to_its_size(pictures: Tensor) -> None:
     assert found.max() <= 1
 
 
-def test_no_erasing_leaves_all(pictures: Tensor) -> None:
-    chosen = augment(pictures[:1].expand(400, -1, -1, -1), only(erase=0.4)) - pictures[:1]
+def test_no_erasing_leaves_all(images: Tensor) -> None:
+    chosen = augment(images[:1].expand(400, -1, -1, -1), only(erase=0.4)) - images[:1]
     assert 110 < int((chosen.abs().amax(dim=(1, 2, 3)) > 1e-3).sum()) < 210
 
 
-def test_reduced_precision_around_it_does_not_move_pictures(pictures: Tensor) -> None:
-    """Training runs in bf16, whose eight bits are too few for places in a picture."""
+def test_reduced_precision_around_it_does_not_move_images(images: Tensor) -> None:
+    """Training runs in bf16, whose eight bits are too few for places in a image."""
     found = []
     for reduced in (False, True):
         torch.manual_seed(1)
         with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
-            found.append(augment(pictures, Augmentation()))
+            found.append(augment(images, Augmentation()))
     assert found[1].dtype == torch.float32
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
 
@@ -243,15 +243,15 @@ def test_reduced_precision_around_it_does_not_move_pictures(pictures: Tensor) ->
 # --- mixup
 
 
-def test_mixup_of_nothing_is_nothing(pictures: Tensor) -> None:
+def test_mixup_of_nothing_is_nothing(images: Tensor) -> None:
     targets = {"a": torch.rand(16, 7)}
-    mixed, mixed_targets = mixup(pictures, targets, 0)
-    assert mixed is pictures
+    mixed, mixed_targets = mixup(images, targets, 0)
+    assert mixed is images
     assert mixed_targets is targets
 
 
 def test_mixup_blends_pictures_and_targets_alike() -> None:
-    """Pictures that show their own row's number: what was blended can be read off them."""
+    """Images that show their own row's number: what was blended can be read off them."""
     torch.manual_seed(0)
     rows = torch.arange(16.0)
     images = rows.reshape(-1, 1, 1, 1).expand(-1, 1, 4, 4) / 16

@@ -12,7 +12,7 @@ from tests.tiny import tiny_recipe
 from mien.datasets import Samples
 from mien.emotions import ALL
 from mien.errors import ConfigError, DataError
-from mien.training.expression.data import Batches, Pictures, head_classes, softened, targets_for
+from mien.training.expression.data import Batches, Images, head_classes, softened, targets_for
 
 LABELS = {"fer2013": {"source": "labels"}}
 VOTES = {"votes": {"source": "votes"}}
@@ -53,7 +53,7 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     assert orders[0] != orders[2] != orders[3] != orders[0]
 
 
-def test_targets_go_with_their_pictures() -> None:
+def test_targets_go_with_their_images() -> None:
     for images, targets in numbered(30, 7, (3, 4)):
         assert targets["own"].flatten().tolist() == images.flatten().tolist()
 
@@ -83,12 +83,12 @@ def test_votes_become_shares_and_no_votes_nothing(tiny_samples: Samples) -> None
 
 def test_pictures_come_in_the_networks_size_and_channels(tiny_samples: Samples) -> None:
     recipe = tiny_recipe(input={"size": 32, "channels": "rgb", "mean": [0.5] * 3, "std": [0.25] * 3})
-    pictures = Pictures(tiny_samples, recipe)
-    images, targets = next(iter(pictures.train_dataloader()))
+    data = Images(tiny_samples, recipe)
+    images, targets = next(iter(data.train_dataloader()))
     assert images.shape == (32, 3, 32, 32)
     assert images.dtype == torch.uint8
     assert {name: tuple(target.shape) for name, target in targets.items()} == {"votes": (32, 10), "fer2013": (32, 7)}
-    held = sum(len(batch) for batch, _ in pictures.val_dataloader())
+    held = sum(len(batch) for batch, _ in data.val_dataloader())
     assert held == len(tiny_samples.only("val"))
 
 
@@ -96,16 +96,16 @@ def test_pictures_come_in_the_networks_size_and_channels(tiny_samples: Samples) 
 def test_a_split_that_is_missing(tiny_samples: Samples, split: str) -> None:
     other = tiny_samples.take(tiny_samples.split != ("train", "val").index(split))
     with pytest.raises(DataError, match=f"no '{split}' rows"):
-        Pictures(other, tiny_recipe())
+        Images(other, tiny_recipe())
 
 
 def test_one_picture_is_too_few(tiny_samples: Samples) -> None:
     few = np.flatnonzero(tiny_samples.split == 0)[:1]
-    with pytest.raises(DataError, match="fewer than two pictures"):
-        Pictures(tiny_samples.take(np.concatenate([few, np.flatnonzero(tiny_samples.split == 1)])), tiny_recipe())
+    with pytest.raises(DataError, match="fewer than two images"):
+        Images(tiny_samples.take(np.concatenate([few, np.flatnonzero(tiny_samples.split == 1)])), tiny_recipe())
 
 
-def test_soft_targets_join_what_is_known_of_the_training_pictures(tiny_samples: Samples) -> None:
+def test_soft_targets_join_what_is_known_of_the_training_images(tiny_samples: Samples) -> None:
     count, classes = tiny_samples.targets.shape
     soft = np.full((count, classes), 1 / classes, np.float32)
     soft[2] = 0
@@ -117,8 +117,8 @@ def test_soft_targets_join_what_is_known_of_the_training_pictures(tiny_samples: 
     np.testing.assert_allclose(found[0], 0.25 * targets[0] + 0.75 / classes, atol=1e-6)
     np.testing.assert_allclose(found[1], 1 / classes, atol=1e-6)  # nobody knows but the teachers
     np.testing.assert_allclose(found[2], targets[2], atol=1e-6)  # nobody asked them
-    pictures = Pictures(taught, tiny_recipe(heads={"fer2013": {"source": "labels", "soft": 0.75}}))
-    for _, held in pictures.val_dataloader():
+    images = Images(taught, tiny_recipe(heads={"fer2013": {"source": "labels", "soft": 0.75}}))
+    for _, held in images.val_dataloader():
         assert set(held["fer2013"].flatten().tolist()) == {0, 1}
 
 
@@ -134,7 +134,7 @@ def test_soft_targets_that_are_missing_or_make_no_sense(tiny_samples: Samples) -
     with pytest.raises(
         ConfigError, match="'fer2013' learns from soft targets of labels, and the data has none"
     ) as caught:
-        Pictures(tiny_samples, tiny_recipe(heads={"fer2013": {"source": "labels", "soft": 0.5}}))
-    assert "mien data soften" in caught.value.hint
+        Images(tiny_samples, tiny_recipe(heads={"fer2013": {"source": "labels", "soft": 0.5}}))
+    assert "mien data distil" in caught.value.hint
     with pytest.raises(ValueError, match="soft: 'pld' learns from labels alone"):
         tiny_recipe(heads={"votes": {"source": "votes", "labels": "pld", "soft": 0.5}})

@@ -1,4 +1,4 @@
-"""Exporting: the file says what the checkpoint says and carries its entry; where it is wrong, nothing is written."""
+"""Exporting: the file says what the checkpoint says and carries its info; where it is wrong, nothing is written."""
 
 import json
 import tomllib
@@ -16,12 +16,12 @@ import torch
 from tests.tiny import LANDMARKS, taught_recipe, tiny_recipe
 
 from mien import models
-from mien.assets.manifest import METADATA_KEY, Entry
+from mien.assets.manifest import METADATA_KEY, ModelInfo
 from mien.assets.store import verified
 from mien.datasets import Samples
 from mien.errors import ConfigError, MienError, OutputError, WeightsError
 from mien.evaluation import calibration, evaluate_model, protocols_of
-from mien.expression import Classifier
+from mien.expression import OnnxClassifier
 from mien.expression.preprocess import fitted, normalised
 from mien.models import Network
 from mien.training import export_run, fit
@@ -30,9 +30,9 @@ from mien.training.expression import load_task
 FILE_FIELDS = ("file", "sha256", "training_file", "training_sha256")
 
 
-def unfiled(entry: Entry) -> Entry:
-    """The entry without the fields that only the table can have."""
-    return replace(entry, file="", sha256="", training_file="", training_sha256="")
+def unfiled(info: ModelInfo) -> ModelInfo:
+    """The info without the fields that only the table can have."""
+    return replace(info, file="", sha256="", training_file="", training_sha256="")
 
 
 @pytest.fixture(autouse=True)
@@ -46,18 +46,18 @@ def val(tiny_samples: Samples) -> Samples:
 
 
 @pytest.fixture(scope="module")
-def within(tiny_model: Path) -> Entry:
-    """The entry inside the file."""
+def within(tiny_model: Path) -> ModelInfo:
+    """The info inside the file."""
     properties = {item.key: item.value for item in onnx.load(tiny_model).metadata_props}
-    return Entry.from_json(properties[METADATA_KEY], "the file")
+    return ModelInfo.from_json(properties[METADATA_KEY], "the file")
 
 
 @pytest.fixture(scope="module")
-def beside(tiny_model: Path) -> Entry:
-    """The entry in the table beside it."""
+def beside(tiny_model: Path) -> ModelInfo:
+    """The info in the table beside it."""
     tables = tomllib.loads(tiny_model.with_suffix(".entry.toml").read_text(encoding="utf-8"))
     (name,) = tables
-    return Entry.from_dict({"name": name, **tables[name]}, "the table")
+    return ModelInfo.from_dict({"name": name, **tables[name]}, "the table")
 
 
 def test_three_files_and_no_more(tiny_model: Path) -> None:
@@ -69,8 +69,8 @@ def test_three_files_and_no_more(tiny_model: Path) -> None:
 
 
 def test_the_file_says_what_the_checkpoint_says(tiny_model: Path, tiny_run: Path, tiny_samples: Samples) -> None:
-    classifier = Classifier(tiny_model)
-    spec = classifier.entry.input
+    classifier = OnnxClassifier(tiny_model)
+    spec = classifier.info.input
     with torch.no_grad():
         expected = load_task(tiny_run / "best.ckpt").network(
             torch.from_numpy(normalised(fitted(tiny_samples.images, spec), spec))
@@ -100,12 +100,12 @@ def test_the_file_is_the_fused_form(tiny_model: Path) -> None:
     assert set(kinds) <= {"Conv", "Relu", "ReduceMean", "Gemm"}
 
 
-def test_the_entry_inside_is_the_one_beside(within: Entry, beside: Entry) -> None:
+def test_the_entry_inside_is_the_one_beside(within: ModelInfo, beside: ModelInfo) -> None:
     assert unfiled(beside) == within
     assert [getattr(within, name) for name in FILE_FIELDS] == [""] * 4
 
 
-def test_the_entry_says_everything(within: Entry, tiny_samples: Samples) -> None:
+def test_the_entry_says_everything(within: ModelInfo, tiny_samples: Samples) -> None:
     recipe = taught_recipe()
     assert (within.name, within.licence) == ("tiny", "Apache-2.0")
     assert within.input == recipe.input.spec()
@@ -119,21 +119,23 @@ def test_the_entry_says_everything(within: Entry, tiny_samples: Samples) -> None
     assert options == recipe.model.options
 
 
-def test_the_entry_names_its_files(tiny_model: Path, beside: Entry) -> None:
+def test_the_entry_names_its_files(tiny_model: Path, beside: ModelInfo) -> None:
     assert verified(tiny_model.parent / beside.file, beside.sha256) == tiny_model.read_bytes()
     training = verified(tiny_model.parent / beside.training_file, beside.training_sha256)
     assert sha256(training).hexdigest() == beside.training_sha256
 
 
-def test_the_scores_are_those_of_the_file(tiny_model: Path, within: Entry, val: Samples) -> None:
+def test_the_scores_are_those_of_the_file(tiny_model: Path, within: ModelInfo, val: Samples) -> None:
     assert within.scores == evaluate_model(tiny_model, val, split="val").headline()
     assert set(within.scores) == {"val_labels", "val_majority", "val_argmax"}
 
 
-def test_the_training_form_can_be_built_again(tiny_model: Path, tiny_run: Path, beside: Entry, val: Samples) -> None:
+def test_the_training_form_can_be_built_again(
+    tiny_model: Path, tiny_run: Path, beside: ModelInfo, val: Samples
+) -> None:
     path = tiny_model.with_suffix(".safetensors")
     with safetensors.safe_open(path, "pt") as file:
-        own = Entry.from_json(file.metadata()[METADATA_KEY], str(path))
+        own = ModelInfo.from_json(file.metadata()[METADATA_KEY], str(path))
     assert own == unfiled(beside)
     state = safetensors.torch.load_file(path)
     assert {value.dtype for value in state.values()} <= {torch.float16, torch.int64}
@@ -142,9 +144,9 @@ def test_the_training_form_can_be_built_again(tiny_model: Path, tiny_run: Path, 
         options.pop("name"), {head.name: len(head.emotions) for head in own.heads}, own.input, **options
     )
     network.load_state_dict(state)
-    pictures = torch.from_numpy(normalised(fitted(val.images, own.input), own.input))
+    images = torch.from_numpy(normalised(fitted(val.images, own.input), own.input))
     with torch.no_grad():
-        found, expected = network.eval()(pictures), load_task(tiny_run / "best.ckpt").network(pictures)
+        found, expected = network.eval()(images), load_task(tiny_run / "best.ckpt").network(images)
     for head, logits in expected.items():
         np.testing.assert_allclose(found[head], logits, atol=0.02)  # 16 bits
 
@@ -157,27 +159,27 @@ def test_each_head_is_calibrated_on_its_own_truth(tiny_run: Path, val: Samples, 
     out = tmp_path / "out.onnx"
     export_run(tiny_run, doubtful, out)
     protocols = {protocol.name: protocol for protocol in protocols_of(doubtful)}
-    logits = Classifier(out).logits(val.images)
+    logits = OnnxClassifier(out).logits(val.images)
     fitted_on: dict[tuple[str, str], float] = {}
-    for head in Classifier(out).entry.heads:
+    for head in OnnxClassifier(out).info.heads:
         for protocol in protocols.values():
             if set(protocol.classes) <= set(head.emotions):
                 columns = [head.emotions.index(emotion) for emotion in protocol.classes]
                 known = logits[head.name][protocol.kept][:, columns]
                 fitted_on[head.name, protocol.name] = calibration.fit_temperature(known, protocol.labels[protocol.kept])
-    temperatures = {head.name: head.temperature for head in Classifier(out).entry.heads}
+    temperatures = {head.name: head.temperature for head in OnnxClassifier(out).info.heads}
     assert temperatures["votes"] == pytest.approx(fitted_on["votes", "majority"], abs=2e-4)
     assert temperatures["fer2013"] == pytest.approx(fitted_on["fer2013", "labels"], abs=2e-4)
     for name in ("labels", "argmax"):
         assert abs(fitted_on["votes", name] - temperatures["votes"]) > 0.01  # so the above is no accident
 
 
-def test_the_threshold_lets_four_of_five_faces_pass(tiny_model: Path, within: Entry, val: Samples) -> None:
+def test_the_threshold_lets_four_of_five_faces_pass(tiny_model: Path, within: ModelInfo, val: Samples) -> None:
     protocols = {protocol.name: protocol for protocol in protocols_of(val)}
     for head, name in zip(within.heads, ("majority", "labels"), strict=True):
         protocol = protocols[name]
-        classifier = Classifier(tiny_model, emotions=protocol.classes)
-        confidence = classifier.probabilities(val.images[protocol.kept]).max(axis=1)
+        classifier = OnnxClassifier(tiny_model, emotions=protocol.classes)
+        confidence = classifier.predict_proba(val.images[protocol.kept]).max(axis=1)
         assert classifier.head == head
         assert head.threshold == pytest.approx(calibration.coverage_threshold(confidence, 0.8), abs=1e-4)
         assert float((confidence >= head.threshold).mean()) == pytest.approx(0.8, abs=0.05)
@@ -191,10 +193,10 @@ def test_one_head_alone_is_exported_too(tiny_samples: Samples, val: Samples, tmp
     recipe = tiny_recipe(epochs=1, heads={"own": {"source": source}}, input={"channels": "grey"})
     fit(recipe, tiny_samples, tmp_path / "run", progress=False)
     export_run(tmp_path / "run", val, tmp_path / "own.onnx", checkpoint="last")
-    entry = Classifier(tmp_path / "own.onnx", emotions=7).entry
-    assert entry.heads[0].temperature != 1
-    assert entry.landmarks == ()
-    assert set(entry.scores) == ({"val_labels"} if source == "labels" else {"val_labels", "val_majority", "val_argmax"})
+    info = OnnxClassifier(tmp_path / "own.onnx", emotions=7).info
+    assert info.heads[0].temperature != 1
+    assert info.landmarks == ()
+    assert set(info.scores) == ({"val_labels"} if source == "labels" else {"val_labels", "val_majority", "val_argmax"})
 
 
 # --- what is refused, with nothing written

@@ -16,7 +16,7 @@ from mien.datasets import Samples, ferplus
 from mien.errors import ConfigError, DataError
 from mien.training import fit, load_recipe
 from mien.training.expression import load_task
-from mien.training.expression.data import Pictures, head_classes, targets_for
+from mien.training.expression.data import Images, head_classes, targets_for
 from mien.training.expression.losses import MODES, cross_entropy, drawn, multi_label, smooth
 from mien.training.recipe import HeadRecipe
 
@@ -96,15 +96,15 @@ def test_a_mode_makes_the_targets_that_the_data_set_knows(tiny_samples: Samples,
     targets, kept = ferplus.process(tiny_samples.votes, mode)
     np.testing.assert_array_equal(targets_for(tiny_samples, head), targets)
     assert head_classes(tiny_samples, {"own": head}) == {"own": emotions.vocabulary(8)}
-    pictures = Pictures(tiny_samples, tiny_recipe(heads={"own": head.model_dump()}, batch_size=4))
+    images = Images(tiny_samples, tiny_recipe(heads={"own": head.model_dump()}, batch_size=4))
     training = tiny_samples.split == 0
-    assert len(pictures.train_dataloader()) == int((kept & training).sum()) // 4  # dropped rows cost no time
+    assert len(images.train_dataloader()) == int((kept & training).sum()) // 4  # dropped rows cost no time
 
 
 def test_a_row_stays_while_any_head_learns_from_it(tiny_samples: Samples) -> None:
     heads = {"own": {"source": "votes", "labels": "majority"}, "fer2013": {"source": "labels"}}
-    pictures = Pictures(tiny_samples, tiny_recipe(heads=heads))
-    held = sum(len(batch) for batch, _ in pictures.val_dataloader())
+    images = Images(tiny_samples, tiny_recipe(heads=heads))
+    held = sum(len(batch) for batch, _ in images.val_dataloader())
     assert held == len(tiny_samples.only("val"))
 
 
@@ -113,7 +113,7 @@ def test_no_votes_at_all_in_one_split(tiny_samples: Samples) -> None:
     votes = np.where((tiny_samples.split == 1)[:, None], 0, tiny_samples.votes)
     recipe = tiny_recipe(heads={"own": {"source": "votes", "labels": "cel"}})
     with pytest.raises(DataError, match="no row of the val split has a label"):
-        Pictures(replace(tiny_samples, votes=votes.astype(np.uint8)), recipe)
+        Images(replace(tiny_samples, votes=votes.astype(np.uint8)), recipe)
 
 
 def test_modes_are_made_from_votes_alone() -> None:

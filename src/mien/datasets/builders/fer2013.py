@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from mien import emotions
 from mien.datasets import ferplus
-from mien.datasets.row_errors import Mistakes, quoted
-from mien.datasets.samples import SPLITS, Samples, without_twins
+from mien.datasets.row_errors import RowErrors, quoted
+from mien.datasets.samples import SPLITS, Samples, without_duplicates
 from mien.errors import ConfigError, DataError, InputError
 
 __all__ = ["build"]
@@ -33,13 +33,13 @@ def build(
     votes: Annotated[Path | None, "fer2013new.csv, FER+'s votes for the same rows"] = None,
     emotions: Annotated[int, "7 or 6: FER2013's labels (6: disgust joined to anger); 8: FER+'s"] = 7,
     label_mode: Annotated[str, f"with 8: FER+ label processing, {'|'.join(ferplus.MODES)}"] = "majority",
-    keep_twins: Annotated[bool, "keep training pictures that stand in val or test as well"] = False,
+    keep_duplicates: Annotated[bool, "keep training images that stand in val or test as well"] = False,
 ) -> Samples:
     """FER2013 and FER+ from their CSV files.
 
     With 6 or 7 emotions every row is kept, labelled by FER2013; votes, where given, lie beside the labels. With 8
     the votes make the labels and the rows that FER+ drops are left out. `about` counts what was left out. Rows are
-    named by their number; with votes they have FER+'s picture names, which are blank for what is not a face.
+    named by their number; with votes they have FER+'s image names, which are blank for what is not a face.
 
     Raises:
         InputError: A file is missing or cannot be read.
@@ -63,7 +63,7 @@ def build(
         "rows_read": len(images),
         "dropped_by_label_processing": len(images) - len(samples),
     }
-    return without_twins(samples, about, keep=keep_twins)
+    return without_duplicates(samples, about, keep=keep_duplicates)
 
 
 def _check_options(size: int, label_mode: str, votes: Path | None) -> None:
@@ -144,7 +144,7 @@ def _read_faces(path: Path) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArr
     codes: list[int] = []
     images: list[NDArray[np.uint8]] = []
     split: list[int] = []
-    mistakes = Mistakes(path)
+    mistakes = RowErrors(path)
     for line, row in _records(path, ("emotion", "pixels", "Usage")):
         pixels = _pixels(row["pixels"])
         if row["Usage"] not in USAGE:
@@ -174,7 +174,7 @@ def _read_votes(path: Path, split: NDArray[np.uint8]) -> tuple[NDArray[np.uint8]
     order = [ferplus.COLUMNS.index(name) for name in emotions.ALL]
     ballots: list[list[int]] = []
     named: list[str] = []
-    mistakes = Mistakes(path)
+    mistakes = RowErrors(path)
     for line, row in _records(path, ("Usage", "Image name", *official)):
         place = len(ballots)
         cells = [row[name] for name in official]

@@ -1,7 +1,7 @@
-"""Class folders of pictures, any size and format: `DIR/happy/*.jpg`, or `DIR/train/happy/*.jpg`, with val and test.
+"""Class folders of images, any size and format: `DIR/happy/*.jpg`, or `DIR/train/happy/*.jpg`, with val and test.
 
 The folders' names are the classes: emotions by their noun, a common alias or FER2013's number ("happiness", "Happy",
-"3"), or with `--classes own` whatever they are called. A class holds the pictures of the folders inside of it as well.
+"3"), or with `--classes own` whatever they are called. A class holds the images of the folders inside of it as well.
 """
 
 import csv
@@ -14,14 +14,14 @@ from typing import Annotated, Final, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.assets.manifest import InputSpec, entries
+from mien.assets.manifest import InputSpec, shipped_models
 from mien.datasets import class_folders as classfolders
-from mien.datasets.samples import SPLITS, Samples, without_twins
+from mien.datasets.samples import SPLITS, Samples, without_duplicates
 from mien.errors import ConfigError, DataError, InputError
 from mien.faces import detectors
 from mien.faces import tiling as strips
 from mien.files import new_file
-from mien.media import find_pictures, read_frames
+from mien.media import find_images, read_frames
 from mien.results import Frame
 
 __all__ = ["build"]
@@ -38,19 +38,19 @@ def build(
     classes: Annotated[str | None, "6, 7 or 8 emotions, or own: the folders' names; by default what they show"] = None,
     size: Annotated[int, "width and height of the stored faces in pixels"] = 48,
     channels: Annotated[str, "grey or rgb"] = "grey",
-    crop_faces: Annotated[bool, "find the largest face of each picture and crop it as the shipped model's are"] = False,
-    keep_faceless: Annotated[bool, "with --crop-faces: keep a picture without a face, whole"] = False,
+    crop_faces: Annotated[bool, "find the largest face of each image and crop it as the shipped model's are"] = False,
+    keep_faceless: Annotated[bool, "with --crop-faces: keep a image without a face, whole"] = False,
     detector: Annotated[str | None, f"with --crop-faces: {', '.join(detectors.names())}"] = None,
     detector_weights: Annotated[Path | None, "the detector's network, where it needs one"] = None,
     val: Annotated[float | None, "share of each class for val, where there is no such folder; by default 0.1"] = None,
     test: Annotated[float | None, "likewise for test; by default 0.1, or 0 where train has a folder of its own"] = None,
     seed: Annotated[int, "of what goes into val and test"] = 0,
-    keep_twins: Annotated[bool, "keep training pictures that stand in val or test as well"] = False,
+    keep_duplicates: Annotated[bool, "keep training images that stand in val or test as well"] = False,
     report: Annotated[Path | None, "write the files that were left out, and why, to this CSV"] = None,
 ) -> Samples:
-    """Class folders of pictures.
+    """Class folders of images.
 
-    Pictures are brought to one size; the short sides of one that is not square are continued by its outermost pixels.
+    Images are brought to one size; the short sides of one that is not square are continued by its outermost pixels.
     One that cannot be read is left out, counted and named, and the rest goes on; the exit code is then 3.
 
     Raises:
@@ -95,7 +95,7 @@ def build(
         **{f"dropped_{reason}": count for reason, count in found.counts().items()},
         "left_out": [f"{path}: {why}" for path, _, why in found.left_out[:_SHOWN]],
     }
-    samples = without_twins(samples, about, keep=keep_twins)
+    samples = without_duplicates(samples, about, keep=keep_duplicates)
     _check_training(samples, folder)
     return samples
 
@@ -136,14 +136,16 @@ def _shares(tree: classfolders.Tree, val: float | None, test: float | None) -> d
 
 
 class _Shaper:
-    """Brings pictures to their stored form."""
+    """Brings images to their stored form."""
 
     def __init__(self, spec: InputSpec, detector: detectors.Detector | None, keep_faceless: bool) -> None:
-        from mien.faces.crop import Template  # late, as below: the command line names data sets without loading OpenCV
+        from mien.assets.manifest import (
+            CropSpec,  # late, as below: the command line names data sets without loading OpenCV
+        )
 
         self.spec, self.detector, self.keep_faceless = spec, detector, keep_faceless
-        self.template = Template(
-            spec.size, np.asarray(next(iter(entries().values())).landmarks, np.float32) * spec.size
+        self.crop_spec = CropSpec(
+            spec.size, np.asarray(next(iter(shipped_models().values())).landmarks, np.float32) * spec.size
         )
         self.kept_whole = 0
 
@@ -157,8 +159,8 @@ class _Shaper:
             seen = strips.detect(self.detector, image)
             if len(seen):
                 landmarks = None if seen.landmarks is None else seen.landmarks[0]
-                points = landmark_points(seen.boxes[0], landmarks, self.detector.anchor)
-                image = crop_face(image, points, self.template)
+                points = landmark_points(seen.boxes[0], landmarks, self.detector.mean_landmarks)
+                image = crop_face(image, points, self.crop_spec)
             elif not self.keep_faceless:
                 return None
             else:
@@ -179,10 +181,10 @@ class _Found:
     left_out: list[tuple[str, str, str]] = field(default_factory=list)  # path, kind, reason
 
     def read(self, path: Path, split: str, label: int, shaper: _Shaper) -> None:
-        """Adds the pictures of one class folder."""
-        pictures = list(_pictures(path))
-        for picture, frame in zip(pictures, read_frames(pictures), strict=True):
-            name = _printable(picture.relative_to(self.root).as_posix())
+        """Adds the images of one class folder."""
+        images = list(_images(path))
+        for image, frame in zip(images, read_frames(images), strict=True):
+            name = _printable(image.relative_to(self.root).as_posix())
             if not isinstance(frame, Frame):
                 self.left_out.append((name, "unreadable", frame.error or ""))
             elif (face := shaper(frame)) is None:
@@ -199,10 +201,10 @@ class _Found:
         return {kind: kinds.count(kind) for kind in ("unreadable", "without_a_face")}
 
 
-def _pictures(path: Path) -> Iterator[Path]:
-    """The pictures below a class folder; links to folders inside of it are not followed, so none leads round."""
+def _images(path: Path) -> Iterator[Path]:
+    """The images below a class folder; links to folders inside of it are not followed, so none leads round."""
     try:
-        yield from find_pictures([path])
+        yield from find_images([path])
     except InputError:
         if not os.access(path, os.R_OK):
             raise
@@ -214,12 +216,12 @@ def _printable(name: str) -> str:
 
 
 def _check_full(labels: NDArray[np.int64], classes: Sequence[str], folder: Path) -> None:
-    """Every class needs a picture."""
+    """Every class needs a image."""
     empty = [name for index, name in enumerate(classes) if not (labels == index).any()]
     if empty:
         raise DataError(
-            f"{folder}: no picture that can be used of {', '.join(empty)}",
-            hint="add pictures, or remove the empty folders; --classes own takes those that are left as the classes",
+            f"{folder}: no image that can be used of {', '.join(empty)}",
+            hint="add images, or remove the empty folders; --classes own takes those that are left as the classes",
         )
 
 
@@ -229,7 +231,7 @@ def _check_training(samples: Samples, folder: Path) -> None:
     if empty:
         raise DataError(
             f"{folder}: nothing to learn {', '.join(empty)} from: all of it stands in val or test",
-            hint="add pictures to train, or keep them with --keep-twins",
+            hint="add images to train, or keep them with --keep-duplicates",
         )
 
 
@@ -238,7 +240,7 @@ def _divided(
 ) -> NDArray[np.uint8]:
     """The splits (N,), with shares of each class's training rows moved to val and test, drawn by the seed.
 
-    Each class is drawn on its own, so that another class more changes nothing. One of two pictures goes to val, one of
+    Each class is drawn on its own, so that another class more changes nothing. One of two images goes to val, one of
     three to test, however small the share; at least one stays in train.
     """
     result = splits.copy()

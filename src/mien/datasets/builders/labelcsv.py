@@ -1,11 +1,11 @@
-"""FER+ in its folder form (Barsoum et al. 2016): pictures as PNG files, a list of votes in each folder.
+"""FER+ in its folder form (Barsoum et al. 2016): images as PNG files, a list of votes in each folder.
 
 `FER2013Train`, `FER2013Valid` and `FER2013Test` (which may be absent) hold PNG files and a `label.csv` without header:
 
     fer0000000.png,"(0, 0, 48, 48)",4,0,0,1,3,2,0,0,0,0
 
-a picture's name, the box of the face in it (left, top, right, bottom; pixels), and the votes in FER+'s column order.
-`mien data export ferplus-folders` writes this form; pictures, votes, splits and names come back bit for bit.
+a image's name, the box of the face in it (left, top, right, bottom; pixels), and the votes in FER+'s column order.
+`mien data export ferplus-folders` writes this form; images, votes, splits and names come back bit for bit.
 """
 
 import csv
@@ -21,8 +21,8 @@ from PIL import Image
 
 from mien import emotions
 from mien.datasets import ferplus
-from mien.datasets.row_errors import Mistakes, quoted
-from mien.datasets.samples import NO_LABEL, Samples, without_twins
+from mien.datasets.row_errors import RowErrors, quoted
+from mien.datasets.samples import NO_LABEL, Samples, without_duplicates
 from mien.errors import ConfigError, DataError, InputError
 
 __all__ = ["FOLDERS", "LIST", "build"]
@@ -32,7 +32,7 @@ FOLDERS: Final = ("FER2013Train", "FER2013Valid", "FER2013Test")
 LIST: Final = "label.csv"
 
 _BOX: Final = re.compile(r"\(\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\)")
-# What Pillow turns to grey without loss of range; a 16-bit picture is none of them.
+# What Pillow turns to grey without loss of range; a 16-bit image is none of them.
 _MODES: Final = {"1", "L", "LA", "P", "RGB", "RGBA"}
 _HINT: Final = "nothing was written; mend the rows or export the folders again"
 
@@ -43,16 +43,16 @@ def build(
     label_mode: Annotated[str, f"FER+ label processing, {'|'.join(ferplus.MODES)}"] = "majority",
     side: Annotated[int, "width and height of every face in pixels"] = 48,
     keep_unlabelled: Annotated[bool, "keep the rows that the label processing drops, without a label"] = False,
-    keep_twins: Annotated[bool, "keep training pictures that stand in val or test as well"] = False,
+    keep_duplicates: Annotated[bool, "keep training images that stand in val or test as well"] = False,
 ) -> Samples:
     """FER+ from folders of PNG files with a label.csv.
 
-    The votes make the labels over eight emotions. `about` counts what was left out: rows without a picture's name
-    (not a face), rows that the label processing drops, training twins.
+    The votes make the labels over eight emotions. `about` counts what was left out: rows without a image's name
+    (not a face), rows that the label processing drops, training duplicates.
 
     Raises:
         InputError: A folder or its list is missing or cannot be read.
-        DataError: A list breaks its format, or a picture is missing, damaged or of another size.
+        DataError: A list breaks its format, or a image is missing, damaged or of another size.
         ConfigError: There is no such label mode, or the side is no number of pixels.
     """
     mode = ferplus.mode_of(label_mode)
@@ -64,11 +64,11 @@ def build(
         faces += [(row, split) for row in rows]
         blank += unnamed
     if not faces:
-        raise DataError(f"{folder}: its lists name no pictures", hint="give FER+'s folders with their label.csv")
+        raise DataError(f"{folder}: its lists name no images", hint="give FER+'s folders with their label.csv")
     votes = np.asarray([row.votes for row, _ in faces], np.uint8)
     targets, kept = ferplus.process(votes, mode)
     samples = Samples(
-        images=np.stack([row.picture for row, _ in faces]),
+        images=np.stack([row.image for row, _ in faces]),
         labels=np.where(kept, targets.argmax(axis=1), NO_LABEL),
         classes=emotions.vocabulary(8),
         split=np.asarray([split for _, split in faces], np.uint8),
@@ -88,13 +88,13 @@ def build(
         "dropped_without_a_name": blank,
         "dropped_by_label_processing": len(faces) - len(samples),
     }
-    return without_twins(samples, about, keep=keep_twins)
+    return without_duplicates(samples, about, keep=keep_duplicates)
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
     name: str
-    picture: NDArray[np.uint8]  # (side, side)
+    image: NDArray[np.uint8]  # (side, side)
     votes: list[int]  # in the order of `emotions.ALL`
 
 
@@ -115,11 +115,11 @@ class _RowError(Exception):
 
 
 def _read_list(place: Path, side: int) -> tuple[list[_Row], int]:
-    """The rows of a folder's list with their pictures, and how many had no name."""
+    """The rows of a folder's list with their images, and how many had no name."""
     path = place / LIST
     rows: dict[str, _Row] = {}
     blank = 0
-    mistakes = Mistakes(path)
+    mistakes = RowErrors(path)
     for line, cells in _lines(path):
         if not cells[0]:
             blank += 1
@@ -164,24 +164,24 @@ def _row(place: Path, cells: list[str], side: int) -> _Row:
     if not corners:
         raise _RowError(f"the box is {quoted(box)}, expected '(left, top, right, bottom)'")
     left, top, right, bottom = (int(edge) for edge in corners.groups())
-    picture = _picture(place / name, (left, top, right, bottom), side)
-    return _Row(name, picture, [int(votes[ferplus.COLUMNS.index(emotion)]) for emotion in emotions.ALL])
+    image = _image(place / name, (left, top, right, bottom), side)
+    return _Row(name, image, [int(votes[ferplus.COLUMNS.index(emotion)]) for emotion in emotions.ALL])
 
 
-def _picture(path: Path, box: tuple[int, int, int, int], side: int) -> NDArray[np.uint8]:
-    """The part of a picture that the box shows, grey."""
+def _image(path: Path, box: tuple[int, int, int, int], side: int) -> NDArray[np.uint8]:
+    """The part of a image that the box shows, grey."""
     name = quoted(path.name)
     left, top, right, bottom = box
     try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            if right > picture.width or bottom > picture.height:
-                raise _RowError(f"the box {box} leaves {name}, which has {picture.width}x{picture.height} pixels")
+        with Image.open(path, formats=["PNG"]) as image:
+            if right > image.width or bottom > image.height:
+                raise _RowError(f"the box {box} leaves {name}, which has {image.width}x{image.height} pixels")
             if (right - left, bottom - top) != (side, side):
                 raise _RowError(f"the face in {name} has {right - left}x{bottom - top} pixels, expected {side}x{side}")
-            if picture.mode not in _MODES:
-                raise _RowError(f"{name} is of the kind {picture.mode}, expected 8-bit grey")
-            return np.asarray(picture.convert("L").crop(box), np.uint8)
+            if image.mode not in _MODES:
+                raise _RowError(f"{name} is of the kind {image.mode}, expected 8-bit grey")
+            return np.asarray(image.convert("L").crop(box), np.uint8)
     except FileNotFoundError as error:
-        raise _RowError(f"there is no picture {name}") from error
+        raise _RowError(f"there is no image {name}") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow raises them all
         raise _RowError(f"{name} cannot be read as a PNG file") from error

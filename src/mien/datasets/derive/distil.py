@@ -1,7 +1,7 @@
-"""Soft targets: what trained models say of the training pictures, for another model to learn from.
+"""Soft targets: what trained models say of the training images, for another model to learn from.
 
-A student learns more from its teachers' probabilities than from one label a picture (Hinton, Vinyals & Dean,
-"Distilling the knowledge in a neural network", 2015). They are taken once, averaged over teachers and views, and kept
+A student learns more from its teachers' probabilities than from one label a image (Hinton, Vinyals & Dean,
+"Distilling the knowledge in a neural network", 2015). They are taken once, averaged over teachers and tta, and kept
 in the store; the recipe of the student says how much they count (`soft` of a head).
 """
 
@@ -16,42 +16,42 @@ from mien import emotions
 from mien.datasets import Samples
 from mien.datasets.samples import SPLITS
 from mien.errors import ConfigError
-from mien.expression import Classifier
+from mien.expression import OnnxClassifier
 
-__all__ = ["soften"]
+__all__ = ["distil"]
 
-CHUNK: Final = 256  # pictures between two reports
+CHUNK: Final = 256  # images between two reports
 
 
-def soften(
+def distil(
     samples: Samples,
     teachers: Sequence[str | Path],
     *,
-    views: str = "flip",
+    tta: str = "flip",
     threads: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Samples:
-    """The samples with their teachers' mean probabilities on the training pictures.
+    """The samples with their teachers' mean probabilities on the training images.
 
     Args:
         samples: With a train split. Soft targets that they have are replaced.
         teachers: Names of shipped models, or paths of exported ONNX files; their temperatures calibrate what they say.
-        views: How often each teacher looks at each picture: "single", "flip" or "ten-crop".
+        tta: How often each teacher looks at each image: "single", "flip" or "ten-crop".
         threads: For each network.
-        progress: Called with the number of pictures done and of all.
+        progress: Called with the number of images done and of all.
 
     Returns:
         `soft_labels` where every teacher knows the samples' classes, `soft_votes` where every teacher knows the ten of
         FER+; rows of other splits are zeros. `about` names the teachers.
 
     Raises:
-        ConfigError: There is no teacher, no such model or views; or teachers can tell neither kind of classes.
-        DataError: There are no training pictures.
+        ConfigError: There is no teacher, no such model or tta; or teachers can tell neither kind of classes.
+        DataError: There are no training images.
         WeightsError: Weights are missing or damaged.
     """
     samples.only("train")
     rows = np.flatnonzero(samples.split == SPLITS.index("train"))
-    opened = [Classifier(teacher, emotions=None, batch_size=64, threads=threads, views=views) for teacher in teachers]
+    opened = [OnnxClassifier(teacher, emotions=None, batch_size=64, threads=threads, tta=tta) for teacher in teachers]
     asked = {"soft_labels": samples.classes, "soft_votes": emotions.ALL}
     known = {
         name: classes for name, classes in asked.items() if opened and all(_knows(each, classes) for each in opened)
@@ -65,17 +65,17 @@ def soften(
     for start in range(0, len(rows), CHUNK):
         part = rows[start : start + CHUNK]
         for teacher in opened:
-            looked = teacher.look(samples.images[part])
+            logits = teacher.member_logits(samples.images[part])
             for name, classes in known.items():
-                soft[name][part] += teacher.reading(classes).read(looked) / np.float32(len(opened))
+                soft[name][part] += teacher.with_classes(classes).proba_from(logits) / np.float32(len(opened))
         progress(min(start + CHUNK, len(rows)), len(rows))
     return replace(
         samples,
         soft_labels=soft.get("soft_labels"),
         soft_votes=soft.get("soft_votes"),
-        about={**samples.about, "teachers": [teacher.name for teacher in opened], "teachers_views": views},
+        about={**samples.about, "teachers": [teacher.name for teacher in opened], "teachers_views": tta},
     )
 
 
-def _knows(teacher: Classifier, classes: Sequence[str]) -> bool:
-    return any(set(classes) <= set(head.emotions) for head in teacher.entry.heads)
+def _knows(teacher: OnnxClassifier, classes: Sequence[str]) -> bool:
+    return any(set(classes) <= set(head.emotions) for head in teacher.info.heads)

@@ -63,7 +63,7 @@ def _files(samples: Samples) -> list[str]:
     if samples.votes is None:
         raise DataError("the data has no votes, which this form is about", hint="build it with --votes fer2013new.csv")
     if samples.images.ndim != 3:
-        raise DataError("the data is in colour; this form has grey pictures", hint="build it from grey pictures")
+        raise DataError("the data is in colour; this form has grey images", hint="build it from grey images")
     files = [name if name.lower().endswith(_SUFFIX) else name + _SUFFIX for name in samples.names.tolist()]
     if strange := [name for name in files if Path(name).name != name or name != name.strip()]:
         raise DataError(f"{strange[0]!r} cannot be the name of a file", hint="build the store with plain names")
@@ -76,7 +76,7 @@ def _files(samples: Samples) -> list[str]:
 
 
 def _write(samples: Samples, files: list[str], folder: Path) -> None:
-    """One split: its pictures and its list."""
+    """One split: its images and its list."""
     folder.mkdir(parents=True)
     height, width = samples.images.shape[1:3]
     order = [emotions.ALL.index(name) for name in ferplus.COLUMNS]

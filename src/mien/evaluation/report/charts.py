@@ -8,7 +8,7 @@ import numpy as np
 
 from mien.evaluation.calibration import CalibrationBins, perfect_accuracies, risk_coverage, risk_range
 from mien.evaluation.intervals import Estimate
-from mien.evaluation.predict import Reading
+from mien.evaluation.predict import Predictions
 
 __all__ = ["bar", "reliability", "risk", "tradeoff"]
 
@@ -30,9 +30,9 @@ def bar(estimate: Estimate) -> str:
     return f'<span class="bar" style="{style}"><i></i><b></b></span>'
 
 
-def reliability(reading: Reading, bins: CalibrationBins) -> str:
+def reliability(predicted: Predictions, bins: CalibrationBins) -> str:
     """Accuracy over confidence, bin by bin, on the range that chance gives a perfectly calibrated model."""
-    low, high = perfect_accuracies(reading.confidence)
+    low, high = perfect_accuracies(predicted.confidence)
     band = _points([*zip(bins.confidence, high, strict=True), *zip(bins.confidence[::-1], low[::-1], strict=True)])
     marks = [f'<polygon class="band" points="{band}"/>', _line([(0, 0), (1, 1)], "ideal")]
     marks.append(_line(zip(bins.confidence, bins.accuracy, strict=True), "curve"))
@@ -43,20 +43,22 @@ def reliability(reading: Reading, bins: CalibrationBins) -> str:
     return _chart("Accuracy over confidence", "confidence", "accuracy", marks)
 
 
-def risk(reading: Reading) -> str:
-    """The share of wrong answers over the share of faces that are answered, the surest first."""
-    found = risk_coverage(reading.confidence, reading.correct)
+def risk(predicted: Predictions) -> str:
+    """The share of wrong answers over the share of faces that are answered, the nms first."""
+    found = risk_coverage(predicted.confidence, predicted.correct)
     coverage = np.linspace(0.02, 1, 50)
-    low, high = risk_range(reading.confidence, reading.correct, coverage)
+    low, high = risk_range(predicted.confidence, predicted.correct, coverage)
     top = min(1.0, max(0.1, np.ceil(10 * high.max()) / 10))
     shown = found.coverage >= coverage[0]  # of the first few faces the share only flickers
     keep = np.unique(np.linspace(0, shown.sum() - 1, 200).astype(int))
     x, y = found.coverage[shown][keep], found.risk[shown][keep]
     band = _points([*zip(coverage, high / top, strict=True), *zip(coverage[::-1], low[::-1] / top, strict=True)])
     marks = [f'<polygon class="band" points="{band}"/>', _line(zip(x, y / top, strict=True), "curve")]
-    certain = float((reading.confidence >= reading.threshold).mean())
+    certain = float((predicted.confidence >= predicted.threshold).mean())
     if 0 < certain < 1:
-        marks += _threshold(certain, float((~reading.correct)[reading.confidence >= reading.threshold].mean()), top)
+        marks += _threshold(
+            certain, float((~predicted.correct)[predicted.confidence >= predicted.threshold].mean()), top
+        )
     return _chart("Wrong answers over coverage", "coverage: share of faces answered", "wrong", marks, (0.0, top))
 
 

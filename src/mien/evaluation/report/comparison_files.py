@@ -1,4 +1,4 @@
-"""A comparison as text, and as a folder of tables and pictures."""
+"""A comparison as text, and as a folder of tables and images."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from mien.evaluation.compare import Comparison, Row
 from mien.evaluation.intervals import Estimate
 from mien.evaluation.mcnemar import McNemar
 from mien.evaluation.report.text import columns
-from mien.evaluation.score import Judgement
+from mien.evaluation.score import Scores
 from mien.files import new_file, replacing
 from mien.output.drawing.palette import colour_of
 
@@ -29,7 +29,7 @@ def comparison_text(comparison: Comparison) -> str:
     parts = []
     for name, title in comparison.protocols.items():
         judged = _judged(comparison, name)
-        line = f"{title}, {comparison.split}, {comparison.views}: {judged[0][1].n:,} faces"
+        line = f"{title}, {comparison.split}, {comparison.tta}: {judged[0][1].n:,} faces"
         rows = [("model", "accuracy", "macro F1", "calibration error", "this / first only", "McNemar p")]
         for row, found in judged:
             scores = (f"{found.accuracy}", f"{found.macro_f1}", f"{found.calibration_error}")
@@ -57,11 +57,11 @@ def comparison_text(comparison: Comparison) -> str:
 _UNCOUNTED = "\nParameters and MMAC are counted where the package onnx is installed: pip install 'mien[train]'."
 
 
-def _judged(comparison: Comparison, protocol: str) -> list[tuple[Row, Judgement]]:
+def _judged(comparison: Comparison, protocol: str) -> list[tuple[Row, Scores]]:
     return [
-        (row, row.evaluation.judgements[protocol])
+        (row, row.evaluation.scores[protocol])
         for row in comparison.good
-        if row.evaluation and protocol in row.evaluation.judgements
+        if row.evaluation and protocol in row.evaluation.scores
     ]
 
 
@@ -72,7 +72,7 @@ def _tested(found: McNemar | None) -> tuple[str, str]:
 
 
 def need_plots() -> None:
-    """Goes on where pictures can be drawn.
+    """Goes on where images can be drawn.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -112,7 +112,7 @@ def write_folder(comparison: Comparison, folder: Path, page: str) -> list[Path]:
     _table(written[2], [_HEADER, *_rows(comparison)])
     taken: set[str] = set()
     for row in comparison.good:
-        for protocol, found in row.evaluation.judgements.items() if row.evaluation else ():
+        for protocol, found in row.evaluation.scores.items() if row.evaluation else ():
             stem = _stem(f"{row.name}-{protocol}", taken)
             tables = {"confusion": _confusion_rows(found), "classes": _class_rows(found)}
             title = f"{row.name}\n{comparison.protocols[protocol]}, {comparison.split}"
@@ -159,7 +159,7 @@ def _rows(comparison: Comparison) -> Iterable[list[object]]:
         if row.evaluation is None or row.cost is None:
             yield [row.name, *[""] * (len(_HEADER) - 2), f"{row.error}"]
             continue
-        for name, found in row.evaluation.judgements.items():
+        for name, found in row.evaluation.scores.items():
             scores = [end for score in _SCORES for end in _numbers(getattr(found, score))]
             test = row.against.get(name)
             tested = [test.second_only, test.first_only, f"{test.p:.6g}"] if test else ["", "", ""]
@@ -173,17 +173,17 @@ def _numbers(estimate: Estimate) -> list[str]:
     return ["" if np.isnan(number) else f"{number:.6f}" for number in numbers]
 
 
-def _confusion_rows(judgement: Judgement) -> list[list[object]]:
-    body = zip(judgement.classes, judgement.confusion.tolist(), strict=True)
-    return [["truth", *judgement.classes], *([name, *counts] for name, counts in body)]
+def _confusion_rows(scores: Scores) -> list[list[object]]:
+    body = zip(scores.classes, scores.confusion.tolist(), strict=True)
+    return [["truth", *scores.classes], *([name, *counts] for name, counts in body)]
 
 
-def _class_rows(judgement: Judgement) -> list[list[object]]:
+def _class_rows(scores: Scores) -> list[list[object]]:
     ends = [f"{score}{end}" for score in ("precision", "recall", "f1") for end in ("", "_low", "_high")]
     rows: list[list[object]] = [["class", "faces", "read_as", *ends]]
-    for row in judgement.rows:
-        scores = [end for estimate in (row.precision, row.recall, row.f1) for end in _numbers(estimate)]
-        rows.append([row.name, row.support, row.predicted, *scores])
+    for row in scores.rows:
+        values = [end for estimate in (row.precision, row.recall, row.f1) for end in _numbers(estimate)]
+        rows.append([row.name, row.support, row.predicted, *values])
     return rows
 
 
@@ -193,21 +193,21 @@ def _figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained", dpi=130)
 
 
-def _confusion_figure(judgement: Judgement, title: str) -> "Figure":
+def _confusion_figure(scores: Scores, title: str) -> "Figure":
     """Percent of the true class."""
-    count = len(judgement.classes)
-    support = judgement.confusion.sum(axis=1, keepdims=True)
-    share = 100 * judgement.confusion / np.maximum(support, 1)
+    count = len(scores.classes)
+    support = scores.confusion.sum(axis=1, keepdims=True)
+    share = 100 * scores.confusion / np.maximum(support, 1)
     figure = _figure(2.4 + 0.62 * count, 2.2 + 0.55 * count)
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=100, aspect="auto")
-    names = [name.replace("_", " ") for name in judgement.classes]
-    axes.set_xticks(range(count), names, rotation=40, ha="right", rotation_mode="anchor")
+    names = [name.replace("_", " ") for name in scores.classes]
+    axes.set_xticks(range(count), names, rotation=40, ha="right", rotation_mode="mean_landmarks")
     labelled = [f"{name} ({faces:,})" for name, faces in zip(names, support[:, 0].tolist(), strict=True)]
     axes.set_yticks(range(count), labelled)
     axes.set(xlabel="read as", ylabel="truth (faces)")
     axes.set_title(f"{title}\n% of the true class", loc="left", fontsize=10)
-    for row, column in np.argwhere(judgement.confusion > 0).tolist():
+    for row, column in np.argwhere(scores.confusion > 0).tolist():
         value = share[row, column]
         colour, shown = "white" if value > 55 else "#1c1f26", "<1" if value < 1 else f"{value:.0f}"
         axes.text(column, row, shown, ha="center", va="center", color=colour, fontsize=9)
@@ -216,15 +216,15 @@ def _confusion_figure(judgement: Judgement, title: str) -> "Figure":
     return figure
 
 
-def _class_figure(judgement: Judgement, title: str) -> "Figure":
+def _class_figure(scores: Scores, title: str) -> "Figure":
     """Precision, recall and F1 of each class with their intervals."""
-    count = len(judgement.classes)
+    count = len(scores.classes)
     figure = _figure(9, 1.4 + 0.5 * count)
     panels = figure.subplots(1, 3, sharey=True, squeeze=False)[0]
-    names = [row.name.replace("_", " ") for row in judgement.rows]
-    colours = [tuple(part / 255 for part in colour_of(row.name)) for row in judgement.rows]
+    names = [row.name.replace("_", " ") for row in scores.rows]
+    colours = [tuple(part / 255 for part in colour_of(row.name)) for row in scores.rows]
     for axes, score in zip(panels, ("precision", "recall", "f1"), strict=True):
-        found: list[Estimate] = [getattr(row, score) for row in judgement.rows]
+        found: list[Estimate] = [getattr(row, score) for row in scores.rows]
         values = np.nan_to_num([100 * each.value for each in found])
         ends = np.nan_to_num([[100 * (each.value - each.low), 100 * (each.high - each.value)] for each in found])
         axes.barh(range(count), values, color=colours, edgecolor="#8a919e", linewidth=0.4)

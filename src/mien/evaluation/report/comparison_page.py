@@ -10,7 +10,7 @@ from mien.evaluation.cost import Cost
 from mien.evaluation.mcnemar import McNemar
 from mien.evaluation.report.charts import reliability, tradeoff
 from mien.evaluation.report.parts import card, confusion, document, facts, footer, named, scored, table, tabs, valued
-from mien.evaluation.score import Judgement
+from mien.evaluation.score import Scores
 
 __all__ = ["comparison_page"]
 
@@ -38,7 +38,7 @@ def comparison_page(comparison: Comparison, samples: Samples, *, data: str = "")
     known = {
         "data": data or str(samples.about.get("data_set", "")),
         "split": f"{comparison.split}, {len(samples):,} faces",
-        "views": "each face once" if comparison.views == "single" else f"{comparison.views} views, averaged",
+        "tta": "each face once" if comparison.tta == "single" else f"{comparison.tta} tta, averaged",
     }
     if any(row.members for row in comparison.rows):
         known["ensembles"] = f"{comparison.vote} vote"
@@ -58,9 +58,9 @@ def _failed(comparison: Comparison) -> str:
 
 def _section(comparison: Comparison, protocol: str) -> str:
     judged = [
-        (number, row, row.evaluation.judgements[protocol])
+        (number, row, row.evaluation.scores[protocol])
         for number, row in enumerate(comparison.good, start=1)
-        if row.evaluation and protocol in row.evaluation.judgements
+        if row.evaluation and protocol in row.evaluation.scores
     ]
     some = judged[0][2]
     left_out = f", {some.dropped:,} left out by the protocol" if some.dropped else ""
@@ -80,20 +80,20 @@ def _section(comparison: Comparison, protocol: str) -> str:
         parts.append(
             card(f"{title}: confusion", "row: truth, column: read as; % of the true class", confusion(found), "half")
         )
-        reading = comparison.reading(row, protocol)
-        if reading:
+        predicted = comparison.predictions(row, protocol)
+        if predicted:
             parts.append(
                 card(
                     f"{title}: calibration",
                     "dots: bins of equal mass; band: where 95% of a perfectly calibrated model's bins would lie",
-                    reliability(reading, found.bins),
+                    reliability(predicted, found.bins),
                     "half",
                 )
             )
     return f"<section>{''.join(parts)}</section>"
 
 
-Judged = list[tuple[int, Row, Judgement]]
+Judged = list[tuple[int, Row, Scores]]
 
 
 def _name(number: int, row: Row) -> str:

@@ -1,4 +1,4 @@
-"""An evaluation as one HTML page that needs nothing else: no script, no address, its pictures inside.
+"""An evaluation as one HTML page that needs nothing else: no script, no address, its images inside.
 
 The page forbids itself to load anything (its Content-Security-Policy); tabs are radio buttons. It is read in light and
 dark, and prints with every protocol on pages of its own.
@@ -18,7 +18,7 @@ from mien import emotions
 from mien.datasets import Samples
 from mien.evaluation.corruptions import corrupted
 from mien.evaluation.intervals import Estimate
-from mien.evaluation.predict import Evaluation, Reading
+from mien.evaluation.predict import Evaluation, Predictions
 from mien.evaluation.report.charts import reliability, risk
 from mien.evaluation.report.parts import (
     card,
@@ -35,8 +35,8 @@ from mien.evaluation.report.parts import (
     valued,
 )
 from mien.evaluation.report.text import points
-from mien.evaluation.robustness import Loss
-from mien.evaluation.score import COVERAGE, Judgement
+from mien.evaluation.robustness import AccuracyDrop
+from mien.evaluation.score import COVERAGE, Scores
 from mien.evaluation.slices import Cut, Slice, cuts
 
 __all__ = ["MISTAKES", "page"]
@@ -50,77 +50,79 @@ def page(evaluation: Evaluation, samples: Samples, *, data: str = "") -> str:
 
     Args:
         evaluation: What `evaluate_model` found.
-        samples: What it was found on; their pictures are shown.
+        samples: What it was found on; their images are shown.
         data: What the samples are called, for print.
     """
-    names = list(evaluation.judgements)
+    names = list(evaluation.scores)
     sections = "".join(
-        _section(evaluation.judgements[name], evaluation.readings[name], samples, evaluation.losses.get(name, ()))
+        _section(evaluation.scores[name], evaluation.predictions[name], samples, evaluation.losses.get(name, ()))
         for name in names
     )
     return document(
         f"{evaluation.model} on {data}" if data else evaluation.model,
         _header(evaluation, samples, data),
-        tabs([evaluation.readings[name].title for name in names]) + sections,
+        tabs([evaluation.predictions[name].title for name in names]) + sections,
         footer(),
     )
 
 
 def _header(evaluation: Evaluation, samples: Samples, data: str) -> str:
-    looked = "each face once" if evaluation.views == "single" else f"{evaluation.views} views, averaged"
+    logits = "each face once" if evaluation.tta == "single" else f"{evaluation.tta} tta, averaged"
     known = {
         "model": evaluation.model,
         "data": " ".join(filter(None, [data, f"({samples.about['data_set']})" if "data_set" in samples.about else ""])),
         "split": f"{evaluation.split}, {len(samples):,} faces",
-        "views": looked,
+        "tta": logits,
         "detector": f"{evaluation.detector}, faces on a canvas" if evaluation.detector else "none: faces as they are",
     }
     return facts(f"How well <em>{escape(evaluation.model)}</em> reads faces", known)
 
 
-def _section(judgement: Judgement, reading: Reading, samples: Samples, losses: Sequence[Loss]) -> str:
-    chosen = samples.take(reading.rows)
-    left_out = f", {judgement.dropped:,} left out by the protocol" if judgement.dropped else ""
+def _section(scores: Scores, predicted: Predictions, samples: Samples, losses: Sequence[AccuracyDrop]) -> str:
+    chosen = samples.take(predicted.rows)
+    left_out = f", {scores.dropped:,} left out by the protocol" if scores.dropped else ""
     parts = [
-        f'<p class="line"><strong>{escape(judgement.protocol)}</strong> · {judgement.n:,} faces{left_out}</p>',
-        _scores(judgement),
-        card("Confusion", "row: truth, column: read as; % of the true class", confusion(judgement), "half"),
-        card("Classes", "", class_scores(judgement), "half"),
+        f'<p class="line"><strong>{escape(scores.protocol)}</strong> · {scores.n:,} faces{left_out}</p>',
+        _scores(scores),
+        card("Confusion", "row: truth, column: read as; % of the true class", confusion(scores), "half"),
+        card("Classes", "", class_scores(scores), "half"),
         card(
             "Calibration",
             "dots: bins of equal mass; band: where 95% of a perfectly calibrated model's bins would lie",
-            reliability(reading, judgement.bins),
+            reliability(predicted, scores.bins),
             "half",
         ),
         card(
             "Abstaining",
-            "wrong answers if only the surest are given; band: 95% interval; dashed: the model's own threshold",
-            risk(reading),
+            "wrong answers if only the nms are given; band: 95% interval; dashed: the model's own threshold",
+            risk(predicted),
             "half",
         ),
-        card("Slices", "faces cut into about equal parts", _slices(cuts(chosen, reading.confidence, reading.correct))),
+        card(
+            "Slices", "faces cut into about equal parts", _slices(cuts(chosen, predicted.confidence, predicted.correct))
+        ),
         _losses(losses, chosen),
-        _mistakes(reading, chosen),
+        _mistakes(predicted, chosen),
     ]
     return f"<section>{''.join(parts)}</section>"
 
 
-def _scores(judgement: Judgement) -> str:
-    scores: list[tuple[str, Estimate | None, str, str]] = [
-        ("faces found", judgement.found, ".1%", "the others are left out"),
-        ("accuracy", judgement.accuracy, ".1%", ""),
-        ("macro F1", judgement.macro_f1, ".1%", ""),
-        (f"accuracy of the surest {COVERAGE:.0%}", judgement.selective, ".1%", ""),
-        ("calibration error above chance", judgement.excess_error, ".1%", ""),
-        ("negative log-likelihood", judgement.nll, ".3f", "nats"),
-        ("cross-entropy to the votes", judgement.cross_entropy, ".3f", "nats"),
-        ("Jensen-Shannon to the votes", judgement.jensen_shannon, ".3f", "nats"),
-        ("between halves of the votes", judgement.human, ".3f", "nats, people among themselves"),
+def _scores(scores: Scores) -> str:
+    rows: list[tuple[str, Estimate | None, str, str]] = [
+        ("faces found", scores.found, ".1%", "the others are left out"),
+        ("accuracy", scores.accuracy, ".1%", ""),
+        ("macro F1", scores.macro_f1, ".1%", ""),
+        (f"accuracy of the nms {COVERAGE:.0%}", scores.selective, ".1%", ""),
+        ("calibration error above chance", scores.excess_error, ".1%", ""),
+        ("negative log-likelihood", scores.nll, ".3f", "nats"),
+        ("cross-entropy to the votes", scores.cross_entropy, ".3f", "nats"),
+        ("Jensen-Shannon to the votes", scores.jensen_shannon, ".3f", "nats"),
+        ("between halves of the votes", scores.human, ".3f", "nats, people among themselves"),
     ]
     tiles = "".join(
         f"<div><dt>{name}</dt><dd>{valued(estimate, spec)}</dd>"
         f"<small>{ranged(estimate, spec)}{note and ', '}{note}</small></div>"
-        for name, estimate, spec, note in scores
+        for name, estimate, spec, note in rows
         if estimate
     )
     return f'<dl class="scores">{tiles}</dl>'
@@ -149,13 +151,13 @@ def _slices(found: Sequence[Cut]) -> str:
     return f'<div class="cuts">{tables}</div>'
 
 
-def _losses(losses: Sequence[Loss], chosen: Samples) -> str:
+def _losses(losses: Sequence[AccuracyDrop], chosen: Samples) -> str:
     """What spoilt faces cost, each way shown on the first face; nothing where none was asked for."""
     if not losses:
         return ""
     rows = (
         [
-            f'<img src="{_picture(corrupted(chosen.images[:1], loss.corruption)[0])}" alt="">',
+            f'<img src="{_image(corrupted(chosen.images[:1], loss.corruption)[0])}" alt="">',
             escape(loss.corruption),
             escape(loss.meaning),
             scored(loss.accuracy),
@@ -167,35 +169,35 @@ def _losses(losses: Sequence[Loss], chosen: Samples) -> str:
     return card("Robustness", "the same faces spoilt; the loss is compared face by face", shown)
 
 
-def _mistakes(reading: Reading, chosen: Samples) -> str:
-    wrong = np.flatnonzero(~reading.correct)
+def _mistakes(predicted: Predictions, chosen: Samples) -> str:
+    wrong = np.flatnonzero(~predicted.correct)
     if not len(wrong):
         return ""
-    worst = wrong[np.argsort(-reading.confidence[wrong], kind="stable")][:MISTAKES]
-    figures = "".join(_mistake(reading, chosen, row) for row in worst.tolist())
+    worst = wrong[np.argsort(-predicted.confidence[wrong], kind="stable")][:MISTAKES]
+    figures = "".join(_mistake(predicted, chosen, row) for row in worst.tolist())
     voted = "" if chosen.votes is None else "; below each what its annotators chose"
-    note = f"the {len(worst)} surest of {len(wrong):,} wrong answers: truth, what was read, how surely{voted}"
+    note = f"the {len(worst)} nms of {len(wrong):,} wrong answers: truth, what was read, how surely{voted}"
     return card("Worst mistakes", note, f'<div class="mistakes">{figures}</div>')
 
 
-def _mistake(reading: Reading, chosen: Samples, row: int) -> str:
-    read = reading.classes[int(reading.probabilities[row].argmax())]
-    truth = reading.classes[int(reading.labels[row])]
+def _mistake(predicted: Predictions, chosen: Samples, row: int) -> str:
+    read = predicted.classes[int(predicted.probabilities[row].argmax())]
+    truth = predicted.classes[int(predicted.labels[row])]
     votes = ""
     if chosen.votes is not None:
         counts = sorted(zip(chosen.votes[row].tolist(), emotions.ALL, strict=True), key=lambda pair: -pair[0])
         votes = ", ".join(f"{count} {name.replace('_', ' ')}" for count, name in counts if count)
     return (
-        f'<figure><img src="{_picture(chosen.images[row])}" alt="face {escape(str(chosen.names[row]))}" '
+        f'<figure><img src="{_image(chosen.images[row])}" alt="face {escape(str(chosen.names[row]))}" '
         f'title="{escape(str(chosen.names[row]))}">'
         f'<figcaption>{named(truth)}<span title="read as {escape(read)}">→ {named(read)} '
-        f"{reading.confidence[row]:.0%}</span>"
+        f"{predicted.confidence[row]:.0%}</span>"
         f"<small>{escape(votes)}</small></figcaption></figure>"
     )
 
 
-def _picture(image: NDArray[np.uint8]) -> str:
-    """A picture as a data address."""
+def _image(image: NDArray[np.uint8]) -> str:
+    """A image as a data address."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -11,7 +11,7 @@ from mien import __version__
 from mien.evaluation.calibration import BINS
 from mien.evaluation.intervals import Estimate
 from mien.evaluation.report.charts import bar
-from mien.evaluation.score import Judgement
+from mien.evaluation.score import Scores
 from mien.output.drawing.palette import colour_of
 
 __all__ = [
@@ -67,7 +67,7 @@ def footer(more: str = "") -> str:
         f"{BINS} bins of equal mass; by chance alone a perfectly calibrated model shows an error above zero, so the "
         "excess is what counts. Macro F1 covers the classes that the truth holds.</p>"
         f"{more}"
-        "<p>Labels are what a few strangers saw in small pictures: expressions, not feelings. "
+        "<p>Labels are what a few strangers saw in small images: expressions, not feelings. "
         f"Made by mien {escape(__version__)}.</p></footer>"
     )
 
@@ -109,26 +109,23 @@ def named(name: str) -> str:
     return f'<span class="name" style="--hue:rgb({red} {green} {blue})">{escape(name.replace("_", " "))}</span>'
 
 
-def class_scores(judgement: Judgement) -> str:
+def class_scores(scores: Scores) -> str:
     """Recall, precision and F1 of every class."""
     return table(
         ["class", "recall", "precision", "F1"],
-        (
-            [named(row.name), *(scored(score) for score in (row.recall, row.precision, row.f1))]
-            for row in judgement.rows
-        ),
+        ([named(row.name), *(scored(score) for score in (row.recall, row.precision, row.f1))] for row in scores.rows),
         "classes",
     )
 
 
-def confusion(judgement: Judgement) -> str:
+def confusion(scores: Scores) -> str:
     """The confusion matrix in percent of the true class."""
-    head = "".join(f'<th scope="col"><span>{escape(name)}</span></th>' for name in judgement.classes)
+    head = "".join(f'<th scope="col"><span>{escape(name)}</span></th>' for name in scores.classes)
     rows = []
-    for row, (truth, counts) in enumerate(zip(judgement.classes, judgement.confusion.tolist(), strict=True)):
+    for row, (truth, counts) in enumerate(zip(scores.classes, scores.confusion.tolist(), strict=True)):
         support = sum(counts)
         cells = []
-        for column, (read, count) in enumerate(zip(judgement.classes, counts, strict=True)):
+        for column, (read, count) in enumerate(zip(scores.classes, counts, strict=True)):
             share = 100 * count / support if support else 0.0
             kind = ("right" if row == column else "wrong") + (" strong" if share > 55 else "")
             title = f"{count:,} of {support:,} {truth} read as {read}"

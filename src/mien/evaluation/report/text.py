@@ -1,4 +1,4 @@
-"""A judgement as plain text: aligned columns, ASCII, no colour, the same in a terminal, a pipe and a file."""
+"""A scores as plain text: aligned columns, ASCII, no colour, the same in a terminal, a pipe and a file."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from mien.evaluation.calibration import BINS
 from mien.evaluation.intervals import Estimate
-from mien.evaluation.robustness import Loss
-from mien.evaluation.score import COVERAGE, Judgement
+from mien.evaluation.robustness import AccuracyDrop
+from mien.evaluation.score import COVERAGE, Scores
 from mien.files import cannot_write, replacing
 
 __all__ = ["columns", "opened", "points", "text"]
@@ -38,65 +38,65 @@ def opened(path: Path) -> Iterator[TextIO]:
             raise
 
 
-def text(judgement: Judgement, losses: Sequence[Loss] = ()) -> str:
-    """The whole judgement, in lines that fit 100 columns with up to ten classes; then what spoilt faces cost."""
+def text(scores: Scores, losses: Sequence[AccuracyDrop] = ()) -> str:
+    """The whole scores, in lines that fit 100 columns with up to ten classes; then what spoilt faces cost."""
     parts = [
-        _headline(judgement),
-        _scores(judgement),
-        _classes(judgement),
+        _headline(scores),
+        _scores(scores),
+        _classes(scores),
         "Confusion in % of the true class (row: truth, column: read as)",
-        _matrix(judgement.classes, _percents(judgement.confusion)),
+        _matrix(scores.classes, _percents(scores.confusion)),
         "Confusion in faces",
-        _matrix(judgement.classes, _counts(judgement.confusion)),
+        _matrix(scores.classes, _counts(scores.confusion)),
         *([_losses(losses)] if losses else []),
         "In brackets: 95% bootstrap intervals. Macro F1 covers the classes that the truth holds.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _headline(judgement: Judgement) -> str:
-    line = f"{judgement.protocol}: {judgement.n:,} faces"
-    if judgement.dropped:
-        line += f", {judgement.dropped:,} left out by the protocol"
+def _headline(scores: Scores) -> str:
+    line = f"{scores.protocol}: {scores.n:,} faces"
+    if scores.dropped:
+        line += f", {scores.dropped:,} left out by the protocol"
     return f"{line}\n{'=' * len(line)}"
 
 
-def _scores(judgement: Judgement) -> str:
+def _scores(scores: Scores) -> str:
     rows = []
-    if judgement.found:
-        rows.append(("faces found", f"{judgement.found}", "the others are left out of all scores"))
+    if scores.found:
+        rows.append(("faces found", f"{scores.found}", "the others are left out of all scores"))
     rows += [
-        ("accuracy", f"{judgement.accuracy}", ""),
-        ("macro F1", f"{judgement.macro_f1}", ""),
-        (f"accuracy of the surest {COVERAGE:.0%}", f"{judgement.selective}", "abstaining from the rest"),
-        ("negative log-likelihood", f"{judgement.nll:.3f}", "nats"),
+        ("accuracy", f"{scores.accuracy}", ""),
+        ("macro F1", f"{scores.macro_f1}", ""),
+        (f"accuracy of the nms {COVERAGE:.0%}", f"{scores.selective}", "abstaining from the rest"),
+        ("negative log-likelihood", f"{scores.nll:.3f}", "nats"),
     ]
-    if judgement.cross_entropy and judgement.jensen_shannon:
-        faces = "" if judgement.voted == judgement.n else f", {judgement.voted:,} faces with votes"
+    if scores.cross_entropy and scores.jensen_shannon:
+        faces = "" if scores.voted == scores.n else f", {scores.voted:,} faces with votes"
         rows += [
-            ("cross-entropy to the votes", f"{judgement.cross_entropy:.3f}", f"nats{faces}"),
-            ("Jensen-Shannon to the votes", f"{judgement.jensen_shannon:.3f}", f"nats{faces}"),
+            ("cross-entropy to the votes", f"{scores.cross_entropy:.3f}", f"nats{faces}"),
+            ("Jensen-Shannon to the votes", f"{scores.jensen_shannon:.3f}", f"nats{faces}"),
         ]
-    if judgement.human:
-        rows.append(("  between halves of them", f"{judgement.human:.3f}", "nats: people among themselves"))
+    if scores.human:
+        rows.append(("  between halves of them", f"{scores.human:.3f}", "nats: people among themselves"))
     rows += [
-        ("calibration error", f"{judgement.calibration_error}", f"{BINS} bins of equal mass"),
-        ("  of perfect calibration", f"{judgement.perfect_error}", "by chance, with these confidences"),
-        ("  above that", f"{judgement.excess_error}", ""),
+        ("calibration error", f"{scores.calibration_error}", f"{BINS} bins of equal mass"),
+        ("  of perfect calibration", f"{scores.perfect_error}", "by chance, with these confidences"),
+        ("  above that", f"{scores.excess_error}", ""),
     ]
     return columns(rows, "<<<")
 
 
-def _classes(judgement: Judgement) -> str:
+def _classes(scores: Scores) -> str:
     rows = [("class", "faces", "read as", "precision", "recall", "F1")]
     rows += [
         (row.name, f"{row.support:,}", f"{row.predicted:,}", f"{row.precision}", f"{row.recall}", f"{row.f1}")
-        for row in judgement.rows
+        for row in scores.rows
     ]
     return columns(rows, "<>>>>>")
 
 
-def _losses(losses: Sequence[Loss]) -> str:
+def _losses(losses: Sequence[AccuracyDrop]) -> str:
     rows = [("spoilt by", "accuracy", "lost, points", "faces are")]
     rows += [(loss.corruption, f"{loss.accuracy}", points(loss.fall), loss.meaning) for loss in losses]
     return columns(rows, "<>><")

@@ -24,10 +24,10 @@ DEFAULT: Final = "mien"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
-    """The faces found in one picture.
+    """The faces found in one image.
 
     Attributes:
-        boxes: (N, 4) float32 x0, y0, x1, y1 in pixels; may reach over the picture's border.
+        boxes: (N, 4) float32 x0, y0, x1, y1 in pixels; may reach over the image's border.
         scores: (N,) float32, 0-1; 0.5 is the detector's operating point.
         landmarks: (N, 5, 2) float32 x, y in pixels, in the order of `results.LANDMARKS`; None if the detector
             gives none.
@@ -78,8 +78,8 @@ class DetectorOptions:
     """What a user may set; each detector documents its defaults.
 
     Attributes:
-        min_face: Side of the smallest face to look for, in pixels of the picture; None leaves it to the detector.
-        max_side: Long side, in pixels, at which a larger picture is searched; None leaves it to the detector.
+        min_face: Side of the smallest face to look for, in pixels of the image; None leaves it to the detector.
+        max_side: Long side, in pixels, at which a larger image is searched; None leaves it to the detector.
             Faces that are then smaller than the detector can see are missed.
         weights: File (or folder) of the detector's network, for a detector whose weights do not ship; None takes
             those that `mien models fetch` brought.
@@ -101,22 +101,22 @@ class Detector(Protocol):
 
     Attributes:
         name: As in `names`.
-        anchor: (5, 2) float32: where the five landmarks typically lie inside a box of this detector, from
+        mean_landmarks: (5, 2) float32: where the five landmarks typically lie inside a box of this detector, from
             (0, 0) at its top left corner to (1, 1), in the order of `results.LANDMARKS`.
     """
 
     name: str
-    anchor: NDArray[np.float32]
+    mean_landmarks: NDArray[np.float32]
 
     def detect(self, image: NDArray[np.uint8], *, min_score: float = 0.5) -> Detections:
-        """Finds the faces in a picture, largest box first.
+        """Finds the faces in a image, largest box first.
 
         Args:
             image: (H, W, 3) uint8, RGB.
             min_score: Lowest score to report, 0-1.
 
         Raises:
-            ValueError: The picture has another shape or type.
+            ValueError: The image has another shape or type.
         """
 
 

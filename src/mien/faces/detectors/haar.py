@@ -1,7 +1,7 @@
 """OpenCV's cascade of Haar features for frontal faces (Viola and Jones 2001; Lienhart and Maydt 2002).
 
 On the valid split of the face data (docs/design/geometry.json; IoU 0.4) it finds 47 of 55 faces of 40-60 px,
-63 of 67 of 60-100 px and 137 of 152 larger ones, with 4 false alarms in 346 pictures.
+63 of 67 of 60-100 px and 137 of 152 larger ones, with 4 false alarms in 346 images.
 """
 
 from pathlib import Path
@@ -27,13 +27,13 @@ STEP: Final = 1.15
 # n neighbouring windows give a score of n / (n + NEIGHBOURS): that many are the operating point.
 NEIGHBOURS: Final = 6
 # Medians over photographs, by `python -m benchmarks.measure_geometry` with OpenCV 4.
-ANCHOR: Final = ((0.319, 0.391), (0.685, 0.390), (0.502, 0.612), (0.341, 0.770), (0.661, 0.771))
+MEAN_LANDMARKS: Final = ((0.319, 0.391), (0.685, 0.390), (0.502, 0.612), (0.341, 0.770), (0.661, 0.771))
 
 
 class HaarDetector:
     """Frontal faces of 40 px and more by default; box square, wider than the face; no landmarks.
 
-    Pictures with a long side above `max_side` are searched at that size.
+    Images with a long side above `max_side` are searched at that size.
     """
 
     name = "haar"
@@ -44,7 +44,7 @@ class HaarDetector:
                 f"the detector 'haar' needs OpenCV 4, found {cv2.__version__}, which has no cascades",
                 hint="pip install 'opencv-python-headless<5', or use another detector",
             )
-        self.anchor = np.array(ANCHOR, np.float32)
+        self.mean_landmarks = np.array(MEAN_LANDMARKS, np.float32)
         self._min_face = options.min_face or MIN_FACE
         self._max_side = options.max_side or MAX_SIDE
         self._cascade = cv2.CascadeClassifier(str(Path(cv2.__file__).parent / "data" / CASCADE))

@@ -1,7 +1,7 @@
 """dlib's frontal face detector: histograms of gradients and a linear SVM (Dalal and Triggs 2005; King 2015).
 
 On the valid split of the face data (docs/design/geometry.json; IoU 0.4) it finds 51 of 55 faces of 40-60 px,
-64 of 67 of 60-100 px and 146 of 152 larger ones, without a false alarm in 346 pictures; searched at their own
+64 of 67 of 60-100 px and 146 of 152 larger ones, without a false alarm in 346 images; searched at their own
 size 9, 57 and 148. Enlarged three times instead of twice it finds no more, and takes twice as long. One core takes
 50 ms for 640x480, 60 for 1920x1080 and 95 for 12 megapixels.
 """
@@ -25,7 +25,7 @@ except ImportError:  # it is an extra
 
 __all__ = ["HogDetector", "load"]
 
-# Side of the detector's window; smaller faces are seen only in an enlarged picture.
+# Side of the detector's window; smaller faces are seen only in an enlarged image.
 WINDOW: Final = 80
 MIN_FACE: Final = 40
 MAX_SIDE: Final = 1600
@@ -34,13 +34,13 @@ SLOPE: Final = 2.0
 # Lower SVM scores are not asked for: not one in fifty of them is a face, and there are many.
 LOWEST: Final = -1.0
 # Medians over photographs, by `python -m benchmarks.measure_geometry`.
-ANCHOR: Final = ((0.303, 0.299), (0.710, 0.300), (0.505, 0.553), (0.328, 0.731), (0.682, 0.731))
+MEAN_LANDMARKS: Final = ((0.303, 0.299), (0.710, 0.300), (0.505, 0.553), (0.328, 0.731), (0.682, 0.731))
 
 
 class HogDetector:
     """Frontal faces of 40 px and more by default; box square, from the brows to the chin; no landmarks.
 
-    A picture is searched in grey (as well as in colour, and a quarter quicker), enlarged so that `min_face`
+    A image is searched in grey (as well as in colour, and a quarter quicker), enlarged so that `min_face`
     fills the window, yet with a long side of `max_side` at most: 12 megapixels take as long as 2, and their
     faces must then measure 1/20 of the long side. Any larger face is found by dlib's own pyramid.
     """
@@ -48,7 +48,7 @@ class HogDetector:
     name = "hog"
 
     def __init__(self, options: DetectorOptions) -> None:
-        self.anchor = np.array(ANCHOR, np.float32)
+        self.mean_landmarks = np.array(MEAN_LANDMARKS, np.float32)
         self._scale = WINDOW / (options.min_face or MIN_FACE)
         self._max_side = options.max_side or MAX_SIDE
         self._detector = dlib.get_frontal_face_detector()

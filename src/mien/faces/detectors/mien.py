@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mien.assets.detectors import STRIDES, open_detector
 from mien.assets.session import Session
-from mien.faces.boxes import iou, shared, surest
+from mien.faces.boxes import intersection, iou, nms
 from mien.faces.detectors import Detections, DetectorOptions
 from mien.faces.scaling import shrunk
 from mien.results import Frame
@@ -29,27 +29,27 @@ LOWEST: Final = 0.12
 SAME: Final = 0.4  # IoU from which two boxes are of one face
 AGREE: Final = 0.6  # and from which a box has a say in where that face is
 CANDIDATES: Final = 4000
-# While there seems to be a face with a larger side, in pixels as searched, the picture is searched once more at half
+# While there seems to be a face with a larger side, in pixels as searched, the image is searched once more at half
 # the size, and all but small faces are taken from there: the network's cells see no such face whole, and take its parts
 # for faces.
 LARGE: Final = 208
 SUSPECTED: Final = 0.25
 # Medians over photographs, by `python -m benchmarks.measure_geometry`.
-ANCHOR: Final = ((0.260, 0.388), (0.721, 0.387), (0.490, 0.600), (0.289, 0.750), (0.693, 0.750))
+MEAN_LANDMARKS: Final = ((0.260, 0.388), (0.721, 0.387), (0.490, 0.600), (0.289, 0.750), (0.693, 0.750))
 
 
 class MienDetector:
     """Faces of 10 px and more, turned, masked and dark ones too; box from the hair line to the chin; five landmarks.
 
-    Pictures with a long side above `max_side` are searched at that size, and once more at half of it where there seems
+    Images with a long side above `max_side` are searched at that size, and once more at half of it where there seems
     to be a large face. Of the cells that answer for one face, each
-    with a box and landmarks, the weighted mean counts: it is steadier than the surest alone.
+    with a box and landmarks, the weighted mean counts: it is steadier than the nms alone.
     """
 
     name = "mien"
 
     def __init__(self, options: DetectorOptions, session: Session, operating_point: float) -> None:
-        self.anchor = np.array(ANCHOR, np.float32)
+        self.mean_landmarks = np.array(MEAN_LANDMARKS, np.float32)
         self._min_face = options.min_face
         self._max_side = options.max_side or MAX_SIDE
         self._session = session
@@ -61,7 +61,7 @@ class MienDetector:
         return self.detect_many([image], min_score=min_score)[0]
 
     def detect_many(self, images: Sequence[NDArray[np.uint8]], *, min_score: float = 0.5) -> list[Detections]:
-        """The same for several pictures; those of one size go through the network together."""
+        """The same for several images; those of one size go through the network together."""
         scales = [min(1.0, self._max_side / max(Frame(image).image.shape[:2])) for image in images]
         found = self._candidates(images, scales)
         large = list(range(len(images)))
@@ -76,12 +76,12 @@ class MienDetector:
         return [self._faces(cells, min_score) for cells in found]
 
     def _candidates(self, images: Sequence[NDArray[np.uint8]], scales: Sequence[float]) -> list["_Candidates"]:
-        """What the cells say of each picture, searched at its scale."""
+        """What the cells say of each image, searched at its scale."""
         prepared = [_prepared(image, scale) for image, scale in zip(images, scales, strict=True)]
         results: dict[int, _Candidates] = {}
         for size in sorted({sheet.shape for sheet, _ in prepared}):
             rows = [index for index, (sheet, _) in enumerate(prepared) if sheet.shape == size]
-            # A single picture, the usual case, is not copied.
+            # A single image, the usual case, is not copied.
             stack = prepared[rows[0]][0][None] if len(rows) == 1 else np.stack([prepared[row][0] for row in rows])
             (cells,) = self._session.run(stack).values()  # (B, cells, 15)
             for row, said in zip(rows, cells, strict=True):
@@ -93,7 +93,7 @@ class MienDetector:
         if not len(cells.scores):
             return Detections.empty()
         boxes = cells.places[:, :2].reshape(-1, 4)
-        kept = surest(boxes, cells.scores, SAME)
+        kept = nms(boxes, cells.scores, SAME)
         kept = kept[~_inside_another(boxes[kept], cells.scores[kept])]
         votes = cells.scores * (iou(boxes[kept], boxes) >= AGREE)  # (N, K)
         votes /= votes.sum(axis=1, keepdims=True)
@@ -112,7 +112,7 @@ class MienDetector:
 
 @dataclass(frozen=True)
 class _Candidates:
-    """What cells say of one picture, in its pixels.
+    """What cells say of one image, in its pixels.
 
     Attributes:
         scores: (K,) the network's own, 0-1.
@@ -143,7 +143,7 @@ class _Candidates:
 
 
 def _prepared(image: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """The picture as it is searched, black up to whole cells at its right and bottom, and its factors of scale."""
+    """The image as it is searched, black up to whole cells at its right and bottom, and its factors of scale."""
     small, factor = shrunk(image, scale)
     high, wide = small.shape[:2]
     coarsest = STRIDES[-1]
@@ -174,7 +174,7 @@ def _candidates(
 def _inside_another(boxes: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which boxes (N,) lie, but for a fifth, in a much larger one that is about as sure: no face stands in another."""
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    within = shared(boxes, boxes) >= 0.8 * areas[:, None]
+    within = intersection(boxes, boxes) >= 0.8 * areas[:, None]
     much_larger = areas[None] > 2 * areas[:, None]
     as_sure = scores[None] >= 0.6 * scores[:, None]
     inner: NDArray[np.bool_] = (within & much_larger & as_sure).any(axis=1)
@@ -182,7 +182,7 @@ def _inside_another(boxes: NDArray[np.float64], scores: NDArray[np.float64]) -> 
 
 
 def grid(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Middles (cells, 2) x, y in pixels, and strides (cells,), of all cells of a picture, in the network's order."""
+    """Middles (cells, 2) x, y in pixels, and strides (cells,), of all cells of a image, in the network's order."""
     centres, strides = [], []
     for stride in STRIDES:
         down, across = np.mgrid[: height // stride, : width // stride]
@@ -197,5 +197,5 @@ def load(options: DetectorOptions) -> MienDetector:
     Raises:
         WeightsError: The weights are missing, damaged, or no detector that mien exported.
     """
-    entry, session = open_detector(options.weights)
-    return MienDetector(options, session, entry.operating_point)
+    info, session = open_detector(options.weights)
+    return MienDetector(options, session, info.operating_point)

@@ -15,7 +15,7 @@ from mien.assets.remote import cached
 from mien.assets.store import read_weights
 from mien.errors import UnsupportedError, WeightsError
 from mien.faces.detectors import Detections, DetectorOptions
-from mien.faces.silence import quiet_opencv
+from mien.faces.silence import silent_opencv
 from mien.results import Frame
 
 __all__ = ["WEIGHTS", "SsdDetector", "load"]
@@ -24,23 +24,23 @@ WEIGHTS: Final = "ssd"
 SIDE: Final = 300
 MEAN: Final = (104.0, 177.0, 123.0)  # of blue, green and red
 # Not measured, for want of the weights: YuNet's, whose boxes are of the same kind.
-ANCHOR: Final = ((0.270, 0.391), (0.739, 0.392), (0.504, 0.597), (0.300, 0.741), (0.708, 0.741))
+MEAN_LANDMARKS: Final = ((0.270, 0.391), (0.739, 0.392), (0.504, 0.597), (0.300, 0.741), (0.708, 0.741))
 
 
 class SsdDetector:
     """Large faces, also half turned ones; box from the hair line to the chin; no landmarks.
 
-    Every picture is squeezed into 300x300, so that small faces in large pictures are missed; `max_side` changes
+    Every image is squeezed into 300x300, so that small faces in large images are missed; `max_side` changes
     nothing. The network's confidence is the score.
     """
 
     name = "ssd"
 
     def __init__(self, options: DetectorOptions, definition: bytes, weights: bytes, origin: str) -> None:
-        self.anchor = np.array(ANCHOR, np.float32)
+        self.mean_landmarks = np.array(MEAN_LANDMARKS, np.float32)
         self._min_face = options.min_face
         try:
-            with quiet_opencv():
+            with silent_opencv():
                 self._network = cv2.dnn.readNetFromCaffe(  # type: ignore[attr-defined]  # OpenCV 4 only
                     np.frombuffer(definition, np.uint8), np.frombuffer(weights, np.uint8)
                 )
@@ -56,7 +56,7 @@ class SsdDetector:
             )
 
     def _run(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The network's rows (1, 1, N, 7): picture, class, confidence, x0, y0, x1, y1 in parts of the picture."""
+        """The network's rows (1, 1, N, 7): image, class, confidence, x0, y0, x1, y1 in parts of the image."""
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         self._network.setInput(cv2.dnn.blobFromImage(bgr, 1.0, (SIDE, SIDE), MEAN))
         return np.asarray(self._network.forward(), np.float32)

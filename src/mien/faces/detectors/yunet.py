@@ -1,7 +1,7 @@
 """YuNet through OpenCV's FaceDetectorYN (Wu, Peng and Yu 2023, "YuNet: a tiny millisecond-level face detector").
 
 On the valid split of the face data (docs/design/geometry.json; IoU 0.4) it finds 42 of 43 faces of 20-40 px and all
-274 larger ones, with one false alarm in 346 pictures; the labels there are for the most part its own.
+274 larger ones, with one false alarm in 346 images; the labels there are for the most part its own.
 The weights do not ship: `mien models fetch yunet`, or `weights` in the options. OpenCV 4 and 5 both run them.
 """
 
@@ -17,7 +17,7 @@ from mien.assets.store import read_weights
 from mien.errors import WeightsError
 from mien.faces.detectors import Detections, DetectorOptions
 from mien.faces.scaling import resized
-from mien.faces.silence import quiet_opencv
+from mien.faces.silence import silent_opencv
 from mien.results import Frame
 
 __all__ = ["WEIGHTS", "YunetDetector", "load"]
@@ -33,13 +33,13 @@ OVERLAP: Final = 0.3  # of two boxes with a higher IoU the better one stays
 CANDIDATES: Final = 5000
 OUTPUTS: Final = {f"{part}_{stride}" for part in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32)}
 # Medians over photographs, by `python -m benchmarks.measure_geometry`.
-ANCHOR: Final = ((0.270, 0.391), (0.739, 0.392), (0.504, 0.597), (0.300, 0.741), (0.708, 0.741))
+MEAN_LANDMARKS: Final = ((0.270, 0.391), (0.739, 0.392), (0.504, 0.597), (0.300, 0.741), (0.708, 0.741))
 
 
 class YunetDetector:
     """Faces of 10 px and more, turned ones too; box from the hair line to the chin; five landmarks.
 
-    Pictures with a long side above `max_side` are searched at that size.
+    Images with a long side above `max_side` are searched at that size.
     """
 
     name = "yunet"
@@ -52,10 +52,10 @@ class YunetDetector:
                 "expected cls, obj, bbox and kps at strides 8, 16 and 32",
                 hint="mien models fetch yunet",
             )
-        self.anchor = np.array(ANCHOR, np.float32)
+        self.mean_landmarks = np.array(MEAN_LANDMARKS, np.float32)
         self._min_face = options.min_face
         self._max_side = options.max_side or MAX_SIDE
-        with quiet_opencv():  # OpenCV 5 warns that its new engine does not know FaceDetectorYN's target
+        with silent_opencv():  # OpenCV 5 warns that its new engine does not know FaceDetectorYN's target
             self._network = cv2.FaceDetectorYN.create(
                 "onnx", np.frombuffer(network, np.uint8), np.empty(0, np.uint8), (32, 32), LOWEST, OVERLAP, CANDIDATES
             )

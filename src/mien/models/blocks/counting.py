@@ -35,10 +35,10 @@ class Layer:
     Attributes:
         name: Its path in the network.
         title: What it is, in words.
-        shape: Of what it gives for one picture: (C, H, W) or (C,).
+        shape: Of what it gives for one image: (C, H, W) or (C,).
         parameters: How many numbers it has.
         trained: How many of them learn.
-        operations: Multiplications with an addition each, for one picture.
+        operations: Multiplications with an addition each, for one image.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Slab:
     Attributes:
         kind: What it is.
         title: In words.
-        shape: Of what it gives for one picture.
+        shape: Of what it gives for one image.
     """
 
     kind: Kind
@@ -72,7 +72,7 @@ class Stage:
         name: In the network, or "" where layers there have none.
         slabs: Its parts, in order.
         parameters: How many numbers it has.
-        operations: Multiplications with an addition each, for one picture.
+        operations: Multiplications with an addition each, for one image.
     """
 
     name: str
@@ -86,11 +86,11 @@ class Anatomy:
     """All of a network, as it is trained.
 
     Attributes:
-        input: What the pictures are like.
+        input: What the images are like.
         layers: In the order in which they run; activations are left out.
         stages: Of the trunk.
         heads: Number of classes by head.
-        fused_operations: Of the network as it is exported, for one picture.
+        fused_operations: Of the network as it is exported, for one image.
     """
 
     input: InputSpec
@@ -124,7 +124,7 @@ def anatomy(name: str, heads: Mapping[str, int], input: InputSpec, **options: An
 
 
 def _run(network: Network, input: InputSpec) -> tuple[list[Layer], dict[str, tuple[int, ...]]]:
-    """The layers in the order in which they run, and the shape of what every module gives for one picture."""
+    """The layers in the order in which they run, and the shape of what every module gives for one image."""
     layers: list[Layer] = []
     shapes: dict[str, tuple[int, ...]] = {}
 

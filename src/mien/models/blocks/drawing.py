@@ -30,7 +30,7 @@ _NAMES: Final = {
     "head": "classes",
 }
 
-_HEIGHT: Final = 190.0  # of the picture
+_HEIGHT: Final = 190.0  # of the image
 _WIDE: Final = 560.0  # of all maps together
 _LEAST: Final = 5.0  # of any solid's side
 _SLANT: Final = (0.30, 0.22)  # to the right and up, as shares of a solid's height
@@ -142,7 +142,7 @@ def _cuboid(x: float, solid: _Solid) -> str:
 
 
 def _face(x: float, solid: _Solid) -> str:
-    """Two eyes, brows and a smile on the slanted side of the picture, drawn on a square of side 1."""
+    """Two eyes, brows and a smile on the slanted side of the image, drawn on a square of side 1."""
     up, top = solid.high * _SLANT[1], _AXIS - solid.high / 2
     slanted = f"matrix({solid.reach:.1f} {-up:.1f} 0 {solid.high:.1f} {x:.1f} {top:.1f})"
     return (

@@ -87,13 +87,13 @@ def with_dense(
         stages: Layers by the stage's name; the last gives maps (N, C, h, w).
         sizes: Of the dense layers, each of which is activated (see `activated`) and thinned by `dropout`.
         heads: Number of classes by head.
-        input: What the pictures are like.
+        input: What the images are like.
         dropout: Of the dense layers.
         slope: Of the activations.
         norm: Of the dense layers.
 
     Raises:
-        ValueError: The pictures are too small for the stages.
+        ValueError: The images are too small for the stages.
     """
     trunk = stacked(stages)
     before = length(trunk, input)
@@ -108,17 +108,17 @@ def with_dense(
 
 
 def length(layers: nn.Module, input: InputSpec) -> int:
-    """How many numbers `layers` make of one picture, found by running them without any data.
+    """How many numbers `layers` make of one image, found by running them without any data.
 
     Raises:
-        ValueError: The picture is too small for them.
+        ValueError: The image is too small for them.
     """
     shapes = copy.deepcopy(layers).to("meta").eval()
     try:
         with torch.no_grad():
             maps: Tensor = shapes(torch.empty(1, input.depth, input.size, input.size, device="meta"))
     except RuntimeError as error:
-        raise ValueError(f"pictures of {input.size}x{input.size} are too small for its layers") from error
+        raise ValueError(f"images of {input.size}x{input.size} are too small for its layers") from error
     return maps[0].numel()
 
 

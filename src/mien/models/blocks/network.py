@@ -21,7 +21,7 @@ class Fusible(nn.Module):
 
 
 class Network(nn.Module):
-    """A trunk from pictures (N, C, H, W) to features, and a linear layer a head.
+    """A trunk from images (N, C, H, W) to features, and a linear layer a head.
 
     Args:
         trunk: Gives a map (N, features, h, w), which is averaged, or a vector (N, features), which stays as it is.
@@ -37,7 +37,7 @@ class Network(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(features, classes) for name, classes in heads.items()})
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Normalised pictures (N, C, H, W) -> logits (N, classes) by head."""
+        """Normalised images (N, C, H, W) -> logits (N, classes) by head."""
         features = self.trunk(images)  # (N, features, h, w) or (N, features)
         if features.ndim == 4:
             features = features.mean(dim=(2, 3))

@@ -1,6 +1,6 @@
-"""Pictures with what was read from them: boxes, and beside each face its emotion as bars, a label or an emoji.
+"""Images with what was read from them: boxes, and beside each face its emotion as bars, a label or an emoji.
 
-Or with faces made unrecognisable and only their emotions left, for pictures that are passed on.
+Or with faces made unrecognisable and only their emotions left, for images that are passed on.
 """
 
 import math
@@ -22,7 +22,7 @@ from mien.output.drawing.notes import Badge, Label, Note, Panel, arrange
 from mien.output.drawing.palette import colour_of
 from mien.results import Face, Frame, FrameResult
 
-__all__ = ["OVERLAYS", "AnnotatedPictures", "Overlay", "annotate"]
+__all__ = ["OVERLAYS", "AnnotatedImages", "Overlay", "annotate"]
 
 Overlay = Literal["bars", "label", "emoji", "blur"]
 OVERLAYS: Final[tuple[Overlay, ...]] = get_args(Overlay)
@@ -40,13 +40,13 @@ _JPEG: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
 
 
 def annotate(image: NDArray[np.uint8], faces: Sequence[Face], overlay: Overlay = "bars") -> NDArray[np.uint8]:
-    """Draws faces on a copy of a picture.
+    """Draws faces on a copy of a image.
 
-    Sizes follow the picture's and the face's. An uncertain emotion is greyed and has a question mark.
+    Sizes follow the image's and the face's. An uncertain emotion is greyed and has a question mark.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        faces: With boxes in pixels of the picture.
+        faces: With boxes in pixels of the image.
         overlay: What each face gets, as far as it has an expression:
             "bars": box, landmarks, and a panel with its emotion and the bars of all classes, or only a label where the
             face is small or a panel would cover others;
@@ -106,26 +106,26 @@ def _draw_landmarks(canvas: Canvas, face: Face, short_side: int) -> None:
 
 
 def _legible(image: NDArray[np.uint8], faces: Sequence[Face]) -> tuple[NDArray[np.uint8], Sequence[Face]]:
-    """A small picture enlarged, with its faces; any other as it is."""
+    """A small image enlarged, with its faces; any other as it is."""
     height, width = image.shape[:2]
     # The longer side sets a limit too: a strip of a few pixels would grow beyond all measure.
     times = min(math.ceil(_LEGIBLE / min(height, width)), math.ceil(4 * _LEGIBLE / max(height, width)))
     if times == 1:
         return image, faces
-    picture = Image.fromarray(image).resize((width * times, height * times), Image.Resampling.BICUBIC)
+    larger = Image.fromarray(image).resize((width * times, height * times), Image.Resampling.BICUBIC)
     enlarged = [
         replace(face, box=face.box * times, landmarks=None if face.landmarks is None else face.landmarks * times)
         for face in faces
     ]
-    return np.array(picture), enlarged
+    return np.array(larger), enlarged
 
 
-class AnnotatedPictures:
+class AnnotatedImages:
     """Writes `<stem>.annotated.png`, for JPEG sources `.jpg`, for each result that carries its image.
 
     The name leaves the original alone, also where both are in one folder. Results with the same stem get a
-    number, `<stem>-2.annotated.png`, so that nothing is overwritten within a run; pictures of an earlier run
-    are replaced. Pictures of less than 480 pixels are enlarged by a whole number, so that the text has room.
+    number, `<stem>-2.annotated.png`, so that nothing is overwritten within a run; images of an earlier run
+    are replaced. Images of less than 480 pixels are enlarged by a whole number, so that the text has room.
 
     Nothing of the source file but its pixels gets into them: no EXIF, no place, no preview.
 
@@ -135,7 +135,7 @@ class AnnotatedPictures:
 
     Raises:
         ConfigError: There is no such overlay.
-        OutputError: On entering, the folder cannot be made; on writing, a picture cannot be written.
+        OutputError: On entering, the folder cannot be made; on writing, a image cannot be written.
     """
 
     def __init__(self, folder: str | Path, overlay: Overlay = "bars") -> None:
@@ -157,7 +157,7 @@ class AnnotatedPictures:
         return self
 
     def write(self, result: FrameResult) -> None:
-        """Draws and writes one picture; a result without an image is passed over.
+        """Draws and writes one image; a result without an image is passed over.
 
         Raises:
             OutputError: It cannot be written.
@@ -168,14 +168,14 @@ class AnnotatedPictures:
         if result.image is None:
             return
         path = self._path(result.source)
-        picture = Image.fromarray(annotate(*_legible(result.image, result.faces), self.overlay))
+        image = Image.fromarray(annotate(*_legible(result.image, result.faces), self.overlay))
         with replacing(path) as partial:
             try:
                 if path.suffix == ".png":
-                    picture.save(partial, "PNG")
+                    image.save(partial, "PNG")
                 else:
                     # Without subsampling of colours, which would blur the text.
-                    picture.save(partial, "JPEG", quality=92, subsampling=0)
+                    image.save(partial, "JPEG", quality=92, subsampling=0)
             except OSError as error:
                 raise cannot_write(path, error) from error
 
@@ -185,8 +185,8 @@ class AnnotatedPictures:
         self._open = False
 
     def _path(self, source: str) -> Path:
-        """The place for a source's picture, of a name not yet taken in this run."""
-        stem, suffix = Path(source).stem or "picture", Path(source).suffix.lower()
+        """The place for a source's image, of a name not yet taken in this run."""
+        stem, suffix = Path(source).stem or "image", Path(source).suffix.lower()
         ending = ".annotated.jpg" if suffix in _JPEG else ".annotated.png"
         name, number = stem + ending, 1
         # Some file systems take capitals and small letters for the same name.

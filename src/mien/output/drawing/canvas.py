@@ -1,4 +1,4 @@
-"""Smooth shapes and text on a picture: a thin layer over Pillow, whose own shapes have stairs for edges."""
+"""Smooth shapes and text on a image: a thin layer over Pillow, whose own shapes have stairs for edges."""
 
 import math
 
@@ -17,7 +17,7 @@ _FINE, _COARSE, _LARGE_AREA = 4, 2, 1_000_000
 
 
 class Canvas:
-    """A picture to draw on. Coordinates are pixels, fractions count, what lies outside is cut off.
+    """A image to draw on. Coordinates are pixels, fractions count, what lies outside is cut off.
 
     Args:
         image: (H, W, 3) uint8 RGB; it is copied, not changed.
@@ -27,7 +27,7 @@ class Canvas:
         self._image = Image.fromarray(image).copy()
 
     def array(self) -> NDArray[np.uint8]:
-        """The picture as it is now, (H, W, 3) uint8 RGB."""
+        """The image as it is now, (H, W, 3) uint8 RGB."""
         return np.array(self._image)
 
     def rounded(
@@ -39,7 +39,7 @@ class Canvas:
         right, bottom = min(int(rect.x1) + 2, width), min(int(rect.y1) + 2, height)
         scale = _FINE if (right - left) * (bottom - top) < _LARGE_AREA else _COARSE
         if left >= right or top >= bottom or min(rect.width, rect.height) * scale < 1:
-            return  # outside of the picture, or thinner than can be drawn
+            return  # outside of the image, or thinner than can be drawn
         mask = Image.new("L", ((right - left) * scale, (bottom - top) * scale))
         corners = [
             ((rect.x0 - left) * scale, (rect.y0 - top) * scale),
@@ -57,8 +57,8 @@ class Canvas:
         """A disc around (x, y)."""
         self.rounded(Rect(x, y, x, y).grown(radius), radius, colour, opacity=opacity)
 
-    def picture(self, rect: Rect, image: Image.Image) -> None:
-        """An RGBA picture with its upper left corner at that of `rect`."""
+    def image(self, rect: Rect, image: Image.Image) -> None:
+        """An RGBA image with its upper left corner at that of `rect`."""
         self._image.paste(image, (round(rect.x0), round(rect.y0)), image)
 
     def mosaic(self, rect: Rect, cells: int) -> None:
@@ -92,7 +92,7 @@ class Canvas:
         bold: bool = False,
     ) -> None:
         """A line of text around the height `y`, beginning at `x`, or with `right` ending there."""
-        # At its real size small text would be set on whole pixels, with uneven gaps. The anchor is the
+        # At its real size small text would be set on whole pixels, with uneven gaps. The mean_landmarks is the
         # baseline ("s"), so that words with and without descenders stand on one line.
         scale = _FINE
         font = typeface(size * scale)

@@ -2,7 +2,7 @@
 
 All are made of the same few strokes on a disc in the emotion's colour, large enough that eyes, brows and mouth can be
 told at 20 pixels, and drawn several times larger than needed and reduced, so that they are smooth at any size. A dark
-rim outside of a white one sets them off from light and dark pictures alike.
+rim outside of a white one sets them off from light and dark images alike.
 """
 
 import math
@@ -24,9 +24,9 @@ _TONGUE: Final[RGB] = (240, 104, 120)
 _TEAR: Final[RGB] = (214, 238, 255)
 _RIM: Final[RGB] = (18, 20, 26)
 
-# Radii of the rims and the disc in a picture that reaches from -1 to 1.
+# Radii of the rims and the disc in a image that reaches from -1 to 1.
 _OUTER, _WHITE_RIM, _DISC = 0.99, 0.95, 0.86
-# Pixels that a picture is drawn with at least; smaller ones are reduced from it.
+# Pixels that a image is drawn with at least; smaller ones are reduced from it.
 _DRAWN: Final = 384
 
 _Point = tuple[float, float]
@@ -59,7 +59,7 @@ class _Sheet:
 
     def letter(self, text: str) -> None:
         """A letter in the middle."""
-        self._draw.text((self._half, self._half), text, _INK, typeface(self._half), anchor="mm")
+        self._draw.text((self._half, self._half), text, _INK, typeface(self._half), mean_landmarks="mm")
 
     def stroke(self, points: Sequence[_Point], width: float, colour: RGB = _INK) -> None:
         """A line of round joints and ends."""
@@ -191,7 +191,7 @@ def emoji(emotion: str, side: int, *, uncertain: bool = False) -> Image.Image:
         uncertain: Half of the colour is grey, as everywhere, and a question mark stands at the side.
 
     Returns:
-        An RGBA picture, transparent around the disc. It is kept and shared: copy it before drawing on it.
+        An RGBA image, transparent around the disc. It is kept and shared: copy it before drawing on it.
     """
     times = max(2, math.ceil(_DRAWN / side))
     sheet = _Sheet(side * times)

@@ -1,4 +1,4 @@
-"""Where a panel or a label goes beside its face: inside the picture, off other faces where there is room."""
+"""Where a panel or a label goes beside its face: inside the image, off other faces where there is room."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -44,7 +44,7 @@ class Place(NamedTuple):
     """A possible place.
 
     Attributes:
-        rect: The place itself, inside the picture.
+        rect: The place itself, inside the image.
         on_face: The share of its own face that it hides, 0-1.
         on_middle: The share of that face's middle, where eyes and mouth are, that it hides, 0-1.
         on_others: The share of itself that lies on other faces, panels and labels; 1 and more for several.
@@ -56,10 +56,10 @@ class Place(NamedTuple):
     on_others: float
 
 
-def beside(size: tuple[float, float], face: Rect, others: Sequence[Rect], picture: Rect, gap: float) -> Place | None:
+def beside(size: tuple[float, float], face: Rect, others: Sequence[Rect], image: Rect, gap: float) -> Place | None:
     """The best place for a panel of `size` (width, height): right of the face, else left, below, above, over.
 
-    A face that is alone may have its panel in a corner of the picture too. None if the picture is smaller
+    A face that is alone may have its panel in a corner of the image too. None if the image is smaller
     than the panel.
     """
     width, height = size
@@ -72,14 +72,14 @@ def beside(size: tuple[float, float], face: Rect, others: Sequence[Rect], pictur
         *((x, face.y0 - gap - height) for x in columns),
     ]
     if not others:
-        corners += [(x, y) for y in (picture.y0, picture.y1) for x in (picture.x1, picture.x0)]
-    return _best(size, corners, face, others, picture)
+        corners += [(x, y) for y in (image.y0, image.y1) for x in (image.x1, image.x0)]
+    return _best(size, corners, face, others, image)
 
 
-def on_top(size: tuple[float, float], face: Rect, others: Sequence[Rect], picture: Rect, gap: float) -> Place | None:
+def on_top(size: tuple[float, float], face: Rect, others: Sequence[Rect], image: Rect, gap: float) -> Place | None:
     """The best place for a label of `size` (width, height): above the face, else below, right or left of it.
 
-    None if the picture is smaller than the label.
+    None if the image is smaller than the label.
     """
     width, height = size
     columns = (face.x0, (face.x0 + face.x1 - width) / 2, face.x1 - width)
@@ -89,19 +89,19 @@ def on_top(size: tuple[float, float], face: Rect, others: Sequence[Rect], pictur
         (face.x1 + gap, face.y0),
         (face.x0 - gap - width, face.y0),
     ]
-    return _best(size, corners, face, others, picture)
+    return _best(size, corners, face, others, image)
 
 
-def at_corner(size: tuple[float, float], face: Rect, others: Sequence[Rect], picture: Rect) -> Place | None:
+def at_corner(size: tuple[float, float], face: Rect, others: Sequence[Rect], image: Rect) -> Place | None:
     """The best place for a badge of `size` (width, height): on the face's upper right corner, or on another.
 
     It stands out of the box by two thirds, so that it hides hair and ground rather than eyes and mouth. None if the
-    picture is smaller than the badge.
+    image is smaller than the badge.
     """
     width, height = size
     columns = (face.x1 - width / 3, face.x0 - 2 * width / 3)
     levels = (face.y0 - 2 * height / 3, face.y1 - height / 3)
-    return _best(size, [(x, y) for y in levels for x in columns], face, others, picture)
+    return _best(size, [(x, y) for y in levels for x in columns], face, others, image)
 
 
 def _best(
@@ -109,11 +109,11 @@ def _best(
     corners: Sequence[tuple[float, float]],
     face: Rect,
     others: Sequence[Rect],
-    picture: Rect,
+    image: Rect,
 ) -> Place | None:
-    """The first of the least costly places; one that reaches over the picture's border is moved inside."""
+    """The first of the least costly places; one that reaches over the image's border is moved inside."""
     width, height = size
-    if width > picture.width or height > picture.height:
+    if width > image.width or height > image.height:
         return None
 
     side, above, below = 0.2 * face.width, 0.2 * face.height, 0.28 * face.height  # from the brows to the mouth
@@ -121,8 +121,8 @@ def _best(
 
     def places() -> Iterator[Place]:
         for x, y in corners:
-            left = min(max(x, picture.x0), picture.x1 - width)
-            top = min(max(y, picture.y0), picture.y1 - height)
+            left = min(max(x, image.x0), image.x1 - width)
+            top = min(max(y, image.y0), image.y1 - height)
             rect = Rect(left, top, left + width, top + height)
             yield Place(
                 rect,

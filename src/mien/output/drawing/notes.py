@@ -21,12 +21,12 @@ _GROUND_OPACITY: Final = 0.84
 _PAD, _TITLE, _HEADER, _ROW, _BAR, _BAR_LENGTH, _SPACE = 0.9, 1.3, 2.1, 1.5, 0.5, 5.5, 0.7
 _LABEL_PAD, _LABEL_HEIGHT = 0.5, 1.6
 
-# Text sizes in pixels: the smallest that can be read; shares of the face and of the picture's shorter side.
+# Text sizes in pixels: the smallest that can be read; shares of the face and of the image's shorter side.
 _SMALLEST, _SMALLEST_LABEL = 10, 9
 _OF_FACE, _OF_FACE_LABEL = 0.09, 0.14
 _LEAST_OF_PICTURE, _MOST_OF_PICTURE = 1 / 60, 1 / 30
 
-# Side of an emoji: pixels at least, and shares of the face and of the picture's shorter side.
+# Side of an emoji: pixels at least, and shares of the face and of the image's shorter side.
 _SMALLEST_BADGE, _OF_FACE_BADGE, _MOST_OF_PICTURE_BADGE = 20, 0.55, 1 / 4
 
 # The shares of its face and of the face's middle that a panel may hide, and of itself that may lie on others.
@@ -34,7 +34,7 @@ _MOST_OF_FACE, _MOST_OF_MIDDLE, _MOST_ON_OTHERS = 0.25, 0.1, 0.03
 
 
 class Note(Protocol):
-    """Something written at a place in the picture."""
+    """Something written at a place in the image."""
 
     @property
     def rect(self) -> Rect:
@@ -142,10 +142,10 @@ class Badge:
     def draw(self, canvas: Canvas) -> None:
         """Puts it on the canvas."""
         side = round(self.rect.width)
-        canvas.picture(self.rect, emoji(self.expression.emotion, side, uncertain=self.expression.uncertain))
+        canvas.image(self.rect, emoji(self.expression.emotion, side, uncertain=self.expression.uncertain))
 
 
-def arrange(faces: Sequence[Face], picture: Rect, kind: type[Note] = Panel) -> list[Note]:
+def arrange(faces: Sequence[Face], image: Rect, kind: type[Note] = Panel) -> list[Note]:
     """The notes of all faces that have an expression, each at its place; larger faces choose first.
 
     Panels keep off other faces and off each other; a face whose panel finds no such place, or that is too
@@ -153,7 +153,7 @@ def arrange(faces: Sequence[Face], picture: Rect, kind: type[Note] = Panel) -> l
 
     Args:
         faces: Boxes in pixels.
-        picture: All of it.
+        image: All of it.
         kind: `Panel`, `Label` or `Badge`.
     """
     boxes = [Rect(*face.box.tolist()) for face in faces]
@@ -167,24 +167,24 @@ def arrange(faces: Sequence[Face], picture: Rect, kind: type[Note] = Panel) -> l
         others = [*(box for at, box in enumerate(boxes) if at != number), *(note.rect for note in notes)]
         note: Note | None = None
         if kind is Badge:
-            note = _badge(expression, boxes[number], others, picture)
+            note = _badge(expression, boxes[number], others, image)
         elif kind is Panel:
-            note = _panel(expression, boxes[number], others, picture)
+            note = _panel(expression, boxes[number], others, image)
         if note is not None:
             notes.append(note)
         elif kind is not Badge:
             labelled.append((boxes[number], expression))
     for box, expression in labelled:
         others = [*(other for other in boxes if other is not box), *(note.rect for note in notes)]
-        label = _label(expression, box, others, picture)
+        label = _label(expression, box, others, image)
         if label is not None:
             notes.append(label)
     return notes
 
 
-def _panel(expression: Expression, face: Rect, others: Sequence[Rect], picture: Rect) -> Panel | None:
+def _panel(expression: Expression, face: Rect, others: Sequence[Rect], image: Rect) -> Panel | None:
     """The largest panel that fits well beside a face; None if none does."""
-    short = min(picture.width, picture.height)
+    short = min(image.width, image.height)
     side = face.area**0.5
     smallest = max(_SMALLEST, _LEAST_OF_PICTURE * short)
     wanted = min(max(_OF_FACE * side, smallest), max(_MOST_OF_PICTURE * short, smallest))
@@ -192,8 +192,8 @@ def _panel(expression: Expression, face: Rect, others: Sequence[Rect], picture: 
     for text in (wanted, (wanted + smallest) / 2, smallest):
         size = Panel.size(expression, round(text))
         if size[1] > 2.2 * side:
-            continue  # the face is a detail of the picture, the panel would dominate it
-        place = beside(size, face, others, picture.grown(-0.4 * text), gap=0.6 * text)
+            continue  # the face is a detail of the image, the panel would dominate it
+        place = beside(size, face, others, image.grown(-0.4 * text), gap=0.6 * text)
         if place is None or place.on_others > _MOST_ON_OTHERS:
             continue
         if place.on_face == 0:
@@ -203,24 +203,24 @@ def _panel(expression: Expression, face: Rect, others: Sequence[Rect], picture: 
     return best
 
 
-def _label(expression: Expression, face: Rect, others: Sequence[Rect], picture: Rect) -> Label | None:
-    """The label of a face; with fewer words in a very small picture, None if not even these fit."""
-    short = min(picture.width, picture.height)
+def _label(expression: Expression, face: Rect, others: Sequence[Rect], image: Rect) -> Label | None:
+    """The label of a face; with fewer words in a very small image, None if not even these fit."""
+    short = min(image.width, image.height)
     smallest = max(_SMALLEST_LABEL, _LEAST_OF_PICTURE * short * 0.8)
     text = round(min(max(_OF_FACE_LABEL * face.area**0.5, smallest), max(_MOST_OF_PICTURE * short * 0.8, smallest)))
     title = _title(expression)
     for words in (f"{title} {_percent(expression.confidence)}", title):
-        place = on_top(Label.size(words, text), face, others, picture, gap=0.3 * text)
+        place = on_top(Label.size(words, text), face, others, image, gap=0.3 * text)
         if place is not None:
             return Label(place.rect, text, expression, words)
     return None
 
 
-def _badge(expression: Expression, face: Rect, others: Sequence[Rect], picture: Rect) -> Badge | None:
-    """The emoji of a face; None if not even the smallest fits into the picture."""
-    most = max(_MOST_OF_PICTURE_BADGE * min(picture.width, picture.height), _SMALLEST_BADGE)
+def _badge(expression: Expression, face: Rect, others: Sequence[Rect], image: Rect) -> Badge | None:
+    """The emoji of a face; None if not even the smallest fits into the image."""
+    most = max(_MOST_OF_PICTURE_BADGE * min(image.width, image.height), _SMALLEST_BADGE)
     side = round(min(max(_OF_FACE_BADGE * face.area**0.5, _SMALLEST_BADGE), most))
-    place = at_corner((side, side), face, others, picture)
+    place = at_corner((side, side), face, others, image)
     return None if place is None else Badge(place.rect, expression)
 
 

@@ -1,4 +1,4 @@
-"""The typeface of what is written on pictures."""
+"""The typeface of what is written on images."""
 
 from functools import lru_cache
 
@@ -15,7 +15,7 @@ def typeface(size: float) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(max(size, 1))
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise UnsupportedError(
-            "this Pillow was built without FreeType, which writes text on pictures",
+            "this Pillow was built without FreeType, which writes text on images",
             hint="pip install --force-reinstall pillow",
         )
     return font

@@ -5,46 +5,46 @@ from pathlib import Path
 import lightning
 import torch
 
-from mien.assets.detectors import DetectorEntry
-from mien.datasets import face_images as facepictures
+from mien.assets.detectors import DetectorInfo
+from mien.datasets import face_images
 from mien.training.checkpoints import readable
 from mien.training.detection.data import Scenes
-from mien.training.detection.module import DetectorTask
+from mien.training.detection.module import DetectorModule
 from mien.training.detection.recipe import DetectorRecipe
-from mien.training.tasks import Kind, Lesson
+from mien.training.tasks import TaskSpec, TrainingSetup
 
-__all__ = ["KIND", "export", "lesson"]
+__all__ = ["TASK", "export", "setup"]
 
 _CALIBRATION, _HELD = 96, 240  # scenes that set the ranges of int8, and those that judge
 
 
-def lesson(recipe: DetectorRecipe, folder: Path) -> Lesson:
-    """What `recipe` learns from the labelled pictures in `folder`.
+def setup(recipe: DetectorRecipe, folder: Path) -> TrainingSetup:
+    """What `recipe` learns from the labelled images in `folder`.
 
     Raises:
         ConfigError: The network cannot be built.
-        InputError: The pictures cannot be read.
+        InputError: The images cannot be read.
         DataError: They are not labelled as they should be.
     """
-    fingerprint = facepictures.fingerprint(folder)
+    fingerprint = face_images.fingerprint(folder)
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
-    task = DetectorTask(recipe.model_dump(mode="json"))
+    task = DetectorModule(recipe.model_dump(mode="json"))
     task.to(memory_format=torch.channels_last)
-    return Lesson(task, Scenes(folder, recipe), fingerprint)
+    return TrainingSetup(task, Scenes(folder, recipe), fingerprint)
 
 
 def export(
     recipe: DetectorRecipe, folder: Path, data: Path, out: Path, *, checkpoint: str = "best", licence: str = ""
 ) -> list[Path]:
-    """Exports a run's checkpoint to `out` (.onnx), with its training form and its entry beside it.
+    """Exports a run's checkpoint to `out` (.onnx), with its training form and its info beside it.
 
     Args:
         recipe: The run's own.
         folder: The run's folder.
-        data: The labelled pictures: the training split sets the ranges of int8, the other one judges.
+        data: The labelled images: the training split sets the ranges of int8, the other one judges.
         out: The ONNX file to write.
         checkpoint: "best" or "last".
-        licence: Of the weights, for the entry.
+        licence: Of the weights, for the info.
 
     Raises:
         WeightsError: The run has no such checkpoint, or what is exported is worse.
@@ -54,19 +54,19 @@ def export(
 
     path = folder / f"{checkpoint}.ckpt"
     with readable(path):
-        task = DetectorTask.load_from_checkpoint(path, map_location="cpu", weights_only=True).eval()
+        task = DetectorModule.load_from_checkpoint(path, map_location="cpu", weights_only=True).eval()
     scenes = Scenes(data, recipe)
-    counts = facepictures.fingerprint(data)["pictures"]
-    entry = DetectorEntry(
+    counts = face_images.fingerprint(data)["images"]
+    info = DetectorInfo(
         name=recipe.name,
         description=recipe.description,
         architecture=recipe.model.options,
         licence=licence,
-        data=f"labelled pictures {counts}",
+        data=f"labelled images {counts}",
     )
     return export_detector(
-        task.network, entry, scenes.scenes("train", _CALIBRATION, 1), scenes.scenes("valid", _HELD, 2), out
+        task.network, info, scenes.scenes("train", _CALIBRATION, 1), scenes.scenes("valid", _HELD, 2), out
     )
 
 
-KIND = Kind(DetectorRecipe, Path, lesson, export)
+TASK = TaskSpec(DetectorRecipe, Path, setup, export)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mien.datasets import face_images as facepictures
+from mien.datasets import face_images
 from mien.errors import DataError
 from mien.faces.detectors.mien import grid
 from mien.training.detection.recipe import DetectorRecipe
@@ -65,8 +65,8 @@ def batch_of(scenes: Sequence[Scene]) -> Batch:
 class _Batches(Dataset[Batch]):
     """Batch number `index` of an epoch; sides vary, the number of pixels does not."""
 
-    def __init__(self, pictures: Pool, recipe: DetectorRecipe, steps: int, seed: tuple[int, ...], world: int) -> None:
-        self.pictures, self.recipe, self.steps, self.seed, self.world = pictures, recipe, steps, seed, world
+    def __init__(self, images: Pool, recipe: DetectorRecipe, steps: int, seed: tuple[int, ...], world: int) -> None:
+        self.images, self.recipe, self.steps, self.seed, self.world = images, recipe, steps, seed, world
 
     def __len__(self) -> int:
         return self.steps
@@ -78,23 +78,23 @@ class _Batches(Dataset[Batch]):
         side = int(rng.choice(sides, p=chances / chances.sum()))
         middle = sorted(sides)[len(sides) // 2]
         count = max(2, round(self.recipe.batch_size / self.world * (middle / side) ** 2))
-        return batch_of([compose(self.pictures, side, self.recipe.scenes, rng) for _ in range(count)])
+        return batch_of([compose(self.images, side, self.recipe.scenes, rng) for _ in range(count)])
 
 
 class Scenes(lightning.LightningDataModule):
-    """Training and validation scenes from labelled pictures."""
+    """Training and validation scenes from labelled images."""
 
     def __init__(self, folder: Path, recipe: DetectorRecipe) -> None:
         super().__init__()
         self.recipe = recipe
         self._pools = {}
         for split in ("train", "valid"):
-            pictures = [pyramid(picture) for picture in facepictures.read(folder, split, doubt=recipe.doubt)]
+            images = [pyramid(image) for image in face_images.read(folder, split, doubt=recipe.doubt)]
             try:
-                self._pools[split] = pool(pictures, recipe.scenes)
+                self._pools[split] = pool(images, recipe.scenes)
             except ValueError:
                 raise DataError(
-                    f"{folder}: no picture of the split '{split}' has a face", hint="check labels.jsonl"
+                    f"{folder}: no image of the split '{split}' has a face", hint="check labels.jsonl"
                 ) from None
 
     def scenes(self, split: str, count: int, seed: int) -> list[Scene]:
@@ -110,7 +110,7 @@ class Scenes(lightning.LightningDataModule):
         return self._loader("train", self.recipe.steps, (self.recipe.seed, epoch, *([rank] if rank else ())), world)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The same scenes, of pictures held back, each time."""
+        """The same scenes, of images held back, each time."""
         return self._loader("valid", self.recipe.validation_steps, (self.recipe.seed, 2**31))
 
     def _loader(self, split: str, steps: int, seed: tuple[int, ...], world: int = 1) -> DataLoader[Batch]:

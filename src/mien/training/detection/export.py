@@ -1,7 +1,7 @@
-"""From a detector's run to what ships: one ONNX file with its entry inside, and its training form beside it.
+"""From a detector's run to what ships: one ONNX file with its info inside, and its training form beside it.
 
-The file takes pictures as they are, (N, H, W, 3) uint8 RGB, sides multiples of 32. All but the first convolution and
-the heads run in int8 (per channel, calibrated on scenes of training pictures), if that finds faces as well as the full
+The file takes images as they are, (N, H, W, 3) uint8 RGB, sides multiples of 32. All but the first convolution and
+the heads run in int8 (per channel, calibrated on scenes of training images), if that finds faces as well as the full
 form does; else the full form is written. The full form is refused if it differs from its checkpoint.
 """
 
@@ -16,15 +16,15 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from mien.assets.detectors import METADATA_KEY, OUTPUTS, DetectorEntry, dump_toml, open_detector
-from mien.datasets.face_images import FacePicture
+from mien.assets.detectors import METADATA_KEY, OUTPUTS, DetectorInfo, dump_toml, open_detector
+from mien.datasets.face_images import FaceImage
 from mien.errors import WeightsError
 from mien.evaluation.detection import Tally, judge, operating_point
 from mien.faces.detectors import DetectorOptions
 from mien.faces.detectors.mien import MienDetector
 from mien.models.detector import FaceDetector
 from mien.training.detection.scenes import Scene
-from mien.training.expression.export import publish, workplace
+from mien.training.expression.export import publish, staging_folder
 from mien.training.quantize import Calibration, quantized
 from mien.training.silence import quiet
 
@@ -45,16 +45,16 @@ class _FromPixels(nn.Module):
         with torch.no_grad():
             first.weight /= 255
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """(N, H, W, 3) uint8 -> (N, cells, 15)."""
-        found: Tensor = self.network(pictures.permute(0, 3, 1, 2).float())
+        found: Tensor = self.network(images.permute(0, 3, 1, 2).float())
         return found
 
 
 def graph_of(network: nn.Module) -> onnx.ModelProto:
-    """The ONNX form of a fused detector, pixels in: pictures, height and width are free. Changes the network."""
+    """The ONNX form of a fused detector, pixels in: images, height and width are free. Changes the network."""
     example = torch.zeros(2, 96, 160, 3, dtype=torch.uint8)
-    free = {0: "pictures", 1: "height", 2: "width"}
+    free = {0: "images", 1: "height", 2: "width"}
     file = io.BytesIO()
     with quiet("torch.onnx"):
         # The older exporter: a pyramid's sizes are free in it without a proof that they fit each other.
@@ -62,9 +62,9 @@ def graph_of(network: nn.Module) -> onnx.ModelProto:
             _FromPixels(network).eval(),
             (example,),
             file,  # type: ignore[arg-type]  # which the older exporter takes
-            input_names=["pictures"],
+            input_names=["images"],
             output_names=["cells"],
-            dynamic_axes={"pictures": free, "cells": {0: "pictures", 1: "cells"}},
+            dynamic_axes={"images": free, "cells": {0: "images", 1: "cells"}},
             dynamo=False,
         )
     graph = onnx.load_from_string(file.getvalue())
@@ -73,10 +73,10 @@ def graph_of(network: nn.Module) -> onnx.ModelProto:
     return graph
 
 
-def _with_entry(graph: onnx.ModelProto, entry: DetectorEntry) -> bytes:
+def _with_entry(graph: onnx.ModelProto, info: DetectorInfo) -> bytes:
     copy = onnx.ModelProto()
     copy.CopyFrom(graph)
-    onnx.helper.set_model_props(copy, {METADATA_KEY: entry.to_json()})
+    onnx.helper.set_model_props(copy, {METADATA_KEY: info.to_json()})
     return bytes(copy.SerializeToString())
 
 
@@ -86,7 +86,7 @@ def int8_form(full: Path, out: Path, graph: onnx.ModelProto, training: Iterable[
     first = next(node.name for node in nodes if node.op_type == "Conv")
     heads = [node.name for node in nodes if node.op_type == "Conv" and "heads" in node.name]
     others = [node.name for node in nodes if node.op_type not in ("Conv", "Relu", "Add", "Resize")]
-    inputs = Calibration({"pictures": scene.image[None]} for scene in training)
+    inputs = Calibration({"images": scene.image[None]} for scene in training)
     return quantized(full, out, inputs, [first, *heads, *others])
 
 
@@ -105,9 +105,9 @@ def _check_parity(network: FaceDetector, path: Path, scenes: Iterable[Scene]) ->
             )
 
 
-def _labelled(scenes: Iterable[Scene]) -> list[FacePicture]:
+def _labelled(scenes: Iterable[Scene]) -> list[FaceImage]:
     return [
-        FacePicture(
+        FaceImage(
             image=scene.image,
             boxes=scene.boxes.astype(np.float64),
             landmarks=scene.landmarks.astype(np.float64),
@@ -117,10 +117,10 @@ def _labelled(scenes: Iterable[Scene]) -> list[FacePicture]:
     ]
 
 
-def _judged(path: Path, pictures: list[FacePicture]) -> Tally:
+def _judged(path: Path, images: list[FaceImage]) -> Tally:
     """All that the network itself gives a score of `_LOOKED_AT`; its own scores are kept."""
     _, session = open_detector(path)
-    return judge(MienDetector(DetectorOptions(), session, 0.5), pictures, min_score=_LOOKED_AT)
+    return judge(MienDetector(DetectorOptions(), session, 0.5), images, min_score=_LOOKED_AT)
 
 
 def _f1(tally: Tally, score: float) -> float:
@@ -130,18 +130,18 @@ def _f1(tally: Tally, score: float) -> float:
 
 def export_detector(
     network: FaceDetector,
-    entry: DetectorEntry,
+    info: DetectorInfo,
     training: list[Scene],
     held: list[Scene],
     out: Path,
 ) -> list[Path]:
-    """Writes a trained detector to `out` (.onnx), its training form and its entry beside it.
+    """Writes a trained detector to `out` (.onnx), its training form and its info beside it.
 
     Args:
         network: With its trained weights.
-        entry: Its name, architecture, licence and data; operating point and scores are filled in.
-        training: Scenes of training pictures, which set the ranges of int8.
-        held: Scenes of pictures held back, which set the operating point and judge int8.
+        info: Its name, architecture, licence and data; operating point and scores are filled in.
+        training: Scenes of training images, which set the ranges of int8.
+        held: Scenes of images held back, which set the operating point and judge int8.
         out: The ONNX file to write.
 
     Returns:
@@ -152,13 +152,13 @@ def export_detector(
         OutputError: The files cannot be written.
     """
     network = network.float().eval()
-    pictures = _labelled(held)
-    with workplace(out) as place:
+    images = _labelled(held)
+    with staging_folder(out) as place:
         full, trial = place / "full.onnx", place / "trial.onnx"
         graph = graph_of(network.fused())
-        full.write_bytes(_with_entry(graph, entry))
+        full.write_bytes(_with_entry(graph, info))
         _check_parity(network, full, held[:8])
-        tally = _judged(full, pictures)
+        tally = _judged(full, images)
         if not any(tally.right):
             raise WeightsError(
                 f"the detector finds none of the {len(tally.faces)} faces of the held-back scenes",
@@ -167,12 +167,12 @@ def export_detector(
         point = operating_point(tally)
         scores = {"faces": len(tally.faces), "full_f1": round(_f1(tally, point), 4)}
         small_graph = int8_form(full, place / "int8.onnx", graph, training)
-        trial.write_bytes(_with_entry(small_graph, entry))
-        small = _judged(trial, pictures)
+        trial.write_bytes(_with_entry(small_graph, info))
+        small = _judged(trial, images)
         scores["int8_f1"] = round(_f1(small, operating_point(small)), 4) if any(small.right) else 0.0
         form = "full"
         if scores["int8_f1"] >= scores["full_f1"] - FALL:
             form, graph, point = "int8", small_graph, operating_point(small)
-        entry = replace(entry, operating_point=round(point, 3), scores=scores, form=form)
-        trial.write_bytes(_with_entry(graph, entry))
-        return publish(trial, entry, out, network, key=METADATA_KEY, dump=dump_toml)
+        info = replace(info, operating_point=round(point, 3), scores=scores, form=form)
+        trial.write_bytes(_with_entry(graph, info))
+        return publish(trial, info, out, network, key=METADATA_KEY, dump=dump_toml)

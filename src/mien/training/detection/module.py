@@ -14,10 +14,10 @@ from mien.training.detection.losses import box_iou, decoded, generalised_iou, la
 from mien.training.detection.recipe import DetectorRecipe
 from mien.training.optim import configured
 
-__all__ = ["DetectorTask"]
+__all__ = ["DetectorModule"]
 
 
-class DetectorTask(lightning.LightningModule):
+class DetectorModule(lightning.LightningModule):
     """Learns scores, boxes and landmarks at once.
 
     Checkpoints hold plain types only, so that they load with `weights_only`.
@@ -36,7 +36,7 @@ class DetectorTask(lightning.LightningModule):
             ) from error
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pictures (N, 3, H, W) uint8 RGB -> (N, cells, 15)."""
+        """Images (N, 3, H, W) uint8 RGB -> (N, cells, 15)."""
         found: Tensor = self.network((images.float() / 255).contiguous(memory_format=torch.channels_last))
         return found
 
@@ -75,7 +75,7 @@ class DetectorTask(lightning.LightningModule):
         return total
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        """The losses on scenes of pictures held back."""
+        """The losses on scenes of images held back."""
         losses = self.losses(batch)
         self.log("val/loss", self.total(losses), batch_size=len(batch.images), prog_bar=True)
         for name, value in losses.items():

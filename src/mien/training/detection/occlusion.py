@@ -1,7 +1,7 @@
-"""What covers faces: masks, sunglasses, hands and bars, drawn by a face's landmarks over its picture.
+"""What covers faces: masks, sunglasses, hands and bars, drawn by a face's landmarks over its image.
 
 Every cover is a polygon in a frame of the face: the middle of the eyes at (0, 0), the subject's right eye at (-0.5, 0),
-the left at (0.5, 0), the chin near (0, 1.6). An affine map fitted to the five landmarks carries it into the picture, so
+the left at (0.5, 0), the chin near (0, 1.6). An affine map fitted to the five landmarks carries it into the image, so
 that it turns and tilts with the face.
 """
 
@@ -28,18 +28,18 @@ def cover(image: NDArray[np.uint8], landmarks: NDArray[np.floating], rng: np.ran
         landmarks: (5, 2) of the face, in pixels.
         rng: Where chance comes from.
     """
-    to_picture = _frame(np.asarray(landmarks, np.float64))
+    to_image = _frame(np.asarray(landmarks, np.float64))
     kind = rng.choice(4, p=(0.55, 0.15, 0.2, 0.1))
-    (_mask, _sunglasses, _hand, _bar)[kind](image, to_picture, rng)
+    (_mask, _sunglasses, _hand, _bar)[kind](image, to_image, rng)
 
 
 def _frame(landmarks: Points) -> Points:
-    """(3, 2) affine map from the frame of the face into the picture, in least squares."""
+    """(3, 2) affine map from the frame of the face into the image, in least squares."""
     known = np.column_stack([FACE, np.ones(len(FACE))])
     return np.asarray(np.linalg.lstsq(known, landmarks, rcond=None)[0], np.float64)
 
 
-def _mask(image: NDArray[np.uint8], to_picture: Points, rng: np.random.Generator) -> None:
+def _mask(image: NDArray[np.uint8], to_image: Points, rng: np.random.Generator) -> None:
     """A surgical, folded or cloth mask: from the bridge of the nose to under the chin, ear to ear."""
     top, nose = rng.uniform(0.18, 0.6), rng.uniform(0.05, 0.25)
     chin, wide = rng.uniform(1.45, 1.8), rng.uniform(0.75, 1.05)
@@ -62,26 +62,26 @@ def _mask(image: NDArray[np.uint8], to_picture: Points, rng: np.random.Generator
     for side in (-1, 1):  # the loops to the ears
         if rng.random() < 0.6:
             loop = np.array([[side * wide, top + 0.2], [side * 1.25, rng.uniform(-0.1, 0.3)]])
-            _line(image, _placed(loop, to_picture), base * 0.9)
-    _fill(image, _placed(outline, to_picture), base, rng, shaded=True)
+            _line(image, _placed(loop, to_image), base * 0.9)
+    _fill(image, _placed(outline, to_image), base, rng, shaded=True)
     for _ in range(int(rng.integers(0, 4))):  # folds
         height = rng.uniform(top + 0.15, chin - 0.15)
         fold = np.array([[-wide * 0.9, height], [0, height + rng.uniform(-0.05, 0.15)], [wide * 0.9, height]])
-        _line(image, _placed(fold, to_picture), base * rng.uniform(0.6, 0.95))
+        _line(image, _placed(fold, to_image), base * rng.uniform(0.6, 0.95))
 
 
-def _sunglasses(image: NDArray[np.uint8], to_picture: Points, rng: np.random.Generator) -> None:
+def _sunglasses(image: NDArray[np.uint8], to_image: Points, rng: np.random.Generator) -> None:
     radius, dark = rng.uniform(0.24, 0.42, 2), rng.uniform(0, 60) * np.ones(3)
     angle = np.linspace(0, 2 * np.pi, 17)[:-1]
     power = rng.uniform(0.5, 1.0)  # from round to square
     shape = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     shape = np.sign(shape) * np.abs(shape) ** power * radius
     for side in (-0.5, 0.5):
-        _fill(image, _placed(shape + np.array([side, 0.02]), to_picture), dark, rng)
-    _line(image, _placed(np.array([[-1.1, -0.08], [0, -0.06], [1.1, -0.08]]), to_picture), dark)
+        _fill(image, _placed(shape + np.array([side, 0.02]), to_image), dark, rng)
+    _line(image, _placed(np.array([[-1.1, -0.08], [0, -0.06], [1.1, -0.08]]), to_image), dark)
 
 
-def _hand(image: NDArray[np.uint8], to_picture: Points, rng: np.random.Generator) -> None:
+def _hand(image: NDArray[np.uint8], to_image: Points, rng: np.random.Generator) -> None:
     """A hand before mouth, cheek or eye: a palm with fingers, coloured like skin."""
     skin = np.array([225, 180, 150.0]) * rng.uniform(0.3, 1.1)
     middle = np.array([rng.uniform(-0.8, 0.8), rng.uniform(0.1, 1.6)])
@@ -89,21 +89,21 @@ def _hand(image: NDArray[np.uint8], to_picture: Points, rng: np.random.Generator
     along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
     circle = np.linspace(0, 2 * np.pi, 13)[:-1, None]
     palm = middle + rng.uniform(0.3, 0.5) * (np.cos(circle) * along + np.sin(circle) * across)
-    _fill(image, _placed(palm, to_picture), skin, rng, shaded=True)
+    _fill(image, _placed(palm, to_image), skin, rng, shaded=True)
     for number in range(int(rng.integers(2, 5))):
         start = middle + (number - 1.5) * 0.2 * across + 0.3 * along
         tip = start + rng.uniform(0.5, 0.9) * along
         finger = np.stack([start - 0.09 * across, tip - 0.07 * across, tip + 0.07 * across, start + 0.09 * across])
-        _fill(image, _placed(finger, to_picture), skin * rng.uniform(0.85, 1.1), rng)
+        _fill(image, _placed(finger, to_image), skin * rng.uniform(0.85, 1.1), rng)
 
 
-def _bar(image: NDArray[np.uint8], to_picture: Points, rng: np.random.Generator) -> None:
+def _bar(image: NDArray[np.uint8], to_image: Points, rng: np.random.Generator) -> None:
     """Anything before the face: an edge, a phone, a scarf."""
     middle, size = rng.uniform((-0.9, -0.9), (0.9, 1.7)), rng.uniform(0.25, 0.7, 2)
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * size
     angle = rng.uniform(0, np.pi)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    _fill(image, _placed(corners @ turn + middle, to_picture), _colour(rng), rng)
+    _fill(image, _placed(corners @ turn + middle, to_image), _colour(rng), rng)
 
 
 def _colour(rng: np.random.Generator) -> Points:
@@ -116,8 +116,8 @@ def _colour(rng: np.random.Generator) -> Points:
     return rng.uniform(10, 245, 3)
 
 
-def _placed(points: Points, to_picture: Points) -> Points:
-    return np.column_stack([points, np.ones(len(points))]) @ to_picture
+def _placed(points: Points, to_image: Points) -> Points:
+    return np.column_stack([points, np.ones(len(points))]) @ to_image
 
 
 def _fixed(points: Points) -> NDArray[np.int32]:

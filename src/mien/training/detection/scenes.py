@@ -1,6 +1,6 @@
-"""Training scenes: labelled pictures turned, scaled and set side by side, covered, relit and spoilt as cameras do it.
+"""Training scenes: labelled images turned, scaled and set side by side, covered, relit and spoilt as cameras do it.
 
-The pictures at hand mostly hold one large face. A scene is a sheet cut into cells, each with a picture scaled so that
+The images at hand mostly hold one large face. A scene is a sheet cut into cells, each with a image scaled so that
 one of its faces has a side drawn evenly in the logarithm: from crowds of 10 pixels up to a face larger than the sheet.
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from mien.assets.detectors import STRIDES
-from mien.datasets.face_images import MIRRORED, FacePicture
+from mien.datasets.face_images import MIRRORED, FaceImage
 from mien.evaluation.detection import sides
 from mien.training.detection.occlusion import cover
 from mien.training.recipe_base import Fraction, Table
@@ -36,9 +36,9 @@ class SceneRecipe(Table):
         default={1: 0.25, 2: 0.35, 3: 0.2, 4: 0.12, 6: 0.08}, description="cells a side, and how often"
     )
     favoured: Annotated[
-        float, Field(ge=1, description="how much more often pictures are taken that have faces under 36 pixels")
+        float, Field(ge=1, description="how much more often images are taken that have faces under 36 pixels")
     ] = 4.0
-    as_taken: Annotated[float, Field(ge=0, le=1, description="chance that such a picture keeps about its scale")] = 0.4
+    as_taken: Annotated[float, Field(ge=0, le=1, description="chance that such a image keeps about its scale")] = 0.4
     smallest: Annotated[float, Field(gt=0, description="side of the smallest faces, pixels")] = 9.0
     empty: Annotated[float, Field(ge=0, le=1, description="chance of a cell without faces")] = 0.2
     flip: Fraction = 0.5
@@ -87,20 +87,20 @@ class Scene:
 
 @dataclass(frozen=True)
 class Pyramid:
-    """A labelled picture at its own size, half of it, a quarter and so on, so that shrinking never aliases."""
+    """A labelled image at its own size, half of it, a quarter and so on, so that shrinking never aliases."""
 
     levels: tuple[NDArray[np.uint8], ...]
-    labels: FacePicture
+    labels: FaceImage
 
 
-def pyramid(picture: FacePicture, smallest: int = 12) -> Pyramid:
-    """The picture with its halves."""
-    levels = [picture.image]
+def pyramid(image: FaceImage, smallest: int = 12) -> Pyramid:
+    """The image with its halves."""
+    levels = [image.image]
     while min(levels[-1].shape[:2]) >= 2 * smallest:
         height, width = levels[-1].shape[:2]
         half = cv2.resize(levels[-1], (max(1, width // 2), max(1, height // 2)), interpolation=cv2.INTER_AREA)
         levels.append(np.asarray(half, np.uint8))
-    return Pyramid(tuple(levels), picture)
+    return Pyramid(tuple(levels), image)
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,8 @@ class Pool:
     """What scenes are made of.
 
     Attributes:
-        faces: Pictures with faces (or with boxes to ignore).
-        empty: Pictures without any.
+        faces: Images with faces (or with boxes to ignore).
+        empty: Images without any.
         chances: (F,) running sum of how often each of `faces` is taken.
     """
 
@@ -118,28 +118,28 @@ class Pool:
     chances: NDArray[np.float64]
 
 
-def pool(pictures: Sequence[Pyramid], recipe: SceneRecipe) -> Pool:
-    """The pictures, sorted.
+def pool(images: Sequence[Pyramid], recipe: SceneRecipe) -> Pool:
+    """The images, sorted.
 
     Raises:
         ValueError: None has a face.
     """
-    holds = [bool(len(picture.labels.boxes) or len(picture.labels.ignore)) for picture in pictures]
-    faces = tuple(picture for picture, has in zip(pictures, holds, strict=True) if has)
+    holds = [bool(len(image.labels.boxes) or len(image.labels.ignore)) for image in images]
+    faces = tuple(image for image, has in zip(images, holds, strict=True) if has)
     if not faces:
-        raise ValueError("pictures: expected some with faces")
+        raise ValueError("images: expected some with faces")
     return Pool(
         faces=faces,
-        empty=tuple(picture for picture, has in zip(pictures, holds, strict=True) if not has),
-        chances=np.cumsum([recipe.favoured if _small(picture.labels) else 1.0 for picture in faces]),
+        empty=tuple(image for image, has in zip(images, holds, strict=True) if not has),
+        chances=np.cumsum([recipe.favoured if _small(image.labels) else 1.0 for image in faces]),
     )
 
 
-def compose(pictures: Pool, side: int, recipe: SceneRecipe, rng: np.random.Generator) -> Scene:
+def compose(images: Pool, side: int, recipe: SceneRecipe, rng: np.random.Generator) -> Scene:
     """One random scene.
 
     Args:
-        pictures: What it is made of.
+        images: What it is made of.
         side: Of the sheet, in pixels.
         recipe: What may happen.
         rng: Where chance comes from.
@@ -149,26 +149,26 @@ def compose(pictures: Pool, side: int, recipe: SceneRecipe, rng: np.random.Gener
     boxes, landmarks, ignore = [], [], []
     for x0, y0, x1, y1 in _cells(side, grid, rng):
         cell = sheet[y0:y1, x0:x1]
-        _background(cell, pictures.empty, rng)
-        if pictures.empty and rng.random() < recipe.empty:
-            _distract(cell, pictures.empty, recipe, rng)
+        _background(cell, images.empty, rng)
+        if images.empty and rng.random() < recipe.empty:
+            _distract(cell, images.empty, recipe, rng)
             continue
-        picture = pictures.faces[_weighted(pictures.chances, rng)]
-        found = _paste(cell, picture, recipe, rng)
+        image = images.faces[_weighted(images.chances, rng)]
+        found = _paste(cell, image, recipe, rng)
         offset = np.array([x0, y0], np.float64)
         boxes.append(found.boxes + np.tile(offset, 2))
         landmarks.append(found.landmarks + offset)
         ignore.append(found.ignore + np.tile(offset, 2))
-    image = _photographed(sheet, recipe, rng)
+    photo = _photographed(sheet, recipe, rng)
     return Scene(
-        image=image,
+        image=photo,
         boxes=_joined(boxes, (4,)),
         landmarks=_joined(landmarks, (5, 2)),
         ignore=_joined(ignore, (4,)),
     )
 
 
-def _small(labels: FacePicture) -> bool:
+def _small(labels: FaceImage) -> bool:
     """There are small faces as a camera saw them, which shrunk ones can stand for only so far."""
     return bool(len(labels.boxes)) and float(sides(labels.boxes).min()) < _SMALL
 
@@ -203,44 +203,44 @@ def _cells(side: int, grid: int, rng: np.random.Generator) -> list[tuple[int, in
 
 
 def _background(cell: NDArray[np.uint8], empty: Sequence[Pyramid], rng: np.random.Generator) -> None:
-    """A part of a picture without faces, or one colour."""
+    """A part of a image without faces, or one colour."""
     height, width = cell.shape[:2]
     if not empty or rng.random() < 0.12:
         cell[:] = rng.integers(0, 256, 3)
         return
-    picture = empty[int(rng.integers(len(empty)))]
-    tall, wide = picture.levels[0].shape[:2]
+    image = empty[int(rng.integers(len(empty)))]
+    tall, wide = image.levels[0].shape[:2]
     least = max(height / tall, width / wide)
     scale = least * np.exp(rng.uniform(0, np.log(2.5)))
     room = np.array([wide * scale - width, tall * scale - height])
     start = rng.uniform(0, np.maximum(room, 1e-6))
     matrix = np.array([[scale, 0, -start[0]], [0, scale, -start[1]]])
-    _warp(picture, matrix, cell, replicate=True)
+    _warp(image, matrix, cell, replicate=True)
 
 
 def _distract(cell: NDArray[np.uint8], empty: Sequence[Pyramid], recipe: SceneRecipe, rng: np.random.Generator) -> None:
-    """A small picture without a face, so that an edge around a patch does not give faces away."""
-    picture = empty[int(rng.integers(len(empty)))]
-    size = np.array(picture.levels[0].shape[1::-1])
+    """A small image without a face, so that an edge around a patch does not give faces away."""
+    image = empty[int(rng.integers(len(empty)))]
+    size = np.array(image.levels[0].shape[1::-1])
     scale = min(cell.shape[:2]) * np.exp(rng.uniform(np.log(0.2), np.log(1.5))) / size.max()
     angle = np.radians(rng.normal(0, 20))
     linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     target = rng.uniform(0, 1, 2) * cell.shape[1::-1]
-    _warp(picture, np.column_stack([linear, target - linear @ (size / 2)]), cell)
+    _warp(image, np.column_stack([linear, target - linear @ (size / 2)]), cell)
     _spoil(cell, recipe, rng)
 
 
-def _warp(picture: Pyramid, matrix: NDArray[np.float64], cell: NDArray[np.uint8], *, replicate: bool = False) -> None:
-    """Draws a picture into a cell by a map of continuous coordinates, from the level that suits its scale."""
+def _warp(image: Pyramid, matrix: NDArray[np.float64], cell: NDArray[np.uint8], *, replicate: bool = False) -> None:
+    """Draws a image into a cell by a map of continuous coordinates, from the level that suits its scale."""
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-    level = int(np.clip(np.floor(np.log2(max(1.0, 1 / max(scale, 1e-6))) + 0.3), 0, len(picture.levels) - 1))
-    image = picture.levels[level]
-    factor = np.array(image.shape[1::-1]) / picture.levels[0].shape[1::-1]
+    level = int(np.clip(np.floor(np.log2(max(1.0, 1 / max(scale, 1e-6))) + 0.3), 0, len(image.levels) - 1))
+    pixels = image.levels[level]
+    factor = np.array(pixels.shape[1::-1]) / image.levels[0].shape[1::-1]
     linear = matrix[:, :2] / factor
     shift = matrix[:, 2] + linear @ (0.5, 0.5) - 0.5  # OpenCV counts from the centre of the first pixel
     painted = np.ascontiguousarray(cell)
     cv2.warpAffine(
-        image,
+        pixels,
         np.column_stack([linear, shift]),
         cell.shape[1::-1],
         dst=painted,
@@ -250,9 +250,9 @@ def _warp(picture: Pyramid, matrix: NDArray[np.float64], cell: NDArray[np.uint8]
     cell[:] = painted
 
 
-def _paste(cell: NDArray[np.uint8], picture: Pyramid, recipe: SceneRecipe, rng: np.random.Generator) -> FacePicture:
-    """Draws a picture into a cell, one face at a random size and place; returns the labels there."""
-    labels = picture.labels
+def _paste(cell: NDArray[np.uint8], image: Pyramid, recipe: SceneRecipe, rng: np.random.Generator) -> FaceImage:
+    """Draws a image into a cell, one face at a random size and place; returns the labels there."""
+    labels = image.labels
     height, width = cell.shape[:2]
     boxes = labels.boxes if len(labels.boxes) else labels.ignore
     chosen = boxes[rng.integers(len(boxes))]
@@ -274,7 +274,7 @@ def _paste(cell: NDArray[np.uint8], picture: Pyramid, recipe: SceneRecipe, rng: 
     target = np.array([width, height]) / 2 + rng.uniform(-0.5, 0.5, 2) * room
     shift = target - linear @ ((chosen[:2] + chosen[2:]) / 2)
     matrix = np.column_stack([linear, shift])
-    _warp(picture, matrix, cell, replicate=rng.random() < 0.4)
+    _warp(image, matrix, cell, replicate=rng.random() < 0.4)
     moved = _moved(labels, matrix, np.radians(angle), mirrored=mirrored)
     for box, points in zip(moved.boxes, moved.landmarks, strict=True):
         large = np.prod(box[2:] - box[:2]) >= 14**2
@@ -286,10 +286,10 @@ def _paste(cell: NDArray[np.uint8], picture: Pyramid, recipe: SceneRecipe, rng: 
     return _visible(moved, cell)
 
 
-def _moved(labels: FacePicture, matrix: NDArray[np.float64], angle: float, *, mirrored: bool) -> FacePicture:
+def _moved(labels: FaceImage, matrix: NDArray[np.float64], angle: float, *, mirrored: bool) -> FaceImage:
     """Labels under a similarity. A turned box is that of the ellipse inside the old one: a face has no corners."""
     points = labels.landmarks @ matrix[:, :2].T + matrix[:, 2]
-    return FacePicture(
+    return FaceImage(
         image=labels.image,
         boxes=_turned(labels.boxes, matrix, angle),
         landmarks=points[:, MIRRORED] if mirrored else points,
@@ -312,12 +312,12 @@ _SMALL: Final = 36.0
 _SEEN: Final = 0.4
 _GUESSED: Final = 0.05
 _TINY: Final = 8.0
-# The spread of grey levels under which nobody sees a face, and the mean of a picture that is dark as it is.
+# The spread of grey levels under which nobody sees a face, and the mean of a image that is dark as it is.
 _FAINT: Final = 5.0
 _NIGHT: Final = 60.0
 
 
-def _visible(labels: FacePicture, cell: NDArray[np.uint8]) -> FacePicture:
+def _visible(labels: FaceImage, cell: NDArray[np.uint8]) -> FaceImage:
     """The labels cut at the cell's border; faces of which too little can be seen are to be ignored."""
     height, width = cell.shape[:2]
     limit = np.array([width, height, width, height])
@@ -331,7 +331,7 @@ def _visible(labels: FacePicture, cell: NDArray[np.uint8]) -> FacePicture:
     doubtful = ~counts & (share >= _GUESSED)
     ignore = np.clip(labels.ignore, 0, limit)
     ignore = ignore[np.prod(ignore[:, 2:] - ignore[:, :2], axis=1) > 0]
-    return FacePicture(
+    return FaceImage(
         image=labels.image,
         boxes=cut[counts],
         landmarks=labels.landmarks[counts],

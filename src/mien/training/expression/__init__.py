@@ -10,26 +10,26 @@ import torch
 
 from mien.datasets import Samples, store
 from mien.training.checkpoints import readable
-from mien.training.expression.data import Pictures
-from mien.training.expression.module import Task
+from mien.training.expression.data import Images
+from mien.training.expression.module import ExpressionModule
 from mien.training.recipe import Recipe
-from mien.training.tasks import Kind, Lesson
+from mien.training.tasks import TaskSpec, TrainingSetup
 
-__all__ = ["KIND", "export", "lesson", "load_task"]
+__all__ = ["TASK", "export", "load_task", "setup"]
 
 
-def lesson(recipe: Recipe, samples: Samples) -> Lesson:
+def setup(recipe: Recipe, samples: Samples) -> TrainingSetup:
     """What `recipe` learns from `samples`, which have the splits `train` and `val`.
 
     Raises:
         ConfigError: The recipe's network or its options do not exist, or the data lacks what a head learns from.
         DataError: The data is too small.
     """
-    data = Pictures(samples, recipe)
+    data = Images(samples, recipe)
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
-    task = Task(recipe.model_dump(mode="json"), {name: list(names) for name, names in data.classes.items()})
+    task = ExpressionModule(recipe.model_dump(mode="json"), {name: list(names) for name, names in data.classes.items()})
     task.to(memory_format=torch.channels_last)
-    return Lesson(task, data, _fingerprint(samples), task.load_pretrained)
+    return TrainingSetup(task, data, _fingerprint(samples), task.load_pretrained)
 
 
 def _fingerprint(samples: Samples) -> dict[str, Any]:
@@ -49,14 +49,14 @@ def _fingerprint(samples: Samples) -> dict[str, Any]:
     return plain | {"sha256": digest.hexdigest()}
 
 
-def load_task(checkpoint: Path) -> Task:
+def load_task(checkpoint: Path) -> ExpressionModule:
     """The task in a checkpoint, with the averaged weights where there are any, in evaluation mode.
 
     Raises:
         WeightsError: The file is no checkpoint of mien's; pickled code in it is refused, never run.
     """
     with readable(checkpoint):
-        return Task.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
+        return ExpressionModule.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
 
 
 def export(
@@ -68,4 +68,4 @@ def export(
     return export_run(folder, store.read(data, "val"), out, checkpoint=checkpoint, licence=licence)
 
 
-KIND = Kind(Recipe, store.read, lesson, export)
+TASK = TaskSpec(Recipe, store.read, setup, export)

@@ -1,6 +1,6 @@
 """Random changes of whole batches: one matrix and one resampling for all geometry, then light, detail and erasing.
 
-Everything is tensor work on the batch; per-picture pipelines would keep the network waiting.
+Everything is tensor work on the batch; per-image pipelines would keep the network waiting.
 """
 
 import math
@@ -22,10 +22,10 @@ _NOISE: Final = 0.08  # largest sigma, of 0-1: that of a face of 48 pixels in a 
 
 
 def augment(images: Tensor, settings: Augmentation, side: int | None = None) -> Tensor:
-    """Changes each picture (N, C, H, W), values 0-1, in its own way; draws from torch's generator.
+    """Changes each image (N, C, H, W), values 0-1, in its own way; draws from torch's generator.
 
     Args:
-        images: The pictures.
+        images: The images.
         settings: How much of what.
         side: Of the result, (N, C, side, side); None leaves the size.
     """
@@ -45,7 +45,7 @@ def _uniform(count: int, reach: float) -> Tensor:
 
 
 def _matrices(count: int, settings: Augmentation) -> Tensor:
-    """(N, 2, 3) affine maps from places in the new picture to places in the old one, in -1..1 coordinates."""
+    """(N, 2, 3) affine maps from places in the new image to places in the old one, in -1..1 coordinates."""
     angle = _uniform(count, math.radians(settings.rotation))
     size = torch.exp(_uniform(count, math.log(settings.scale)))
     stretch = torch.exp(_uniform(count, math.log(settings.stretch) / 2))
@@ -79,7 +79,7 @@ def _relight(images: Tensor, settings: Augmentation) -> Tensor:
 
 
 def _coarsen(images: Tensor, chance: float) -> Tensor:
-    """Takes detail from some pictures, as of faces that are small in their frame: one size for the whole batch."""
+    """Takes detail from some images, as of faces that are small in their frame: one size for the whole batch."""
     chosen = torch.rand(len(images)) < chance
     side = images.shape[-1]
     small = max(1, round(side * float(torch.empty(()).uniform_(*_COARSE))))
@@ -90,7 +90,7 @@ def _coarsen(images: Tensor, chance: float) -> Tensor:
 
 
 def _darken(images: Tensor, chance: float) -> Tensor:
-    """Takes light from some pictures; before the noise, as in a camera."""
+    """Takes light from some images; before the noise, as in a camera."""
     if not chance:
         return images
     chosen = torch.rand(len(images)) < chance
@@ -99,19 +99,19 @@ def _darken(images: Tensor, chance: float) -> Tensor:
 
 
 def _roughen(images: Tensor, chance: float) -> Tensor:
-    """Adds noise to some pictures, to each as much as it happens."""
+    """Adds noise to some images, to each as much as it happens."""
     if not chance:
         return images
     chosen = torch.rand(len(images)) < chance
     sigma = torch.rand(int(chosen.sum()), 1, 1, 1) * _NOISE
-    # Drawn where the pictures are, unlike all other numbers: a device waits for so many.
+    # Drawn where the images are, unlike all other numbers: a device waits for so many.
     noise = torch.randn(len(sigma), *images.shape[1:], device=images.device) * sigma.to(images)
     images[chosen] = (images[chosen] + noise).clamp(0, 1)
     return images
 
 
 def _compress(images: Tensor, chance: float) -> Tensor:
-    """Gives some pictures the squares of JPEG, each in a quality of its own; what a face in a video looks like."""
+    """Gives some images the squares of JPEG, each in a quality of its own; what a face in a video looks like."""
     if not chance:
         return images
     chosen = torch.rand(len(images)) < chance
@@ -120,7 +120,7 @@ def _compress(images: Tensor, chance: float) -> Tensor:
 
 
 def _mask(images: Tensor, chance: float) -> Tensor:
-    """Hides nose, mouth and chin of some pictures under one grey, whose upper edge is highest in the middle."""
+    """Hides nose, mouth and chin of some images under one grey, whose upper edge is highest in the middle."""
     if not chance:
         return images
     count, _, height, width = images.shape
@@ -133,7 +133,7 @@ def _mask(images: Tensor, chance: float) -> Tensor:
 
 
 def _erase(images: Tensor, settings: Augmentation) -> Tensor:
-    """Fills a random rectangle of some pictures with one random grey (Zhong et al., "Random erasing", AAAI 2020)."""
+    """Fills a random rectangle of some images with one random grey (Zhong et al., "Random erasing", AAAI 2020)."""
     count, _, height, width = images.shape
     low, high = settings.erase_size
     sides = low + torch.rand(count, 2) * (high - low)
@@ -147,7 +147,7 @@ def _erase(images: Tensor, settings: Augmentation) -> Tensor:
 
 
 def mixup(images: Tensor, targets: dict[str, Tensor], alpha: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """Blends each picture and its targets with another of the batch (Zhang et al., "mixup", ICLR 2018).
+    """Blends each image and its targets with another of the batch (Zhang et al., "mixup", ICLR 2018).
 
     One share for the whole batch, as in the authors' program. A row without targets keeps only its partner's.
     """

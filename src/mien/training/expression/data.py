@@ -16,11 +16,11 @@ from mien.expression.preprocess import fitted
 from mien.training.expression.losses import MODES
 from mien.training.recipe import HeadRecipe, Recipe
 
-__all__ = ["Batch", "Batches", "Pictures", "head_classes", "softened", "targets_for", "votes_size"]
+__all__ = ["Batch", "Batches", "Images", "head_classes", "softened", "targets_for", "votes_size"]
 
 Batch = tuple[Tensor, dict[str, Tensor]]
 
-_ROOM: Final = 2 * 2**30  # bytes of pictures that a device is given; FER2013's are 65 million
+_ROOM: Final = 2 * 2**30  # bytes of images that a device is given; FER2013's are 65 million
 
 
 def head_classes(samples: Samples, heads: Mapping[str, HeadRecipe]) -> dict[str, tuple[str, ...]]:
@@ -71,7 +71,7 @@ def softened(targets: Tensor, samples: Samples, name: str, head: HeadRecipe) -> 
     if source is None:
         raise ConfigError(
             f"the head '{name}' learns from soft targets of {head.source}, and the data has none",
-            hint="make them with `mien data soften`, or set its `soft` to 0",
+            hint="make them with `mien data distil`, or set its `soft` to 0",
         )
     soft = torch.from_numpy(source)[:, : targets.shape[1]]  # FER+'s modes have the first eight of the ten
     soft = soft / soft.sum(dim=1, keepdim=True).clamp(min=1e-6)
@@ -81,7 +81,7 @@ def softened(targets: Tensor, samples: Samples, name: str, head: HeadRecipe) -> 
 
 @dataclass(frozen=True)
 class Batches:
-    """Batches (pictures uint8 (B, C, H, W), targets by head (B, classes)); shuffled where there is a seed.
+    """Batches (images uint8 (B, C, H, W), targets by head (B, classes)); shuffled where there is a seed.
 
     The last, smaller batch is left out when shuffling: batch norm and the schedule want equal ones. With `part` (r, n)
     come the rows of each batch that the r-th of n processes has; together they have the same batches as one.
@@ -108,7 +108,7 @@ class Batches:
             yield self.images[rows], {name: target[rows] for name, target in self.targets.items()}
 
 
-class Pictures(lightning.LightningDataModule):
+class Images(lightning.LightningDataModule):
     """The training and validation splits of a store, for Lightning's trainer."""
 
     def __init__(self, samples: Samples, recipe: Recipe) -> None:
@@ -120,7 +120,7 @@ class Pictures(lightning.LightningDataModule):
             "val": self._tensors(samples.only("val"), soft=False),  # judged by the truth
         }
         if len(self._splits["train"][0]) < 2:
-            raise DataError("the training split holds fewer than two pictures", hint="build the data again")
+            raise DataError("the training split holds fewer than two images", hint="build the data again")
         if not len(self._splits["val"][0]):
             raise DataError("no row of the val split has a label for any head", hint="learn from another source")
 

@@ -1,4 +1,4 @@
-"""From a run to what ships: the fused ONNX file with its entry inside, and its training form beside it.
+"""From a run to what ships: the fused ONNX file with its info inside, and its training form beside it.
 
 The file is judged through the same `expression` code that users run, never the checkpoint; a parity gate compares the
 two before anything is written.
@@ -18,13 +18,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from mien.assets.detectors import DetectorEntry
-from mien.assets.manifest import METADATA_KEY, Entry, Head, dump_toml
+from mien.assets.detectors import DetectorInfo
+from mien.assets.manifest import METADATA_KEY, Head, ModelInfo, dump_toml
 from mien.datasets import Samples
 from mien.errors import ConfigError, OutputError, WeightsError
 from mien.evaluation import calibration, evaluate_model, protocols_of
 from mien.evaluation.score import COVERAGE
-from mien.expression import Classifier, head_for
+from mien.expression import OnnxClassifier, head_for
 from mien.expression.preprocess import fitted, normalised
 from mien.expression.probabilities import softmax
 from mien.files import writable
@@ -34,21 +34,21 @@ from mien.training.recipe import Recipe
 from mien.training.recipe import load as load_recipe
 from mien.training.silence import quiet
 
-__all__ = ["calibrated", "export_run", "publish", "with_entry", "workplace"]
+__all__ = ["calibrated", "export_run", "publish", "staging_folder", "with_info"]
 
-_AnyEntry = TypeVar("_AnyEntry", Entry, DetectorEntry)
+_AnyEntry = TypeVar("_AnyEntry", ModelInfo, DetectorInfo)
 TOLERANCE: Final = 1e-4  # of the parity gate, on logits
 
 
 def export_run(folder: Path, samples: Samples, out: Path, *, checkpoint: str = "best", licence: str = "") -> list[Path]:
-    """Exports a run's checkpoint to `out` (.onnx), with its training form and its manifest entry beside it.
+    """Exports a run's checkpoint to `out` (.onnx), with its training form and its manifest info beside it.
 
     Args:
         folder: The run's folder.
         samples: The validation split: temperatures, thresholds and scores are taken on it.
         out: The ONNX file to write.
         checkpoint: "best" or "last".
-        licence: Of the weights, for the entry.
+        licence: Of the weights, for the info.
 
     Returns:
         The files written.
@@ -63,7 +63,7 @@ def export_run(folder: Path, samples: Samples, out: Path, *, checkpoint: str = "
     recipe = load_recipe(folder / "recipe.toml", form=Recipe)
     task = load_task(folder / f"{checkpoint}.ckpt")
     classes: Mapping[str, list[str]] = task.hparams["classes"]
-    entry = Entry(
+    info = ModelInfo(
         name=recipe.name,
         description=recipe.description,
         input=recipe.input.spec(),
@@ -74,25 +74,25 @@ def export_run(folder: Path, samples: Samples, out: Path, *, checkpoint: str = "
         data=f"{samples.about.get('data_set', 'own data')}, {samples.about.get('labels', 'own labels')}"
         + (" and FER+ votes" if samples.about.get("votes") else ""),
     )
-    _check_classes(entry, samples)
+    _check_classes(info, samples)
     network = task.network.float()
-    graph = _to_onnx(network, entry)
-    with workplace(out) as place:
+    graph = _to_onnx(network, info)
+    with staging_folder(out) as place:
         trial = place / "trial.onnx"
-        trial.write_bytes(with_entry(graph, entry))
+        trial.write_bytes(with_info(graph, info))
         _check_parity(network, trial, samples)
-        entry = calibrated(entry, trial, samples)
-        trial.write_bytes(with_entry(graph, entry))
+        info = calibrated(info, trial, samples)
+        trial.write_bytes(with_info(graph, info))
         scores = evaluate_model(trial, samples, split="val").headline()
-        entry = replace(entry, scores=scores)
-        trial.write_bytes(with_entry(graph, entry))
-        return publish(trial, entry, out, network, dump=dump_toml)
+        info = replace(info, scores=scores)
+        trial.write_bytes(with_info(graph, info))
+        return publish(trial, info, out, network, dump=dump_toml)
 
 
-def _check_classes(entry: Entry, samples: Samples) -> None:
+def _check_classes(info: ModelInfo, samples: Samples) -> None:
     """Temperatures and scores from other classes than those that were learnt would say nothing."""
-    if samples.votes is None and not any(set(head.emotions) == set(samples.classes) for head in entry.heads):
-        learnt = "; ".join(", ".join(head.emotions) for head in entry.heads)
+    if samples.votes is None and not any(set(head.emotions) == set(samples.classes) for head in info.heads):
+        learnt = "; ".join(", ".join(head.emotions) for head in info.heads)
         raise ConfigError(
             f"the data's {len(samples.classes)} classes ({', '.join(samples.classes)}) are not what the run learnt "
             f"({learnt})",
@@ -101,7 +101,7 @@ def _check_classes(entry: Entry, samples: Samples) -> None:
 
 
 @contextmanager
-def workplace(out: Path) -> Iterator[Path]:
+def staging_folder(out: Path) -> Iterator[Path]:
     """A folder beside `out` in which files are made ready, gone at the end.
 
     Raises:
@@ -117,31 +117,31 @@ def workplace(out: Path) -> Iterator[Path]:
 
 def publish(
     trial: Path,
-    entry: _AnyEntry,
+    info: _AnyEntry,
     out: Path,
     network: nn.Module | None = None,
     *,
     key: str = METADATA_KEY,
     dump: Callable[[_AnyEntry], str],
 ) -> list[Path]:
-    """Moves a finished ONNX file to `out`, last, with its manifest entry and, given a network, its training form.
+    """Moves a finished ONNX file to `out`, last, with its manifest info and, given a network, its training form.
 
     Args:
-        trial: The file, its entry inside.
-        entry: Of the manifest; names and hashes of the files are filled in.
+        trial: The file, its info inside.
+        info: Of the manifest; names and hashes of the files are filled in.
         out: Where it goes; the others come beside it.
         network: In its training form.
-        key: Of the entry in the files' metadata.
-        dump: Writes the entry as TOML.
+        key: Of the info in the files' metadata.
+        dump: Writes the info as TOML.
     """
     contents = {".onnx": trial.read_bytes()}
-    beside = replace(entry, file=out.name, sha256=sha256(contents[".onnx"]).hexdigest())
+    beside = replace(info, file=out.name, sha256=sha256(contents[".onnx"]).hexdigest())
     if network is not None:
         weights = {
             name: value.half().contiguous() if value.is_floating_point() else value.contiguous()
             for name, value in network.state_dict().items()
         }
-        training = safetensors.torch.save(weights, metadata={key: entry.to_json()})
+        training = safetensors.torch.save(weights, metadata={key: info.to_json()})
         contents[".safetensors"] = training
         beside = replace(
             beside,
@@ -158,7 +158,7 @@ def publish(
 
 
 class _Outputs(nn.Module):
-    """A network whose heads come as a tuple, in the entry's order, as ONNX wants them."""
+    """A network whose heads come as a tuple, in the info's order, as ONNX wants them."""
 
     def __init__(self, network: nn.Module, names: list[str]) -> None:
         super().__init__()
@@ -170,10 +170,10 @@ class _Outputs(nn.Module):
         return tuple(logits[name] for name in self.names)
 
 
-def _to_onnx(network: Network, entry: Entry) -> onnx.ModelProto:
-    names = [head.name for head in entry.heads]
-    size = entry.input.size
-    example = torch.zeros(2, entry.input.depth, size, size)
+def _to_onnx(network: Network, info: ModelInfo) -> onnx.ModelProto:
+    names = [head.name for head in info.heads]
+    size = info.input.size
+    example = torch.zeros(2, info.input.depth, size, size)
     with quiet("torch.onnx"):  # it remarks on torchvision, which is not used
         program = torch.onnx.export(
             _Outputs(network.fused(), names).eval(),
@@ -190,24 +190,24 @@ def _to_onnx(network: Network, entry: Entry) -> onnx.ModelProto:
     return graph
 
 
-def with_entry(graph: onnx.ModelProto, entry: Entry) -> bytes:
-    """The file's bytes, with the entry in its metadata."""
+def with_info(graph: onnx.ModelProto, info: ModelInfo) -> bytes:
+    """The file's bytes, with the info in its metadata."""
     copy = onnx.ModelProto()
     copy.CopyFrom(graph)
-    onnx.helper.set_model_props(copy, {METADATA_KEY: entry.to_json()})
+    onnx.helper.set_model_props(copy, {METADATA_KEY: info.to_json()})
     return bytes(copy.SerializeToString())
 
 
 def _check_parity(network: Network, trial: Path, samples: Samples, count: int = 64) -> None:
     """The unfused checkpoint and the exported file must agree, one face at a time and in batches."""
-    pictures = samples.images[:count]
-    exported = Classifier(trial, emotions=None)
-    spec = exported.entry.input
+    images = samples.images[:count]
+    exported = OnnxClassifier(trial, emotions=None)
+    spec = exported.info.input
     with torch.no_grad():
-        expected = network.eval()(torch.from_numpy(normalised(fitted(pictures, spec), spec)))
-    together = exported.logits(pictures)
+        expected = network.eval()(torch.from_numpy(normalised(fitted(images, spec), spec)))
+    together = exported.logits(images)
     exported.batch_size = 1
-    alone = exported.logits(pictures)
+    alone = exported.logits(images)
     for name, logits in expected.items():
         for found in (together[name], alone[name]):
             difference = float(np.abs(found - logits.numpy()).max())
@@ -219,16 +219,16 @@ def _check_parity(network: Network, trial: Path, samples: Samples, count: int = 
                 )
 
 
-def calibrated(entry: Entry, trial: Path, samples: Samples) -> Entry:
-    """The entry with each head's temperature and threshold, fitted on the first protocol that reads this head.
+def calibrated(info: ModelInfo, trial: Path, samples: Samples) -> ModelInfo:
+    """The info with each head's temperature and threshold, fitted on the first protocol that reads this head.
 
     A protocol whose classes no head knows is passed over.
     """
-    logits = Classifier(trial, emotions=None).logits(samples.images)
-    heads = {head.name: head for head in entry.heads}
+    logits = OnnxClassifier(trial, emotions=None).logits(samples.images)
+    heads = {head.name: head for head in info.heads}
     for protocol in reversed(protocols_of(samples)):  # the first one stays
         try:
-            head = head_for(entry, protocol.classes)
+            head = head_for(info, protocol.classes)
         except ConfigError:
             continue
         # Dropping classes and renormalising is the same as leaving their logits out of the softmax.
@@ -238,4 +238,4 @@ def calibrated(entry: Entry, trial: Path, samples: Samples) -> Entry:
         confidence = softmax(known, temperature).max(axis=1)
         threshold = calibration.coverage_threshold(confidence, COVERAGE)
         heads[head.name] = replace(head, temperature=round(temperature, 4), threshold=round(threshold, 4))
-    return replace(entry, heads=tuple(heads.values()))
+    return replace(info, heads=tuple(heads.values()))

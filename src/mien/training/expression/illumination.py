@@ -1,17 +1,17 @@
-"""Levelling of batches while a network learns, after augmentation; reading does the same with numpy."""
+"""Illumination of batches while a network learns, after augmentation; reading does the same with numpy."""
 
 import torch
 from torch import Tensor
 
 from mien.expression.preprocess import LEAST_SPREAD
 
-__all__ = ["levelled"]
+__all__ = ["normalise_illumination"]
 
 
-def levelled(images: Tensor) -> Tensor:
+def normalise_illumination(images: Tensor) -> Tensor:
     """Each channel with its histogram equalised, without the plane that fits it best, and with unit variance.
 
-    See `mien.expression.preprocess.normalised`, whose results on the same pictures are equal.
+    See `mien.expression.preprocess.normalised`, whose results on the same images are equal.
 
     Args:
         images: (N, C, H, W), values 0-1.

@@ -1,4 +1,4 @@
-"""What JPEG leaves of grey pictures, as work on a whole batch."""
+"""What JPEG leaves of grey images, as work on a whole batch."""
 
 import math
 from typing import Final
@@ -23,7 +23,7 @@ _STEPS: Final = (
 
 
 def compressed(images: Tensor, quality: Tensor) -> Tensor:
-    """Pictures as they come back from JPEG; each channel is treated as light.
+    """Images as they come back from JPEG; each channel is treated as light.
 
     Args:
         images: (N, C, H, W), values 0-1.

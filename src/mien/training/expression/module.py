@@ -9,15 +9,15 @@ from torch import Tensor
 from mien import models
 from mien.training.expression.augmentation import augment, mixup
 from mien.training.expression.data import Batch
-from mien.training.expression.illumination import levelled
+from mien.training.expression.illumination import normalise_illumination
 from mien.training.expression.losses import cross_entropy, drawn, multi_label, smooth
 from mien.training.optim import configured
 from mien.training.recipe import HeadRecipe, Recipe
 
-__all__ = ["Task"]
+__all__ = ["ExpressionModule"]
 
 
-class Task(lightning.LightningModule):
+class ExpressionModule(lightning.LightningModule):
     """Learns every head of a recipe at once.
 
     Checkpoints hold plain types only, so that they load with `weights_only`.
@@ -35,8 +35,8 @@ class Task(lightning.LightningModule):
         self.register_buffer("std", torch.tensor(spec.std).reshape(1, -1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Pictures (N, C, H, W), values 0-1 -> logits (N, classes) by head."""
-        values = levelled(images) if self.recipe.input.levelling == "plane" else images
+        """Images (N, C, H, W), values 0-1 -> logits (N, classes) by head."""
+        values = normalise_illumination(images) if self.recipe.input.illumination == "plane" else images
         normal = (values - self.mean) / self.std  # type: ignore[operator]
         return self.network(normal.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
 
@@ -50,7 +50,7 @@ class Task(lightning.LightningModule):
         torch.manual_seed(self.recipe.seed * 100_003 + self.current_epoch + self.global_rank * 1_000_003)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """The weighted sum of the heads' losses on augmented, mixed pictures.
+        """The weighted sum of the heads' losses on augmented, mixed images.
 
         Their accuracy is logged as well: far under that of the validation, the network is held back too much; far over
         it, too little.
@@ -70,7 +70,7 @@ class Task(lightning.LightningModule):
         return total
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Logs the accuracy on the epoch's training pictures at its last step; a device is not asked at every one."""
+        """Logs the accuracy on the epoch's training images at its last step; a device is not asked at every one."""
         if not self.trainer.is_last_batch:
             return
         for name, counts in self._counts.items():
@@ -81,7 +81,7 @@ class Task(lightning.LightningModule):
         self._counts.clear()
 
     def _side(self) -> int | None:
-        """Of this epoch's pictures; small ones first save time (Tan & Le, "EfficientNetV2", ICML 2021, section 4)."""
+        """Of this epoch's images; small ones first save time (Tan & Le, "EfficientNetV2", ICML 2021, section 4)."""
         sizes = self.recipe.augmentation.sizes
         if not sizes:
             return None
@@ -89,7 +89,7 @@ class Task(lightning.LightningModule):
         return sizes[min(len(sizes) - 1, self.current_epoch * len(sizes) // epochs)]
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        """Loss and accuracy of each head, on the pictures as they are.
+        """Loss and accuracy of each head, on the images as they are.
 
         A row without targets does not count; ties among votes go to the first class, which is neither FER+ protocol:
         these figures steer a run, `mien evaluate` judges.
