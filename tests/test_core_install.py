@@ -38,7 +38,7 @@ def test_it_reads_a_photograph(astronaut: Path, tmp_path: Path) -> None:
 )
 def test_teaching_names_what_it_needs(command: list[str]) -> None:
     assert CORE is not None
-    result = subprocess.run([CORE, "-m", "mien", *command], capture_output=True, text=True, timeout=120)
+    result = subprocess.run([CORE, "-m", "mien", *command], capture_output=True, text=True, timeout=600)
     assert result.returncode == 6
     assert "pip install 'mien[" in result.stderr
     assert "Traceback" not in result.stderr

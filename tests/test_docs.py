@@ -57,5 +57,5 @@ def test_commands_and_options_exist(path: Path) -> None:
 
 def test_the_tables_can_be_checked_from_the_command_line() -> None:
     command = [sys.executable, "-m", "scripts.tables", "--check"]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600)
     assert result.returncode == 0, result.stdout

@@ -11,7 +11,7 @@ HEAVY = ("torch", "lightning", "fastapi", "ray", "pandas", "matplotlib", "h5py",
 
 
 def _run(program: str) -> str:
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=600)
     return result.stdout
 
 

@@ -51,7 +51,7 @@ def _handler(served: Served) -> type[BaseHTTPRequestHandler]:
             name, part = self.path.rpartition("/")[2], self.headers["Range"]
             served.asked.append((name, part))
             if served.sleeps:
-                served.sleeps.wait(10)
+                served.sleeps.wait(600)
             if name not in served.files:
                 self.send_error(404)
                 return

@@ -28,7 +28,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def mien(place: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "mien", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=place, timeout=240)
+    return subprocess.run(command, capture_output=True, text=True, cwd=place, timeout=600)
 
 
 @pytest.mark.parametrize(

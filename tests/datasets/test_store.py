@@ -179,7 +179,7 @@ except OutputError as error:
     print("refused:", error)
 """
     command = [sys.executable, "-c", program, str(path)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith(f"refused: {path}: cannot be written")
     assert result.stdout.count("\n") == 1

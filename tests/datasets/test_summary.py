@@ -94,10 +94,10 @@ def test_a_folder_that_cannot_be(samples: Samples, tmp_path: Path) -> None:
 def test_the_command(samples: Samples, tmp_path: Path) -> None:
     store.write(samples, tmp_path / "faces.h5")
     command = [sys.executable, "-m", "mien", "data", "show", "faces.h5"]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("class")
     command[-1] = "nowhere.h5"
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
     assert result.returncode == 3
     assert "Traceback" not in result.stderr

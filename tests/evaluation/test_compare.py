@@ -194,7 +194,7 @@ def test_the_command(tiny_run: Path, tiny_samples: Samples, tmp_path: Path) -> N
 
     def mien(*arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "mien", "compare", *arguments, "--data", "faces.h5", "--protocol", "labels"]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=240)
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
 
     done = mien("mien-base", "my-run", "--ensemble", "mien-base,my-run", "--vote", "hard", "--json", "--out", "out")
     assert done.returncode == 0, done.stderr

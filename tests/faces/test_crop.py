@@ -1,4 +1,4 @@
-from time import perf_counter
+from time import process_time
 
 import cv2
 import numpy as np
@@ -104,9 +104,9 @@ class TestCropFace:
     @pytest.mark.parametrize("width", [4, 40, 400, 4000])
     def test_faces_of_any_size_are_cut_out_quickly(self, width: int) -> None:
         image = np.full((3000, 4000, 3), 90, np.uint8)
-        start = perf_counter()
+        start = process_time()
         crop = crop_face(image, POINTS * np.float32(width / 48), TEMPLATE)
-        assert perf_counter() - start < 0.5
+        assert process_time() - start < 0.5
         assert crop.shape == (48, 48, 3)
         assert crop.dtype == np.uint8
         assert (crop == 90).all()

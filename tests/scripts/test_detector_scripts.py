@@ -14,7 +14,7 @@ from mien.datasets.face_images import read
 
 def script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", f"scripts.{name}", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT)
 
 
 def test_false_alarms_become_pictures_without_faces(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
     )
     _wait_for(run / "last.ckpt", process)
     os.kill(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=600)
     assert process.returncode == EXIT_CODES[StoppedError] == 130
     assert "Traceback" not in said
     assert f"mien train --resume {run} --data {data}" in said
@@ -198,7 +198,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
 
 def _wait_for(path: Path, process: "subprocess.Popen[Any]") -> None:
     """Until the file is there, or the process has ended."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while not path.exists():
         assert process.poll() is None, "the run ended early"
         assert time.monotonic() < end

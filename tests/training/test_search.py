@@ -81,7 +81,7 @@ class TestTheCommand:
             [sys.executable, "-m", "mien", "search", "--show", "--out", str(searched[0])],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
         assert shown.returncode == 0, shown.stderr
         assert "3 trials: 3 whole" in shown.stdout
@@ -105,12 +105,12 @@ class TestTheCommand:
         for line in begun.stderr:
             if line.startswith(after):
                 break
-        until = time.monotonic() + 60
+        until = time.monotonic() + 600
         while not list(out.glob("trial-1/metrics.csv")) and time.monotonic() < until:
             time.sleep(0.02)
         os.kill(begun.pid, number)
         told = begun.stderr.read()
-        begun.wait(60)
+        begun.wait(600)
         if number == signal.SIGINT:
             assert begun.returncode == EXIT_CODES[StoppedError], told
             assert "the same command goes on" in told

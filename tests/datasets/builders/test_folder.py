@@ -293,7 +293,7 @@ def test_the_commands(tmp_path: Path) -> None:
 
     def mien(*arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "mien", "data", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=240)
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
 
     done = mien("build", "folder", "d", "--classes", "own", "--out", "d.h5")
     assert done.returncode == 0, done.stderr

@@ -262,7 +262,7 @@ def test_both_ways_from_the_command_line(drawn: Samples, tmp_path: Path) -> None
 
     def mien(*arguments: str) -> str:
         command = [sys.executable, "-m", "mien", "data", *arguments]
-        result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+        result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
         assert result.returncode == 0, result.stderr
         return result.stdout
 

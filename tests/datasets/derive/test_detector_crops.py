@@ -95,7 +95,7 @@ def test_what_cannot_be_cropped_is_said(faces: Samples) -> None:
 def test_the_command(faces: Samples, tmp_path: Path) -> None:
     store.write(faces, tmp_path / "faces.h5")
     command = [sys.executable, "-m", "mien", "data", "detector_crops", "faces.h5", "--out", "both.h5"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, check=True)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=tmp_path, check=True)
     assert "found and cropped again: 5 of 7 training faces" in run.stdout
     written = store.read(tmp_path / "both.h5")
     np.testing.assert_array_equal(written.images, detector_crops(faces, detectors.load(), FRAMING).images)

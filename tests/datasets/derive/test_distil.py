@@ -61,7 +61,7 @@ def test_the_command_writes_a_store_that_gives_them_back(
     store.write(tiny_samples, tmp_path / "faces.h5")
     command = [sys.executable, "-m", "mien", "data", "distil", "faces.h5", "--teacher", str(tiny_model)]
     run = subprocess.run(
-        [*command, "--out", "soft.h5"], capture_output=True, text=True, timeout=120, cwd=tmp_path, check=True
+        [*command, "--out", "soft.h5"], capture_output=True, text=True, timeout=600, cwd=tmp_path, check=True
     )
     count = int((tiny_samples.split == 0).sum())
     assert f"soft labels: {count:,} rows" in run.stdout

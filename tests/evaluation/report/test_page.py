@@ -124,7 +124,7 @@ def complaints(html: str, folder: Path) -> list[str]:
     flags += " --disable-component-update --disable-sync --hide-scrollbars --window-size=1280,1600"
     places = [f"--user-data-dir={folder / 'profile'}", f"--screenshot={folder / 'page.png'}"]
     command = [str(CHROMIUM), *flags.split(), "--enable-logging=stderr", *places, (folder / "page.html").as_uri()]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     return [line for line in result.stderr.splitlines() if "CONSOLE" in line]
 
 
@@ -190,7 +190,7 @@ def test_the_command(samples: Samples, tmp_path: Path) -> None:
 
     def mien(*arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "mien", "evaluate", "faces.h5", "--protocol", "labels", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=240)
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
 
     result = mien("--report", "out.html", "--out", "out.json", "--tta", "flip")
     assert result.returncode == 0, result.stderr
