@@ -1,4 +1,4 @@
-"""The types that carry results: checked when made, and saying what is wrong with a wrong array."""
+"""The types that carry results: validated when they are made; the messages name the expected and the actual shape."""
 
 import dataclasses
 import json
@@ -56,6 +56,11 @@ def test_a_frame_says_what_it_expected(image: np.ndarray, found: str) -> None:
         ({"box": BOX * np.nan}, "finite"),
         ({"score": 1.2}, "score: expected 0-1"),
         ({"landmarks": np.zeros((2, 5))}, r"landmarks: expected shape \(5, 2\)"),
+        ({"keypoints": np.zeros((68, 3)), "keypoint_scheme": "300w-68"}, r"keypoints: expected shape \(N, 2\), got"),
+        ({"keypoints": np.full((68, 2), np.nan), "keypoint_scheme": "300w-68"}, "keypoints: expected finite"),
+        ({"keypoints": np.zeros((68, 2))}, "got keypoints without a scheme"),
+        ({"keypoint_scheme": "300w-68"}, "got a scheme without keypoints"),
+        ({"track": -1}, "track: expected a number from 0"),
     ],
 )
 def test_a_face_says_what_it_expected(change: dict[str, object], message: str) -> None:
@@ -83,4 +88,18 @@ def test_a_result_is_a_sequence_of_faces_and_plain_json() -> None:
     assert plain["faces"][0]["landmarks"]["right_eye"] == [0, 0]
     assert plain["faces"][0]["emotions"]["happiness"] == pytest.approx(0.6)
     assert plain["faces"][1]["landmarks"] is None
+    assert plain["faces"][1]["keypoints"] is plain["faces"][1]["smoothed"] is None
     assert "emotion" not in plain["faces"][1]
+
+
+def test_a_face_of_a_video_has_its_track_keypoints_and_both_expressions() -> None:
+    points = np.arange(20, dtype=np.float32).reshape(10, 2)
+    smoothed = Expression(np.full(8, 1 / 8, np.float32), EIGHT)
+    face = Face(BOX, 0.9, keypoints=points, keypoint_scheme="ten", track=3, expression=_expression(), smoothed=smoothed)
+    assert face.emotion == "happiness"  # of the model, not of the smoother
+    plain = json.loads(json.dumps(face.as_dict()))
+    assert plain["track"] == 3
+    assert plain["keypoint_scheme"] == "ten"
+    assert plain["keypoints"] == points.tolist()
+    assert plain["smoothed"]["anger"] == pytest.approx(1 / 8)
+    assert plain["emotions"]["anger"] == pytest.approx(0.1)

@@ -1,6 +1,6 @@
-"""What goes in and what comes out: frames, faces, expressions. Frozen, typed, checked when made."""
+"""Frames, faces and expressions: frozen dataclasses over numpy arrays, validated when they are made."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,11 +12,13 @@ __all__ = ["LANDMARKS", "Expression", "Face", "Frame", "FrameResult"]
 LANDMARKS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
 
 
-def _shaped(value: NDArray[np.float32], shape: tuple[int, ...], name: str) -> NDArray[np.float32]:
-    """A read-only float32 copy of `value`, which must be finite and of that shape."""
+def _checked(value: NDArray[np.float32], shape: tuple[int | str, ...], name: str) -> NDArray[np.float32]:
+    """A read-only float32 copy of `value`, which must be finite and of that shape; "N" is any length."""
     array = np.array(value, np.float32)
-    if array.shape != shape:
-        raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
+    fits = array.ndim == len(shape) and all(n in ("N", found) for n, found in zip(shape, array.shape, strict=True))
+    if not fits:
+        expected = f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
+        raise ValueError(f"{name}: expected shape {expected}, got {array.shape}")
     if not np.isfinite(array).all():
         raise ValueError(f"{name}: expected finite numbers, got {array.tolist()}")
     array.flags.writeable = False
@@ -25,14 +27,14 @@ def _shaped(value: NDArray[np.float32], shape: tuple[int, ...], name: str) -> ND
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One image on its way in.
+    """One image or one frame of a video: the input of the analyzer.
 
     Attributes:
         image: (H, W, 3) uint8, RGB.
-        source: Where it comes from: a path, a camera, or "array".
-        index: Position in its source, from 0; images have 0.
-        timestamp: Seconds from the start of a video; None for a image.
-        note: What a person should know about how it was read ("only the first of 12 frames"); None for nothing.
+        source: Where the image comes from: a path, a camera, or "array".
+        index: Position in the source, from 0; an image file has 0.
+        timestamp: Seconds from the start of a video; None for an image.
+        note: Information about reading the image that is not an error ("only the first of 12 frames was read").
     """
 
     image: NDArray[np.uint8] = field(repr=False, compare=False)
@@ -49,12 +51,12 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Expression:
-    """Probabilities of a face's emotions.
+    """The probabilities of the emotions that a face shows.
 
     Attributes:
         probabilities: (C,) float32, each 0-1, summing to 1.
-        emotions: The C names, in order.
-        uncertain: The top probability lies under the model's threshold.
+        emotions: The names of the C classes, in order.
+        uncertain: Whether the highest probability is below the model's threshold.
     """
 
     probabilities: NDArray[np.float32]
@@ -62,7 +64,7 @@ class Expression:
     uncertain: bool = False
 
     def __post_init__(self) -> None:
-        probabilities = _shaped(self.probabilities, (len(self.emotions),), "probabilities")
+        probabilities = _checked(self.probabilities, (len(self.emotions),), "probabilities")
         if (probabilities < 0).any() or abs(float(probabilities.sum()) - 1) > 1e-3:
             raise ValueError(f"probabilities: expected numbers 0-1 that sum to 1, got {probabilities.tolist()}")
         object.__setattr__(self, "probabilities", probabilities)
@@ -96,25 +98,39 @@ class Face:
         box: (4,) float32 x0, y0, x1, y1 in pixels of the frame; may reach over its border.
         score: 0-1; 0.5 is the detector's operating point.
         landmarks: (5, 2) float32 x, y in pixels, in the order of `LANDMARKS`; None if the detector gives none.
-        track: Number of the person's track in a video, from 0; None in images.
-        expression: None if only detection was asked for.
+        keypoints: (N, 2) float32 x, y in pixels, a denser set of points; None if none were computed.
+        keypoint_scheme: The name of the keypoints' number and order, "300w-68" for example; None without keypoints.
+        track: The number of the person's track in a video, from 0; None without tracking.
+        expression: The model's probabilities for this frame; None after detection alone.
+        smoothed: The probabilities smoothed over the frames of a track; None without smoothing. They never replace
+            `expression`.
     """
 
     box: NDArray[np.float32]
     score: float
     landmarks: NDArray[np.float32] | None = None
+    keypoints: NDArray[np.float32] | None = None
+    keypoint_scheme: str | None = None
     track: int | None = None
     expression: Expression | None = None
+    smoothed: Expression | None = None
 
     def __post_init__(self) -> None:
-        box = _shaped(self.box, (4,), "box")
+        box = _checked(self.box, (4,), "box")
         if box[2] <= box[0] or box[3] <= box[1]:
             raise ValueError(f"box: expected x0 < x1 and y0 < y1, got {box.tolist()}")
         object.__setattr__(self, "box", box)
         if self.landmarks is not None:
-            object.__setattr__(self, "landmarks", _shaped(self.landmarks, (5, 2), "landmarks"))
+            object.__setattr__(self, "landmarks", _checked(self.landmarks, (5, 2), "landmarks"))
+        if (self.keypoints is None) != (not self.keypoint_scheme):
+            given = "a scheme without keypoints" if self.keypoints is None else "keypoints without a scheme"
+            raise ValueError(f"keypoint_scheme: expected keypoints and the name of their scheme, got {given}")
+        if self.keypoints is not None:
+            object.__setattr__(self, "keypoints", _checked(self.keypoints, ("N", 2), "keypoints"))
         if not 0 <= self.score <= 1:
             raise ValueError(f"score: expected 0-1, got {self.score}")
+        if self.track is not None and self.track < 0:
+            raise ValueError(f"track: expected a number from 0, got {self.track}")
 
     @property
     def emotion(self) -> str | None:
@@ -126,21 +142,42 @@ class Face:
         """The probability of that emotion; None without an expression."""
         return self.expression.confidence if self.expression else None
 
+    def as_dict(self) -> dict[str, object]:
+        """Plain types, as written to JSON."""
+        points = None if self.landmarks is None else dict(zip(LANDMARKS, self.landmarks.tolist(), strict=True))
+        info: dict[str, object] = {
+            "box": self.box.tolist(),
+            "score": self.score,
+            "landmarks": points,
+            "track": self.track,
+            "keypoint_scheme": self.keypoint_scheme,
+            "keypoints": None if self.keypoints is None else self.keypoints.tolist(),
+            "smoothed": None if self.smoothed is None else self.smoothed.as_dict(),
+        }
+        if self.expression:
+            info |= {
+                "emotion": self.expression.emotion,
+                "confidence": self.expression.confidence,
+                "uncertain": self.expression.uncertain,
+                "emotions": self.expression.as_dict(),
+            }
+        return info
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameResult:
-    """All that was read from one frame; iterating gives its faces.
+    """The result of one frame; iterating gives its faces.
 
     Attributes:
         source: The frame's source.
         frame: The frame's position in its source.
-        timestamp: Seconds; None for a image.
-        width: Of the frame, in pixels; 0 if it could not be read.
-        height: Likewise.
-        faces: Largest first; empty where there is no face.
+        timestamp: Seconds from the start of a video; None for an image.
+        width: Width of the frame in pixels; 0 if it could not be read.
+        height: Height of the frame in pixels; 0 if it could not be read.
+        faces: The faces, largest first; empty if there are none.
         error: Why the frame could not be read; None if it could.
-        image: The frame's pixels, only where they were asked for.
-        note: What a person should know about how it was read, though it is no error; None for nothing.
+        image: (H, W, 3) uint8 RGB, the frame's pixels; None unless `AnalyzerOptions.keep_images` is set.
+        note: Information about reading the frame that is not an error; None for none.
     """
 
     source: str
@@ -162,7 +199,7 @@ class FrameResult:
     def __getitem__(self, number: int) -> Face:
         return self.faces[number]
 
-    def as_dict(self) -> Mapping[str, object]:
+    def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON."""
         return {
             "source": self.source,
@@ -170,27 +207,7 @@ class FrameResult:
             "timestamp": self.timestamp,
             "width": self.width,
             "height": self.height,
-            "faces": [_face_dict(face) for face in self.faces],
+            "faces": [face.as_dict() for face in self.faces],
             "error": self.error,
             "note": self.note,
         }
-
-
-def _face_dict(face: Face) -> dict[str, object]:
-    points = None
-    if face.landmarks is not None:
-        points = dict(zip(LANDMARKS, face.landmarks.tolist(), strict=True))
-    info: dict[str, object] = {
-        "box": face.box.tolist(),
-        "score": face.score,
-        "landmarks": points,
-        "track": face.track,
-    }
-    if face.expression:
-        info |= {
-            "emotion": face.expression.emotion,
-            "confidence": face.expression.confidence,
-            "uncertain": face.expression.uncertain,
-            "emotions": face.expression.as_dict(),
-        }
-    return info
