@@ -1,22 +1,35 @@
-"""Files that appear whole or not at all: atomic writes, staging folders, the cache folder."""
+"""Files that appear whole or not at all: atomic writes, staging folders, the cache folder, hashes."""
 
+import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from mien.errors import OutputError
 
-__all__ = ["cannot_write", "new_file", "refusals", "replacing", "writable"]
+__all__ = [
+    "cache_folder",
+    "cannot_write",
+    "new_file",
+    "replacing",
+    "sha256",
+    "staging_folder",
+    "writable",
+    "write_errors",
+]
 
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Gives the path to write, `<name>.partial`; at a clean end that file takes the name of `target`.
+    """Yields the path to write, `<name>.partial`, which is renamed to `target` if the block ends without an error.
 
-    A file that had this name is replaced in one step. After an exception, or a crash, it is still there as it
-    was, and what was written so far lies beside it as `<name>.partial`.
+    An existing file is replaced in one step. After an exception or a crash it is unchanged, and what was written so
+    far is in `<name>.partial` beside it.
 
     Raises:
         OutputError: The folder is missing, the target is a folder or a device, or the file cannot be renamed.
@@ -31,10 +44,10 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def writable(target: Path) -> Path:
-    """The file that may be made or replaced under this name; of a link, the file behind it.
+    """The file that can be created or replaced under this name; for a link, the file it points to.
 
     Raises:
-        OutputError: The folder is missing, or a folder, a device or a pipe has the name.
+        OutputError: The folder is missing, or the name belongs to a folder, a device or a pipe.
     """
     if not target.parent.is_dir():
         raise OutputError(
@@ -42,36 +55,49 @@ def writable(target: Path) -> Path:
         )
     if target.is_dir():
         raise OutputError(f"cannot write '{target}': it is a folder", hint="give a file name")
-    if target.exists() and not target.is_file():  # a rename would put a file in the place of, say, /dev/null
+    if target.exists() and not target.is_file():  # a rename would replace, say, /dev/null by a file
         raise OutputError(f"cannot write '{target}': it is not a regular file", hint="use - for standard output")
     return target.resolve()
 
 
 @contextmanager
 def new_file(target: str | Path, mode: str, **options: str) -> Iterator[Any]:
-    """The file, open, that takes the name of `target` at a clean end, as in `replacing`.
+    """Opens a file that is renamed to `target` if the block ends without an error, as in `replacing`.
 
     Args:
         target: The path.
         mode: "w" or "wb".
-        options: Further ones of `open`.
+        options: Further arguments of `open`.
 
     Raises:
-        OutputError: It cannot be made, or closing it cannot write what is left.
+        OutputError: The file cannot be created, or closing it cannot write what is left.
     """
     with replacing(Path(target)) as partial:
-        with refusals(target):
+        with write_errors(target):
             stream = open(partial, mode, **options)  # type: ignore[call-overload]  # noqa: SIM115
         try:
             yield stream
         finally:
-            with refusals(target):
+            with write_errors(target):
                 stream.close()
 
 
 @contextmanager
-def refusals(target: object) -> Iterator[None]:
-    """Turns what the system refuses into an OutputError; a reader who has left stays a BrokenPipeError.
+def staging_folder(out: Path) -> Iterator[Path]:
+    """Yields a temporary folder beside `out`, so that finished files can be moved to `out` by renaming.
+
+    Raises:
+        OutputError: The system refuses to write there, or to move a file to `out`.
+    """
+    with write_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".staging-") as name:
+            yield Path(name)
+
+
+@contextmanager
+def write_errors(target: object) -> Iterator[None]:
+    """Turns an OSError into an OutputError; a BrokenPipeError, from a reader that has gone, passes.
 
     Args:
         target: A path, or a stream.
@@ -86,8 +112,20 @@ def refusals(target: object) -> Iterator[None]:
 
 
 def cannot_write(target: object, error: OSError) -> OutputError:
-    """The error to raise where the system refused to write `target`."""
+    """The error to raise if the system refused to write `target`."""
     reason = (error.strerror or str(error)).lower()
     if str(target) == "-":
         return OutputError(f"cannot write to standard output: {reason}", hint="check the free space where it goes")
     return OutputError(f"cannot write '{target}': {reason}", hint="check the folder's permissions and the free space")
+
+
+def cache_folder() -> Path:
+    """Where downloaded weights are kept: `MIEN_CACHE`, or `mien` in the user's cache folder; read at each call."""
+    override = os.environ.get("MIEN_CACHE")
+    return Path(override).expanduser() if override else platformdirs.user_cache_path("mien", appauthor=False)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

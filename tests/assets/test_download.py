@@ -15,8 +15,9 @@ import pytest
 from mien.assets import download as fetching
 from mien.assets import remote as table
 from mien.assets.download import fetch
-from mien.assets.remote import Fetchable, RemoteFile, cache_folder, cached, fetchable
+from mien.assets.remote import Fetchable, RemoteFile, cached, fetchable
 from mien.errors import ConfigError, OutputError, WeightsError
+from mien.files import cache_folder
 
 CONTENT = np.random.default_rng(0).bytes(200_000)
 SECOND = b"a definition\n" * 50

@@ -1,5 +1,6 @@
 """int8 behind its gate."""
 
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,15 @@ from mien.errors import ConfigError, WeightsError
 from mien.expression import OnnxClassifier
 from mien.training import quantize
 
+LIMITS = import_module("mien.training.quantize")  # the package has a function of this name
+
 
 def test_the_small_form_reads_alike(
     tiny_model: Path, tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mien.training.quantize.FALL", 1.0)  # the tiny network's few faces make whole points of one
-    monkeypatch.setattr("mien.training.quantize.SHIFT", 1.0)
-    monkeypatch.setattr("mien.training.quantize.RISE", 1.0)
+    monkeypatch.setattr(LIMITS, "FALL", 1.0)  # the tiny network's few faces make whole points of one
+    monkeypatch.setattr(LIMITS, "SHIFT", 1.0)
+    monkeypatch.setattr(LIMITS, "RISE", 1.0)
     out = tmp_path / "tiny-int8.onnx"
     written = quantize(tiny_model, tiny_samples, out)
     assert [path.name for path in written] == ["tiny-int8.entry.toml", "tiny-int8.onnx"]
@@ -32,13 +35,13 @@ def test_the_small_form_reads_alike(
     # How far they are apart depends on the processor; nearer than to what is said of other faces they are on all.
     assert np.abs(one - other).mean() < 0.5 * np.abs(one - other[::-1]).mean()
     assert np.mean(one.argmax(axis=1) == other.argmax(axis=1)) > 0.7
-    assert not list(tmp_path.glob(".export-*"))
+    assert not list(tmp_path.glob(".staging-*"))
 
 
 def test_the_gate_holds(
     tiny_model: Path, tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mien.training.quantize.FALL", -1.0)
+    monkeypatch.setattr(LIMITS, "FALL", -1.0)
     with pytest.raises(WeightsError, match="accuracy falls by"):
         quantize(tiny_model, tiny_samples, tmp_path / "tiny-int8.onnx")
     assert not list(tmp_path.iterdir())

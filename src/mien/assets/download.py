@@ -3,7 +3,6 @@
 Written on urllib, not pooch: pooch starts anew what broke off, and brings requests with it.
 """
 
-import hashlib
 import http.client
 import urllib.error
 import urllib.parse
@@ -15,6 +14,7 @@ from typing import Final
 from mien.assets.remote import Fetchable, RemoteFile, fetchable
 from mien.assets.store import read_weights
 from mien.errors import ConfigError, OutputError, WeightsError
+from mien.files import sha256
 
 __all__ = ["Progress", "fetch"]
 
@@ -47,7 +47,7 @@ def fetch(name: str, source: str | None = None, *, progress: Progress | None = N
     paths = [wanted.folder / file.name for file in wanted.files]
     try:
         for file, origin, path in zip(wanted.files, origins, paths, strict=True):
-            if not (path.exists() and _sha256(path) == file.sha256):
+            if not (path.exists() and sha256(path) == file.sha256):
                 _fetch_file(wanted, file, origin, path, progress or _silent)
     except OSError as error:  # the network's own errors have become WeightsErrors on the way
         raise OutputError(
@@ -79,7 +79,7 @@ def _fetch_file(wanted: Fetchable, file: RemoteFile, origin: str | Path, path: P
         part.write_bytes(read_weights(origin))
     elif not (part.exists() and part.stat().st_size == file.size):
         _download(wanted, file, origin, part, progress)
-    found = _sha256(part)
+    found = sha256(part)
     if found != file.sha256:
         part.unlink()
         raise WeightsError(
@@ -138,11 +138,6 @@ def _chunks(url: str, start: int) -> Iterator[tuple[int, bytes]]:
         raise _BrokenError(str(error) or type(error).__name__) from error
     if left > 0:
         raise _BrokenError("the connection broke")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _silent(name: str, done: int, size: int) -> None:

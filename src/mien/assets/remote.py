@@ -3,8 +3,6 @@
 `fetchable.toml` is the only list. Fetching them is `mien.assets.download`; nothing here touches the network.
 """
 
-import os
-import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +13,9 @@ from typing import Any, Literal
 from mien.assets.manifest import FOLDER
 from mien.assets.store import verified
 from mien.errors import ConfigError, WeightsError
+from mien.files import cache_folder
 
-__all__ = ["Fetchable", "RemoteFile", "State", "cache_folder", "cached", "fetchable", "fetchables"]
+__all__ = ["Fetchable", "RemoteFile", "State", "cached", "fetchable", "fetchables"]
 
 State = Literal["here", "partly here", "damaged", "not here"]
 
@@ -93,18 +92,6 @@ class Fetchable:
         except WeightsError:
             return "damaged"
         return "here"
-
-
-def cache_folder() -> Path:
-    """Where fetched weights are kept: `MIEN_CACHE`, else `mien` in the user's cache; looked up at each call."""
-    if own := os.environ.get("MIEN_CACHE"):
-        return Path(own).expanduser()
-    xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if xdg.is_absolute():  # the specification has others ignored
-        return xdg / "mien"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "mien" / "Cache"
-    return Path("~/Library/Caches" if sys.platform == "darwin" else "~/.cache").expanduser() / "mien"
 
 
 @cache

@@ -28,7 +28,8 @@ from mien.datasets import Samples
 from mien.errors import ConfigError, WeightsError
 from mien.evaluation import Evaluation, evaluate_model
 from mien.expression.preprocess import fitted, normalised
-from mien.training.expression.export import calibrated, publish, staging_folder, with_info
+from mien.files import staging_folder
+from mien.training.expression.export import calibrated, publish, with_info
 from mien.training.silence import quiet
 
 __all__ = ["Calibration", "quantize", "quantized"]

@@ -244,7 +244,7 @@ def test_a_wrong_name_or_checkpoint(tiny_run: Path, val: Samples, tmp_path: Path
 
 def test_a_place_that_cannot_be_written(tiny_run: Path, val: Samples, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text", encoding="utf-8")
-    refused(OutputError, "cannot be written", tiny_run, tmp_path / "file" / "out.onnx", val)
+    refused(OutputError, "cannot write", tiny_run, tmp_path / "file" / "out.onnx", val)
 
 
 def test_the_metadata_is_json(tiny_model: Path) -> None:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import IO, Any, Final, Self
 
 from mien.errors import MissingExtraError, OutputError
-from mien.files import new_file, refusals
+from mien.files import new_file, write_errors
 from mien.output.base import TableFormat
 from mien.output.rows import Row
 from mien.output.schema import SCHEMA
@@ -92,14 +92,14 @@ class ParquetTable:
     @contextmanager
     def _writing(self, stream: IO[bytes]) -> Iterator[Any]:
         """Pyarrow's writer; in the end the rows that wait and the file's foot are written."""
-        with refusals(self.target):
+        with write_errors(self.target):
             writer = self._arrow.parquet.ParquetWriter(stream, self._schema)
         try:
             yield writer
         finally:
             if not self._refused:
                 self._put(writer)
-                with refusals(self.target):
+                with write_errors(self.target):
                     writer.close()
                     stream.flush()
 
@@ -107,7 +107,7 @@ class ParquetTable:
         """Writes the rows that wait, as a group."""
         rows, self._waiting = self._waiting, []
         self._refused = True  # until it is written; a file with a hole in it is not gone on with
-        with refusals(self.target):
+        with write_errors(self.target):
             writer.write_batch(self._arrow.RecordBatch.from_pylist(rows, self._schema))
         self._refused = False
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TextIO
 
-from mien.files import new_file, refusals
+from mien.files import new_file, write_errors
 from mien.output.base import TableFormat
 from mien.output.rows import Row, Value
 from mien.output.styles import MIEN, Style
@@ -68,7 +68,7 @@ class _TextTable(ABC):
             raise ValueError("the table is not open: use it in a with statement")
         # A terminal or a pipe may not know every letter of a file name.
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        with refusals(self.target):
+        with write_errors(self.target):
             self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
             self._stream.flush()
 

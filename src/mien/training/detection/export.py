@@ -22,9 +22,10 @@ from mien.errors import WeightsError
 from mien.evaluation.detection import Tally, judge, operating_point
 from mien.faces.detectors import DetectorOptions
 from mien.faces.detectors.mien import MienDetector
+from mien.files import staging_folder
 from mien.models.detector import FaceDetector
 from mien.training.detection.scenes import Scene
-from mien.training.expression.export import publish, staging_folder
+from mien.training.expression.export import publish
 from mien.training.quantize import Calibration, quantized
 from mien.training.silence import quiet
 

@@ -4,9 +4,7 @@ The file is judged through the same `expression` code that users run, never the 
 two before anything is written.
 """
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -21,20 +19,20 @@ from torch import Tensor, nn
 from mien.assets.detectors import DetectorInfo
 from mien.assets.manifest import METADATA_KEY, Head, ModelInfo, dump_toml
 from mien.datasets import Samples
-from mien.errors import ConfigError, OutputError, WeightsError
+from mien.errors import ConfigError, WeightsError
 from mien.evaluation import calibration, evaluate_model, protocols_of
 from mien.evaluation.score import COVERAGE
 from mien.expression import OnnxClassifier, head_for
 from mien.expression.preprocess import fitted, normalised
 from mien.expression.probabilities import softmax
-from mien.files import writable
+from mien.files import staging_folder, writable
 from mien.models import Network
 from mien.training.expression import load_task
 from mien.training.recipe import Recipe
 from mien.training.recipe import load as load_recipe
 from mien.training.silence import quiet
 
-__all__ = ["calibrated", "export_run", "publish", "staging_folder", "with_info"]
+__all__ = ["calibrated", "export_run", "publish", "with_info"]
 
 _AnyEntry = TypeVar("_AnyEntry", ModelInfo, DetectorInfo)
 TOLERANCE: Final = 1e-4  # of the parity gate, on logits
@@ -98,21 +96,6 @@ def _check_classes(info: ModelInfo, samples: Samples) -> None:
             f"({learnt})",
             hint="export it with the data it was trained on",
         )
-
-
-@contextmanager
-def staging_folder(out: Path) -> Iterator[Path]:
-    """A folder beside `out` in which files are made ready, gone at the end.
-
-    Raises:
-        OutputError: The system refuses something that is written there, or the move to `out`.
-    """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as name:
-            yield Path(name)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written: {error.strerror}", hint="choose another --out") from error
 
 
 def publish(
