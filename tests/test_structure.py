@@ -72,4 +72,4 @@ def test_time_limits_of_tests_are_generous(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     limits = re.findall(r"(?:timeout=|[a-z]\.wait\(|monotonic\(\) \+ )(\d+)", text)
     assert all(int(limit) >= 300 for limit in limits)
-    assert "perf_counter" not in text, "measure with time.process_time, which other work does not change"
+    assert not re.search("perf_counte[r]", text), "measure with time.process_time, which other work does not change"
