@@ -29,6 +29,9 @@ PROTOCOLS = {"labels": "FER2013", "majority": "FER+ majority"}
 DIVERGENCE = "jensen_shannon_to_votes_nats"
 AMONG_PEOPLE = "jensen_shannon_of_half_the_votes_to_the_others_nats"
 EMOTION = "emotion..."  # stands for the columns of probabilities, of which each vocabulary has its own
+COLUMNS = schema.Layout((EMOTION,))
+ON_REQUEST = schema.Layout((EMOTION,), keypoints=1, smoothed=True)
+VERSION = schema.Column("schema", "integer", "", "The version of this definition.")
 ABLATIONS = ("fourlayer", "fourlayer-strided", "fourlayer-dropout", "fourlayer-large-rate")
 PLACE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
@@ -240,7 +243,14 @@ def _columns(columns: Sequence[schema.Column]) -> str:
 
 
 def _style(name: str) -> Callable[[], str]:
-    return lambda: _columns(STYLES[name].columns([EMOTION]))
+    return lambda: _columns(STYLES[name].columns(COLUMNS))
+
+
+def _on_request() -> str:
+    """The columns that a table has only if they are requested; N is the number of a keypoint, from 0."""
+    always = schema.columns(COLUMNS)
+    added = [column for column in schema.columns(ON_REQUEST) if column not in always]
+    return _columns(added).replace("_0`", "_N`").replace("keypoint 0 ", "keypoint N ")
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -255,9 +265,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "ablations": ablations,
     "two-epochs": two_epochs,
     "schema": lambda: f"This is version {schema.SCHEMA} of the schema.\n",
-    "columns": lambda: _columns(schema.columns([EMOTION])),
-    "json": lambda: _columns(schema.FRAME),
-    "json-face": lambda: _columns(schema.FACE),
+    "columns": lambda: _columns(schema.columns(COLUMNS)),
+    "columns-on-request": _on_request,
+    "json": lambda: _columns((VERSION, *schema.keys(schema.FRAME))),
+    "json-face": lambda: _columns(schema.keys(schema.FACE, schema.EXPRESSION)),
     **{f"style-{name}": _style(name) for name in STYLES if name != "mien"},
     **{f"benchmark-{path.stem}": _benchmark(path.stem) for path in sorted(FOLDER.glob("*.json"))},
 }

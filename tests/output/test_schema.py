@@ -1,20 +1,23 @@
-"""The schema is what is written: names, types, and when a cell may be empty; in tables, JSON and pandas alike."""
+"""The schema is what is written: names, types, and when a cell may be empty; in tables, JSON and pandas."""
 
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from tests.output.tables.test_text import RESULTS, SIX
+from tests.output.tables.test_text import COLUMNS, RESULTS, SIX
 
 from mien.emotions import vocabulary
 from mien.errors import ConfigError, MissingExtraError
-from mien.output import SCHEMA, STYLES, document, open_table, rows, table_columns, to_pandas
-from mien.output.rows import Row
-from mien.output.schema import FACE, FRAME, Column, columns
+from mien.output import SCHEMA, STYLES, Layout, document, open_table, rows, table_columns, to_pandas
+from mien.output.schema import EXPRESSION, FACE, FRAME, Column, Row, columns, keys
 from mien.results import Expression, Face, FrameResult
+
+VERSION = Column("schema", "integer", "", "The version of this definition.")
 
 KINDS: dict[str, tuple[type, ...]] = {
     "text": (str,),
@@ -27,8 +30,8 @@ KINDS: dict[str, tuple[type, ...]] = {
 
 
 def fits(values: dict[str, object], defined: Sequence[Column]) -> None:
-    """Fails if keys, types or empty values are others than those defined."""
-    assert list(values) == [column.name for column in defined]
+    """Fails if keys, types or empty values differ from those defined."""
+    assert set(values) == {column.name for column in defined}
     for column in defined:
         value = values[column.name]
         if value is None:
@@ -40,16 +43,17 @@ def fits(values: dict[str, object], defined: Sequence[Column]) -> None:
 
 def test_rows_are_as_defined() -> None:
     for result in RESULTS:
-        for row in rows(result, SIX):
-            fits(dict(row), columns(SIX))
+        for row in rows(result, COLUMNS):
+            fits(dict(row), columns(COLUMNS))
+            assert list(row) == [column.name for column in columns(COLUMNS)]
 
 
 @pytest.mark.parametrize("style", list(STYLES))
 def test_rows_of_every_style_are_as_defined(style: str) -> None:
-    defined = STYLES[style].columns(SIX)
+    defined = STYLES[style].columns(COLUMNS)
     assert len({column.name for column in defined}) == len(defined)
     for result in RESULTS:
-        found = STYLES[style].rows(result, SIX)
+        found = STYLES[style].rows(result, COLUMNS)
         assert len(found) == max(1, len(result))
         for row in found:
             fits(dict(row), defined)
@@ -58,17 +62,106 @@ def test_rows_of_every_style_are_as_defined(style: str) -> None:
 def test_the_json_is_as_defined() -> None:
     for result in RESULTS:
         shown = json.loads(json.dumps(document(result)))
-        fits(shown, FRAME)
+        fits(shown, (VERSION, *keys(FRAME)))
         assert shown["schema"] == SCHEMA
         for face, given in zip(shown["faces"], result, strict=True):
-            fits(face, FACE if given.expression else FACE[:4])
+            fits(face, keys(FACE, EXPRESSION) if given.expression else keys(FACE))
 
 
 def test_every_column_is_explained() -> None:
-    for column in (*columns(SIX), *FRAME, *FACE, *(one for style in STYLES.values() for one in style.columns(SIX))):
+    all_columns = [one for style in STYLES.values() for one in style.columns(COLUMNS)]
+    for column in (*columns(EVERYTHING), *keys(FRAME, FACE, EXPRESSION), *all_columns):
         assert column.meaning.endswith("."), column
         assert (column.unit != "") >= (column.type == "number"), column
         assert "|" not in f"{column}", "it would break the table in the documents"
+
+
+# Fields that an output does not have, and why.
+NOT_IN_JSON = {"image": "pixels are in the annotated images", "expression": "its fields are keys of the face"}
+NOT_IN_TABLES = {
+    "image": "pixels are in the annotated images",
+    "width": "the same for all faces of an image",
+    "height": "the same for all faces of an image",
+    "note": "printed, and in the JSON",
+}
+EVERYTHING = Layout(SIX, keypoints=2, smoothed=True)
+GROUPS = {FrameResult: FRAME, Face: FACE, Expression: EXPRESSION}
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "outputs.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, field.name) for kind in (FrameResult, Face) for field in fields(kind)]
+)
+def test_every_field_reaches_every_output_and_the_documentation(kind: type, name: str) -> None:
+    field = next((field for field in GROUPS[kind] if field.name == name), None)
+    assert (field is None or field.key is None) == (name in NOT_IN_JSON)
+    assert (field is None or not field.columns(EVERYTHING)) == (name in NOT_IN_TABLES)
+    if field is not None:
+        for column in (*([field.key] if field.key else []), *field.columns(Layout(("emotion...",), 1, smoothed=True))):
+            shown = column.name.replace("_emotion...", "_EMOTION").replace("_0", "_N")
+            if column.name != "emotion...":
+                assert f"| `{shown}` | {column.type} |" in DOCUMENT
+
+
+def test_every_field_of_the_schema_is_one_of_the_results() -> None:
+    for kind, group in GROUPS.items():
+        attributes = {name for name in dir(kind) if not name.startswith("_")} | {"number"}
+        assert {field.name for field in group} <= attributes
+
+
+def dense_face() -> FrameResult:
+    raw, smooth = (Expression(np.array(values, np.float32), SIX) for values in ((1, 0, 0, 0, 0, 0), [1 / 6] * 6))
+    face = Face(
+        np.array([1, 2, 30, 40], np.float32),
+        0.75,
+        track=7,
+        expression=raw,
+        smoothed=smooth,
+        keypoints=np.array([[1.126, 2], [3, 4.5]], np.float32),
+        keypoint_scheme="pair",
+    )
+    return FrameResult("clip.mp4", frame=3, timestamp=0.12, width=64, height=48, faces=(face,))
+
+
+def test_keypoints_and_smoothed_probabilities_are_columns_on_request() -> None:
+    (plain,), (row,) = rows(dense_face(), COLUMNS), rows(dense_face(), EVERYTHING)
+    assert row | plain == row
+    extra = [name for name in row if name not in plain]
+    assert extra == ["keypoint_scheme", "x_0", "y_0", "x_1", "y_1", *(f"smoothed_{name}" for name in SIX)]
+    assert [row[name] for name in extra[:5]] == ["pair", 1.13, 2.0, 3.0, 4.5]
+    assert (row["anger"], row["smoothed_anger"], row["track"]) == (1.0, 0.166667, 7)
+    for column in columns(EVERYTHING):
+        assert row[column.name] is None or isinstance(row[column.name], KINDS[column.type])
+
+
+def test_faces_with_fewer_keypoints_have_empty_cells_and_more_are_refused() -> None:
+    (row,) = rows(dense_face(), replace(EVERYTHING, keypoints=3))
+    assert (row["x_1"], row["x_2"], row["y_2"]) == (3.0, None, None)
+    with pytest.raises(ValueError, match="this table has 1, the face has 2"):
+        rows(dense_face(), replace(EVERYTHING, keypoints=1))
+
+
+def test_the_json_has_keypoints_with_their_scheme_and_both_distributions() -> None:
+    (shown,) = json.loads(json.dumps(document(dense_face())))["faces"]
+    assert (shown["keypoint_scheme"], np.shape(shown["keypoints"]), shown["track"]) == ("pair", (2, 2), 7)
+    assert shown["emotions"]["anger"] == 1
+    assert shown["smoothed"]["anger"] == pytest.approx(1 / 6)
+
+
+def test_tables_on_request_in_every_format_and_in_pandas(tmp_path: Path) -> None:
+    for suffix in ("csv", "jsonl", "parquet"):
+        with open_table(tmp_path / f"out.{suffix}", SIX, keypoints=2, smoothed=True) as table:
+            table.write(dense_face())
+        read = {"csv": pd.read_csv, "parquet": pd.read_parquet}.get(suffix, lambda path: pd.read_json(path, lines=True))
+        assert list(read(tmp_path / f"out.{suffix}").columns) == [column.name for column in columns(EVERYTHING)]
+    assert to_pandas(dense_face(), keypoints=2)["y_1"].tolist() == [4.5]
+
+
+def test_styles_of_other_programs_refuse_columns_that_they_do_not_have() -> None:
+    with pytest.raises(ConfigError, match="the style 'pyfeat' has no columns for keypoints"):
+        open_table("-", SIX, style="pyfeat", keypoints=68)
+    with pytest.raises(ConfigError, match="the style 'openface' has no columns for smoothed probabilities"):
+        to_pandas(dense_face(), style="openface", smoothed=True)
 
 
 def one_face() -> FrameResult:
@@ -79,7 +172,7 @@ def one_face() -> FrameResult:
 
 
 def row_of(style: str, result: FrameResult | None = None) -> Row:
-    (row,) = STYLES[style].rows(one_face() if result is None else result, vocabulary(8))
+    (row,) = STYLES[style].rows(one_face() if result is None else result, Layout(vocabulary(8)))
     return row
 
 
@@ -121,9 +214,9 @@ def test_styles_take_every_vocabulary(style: str, size: int) -> None:
     names = vocabulary(size)
     expression = Expression(np.full(size, 1 / size, np.float32), names)
     face = Face(np.array([0, 0, 9, 9], np.float32), 1, expression=expression)
-    (row,) = STYLES[style].rows(FrameResult("x", width=9, height=9, faces=(face,)), names)
-    assert tuple(row) == tuple(column.name for column in STYLES[style].columns(names))
-    assert len(row) - len(STYLES[style].columns(())) == size
+    (row,) = STYLES[style].rows(FrameResult("x", width=9, height=9, faces=(face,)), Layout(names))
+    assert tuple(row) == tuple(column.name for column in STYLES[style].columns(Layout(names)))
+    assert len(row) - len(STYLES[style].columns(Layout(()))) == size
     assert (None in row.values()) == (style != "deepface")  # landmarks and timestamp
 
 
@@ -132,20 +225,20 @@ def test_an_unknown_style_or_format_names_the_known_ones() -> None:
         open_table("-", SIX, style="fer")
     assert caught.value.hint == "choose one of mien, pyfeat, openface, deepface"
     with pytest.raises(ConfigError, match="there is no table format 'xml'") as caught:
-        open_table("-", SIX, kind="xml")
+        open_table("-", SIX, format="xml")
     assert caught.value.hint == "choose one of csv, jsonl, parquet"
 
 
 def test_pandas_has_the_rows_and_types_of_the_schema() -> None:
     table = to_pandas(RESULTS, SIX)
     assert tuple(table.columns) == table_columns(SIX)
-    expected = [row for result in RESULTS for row in rows(result, SIX)]
+    expected = [row for result in RESULTS for row in rows(result, COLUMNS)]
     assert len(table) == len(expected)
     for (_, found), row in zip(table.iterrows(), expected, strict=True):
         for name, value in row.items():
             assert pd.isna(found[name]) if value is None else found[name] == value
     kinds = {"text": "string", "integer": "Int64", "number": "float64", "boolean": "boolean"}
-    assert [str(kind) for kind in table.dtypes] == [kinds[column.type] for column in columns(SIX)]
+    assert [str(kind) for kind in table.dtypes] == [kinds[column.type] for column in columns(COLUMNS)]
     # Without being told, it takes the emotions that the faces have.
     assert to_pandas(RESULTS).equals(table)
     assert to_pandas(one_face(), style="deepface").loc[0, "emotion.happy"] == pytest.approx(60)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 # Help and messages name what the folders hold.
-_SUFFIXES = tuple(table_formats())
-_KINDS = tuple(suffix.removeprefix(".") for suffix in _SUFFIXES)
+_SUFFIXES = tuple(f".{name}" for name in table_formats())
+_KINDS = table_formats()
 
 
 def register(app: typer.Typer) -> None:
@@ -136,7 +136,7 @@ def analyze(
     with ExitStack() as stack:
         outputs: list[Any] = []
         if table:
-            outputs.append(stack.enter_context(open_table(table, analyzer.emotions, kind=kind, style=style or "mien")))
+            outputs.append(stack.enter_context(open_table(table, analyzer.emotions, format=kind, style=style or "mien")))
         if annotate:
             outputs.append(stack.enter_context(AnnotatedImages(annotate, cast("Overlay", overlay or "bars"))))
         if quiet or str(table) == "-":

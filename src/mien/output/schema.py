@@ -1,20 +1,43 @@
-"""What every column of a table and every key of the JSON is: the one list, from which files and documents are made.
+"""Every field of a result, defined once: its key in the JSON, its columns in tables, its unit and its meaning.
 
-`SCHEMA` counts up when a name, a type, a unit or a meaning changes, or one is taken away; adding one at the end of
-its group does not change it. It stands in the JSON as `schema` and in the metadata of Parquet files.
+The rows of tables, their column types and the tables in `docs/outputs.md` are made from `FRAME`, `FACE` and
+`EXPRESSION`; a test compares the JSON with them and fails for a field that is missing.
+
+`SCHEMA` is increased when a name, a type, a unit or a meaning changes or is removed. A new column or key does not
+change it. It is written into the JSON as `schema` and into the metadata of Parquet files.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from mien.results import LANDMARKS, FrameResult
+from mien.results import LANDMARKS, Face, FrameResult
 
-__all__ = ["BOX", "FACE", "FRAME", "POINTS", "SCHEMA", "Column", "Type", "columns", "document", "table_columns"]
+__all__ = [
+    "BOX",
+    "EXPRESSION",
+    "FACE",
+    "FRAME",
+    "SCHEMA",
+    "Column",
+    "Field",
+    "Layout",
+    "Row",
+    "Type",
+    "Value",
+    "columns",
+    "document",
+    "keys",
+    "rows",
+    "table_columns",
+]
 
 SCHEMA: Final = 1
 
 Type = Literal["text", "integer", "number", "boolean", "list", "object"]
+Value = str | int | float | bool | None
+Row = dict[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +45,11 @@ class Column:
     """One column of a table, or one key of the JSON.
 
     Attributes:
-        name: As it is written.
-        type: Of its values; "list" and "object" only in JSON.
-        unit: Of numbers, with their range where it is fixed.
+        name: The name in the file.
+        type: The type of its values; "list" and "object" only in JSON.
+        unit: Unit of numbers, or their range where it is fixed.
         meaning: One sentence.
-        empty: When there is no value: an empty cell, or null; nothing if there always is one.
+        empty: When there is no value (an empty cell, or null); "" if there always is one.
     """
 
     name: str
@@ -36,85 +59,231 @@ class Column:
     empty: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns of a table that depend on what is analysed or requested.
+
+    Attributes:
+        emotions: The classes, one column of probabilities each; the results must have the same, in this order.
+        keypoints: Number of dense keypoints a face: adds `keypoint_scheme`, `x_0`, `y_0`, `x_1`, ...
+        smoothed: Adds the probabilities smoothed along a track: `smoothed_anger`, ...
+    """
+
+    emotions: tuple[str, ...]
+    keypoints: int = 0
+    smoothed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One attribute of `FrameResult`, `Face` or `Expression`, and its form in every output.
+
+    Attributes:
+        name: The attribute; "number" is the position of a face in its result.
+        key: Its key in the JSON; None if it has none.
+        columns: Its columns in a table of that layout, in order; none if it is not in tables.
+    """
+
+    name: str
+    key: Column | None
+    columns: Callable[[Layout], tuple[Column, ...]]
+
+
+def _field(column: Column, *, table: bool = True) -> Field:
+    """A field with the same name and type in JSON and in tables."""
+    return Field(column.name, column, lambda layout: (column,) if table else ())
+
+
 BOX: Final = ("x0", "y0", "x1", "y1")
-POINTS: Final = tuple(f"{name}_{axis}" for name in LANDMARKS for axis in "xy")
 
+_IMAGE: Final = "an image"
 _NO_FACE: Final = "no face, or an error"
-_NO_POINTS: Final = "no face, or the detector gives none"
-_NO_EMOTION: Final = "no face, or only detection was asked for"
+_NO_POINTS: Final = "no face, or a detector without landmarks"
+_NO_KEYPOINTS: Final = "no face, or a face without keypoints"
+_NO_EXPRESSION: Final = "no face, or detection only"
+_NO_SMOOTHED: Final = "no smoothing"
+_NO_ERROR: Final = "an image that could be read"
 
-_EDGES: Final = dict(zip(BOX, ("Left", "Upper", "Right", "Lower"), strict=True))
-
-_BEFORE: Final = (
-    Column("source", "text", "", "Where the image comes from: its path, `stdin` or `array`."),
-    Column("frame", "integer", "from 0", "The position in a video; 0 for a image."),
-    Column("timestamp", "number", "seconds", "From the start of the video.", "a image"),
-    Column("face", "integer", "from 0", "The number of the face in its image; the largest comes first.", _NO_FACE),
-    *(
-        Column(name, "number", "pixels", f"{edge} edge of the box; it may lie outside of the image.", _NO_FACE)
-        for name, edge in _EDGES.items()
-    ),
-    Column("score", "number", "0-1", "How sure the detector is; 0.5 is its operating point.", _NO_FACE),
-    *(
-        Column(
-            f"{name}_{axis}",
-            "number",
-            "pixels",
-            f"The {name.replace('_', ' ')}, {way}; right and left are the subject's.",
-            _NO_POINTS,
-        )
-        for name in LANDMARKS
-        for axis, way in (("x", "across"), ("y", "down"))
-    ),
+_BOX: Final = tuple(
+    Column(name, "number", "pixels", f"{edge} edge of the box; it may lie outside the image.", _NO_FACE)
+    for name, edge in zip(BOX, ("Left", "Upper", "Right", "Lower"), strict=True)
 )
-
-_AFTER: Final = (
-    Column("emotion", "text", "", "The most probable emotion.", _NO_EMOTION),
-    Column("confidence", "number", "0-1", "The probability of that emotion.", _NO_EMOTION),
-    Column("uncertain", "boolean", "", "The confidence lies under the model's threshold, or `--abstain`.", _NO_EMOTION),
-    Column("error", "text", "", "Why the image could not be read.", "a image that could"),
-)
-
-
-def columns(emotions: Sequence[str]) -> tuple[Column, ...]:
-    """The columns of a table, in order; `emotions` are those of probabilities."""
-    probabilities = (
-        Column(name, "number", "0-1", "The probability of this emotion; those of a row sum to 1.", _NO_EMOTION)
-        for name in emotions
+_POINTS: Final = tuple(
+    Column(
+        f"{name}_{axis}",
+        "number",
+        "pixels",
+        f"{axis} of the {name.replace('_', ' ')}{' corner' * ('mouth' in name)}; right and left are the subject's.",
+        _NO_POINTS,
     )
-    return (*_BEFORE, *probabilities, *_AFTER)
+    for name in LANDMARKS
+    for axis in "xy"
+)
+_PROBABILITY: Final = Column("", "number", "0-1", "Probability of this emotion; a row sums to 1.", _NO_EXPRESSION)
+_EMOTION: Final = Column("emotion", "text", "", "The most probable emotion.", _NO_EXPRESSION)
+_SCHEME: Final = Column(
+    "keypoint_scheme", "text", "", "Name of the keypoints' number and order, `300w-68` for example.", _NO_KEYPOINTS
+)
 
 
-def table_columns(emotions: Sequence[str]) -> tuple[str, ...]:
-    """The names of a table's columns, in order; `emotions` are the columns of probabilities."""
-    return tuple(column.name for column in columns(emotions))
+def _keypoint_columns(layout: Layout) -> tuple[Column, ...]:
+    return tuple(
+        Column(f"{axis}_{number}", "number", "pixels", f"{axis} of keypoint {number} of the scheme.", _NO_KEYPOINTS)
+        for number in range(layout.keypoints)
+        for axis in "xy"
+    )
 
 
-# The JSON of a image, as `mien analyze --json` prints it, one a line; and of a face in it.
-FRAME: Final = (
-    Column("schema", "integer", "", "The version of this definition."),
-    Column("source", "text", "", "Where the image comes from: its path, `stdin` or `array`."),
-    Column("frame", "integer", "from 0", "The position in a video; 0 for a image."),
-    Column("timestamp", "number", "seconds", "From the start of the video.", "a image"),
-    Column("width", "integer", "pixels", "Of the image; 0 if it could not be read."),
-    Column("height", "integer", "pixels", "Of the image; 0 if it could not be read."),
-    Column("faces", "list", "", "The faces, largest first; of no length where there is none."),
-    Column("error", "text", "", "Why the image could not be read.", "a image that could"),
-    Column("note", "text", "", "What is worth knowing though it is no error.", "most images"),
+def _smoothed_columns(layout: Layout) -> tuple[Column, ...]:
+    meaning = "Probability of this emotion, smoothed along the track; a row sums to 1."
+    return tuple(
+        Column(f"smoothed_{name}", "number", "0-1", meaning, _NO_SMOOTHED) for name in layout.emotions * layout.smoothed
+    )
+
+
+# The fields in the order of the columns. In the JSON a face has the keys of FACE and of EXPRESSION.
+EXPRESSION: Final = (
+    Field(
+        "probabilities",
+        Column("emotions", "object", "0-1", "Probabilities by name; they sum to 1.", _NO_EXPRESSION),
+        lambda layout: tuple(replace(_PROBABILITY, name=name) for name in layout.emotions),
+    ),
+    _field(_EMOTION),
+    _field(Column("confidence", "number", "0-1", "Probability of that emotion.", _NO_EXPRESSION)),
+    _field(
+        Column(
+            "uncertain",
+            "boolean",
+            "",
+            "Whether the confidence is below the model's threshold, or `--abstain`.",
+            _NO_EXPRESSION,
+        )
+    ),
 )
 
 FACE: Final = (
-    Column("box", "list", "pixels", "Left, upper, right and lower edge; it may lie outside of the image."),
-    Column("score", "number", "0-1", "How sure the detector is; 0.5 is its operating point."),
-    Column("landmarks", "object", "pixels", "[x, y] by name; right and left are the subject's.", "none are known"),
-    Column("track", "integer", "from 0", "The number of the person's track.", "a image"),
-    Column("emotion", "text", "", "The most probable emotion."),
-    Column("confidence", "number", "0-1", "The probability of that emotion."),
-    Column("uncertain", "boolean", "", "The confidence lies under the model's threshold, or `--abstain`."),
-    Column("emotions", "object", "0-1", "The probabilities by name; they sum to 1."),
+    _field(Column("track", "integer", "from 0", "Number of the person's track in a video.", _IMAGE)),
+    Field(
+        "number",
+        None,
+        lambda _: (Column("face", "integer", "from 0", "Number of the face in its image, largest first.", _NO_FACE),),
+    ),
+    Field(
+        "box",
+        Column("box", "list", "pixels", "Left, upper, right and lower edge; it may lie outside the image."),
+        lambda _: _BOX,
+    ),
+    _field(Column("score", "number", "0-1", "Score of the detector; 0.5 is its operating point.", _NO_FACE)),
+    Field(
+        "landmarks",
+        Column("landmarks", "object", "pixels", "[x, y] by name; right and left are the subject's.", _NO_POINTS),
+        lambda _: _POINTS,
+    ),
+    Field("keypoint_scheme", _SCHEME, lambda layout: (_SCHEME,) if layout.keypoints else ()),
+    Field(
+        "keypoints",
+        Column("keypoints", "list", "pixels", "[x, y] of each keypoint, in the order of the scheme.", _NO_KEYPOINTS),
+        _keypoint_columns,
+    ),
+    Field(
+        "expression",
+        None,  # its keys are those of EXPRESSION
+        lambda layout: tuple(column for field in EXPRESSION for column in field.columns(layout)),
+    ),
+    Field(
+        "smoothed",
+        Column("smoothed", "object", "0-1", "Probabilities by name, smoothed along the track.", _NO_SMOOTHED),
+        _smoothed_columns,
+    ),
+)
+
+FRAME: Final = (
+    _field(Column("source", "text", "", "Where the image comes from: its path, `stdin` or `array`.")),
+    _field(Column("frame", "integer", "from 0", "Position in a video; 0 for an image.")),
+    _field(Column("timestamp", "number", "seconds", "Time from the start of the video.", _IMAGE)),
+    # The size of the frame and the note are the same for all rows of a frame: only in JSON.
+    _field(Column("width", "integer", "pixels", "Width of the image; 0 if it could not be read."), table=False),
+    _field(Column("height", "integer", "pixels", "Height of the image; 0 if it could not be read."), table=False),
+    Field(
+        "faces",
+        Column("faces", "list", "", "The faces, largest first; an empty list if there are none."),
+        lambda layout: tuple(column for field in FACE for column in field.columns(layout)),
+    ),
+    _field(Column("error", "text", "", "Why the image could not be read.", _NO_ERROR)),
+    _field(Column("note", "text", "", "Information about the image that is not an error.", "most images"), table=False),
 )
 
 
+def columns(layout: Layout) -> tuple[Column, ...]:
+    """The columns of a table, in order."""
+    return tuple(column for field in FRAME for column in field.columns(layout))
+
+
+def table_columns(emotions: Iterable[str]) -> tuple[str, ...]:
+    """The names of the columns that every table with these classes has, in order."""
+    return tuple(column.name for column in columns(Layout(tuple(emotions))))
+
+
+def keys(*groups: Sequence[Field]) -> tuple[Column, ...]:
+    """The keys in the JSON of some groups of fields; there, a face is always present, so that fewer are empty."""
+    found = (field.key for group in groups for field in group if field.key)
+    return tuple(
+        replace(key, empty="" if key.empty == _NO_FACE else key.empty.removeprefix("no face, or ")) for key in found
+    )
+
+
 def document(result: FrameResult) -> dict[str, object]:
-    """The JSON of a image, with the keys of `FRAME`; each face has those of `FACE`."""
+    """The JSON of an image: `schema` and the keys of `FRAME`; each face has those of `FACE` and `EXPRESSION`."""
     return {"schema": SCHEMA, **result.as_dict()}
+
+
+def rows(result: FrameResult, layout: Layout) -> list[Row]:
+    """One row per face with the names of `columns` in their order; None for an empty cell.
+
+    A result without a face or with an error gives one row, without a number in `face`.
+
+    Raises:
+        ValueError: A face's expression has other emotions, or a face more keypoints, than the table.
+    """
+    shared: Row = {name: getattr(result, name) for name in ("source", "frame", "timestamp", "error")}
+    found = [shared | {"face": number} | _face(face, layout) for number, face in enumerate(result)]
+    defined = columns(layout)
+    return [{column.name: _cell(cells.get(column.name), column) for column in defined} for cells in found or [shared]]
+
+
+def _face(face: Face, layout: Layout) -> Row:
+    cells: Row = {"track": face.track, "score": face.score}
+    cells |= zip(BOX, face.box.tolist(), strict=True)
+    if face.landmarks is not None:
+        cells |= zip((column.name for column in _POINTS), face.landmarks.ravel().tolist(), strict=True)
+    if layout.keypoints and face.keypoints is not None:
+        if len(face.keypoints) > layout.keypoints:
+            raise ValueError(f"keypoints: this table has {layout.keypoints}, the face has {len(face.keypoints)}")
+        names = (column.name for column in _keypoint_columns(layout))
+        cells |= zip(names, face.keypoints.ravel().tolist(), strict=False)
+        cells["keypoint_scheme"] = face.keypoint_scheme
+    for expression, prefix in ((face.expression, ""), (face.smoothed if layout.smoothed else None, "smoothed_")):
+        if expression is None:
+            continue
+        if expression.emotions != layout.emotions:
+            raise ValueError(f"emotions: this table has {layout.emotions}, the face has {expression.emotions}")
+        cells |= {prefix + name: value for name, value in expression.as_dict().items()}
+    if face.expression is not None:
+        cells |= {name: getattr(face.expression, name) for name in ("emotion", "confidence", "uncertain")}
+    return cells
+
+
+# Decimals by unit: a hundredth of a pixel; probabilities so that a rounded row sums to 1 within 1e-5; microseconds.
+_DECIMALS: Final = {"pixels": 2, "0-1": 6, "seconds": 6}
+
+# Characters that a file name may have and a line of text may not: line breaks and stray bytes.
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def _cell(value: Value, column: Column) -> Value:
+    """The value as it is written: text on one line, numbers rounded."""
+    if isinstance(value, str):
+        return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
+    if value is not None and column.type == "number":
+        return round(value, _DECIMALS[column.unit]) + 0.0  # adding turns -0.0 into 0.0
+    return value

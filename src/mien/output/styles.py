@@ -1,10 +1,10 @@
-"""Tables in the column names of other programs, for those who have written their analyses around them.
+"""Tables with the column names of other programs, for analyses that were written for these programs.
 
-One table of renamings per style. What a program has and mien does not measure (action units, gaze, head pose,
-identities, 65 of 68 landmarks) is left out; what mien alone has (`uncertain`, `error`) likewise: a image that could
-not be read is a row without a face. Where a program has no column for what a row cannot do without, ours is added:
-OpenFace knows no emotions, and neither OpenFace nor DeepFace the source. An emotion that a program does not know is
-named after its manner; `--emotions 7` gives exactly those of Py-Feat and DeepFace.
+One table of renamings per style. What a program measures and mien does not (action units, gaze, head pose, identities,
+65 of 68 landmarks) is left out, and so are `uncertain` and `error`, which only mien has: an image that could not be
+read is a row without a face. Where a program has no column for something that a row needs, mien's column is added:
+OpenFace has no emotions, and neither OpenFace nor DeepFace has the source. An emotion that a program does not know gets
+a name in its manner; `--emotions 7` gives exactly those of Py-Feat and DeepFace.
 
 Sources:
     Py-Feat 0.6: `feat/utils/__init__.py` (FEAT_FACEBOX_COLUMNS, FEAT_EMOTION_COLUMNS, openface_2d_landmark_columns) and
@@ -16,14 +16,13 @@ Sources:
         al. 2013, 300 Faces in-the-Wild.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Final
 
 from mien.errors import ConfigError
-from mien.output.rows import Row, Value, rows
-from mien.output.schema import Column, columns
+from mien.output.schema import Column, Layout, Row, Value, columns, rows
 from mien.results import FrameResult
 
 __all__ = ["MIEN", "STYLES", "Style", "style_named"]
@@ -31,7 +30,7 @@ __all__ = ["MIEN", "STYLES", "Style", "style_named"]
 
 @dataclass(frozen=True, slots=True)
 class _Renamed:
-    """A column of theirs, and its value from a row of ours."""
+    """A column of the other program, and how its value is made from a row of mien's."""
 
     column: Column
     value: Callable[[Row], Value]
@@ -42,7 +41,7 @@ class Style:
     """The columns of one program.
 
     Attributes:
-        name: As `--style` has it.
+        name: The value of `--style`.
         before: The columns before the emotions.
         emotion: The column of an emotion.
         after: The columns behind them.
@@ -53,45 +52,56 @@ class Style:
     emotion: Callable[[str], _Renamed]
     after: tuple[_Renamed, ...]
 
-    def columns(self, emotions: Sequence[str]) -> tuple[Column, ...]:
-        """The columns in order; `emotions` are those of probabilities."""
-        return tuple(renamed.column for renamed in self._all(emotions))
+    def columns(self, layout: Layout) -> tuple[Column, ...]:
+        """The columns in order."""
+        return tuple(renamed.column for renamed in self._all(layout))
 
-    def rows(self, result: FrameResult, emotions: Sequence[str]) -> list[Row]:
+    def rows(self, result: FrameResult, layout: Layout) -> list[Row]:
         """The rows of one result, each with the names of `columns` in their order; None for an empty cell.
 
         Raises:
             ValueError: A face's expression has other emotions than the table.
         """
-        renamed = self._all(emotions)
-        return [{one.column.name: one.value(row) for one in renamed} for row in rows(result, emotions)]
+        renamed = self._all(layout)
+        return [{one.column.name: one.value(row) for one in renamed} for row in rows(result, layout)]
 
-    def _all(self, emotions: Sequence[str]) -> tuple[_Renamed, ...]:
-        return (*self.before, *map(self.emotion, emotions), *self.after)
+    def _all(self, layout: Layout) -> tuple[_Renamed, ...]:
+        return (*self.before, *map(self.emotion, layout.emotions), *self.after)
 
 
-def style_named(name: str) -> Style:
+class _Mien(Style):
+    """All columns of the schema, also those on request, which no other program has in this form."""
+
+    def _all(self, layout: Layout) -> tuple[_Renamed, ...]:
+        return tuple(_Renamed(column, itemgetter(column.name)) for column in columns(layout))
+
+
+def style_named(name: str, layout: Layout) -> Style:
     """The style of that name.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no such style, or it has no columns for what the layout requests.
     """
     if name not in STYLES:
         raise ConfigError(f"there is no style '{name}'", hint=f"choose one of {', '.join(STYLES)}")
+    if name != MIEN.name and (layout.keypoints or layout.smoothed):
+        requested = "keypoints" if layout.keypoints else "smoothed probabilities"
+        raise ConfigError(f"the style '{name}' has no columns for {requested}", hint=f"use the style {MIEN.name}")
     return STYLES[name]
 
 
-_OURS: Final = {column.name: column for column in columns(())}
+_OURS: Final = {column.name: column for column in columns(Layout(()))}
 
 
 def _same(name: str, ours: str | None = None) -> _Renamed:
-    """A column of ours, or one that has only another name."""
+    """A column of mien's, possibly under another name."""
     return _Renamed(replace(_OURS[ours or name], name=name), itemgetter(ours or name))
 
 
-def _emotion(name: str, ours: str) -> _Renamed:
-    (column,) = (column for column in columns([ours]) if column.name == ours)
-    return _Renamed(replace(column, name=name), itemgetter(ours))
+def _emotion(ours: str, name: str | None = None) -> _Renamed:
+    """The column of an emotion's probability, possibly under another name."""
+    (column,) = (column for column in columns(Layout((ours,))) if column.name == ours)
+    return _Renamed(replace(column, name=name or ours), itemgetter(ours))
 
 
 def _number(row: Row, name: str) -> float | None:
@@ -109,36 +119,31 @@ def _extent(low: str, high: str) -> Callable[[Row], Value]:
     return value
 
 
-def _whole(value_of: Callable[[Row], Value]) -> Callable[[Row], Value]:
-    """Rounded to whole pixels."""
+def _whole(name: str, ours: _Renamed) -> _Renamed:
+    """A column rounded to whole pixels."""
 
     def value(row: Row) -> Value:
-        found = value_of(row)
+        found = ours.value(row)
         return None if found is None else round(float(found))
 
-    return value
+    return _Renamed(replace(ours.column, name=name, type="integer"), value)
 
 
 def _or(name: str, otherwise: Value) -> Callable[[Row], Value]:
-    """Our value, or another where we have none."""
+    """The value in mien's column, or another where this is empty."""
     return lambda row: otherwise if row[name] is None else row[name]
 
 
-_WIDTH: Final = Column("", "number", "pixels", "Width of the box.", _OURS["x0"].empty)
-_HEIGHT: Final = Column("", "number", "pixels", "Height of the box.", _OURS["x0"].empty)
+_WIDTH: Final = _Renamed(replace(_OURS["x0"], meaning="Width of the box."), _extent("x0", "x1"))
+_HEIGHT: Final = _Renamed(replace(_OURS["y0"], meaning="Height of the box."), _extent("y0", "y1"))
 
-# The numbers of the landmarks among the 68 of Multi-PIE; the eyes' centres have none.
+# The numbers of the landmarks among the 68 of Multi-PIE; the centres of the eyes have none.
 _NUMBERED: Final = {30: "nose", 48: "right_mouth", 54: "left_mouth"}
 _LANDMARKS: Final = tuple(
     _same(f"{axis}_{number}", f"{name}_{axis}") for axis in "xy" for number, name in _NUMBERED.items()
 )
 
-MIEN: Final = Style(
-    "mien",
-    before=tuple(_same(column.name) for column in columns(())[:-4]),
-    emotion=lambda name: _emotion(name, name),
-    after=tuple(_same(column.name) for column in columns(())[-4:]),
-)
+MIEN: Final = _Mien("mien", before=(), emotion=_emotion, after=())
 
 _PYFEAT: Final = Style(
     "pyfeat",
@@ -146,12 +151,12 @@ _PYFEAT: Final = Style(
         _same("frame"),
         _same("FaceRectX", "x0"),
         _same("FaceRectY", "y0"),
-        _Renamed(replace(_WIDTH, name="FaceRectWidth"), _extent("x0", "x1")),
-        _Renamed(replace(_HEIGHT, name="FaceRectHeight"), _extent("y0", "y1")),
+        _Renamed(replace(_WIDTH.column, name="FaceRectWidth"), _WIDTH.value),
+        _Renamed(replace(_HEIGHT.column, name="FaceRectHeight"), _HEIGHT.value),
         _same("FaceScore", "score"),
         *_LANDMARKS,
     ),
-    emotion=lambda name: _emotion(name, name),
+    emotion=_emotion,
     after=(_same("input", "source"),),
 )
 
@@ -159,28 +164,28 @@ _OPENFACE: Final = Style(
     "openface",
     before=(
         _Renamed(
-            Column("frame", "integer", "from 1", "The position in a video; 1 for a image."),
+            Column("frame", "integer", "from 1", "Position in a video; 1 for an image."),
             lambda row: int(row["frame"] or 0) + 1,
         ),
         _Renamed(
-            Column("face_id", "integer", "from 0", "The number of the face in its image; 0 where there is none."),
+            Column("face_id", "integer", "from 0", "Number of the face in its image; 0 without a face."),
             _or("face", 0),
         ),
         _Renamed(
-            Column("timestamp", "number", "seconds", "From the start of the video; 0 for a image."),
+            Column("timestamp", "number", "seconds", "Time from the start of the video; 0 for an image."),
             _or("timestamp", 0.0),
         ),
         _Renamed(
-            Column("confidence", "number", "0-1", "How sure the detector is of the face; 0 where there is none."),
+            Column("confidence", "number", "0-1", "Score of the detector; 0 without a face."),
             _or("score", 0.0),
         ),
         _Renamed(
-            Column("success", "integer", "0 or 1", "1 for a face, 0 where there is none."),
+            Column("success", "integer", "0 or 1", "1 for a face, 0 without a face."),
             lambda row: int(row["face"] is not None),
         ),
         *_LANDMARKS,
     ),
-    emotion=lambda name: _emotion(name, name),
+    emotion=_emotion,
     after=(_same("source"),),
 )
 
@@ -188,13 +193,13 @@ _DEEPFACE_WORDS: Final = {"anger": "angry", "happiness": "happy", "sadness": "sa
 
 
 def _deepface_emotion(name: str) -> _Renamed:
-    ours = _emotion(f"emotion.{_DEEPFACE_WORDS.get(name, name)}", name).column
+    ours = _emotion(name, f"emotion.{_DEEPFACE_WORDS.get(name, name)}").column
 
     def percent(row: Row) -> Value:
         probability = _number(row, name)
         return None if probability is None else round(100 * probability, 4)
 
-    return _Renamed(replace(ours, unit="percent", meaning="This emotion; those of a row sum to 100."), percent)
+    return _Renamed(replace(ours, unit="percent", meaning="Probability of this emotion; a row sums to 100."), percent)
 
 
 _DEEPFACE: Final = Style(
@@ -203,7 +208,7 @@ _DEEPFACE: Final = Style(
         _same("source"),
         _Renamed(
             replace(
-                _OURS["emotion"], name="dominant_emotion", meaning="The most probable emotion, in DeepFace's words."
+                _OURS["emotion"], name="dominant_emotion", meaning="The most probable emotion, as DeepFace says it."
             ),
             lambda row: _DEEPFACE_WORDS.get(str(row["emotion"]), row["emotion"]),
         ),
@@ -211,10 +216,10 @@ _DEEPFACE: Final = Style(
     ),
     emotion=_deepface_emotion,
     after=(
-        _Renamed(replace(_OURS["x0"], name="region.x", type="integer"), _whole(itemgetter("x0"))),
-        _Renamed(replace(_OURS["y0"], name="region.y", type="integer"), _whole(itemgetter("y0"))),
-        _Renamed(replace(_WIDTH, name="region.w", type="integer"), _whole(_extent("x0", "x1"))),
-        _Renamed(replace(_HEIGHT, name="region.h", type="integer"), _whole(_extent("y0", "y1"))),
+        _whole("region.x", _same("x0")),
+        _whole("region.y", _same("y0")),
+        _whole("region.w", _WIDTH),
+        _whole("region.h", _HEIGHT),
     ),
 )
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from tests.output.drawing.test_annotated import blank_image, result
-from tests.output.tables.test_text import RESULTS, SIX
+from tests.output.tables.test_text import COLUMNS, RESULTS, SIX
 
 from mien.errors import OutputError
-from mien.output import STYLES, ParquetTable, open_table, rows, table_formats
+from mien.output import STYLES, open_table, rows, table_formats
 from mien.output.drawing.annotated import AnnotatedImages
-from mien.output.tables.parquet import _GROUP
+from mien.output.tables.parquet import _GROUP, ParquetTable
 
 
 def test_the_rows_are_those_of_the_other_tables(tmp_path: Path) -> None:
@@ -24,16 +24,18 @@ def test_the_rows_are_those_of_the_other_tables(tmp_path: Path) -> None:
         for one in RESULTS:
             table.write(one)
     read = pq.read_table(path)
-    assert read.to_pylist() == [row for one in RESULTS for row in rows(one, SIX)]
+    assert read.to_pylist() == [row for one in RESULTS for row in rows(one, COLUMNS)]
     assert read.schema.metadata[b"mien_schema"] == b"1"
     types = {"text": "string", "integer": "int64", "number": "double", "boolean": "bool"}
-    assert [str(kind) for kind in read.schema.types] == [types[column.type] for column in STYLES["mien"].columns(SIX)]
+    assert [str(kind) for kind in read.schema.types] == [
+        types[column.type] for column in STYLES["mien"].columns(COLUMNS)
+    ]
 
 
 def test_rows_are_written_in_groups_and_none_is_held_back(tmp_path: Path) -> None:
     path = tmp_path / "out.parquet"
     count = 2 * _GROUP + 10
-    with ParquetTable(path, SIX) as table:
+    with ParquetTable(path, COLUMNS) as table:
         for number in range(count // 2):
             table.write(replace(RESULTS[0], frame=number))  # two faces
             assert len(table._waiting) < _GROUP
@@ -44,7 +46,7 @@ def test_rows_are_written_in_groups_and_none_is_held_back(tmp_path: Path) -> Non
 
 def test_a_stream_is_left_open() -> None:
     stream = io.BytesIO()
-    with ParquetTable(stream, SIX, STYLES["pyfeat"]) as table:
+    with ParquetTable(stream, COLUMNS, STYLES["pyfeat"]) as table:
         table.write(RESULTS[0])
     assert not stream.closed
     read = pq.read_table(io.BytesIO(stream.getvalue()))
@@ -74,15 +76,15 @@ def fill(path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", sorted(table_formats()))
 def test_a_full_disk_leaves_the_old_table_alone(small_disk: Path, suffix: str) -> None:
-    path = small_disk / f"out{suffix}"
+    path = small_disk / f"out.{suffix}"
     with open_table(path, SIX) as table:
         table.write(RESULTS[0])
     before = path.read_bytes()
     with pytest.raises(OutputError, match=f"cannot write '{path}': no space left on device"):
         fill(path)
     assert path.read_bytes() == before
-    (small_disk / f"out{suffix}.partial").unlink()
-    fresh = small_disk / f"new{suffix}"
+    (small_disk / f"out.{suffix}.partial").unlink()
+    fresh = small_disk / f"new.{suffix}"
     with pytest.raises(OutputError, match="no space left on device"):
         fill(fresh)
     assert not fresh.exists()
@@ -90,7 +92,7 @@ def test_a_full_disk_leaves_the_old_table_alone(small_disk: Path, suffix: str) -
 
 @pytest.mark.parametrize("suffix", sorted(table_formats()))
 def test_a_file_that_may_not_grow_is_an_output_error(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"out{suffix}"
+    path = tmp_path / f"out.{suffix}"
     path.write_text("old")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, limits[1]))

@@ -16,19 +16,22 @@ from numpy.typing import NDArray
 
 from mien.emotions import vocabulary
 from mien.errors import ConfigError, OutputError
-from mien.output import CsvTable, JsonlTable, open_table, rows, table_columns, table_formats
+from mien.output import Layout, open_table, rows, table_columns, table_formats
+from mien.output.tables.csv import CsvTable
+from mien.output.tables.jsonl import JsonlTable
 from mien.results import Expression, Face, FrameResult
 
 SIX = vocabulary(6)
+COLUMNS = Layout(SIX)
 
 
 def expression(*values: float, uncertain: bool = False) -> Expression:
     return Expression(np.array(values, np.float32), SIX, uncertain)
 
 
-def face(*box: float, points: bool = False, reading: Expression | None = None) -> Face:
+def face(*box: float, points: bool = False, reading: Expression | None = None, track: int | None = None) -> Face:
     landmarks = np.arange(10, dtype=np.float32).reshape(5, 2) + 0.126 if points else None
-    return Face(np.array(box, np.float32), 0.875, landmarks, expression=reading)
+    return Face(np.array(box, np.float32), 0.875, landmarks, track=track, expression=reading)
 
 
 RESULTS = [
@@ -37,7 +40,7 @@ RESULTS = [
         width=640,
         height=480,
         faces=(
-            face(10, 20.004, 50.126, 70, points=True, reading=expression(0.1, 0.05, 0.6, 0.125, 0.1, 0.025)),
+            face(10, 20.004, 50.126, 70, points=True, reading=expression(0.1, 0.05, 0.6, 0.125, 0.1, 0.025), track=3),
             face(-0.001, 0, 9, 9, reading=expression(0.2, 0.2, 0.1, 0.1, 0.1, 0.3, uncertain=True)),
         ),
     ),
@@ -47,19 +50,19 @@ RESULTS = [
 ]
 
 CSV = """\
-source,frame,timestamp,face,x0,y0,x1,y1,score,right_eye_x,right_eye_y,left_eye_x,left_eye_y,nose_x,nose_y,\
+source,frame,timestamp,track,face,x0,y0,x1,y1,score,right_eye_x,right_eye_y,left_eye_x,left_eye_y,nose_x,nose_y,\
 right_mouth_x,right_mouth_y,left_mouth_x,left_mouth_y,anger,fear,happiness,sadness,surprise,neutral,\
 emotion,confidence,uncertain,error
-party.jpg,0,,0,10.0,20.0,50.13,70.0,0.875,0.13,1.13,2.13,3.13,4.13,5.13,6.13,7.13,8.13,9.13,\
+party.jpg,0,,3,0,10.0,20.0,50.13,70.0,0.875,0.13,1.13,2.13,3.13,4.13,5.13,6.13,7.13,8.13,9.13,\
 0.1,0.05,0.6,0.125,0.1,0.025,happiness,0.6,false,
-party.jpg,0,,1,0.0,0.0,9.0,9.0,0.875,,,,,,,,,,,0.2,0.2,0.1,0.1,0.1,0.3,neutral,0.3,true,
-"clip, of the sea.mp4",7,0.28,,,,,,,,,,,,,,,,,,,,,,,,,,
-gone.png,0,,,,,,,,,,,,,,,,,,,,,,,,,,,'gone.png' does not exist
-seen.png,0,,0,1.0,2.0,3.0,4.0,0.875,,,,,,,,,,,,,,,,,,,,
+party.jpg,0,,,1,0.0,0.0,9.0,9.0,0.875,,,,,,,,,,,0.2,0.2,0.1,0.1,0.1,0.3,neutral,0.3,true,
+"clip, of the sea.mp4",7,0.28,,,,,,,,,,,,,,,,,,,,,,,,,,,
+gone.png,0,,,,,,,,,,,,,,,,,,,,,,,,,,,,'gone.png' does not exist
+seen.png,0,,,0,1.0,2.0,3.0,4.0,0.875,,,,,,,,,,,,,,,,,,,,
 """
 
 JSONL_SECOND_LINE = (
-    '{"source": "party.jpg", "frame": 0, "timestamp": null, "face": 1, "x0": 0.0, "y0": 0.0, "x1": 9.0, '
+    '{"source": "party.jpg", "frame": 0, "timestamp": null, "track": null, "face": 1, "x0": 0.0, "y0": 0.0, "x1": 9.0, '
     '"y1": 9.0, "score": 0.875, "right_eye_x": null, "right_eye_y": null, "left_eye_x": null, '
     '"left_eye_y": null, "nose_x": null, "nose_y": null, "right_mouth_x": null, "right_mouth_y": null, '
     '"left_mouth_x": null, "left_mouth_y": null, "anger": 0.2, "fear": 0.2, "happiness": 0.1, "sadness": 0.1, '
@@ -69,7 +72,7 @@ JSONL_SECOND_LINE = (
 
 def test_the_csv_is_exactly_this(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
-    with CsvTable(path, SIX) as table:
+    with CsvTable(path, COLUMNS) as table:
         for result in RESULTS:
             table.write(result)
     assert path.read_bytes().decode() == CSV
@@ -77,7 +80,7 @@ def test_the_csv_is_exactly_this(tmp_path: Path) -> None:
 
 def test_the_jsonl_has_the_same_rows(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
-    with JsonlTable(path, SIX) as table:
+    with JsonlTable(path, COLUMNS) as table:
         for result in RESULTS:
             table.write(result)
     text = path.read_bytes().decode()
@@ -95,8 +98,8 @@ def test_the_jsonl_has_the_same_rows(tmp_path: Path) -> None:
 def test_columns_of_every_vocabulary() -> None:
     for size in (6, 7, 8, 10):
         columns = table_columns(vocabulary(size))
-        assert len(set(columns)) == len(columns) == 23 + size
-        assert columns[19 : 19 + size] == vocabulary(size)
+        assert len(set(columns)) == len(columns) == 24 + size
+        assert columns[20 : 20 + size] == vocabulary(size)
         assert columns[-4:] == ("emotion", "confidence", "uncertain", "error")
 
 
@@ -111,7 +114,7 @@ def test_rounded_rows_still_sum_to_one(weights: NDArray[np.float64]) -> None:
     weights = weights + 1e-9
     readings = [Expression((row / row.sum()).astype(np.float32), names) for row in weights]
     result = FrameResult("x", width=9, height=9, faces=tuple(face(0, 0, 1, 1, reading=one) for one in readings))
-    for number, row in enumerate(rows(result, names)):
+    for number, row in enumerate(rows(result, Layout(names))):
         probabilities = {name: float(row[name] or 0) for name in names}
         assert abs(sum(probabilities.values()) - 1) < 1e-5
         assert row["face"] == number
@@ -123,7 +126,7 @@ def test_rounded_rows_still_sum_to_one(weights: NDArray[np.float64]) -> None:
 @given(st.lists(st.tuples(st.text(max_size=20), st.none() | st.text(max_size=20)), min_size=1, max_size=3))
 def test_any_source_and_error_survive_on_one_line(texts: list[tuple[str, str | None]]) -> None:
     stream, lines = io.StringIO(newline=""), io.StringIO(newline="")
-    with CsvTable(stream, SIX) as table, JsonlTable(lines, SIX) as jsonl:
+    with CsvTable(stream, COLUMNS) as table, JsonlTable(lines, COLUMNS) as jsonl:
         for source, error in texts:
             table.write(FrameResult(source, error=error))
             jsonl.write(FrameResult(source, error=error))
@@ -143,20 +146,20 @@ def test_any_source_and_error_survive_on_one_line(texts: list[tuple[str, str | N
 
 def test_a_file_name_that_is_no_unicode(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
-    with CsvTable(path, SIX) as table:
+    with CsvTable(path, COLUMNS) as table:
         table.write(FrameResult(os.fsdecode(b"caf\xe9\n.png")))
     assert path.read_text(encoding="utf-8").splitlines()[1].startswith("caf\\udce9\\n.png,0")
 
 
 def test_other_emotions_than_the_tables_are_refused() -> None:
     with pytest.raises(ValueError, match=r"this table has .*'contempt'.*the face has"):
-        rows(RESULTS[0], vocabulary(8))
+        rows(RESULTS[0], Layout(vocabulary(8)))
 
 
 def test_standard_output_and_streams_stay_open(capsys: pytest.CaptureFixture[str]) -> None:
     stream = io.StringIO()
     for target in ("-", stream):
-        with CsvTable(target, SIX) as table:
+        with CsvTable(target, COLUMNS) as table:
             for result in RESULTS:
                 table.write(result)
     assert capsys.readouterr().out == stream.getvalue() == CSV
@@ -167,7 +170,7 @@ def test_standard_output_and_streams_stay_open(capsys: pytest.CaptureFixture[str
 
 def test_a_stream_that_lacks_letters_gets_escapes() -> None:
     raw = io.BytesIO()
-    with CsvTable(io.TextIOWrapper(raw, "ascii", newline=""), SIX) as table:
+    with CsvTable(io.TextIOWrapper(raw, "ascii", newline=""), COLUMNS) as table:
         table.write(FrameResult("łódź.png"))
         assert b"\\u0142\\xf3d\\u017a.png,0" in raw.getvalue()
 
@@ -176,7 +179,7 @@ def test_a_reader_who_left_is_no_output_error() -> None:
     end, start = os.pipe()
     os.close(end)
     stream = os.fdopen(start, "w")
-    with pytest.raises(BrokenPipeError), CsvTable(stream, SIX):
+    with pytest.raises(BrokenPipeError), CsvTable(stream, COLUMNS):
         pass
     with pytest.raises(BrokenPipeError):
         stream.close()
@@ -187,14 +190,14 @@ def test_a_full_disk_is_an_output_error() -> None:
     stream = open("/dev/full", "w")  # noqa: SIM115
     with (
         pytest.raises(OutputError, match="cannot write '/dev/full': no space left on device"),
-        CsvTable(stream, SIX),
+        CsvTable(stream, COLUMNS),
     ):
         pass
     with pytest.raises(OSError, match="No space left"):
         stream.close()
 
 
-@pytest.mark.parametrize("suffix", sorted(table_formats()))
+@pytest.mark.parametrize("suffix", [f".{name}" for name in table_formats()])
 class TestEveryTable:
     """What holds for every format that the folder has, also for those yet to come."""
 

@@ -1,6 +1,6 @@
-"""Images with what was read from them: boxes, and beside each face its emotion as bars, a label or an emoji.
+"""Annotated images: boxes, and beside each face its emotion as bars, a label or an emoji.
 
-Or with faces made unrecognisable and only their emotions left, for images that are passed on.
+Faces can also be made unrecognisable, with only their emotions left, for images that are passed on.
 """
 
 import math
@@ -29,30 +29,30 @@ OVERLAYS: Final[tuple[Overlay, ...]] = get_args(Overlay)
 
 _NOTES: Final[dict[Overlay, type[Note]]] = {"bars": Panel, "label": Label, "emoji": Badge, "blur": Label}
 
-# What a blurred face keeps: so many squares along the longer side of its box and this share of it on every side
-# (hair, ears and chin), five across the face itself.
+# A blurred face becomes this many squares along the longer side of its area, which is its box grown by this share on
+# every side (hair, ears and chin): five squares across the face itself.
 _CELLS, _AROUND = 7, 0.22
 
-# The shorter side, in pixels, from which text beside a face can be read.
+# Shorter side of an image, in pixels, from which text beside a face is legible.
 _LEGIBLE: Final = 480
 
 _JPEG: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
 
 
 def annotate(image: NDArray[np.uint8], faces: Sequence[Face], overlay: Overlay = "bars") -> NDArray[np.uint8]:
-    """Draws faces on a copy of a image.
+    """Draws faces on a copy of an image.
 
-    Sizes follow the image's and the face's. An uncertain emotion is greyed and has a question mark.
+    Sizes depend on the image and the face. An uncertain emotion is greyed and has a question mark.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         faces: With boxes in pixels of the image.
-        overlay: What each face gets, as far as it has an expression:
-            "bars": box, landmarks, and a panel with its emotion and the bars of all classes, or only a label where the
+        overlay: What is drawn for each face (the emotion only if it has an expression):
+            "bars": box, landmarks, and a panel with its emotion and a bar for every class, or only a label if the
             face is small or a panel would cover others;
             "label": box, landmarks and a label with its emotion and percentage;
             "emoji": box and a drawn face that shows its emotion;
-            "blur": it is made unrecognisable, and a label; a face that the detector has missed stays as it is.
+            "blur": the face is made unrecognisable and gets a label; a face that the detector missed stays visible.
 
     Returns:
         (H, W, 3) uint8 RGB, a new array.
@@ -83,7 +83,7 @@ def _check_overlay(overlay: str) -> None:
 
 
 def _draw_box(canvas: Canvas, face: Face, short_side: int) -> None:
-    """The box, dark-edged so that it shows on any ground."""
+    """The box, with a dark edge so that it is visible on any background."""
     box = Rect(*face.box.tolist())
     side = box.area**0.5
     uncertain = face.expression is not None and face.expression.uncertain
@@ -96,7 +96,7 @@ def _draw_box(canvas: Canvas, face: Face, short_side: int) -> None:
 
 
 def _draw_landmarks(canvas: Canvas, face: Face, short_side: int) -> None:
-    """The landmarks, dark-edged too."""
+    """The landmarks, also with a dark edge."""
     if face.landmarks is not None:
         side = Rect(*face.box.tolist()).area ** 0.5
         dot = max(0.9, min(0.011 * side, 0.005 * short_side))
@@ -106,9 +106,9 @@ def _draw_landmarks(canvas: Canvas, face: Face, short_side: int) -> None:
 
 
 def _legible(image: NDArray[np.uint8], faces: Sequence[Face]) -> tuple[NDArray[np.uint8], Sequence[Face]]:
-    """A small image enlarged, with its faces; any other as it is."""
+    """A small image enlarged, with its faces; any other unchanged."""
     height, width = image.shape[:2]
-    # The longer side sets a limit too: a strip of a few pixels would grow beyond all measure.
+    # The longer side is limited as well: otherwise a strip of a few pixels would become huge.
     times = min(math.ceil(_LEGIBLE / min(height, width)), math.ceil(4 * _LEGIBLE / max(height, width)))
     if times == 1:
         return image, faces
@@ -123,19 +123,19 @@ def _legible(image: NDArray[np.uint8], faces: Sequence[Face]) -> tuple[NDArray[n
 class AnnotatedImages:
     """Writes `<stem>.annotated.png`, for JPEG sources `.jpg`, for each result that carries its image.
 
-    The name leaves the original alone, also where both are in one folder. Results with the same stem get a
-    number, `<stem>-2.annotated.png`, so that nothing is overwritten within a run; images of an earlier run
-    are replaced. Images of less than 480 pixels are enlarged by a whole number, so that the text has room.
+    The name never replaces the original, also if both are in one folder. Results with the same stem get a number,
+    `<stem>-2.annotated.png`, so that nothing is overwritten within a run; images of an earlier run are replaced.
+    Images of less than 480 pixels are enlarged by a whole number, so that the text has room.
 
-    Nothing of the source file but its pixels gets into them: no EXIF, no place, no preview.
+    Only the pixels of the source file are written: no EXIF, no location, no preview.
 
     Args:
-        folder: Where to write; it is made if it does not exist.
-        overlay: What each face gets, as in `annotate`.
+        folder: Where to write; it is created if it does not exist.
+        overlay: What is drawn for each face, as in `annotate`.
 
     Raises:
         ConfigError: There is no such overlay.
-        OutputError: On entering, the folder cannot be made; on writing, a image cannot be written.
+        OutputError: On entering, the folder cannot be created; on writing, an image cannot be written.
     """
 
     def __init__(self, folder: str | Path, overlay: Overlay = "bars") -> None:
@@ -157,7 +157,7 @@ class AnnotatedImages:
         return self
 
     def write(self, result: FrameResult) -> None:
-        """Draws and writes one image; a result without an image is passed over.
+        """Draws and writes one image; a result without an image is skipped.
 
         Raises:
             OutputError: It cannot be written.
@@ -174,7 +174,7 @@ class AnnotatedImages:
                 if path.suffix == ".png":
                     image.save(partial, "PNG")
                 else:
-                    # Without subsampling of colours, which would blur the text.
+                    # No chroma subsampling, which would blur the text.
                     image.save(partial, "JPEG", quality=92, subsampling=0)
             except OSError as error:
                 raise cannot_write(path, error) from error
@@ -185,11 +185,11 @@ class AnnotatedImages:
         self._open = False
 
     def _path(self, source: str) -> Path:
-        """The place for a source's image, of a name not yet taken in this run."""
+        """The path for a source's image, with a name not yet used in this run."""
         stem, suffix = Path(source).stem or "image", Path(source).suffix.lower()
         ending = ".annotated.jpg" if suffix in _JPEG else ".annotated.png"
         name, number = stem + ending, 1
-        # Some file systems take capitals and small letters for the same name.
+        # Some file systems do not distinguish upper and lower case.
         while name.casefold() in self._taken:
             number += 1
             name = f"{stem}-{number}{ending}"

@@ -1,4 +1,4 @@
-"""Smooth shapes and text on a image: a thin layer over Pillow, whose own shapes have stairs for edges."""
+"""Smooth shapes and text on an image: a thin layer over Pillow, whose own shapes have jagged edges."""
 
 import math
 
@@ -7,17 +7,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from mien.output.drawing.layout import Rect
-from mien.output.drawing.palette import RGB
-from mien.output.drawing.typeface import typeface
+from mien.output.drawing.palette import RGB, typeface
 
 __all__ = ["Canvas", "text_width"]
 
-# Shapes are drawn so many times larger and reduced, which smooths their edges; large ones need less of it.
+# Shapes are drawn this many times larger and then reduced, which smooths their edges; large shapes need less.
 _FINE, _COARSE, _LARGE_AREA = 4, 2, 1_000_000
 
 
 class Canvas:
-    """A image to draw on. Coordinates are pixels, fractions count, what lies outside is cut off.
+    """An image to draw on. Coordinates are pixels and may be fractions; what lies outside is cut off.
 
     Args:
         image: (H, W, 3) uint8 RGB; it is copied, not changed.
@@ -33,13 +32,13 @@ class Canvas:
     def rounded(
         self, rect: Rect, radius: float, colour: RGB, *, opacity: float = 1.0, line: float | None = None
     ) -> None:
-        """A rectangle with round corners: filled, or an outline of width `line` inside of `rect`."""
+        """A rectangle with round corners: filled, or an outline of width `line` inside `rect`."""
         width, height = self._image.size
         left, top = max(int(rect.x0) - 1, 0), max(int(rect.y0) - 1, 0)
         right, bottom = min(int(rect.x1) + 2, width), min(int(rect.y1) + 2, height)
         scale = _FINE if (right - left) * (bottom - top) < _LARGE_AREA else _COARSE
         if left >= right or top >= bottom or min(rect.width, rect.height) * scale < 1:
-            return  # outside of the image, or thinner than can be drawn
+            return  # outside the image, or too thin to draw
         mask = Image.new("L", ((right - left) * scale, (bottom - top) * scale))
         corners = [
             ((rect.x0 - left) * scale, (rect.y0 - top) * scale),
@@ -62,9 +61,9 @@ class Canvas:
         self._image.paste(image, (round(rect.x0), round(rect.y0)), image)
 
     def mosaic(self, rect: Rect, cells: int) -> None:
-        """Replaces what is inside of `rect`, its corners rounded off, by `cells` squares along its longer side.
+        """Replaces the inside of `rect`, with rounded corners, by `cells` squares along its longer side.
 
-        Each has the mean colour of what it covers, so that nothing finer is left to be recovered.
+        Each square has the mean colour of what it covers, so that no finer detail can be recovered.
         """
         width, height = self._image.size
         left, top = max(math.floor(rect.x0), 0), max(math.floor(rect.y0), 0)
@@ -91,9 +90,9 @@ class Canvas:
         right: bool = False,
         bold: bool = False,
     ) -> None:
-        """A line of text around the height `y`, beginning at `x`, or with `right` ending there."""
-        # At its real size small text would be set on whole pixels, with uneven gaps. The mean_landmarks is the
-        # baseline ("s"), so that words with and without descenders stand on one line.
+        """A line of text centred on the height `y` that starts at `x`, or ends there with `right`."""
+        # Drawn at its final size, small text would be placed on whole pixels, with uneven gaps. It is anchored at the
+        # baseline ("s"), so that words with and without descenders are on one line.
         scale = _FINE
         font = typeface(size * scale)
         left = int(x - font.getlength(text) / scale if right else x) - 2

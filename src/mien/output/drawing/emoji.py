@@ -1,8 +1,8 @@
-"""A small drawn face for each emotion, since no typeface with them can be counted on.
+"""A small drawn face for each emotion, because a typeface with emoji is not always installed.
 
-All are made of the same few strokes on a disc in the emotion's colour, large enough that eyes, brows and mouth can be
-told at 20 pixels, and drawn several times larger than needed and reduced, so that they are smooth at any size. A dark
-rim outside of a white one sets them off from light and dark images alike.
+All consist of the same few strokes on a disc in the emotion's colour. Eyes, brows and mouth can be recognised at 20
+pixels. They are drawn several times larger than needed and then reduced, so that they are smooth at any size. A dark
+rim outside a white one separates them from light and from dark images.
 """
 
 import math
@@ -12,8 +12,7 @@ from typing import Final
 
 from PIL import Image, ImageDraw
 
-from mien.output.drawing.palette import RGB, colour_of
-from mien.output.drawing.typeface import typeface
+from mien.output.drawing.palette import RGB, colour_of, typeface
 
 __all__ = ["FACES", "emoji"]
 
@@ -24,21 +23,21 @@ _TONGUE: Final[RGB] = (240, 104, 120)
 _TEAR: Final[RGB] = (214, 238, 255)
 _RIM: Final[RGB] = (18, 20, 26)
 
-# Radii of the rims and the disc in a image that reaches from -1 to 1.
+# Radii of the rims and the disc in an image that reaches from -1 to 1.
 _OUTER, _WHITE_RIM, _DISC = 0.99, 0.95, 0.86
-# Pixels that a image is drawn with at least; smaller ones are reduced from it.
+# Smallest side in pixels at which a face is drawn; smaller ones are reduced from it.
 _DRAWN: Final = 384
 
 _Point = tuple[float, float]
 
 
 def _steps(start: float, end: float) -> list[float]:
-    """Numbers from start to end, near enough to each other for a smooth curve."""
+    """Numbers from start to end, close enough to each other for a smooth curve."""
     return [start + (end - start) * step / 32 for step in range(33)]
 
 
 class _Sheet:
-    """A transparent square to draw on; x and y reach from -1 to 1, y downwards, lengths likewise."""
+    """A transparent square to draw on; x and y reach from -1 to 1, y downwards; lengths are in the same unit."""
 
     def __init__(self, side: int) -> None:
         self.image = Image.new("RGBA", (side, side))
@@ -49,7 +48,7 @@ class _Sheet:
         return (point[0] + 1) * self._half, (point[1] + 1) * self._half
 
     def disc(self, x: float, y: float, radius: float, colour: RGB, *, high: float | None = None) -> None:
-        """A disc, or an ellipse `high` half its height."""
+        """A disc, or an ellipse whose half height is `high`."""
         tall = radius if high is None else high
         self._draw.ellipse([self._at((x - radius, y - tall)), self._at((x + radius, y + tall))], colour)
 
@@ -59,17 +58,17 @@ class _Sheet:
 
     def letter(self, text: str) -> None:
         """A letter in the middle."""
-        self._draw.text((self._half, self._half), text, _INK, typeface(self._half), mean_landmarks="mm")
+        self._draw.text((self._half, self._half), text, _INK, typeface(self._half), anchor="mm")
 
     def stroke(self, points: Sequence[_Point], width: float, colour: RGB = _INK) -> None:
-        """A line of round joints and ends."""
+        """A line with round joints and ends."""
         self._draw.line([self._at(point) for point in points], colour, round(width * self._half), joint="curve")
         for x, y in points:
             self.disc(x, y, width / 2, colour)
 
 
 def _bow(x: float, y: float, wide: float, deep: float) -> list[_Point]:
-    """A bow from left to right around (x, y): its middle hangs `deep` below its ends, or stands above if negative."""
+    """A bow from left to right around (x, y); its middle is `deep` below its ends, or above them if negative."""
     return [(x + wide * at, y + deep * (0.5 - at * at)) for at in _steps(-1, 1)]
 
 
@@ -79,13 +78,13 @@ def _eyes(sheet: _Sheet, *, y: float = -0.18, wide: float = 0.105, high: float =
 
 
 def _brows(sheet: _Sheet, *, inner: float, outer: float) -> None:
-    """Brows from their inner to their outer ends' heights."""
+    """Brows; `inner` and `outer` are the heights of their ends."""
     for side in (-1, 1):
         sheet.stroke([(side * 0.16, inner), (side * 0.5, outer)], 0.1)
 
 
 def _laugh(sheet: _Sheet, y: float, wide: float, deep: float) -> None:
-    """A laughing mouth, straight above and round below, with teeth and tongue."""
+    """A laughing mouth, straight at the top and round at the bottom, with teeth and tongue."""
     outline = [(wide * math.cos(turn), y + deep * math.sin(turn)) for turn in _steps(0, math.pi)]
     sheet.shape(outline, _MOUTH)
     tongue = [(0.62 * wide * math.cos(turn), y + deep * (1.0 - 0.42 * math.sin(turn))) for turn in _steps(0, math.pi)]
@@ -186,12 +185,12 @@ def emoji(emotion: str, side: int, *, uncertain: bool = False) -> Image.Image:
     """The face of an emotion.
 
     Args:
-        emotion: One of those of `mien.emotions.ALL`; of a class of one's own the first letter stands on the disc.
+        emotion: One of `mien.emotions.ALL`; any other class is shown by its first letter.
         side: Width and height in pixels.
-        uncertain: Half of the colour is grey, as everywhere, and a question mark stands at the side.
+        uncertain: Half of the colour is grey, as everywhere, and there is a question mark at the side.
 
     Returns:
-        An RGBA image, transparent around the disc. It is kept and shared: copy it before drawing on it.
+        An RGBA image, transparent around the disc. It is cached: copy it before drawing on it.
     """
     times = max(2, math.ceil(_DRAWN / side))
     sheet = _Sheet(side * times)

@@ -1,4 +1,4 @@
-"""Where a panel or a label goes beside its face: inside the image, off other faces where there is room."""
+"""Places for a panel or a label beside its face: inside the image, and clear of other faces if there is room."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -47,7 +47,7 @@ class Place(NamedTuple):
         rect: The place itself, inside the image.
         on_face: The share of its own face that it hides, 0-1.
         on_middle: The share of that face's middle, where eyes and mouth are, that it hides, 0-1.
-        on_others: The share of itself that lies on other faces, panels and labels; 1 and more for several.
+        on_others: The share of itself that lies on other faces, panels and labels; above 1 if several overlap.
     """
 
     rect: Rect
@@ -57,10 +57,9 @@ class Place(NamedTuple):
 
 
 def beside(size: tuple[float, float], face: Rect, others: Sequence[Rect], image: Rect, gap: float) -> Place | None:
-    """The best place for a panel of `size` (width, height): right of the face, else left, below, above, over.
+    """The best place for a panel of `size` (width, height): right of the face, else left, below, above, over it.
 
-    A face that is alone may have its panel in a corner of the image too. None if the image is smaller
-    than the panel.
+    The panel of a single face may also be in a corner of the image. None if the image is smaller than the panel.
     """
     width, height = size
     levels = (face.y0, (face.y0 + face.y1 - height) / 2, face.y1 - height)
@@ -95,8 +94,8 @@ def on_top(size: tuple[float, float], face: Rect, others: Sequence[Rect], image:
 def at_corner(size: tuple[float, float], face: Rect, others: Sequence[Rect], image: Rect) -> Place | None:
     """The best place for a badge of `size` (width, height): on the face's upper right corner, or on another.
 
-    It stands out of the box by two thirds, so that it hides hair and ground rather than eyes and mouth. None if the
-    image is smaller than the badge.
+    Two thirds of it lie outside the box, so that it hides hair and background rather than eyes and mouth. None if
+    the image is smaller than the badge.
     """
     width, height = size
     columns = (face.x1 - width / 3, face.x0 - 2 * width / 3)
@@ -111,7 +110,7 @@ def _best(
     others: Sequence[Rect],
     image: Rect,
 ) -> Place | None:
-    """The first of the least costly places; one that reaches over the image's border is moved inside."""
+    """The first of the places with the lowest cost; one that crosses the border of the image is moved inside."""
     width, height = size
     if width > image.width or height > image.height:
         return None
@@ -131,5 +130,5 @@ def _best(
                 on_others=sum(rect.overlap(other) for other in others) / rect.area,
             )
 
-    # Eyes and mouth are worse to hide than the rim of a face, and others worse than one's own.
+    # Hiding eyes and mouth costs more than hiding the rim of a face, and hiding other faces costs most.
     return min(places(), key=lambda place: place.on_face + 3 * place.on_middle + 4 * place.on_others)

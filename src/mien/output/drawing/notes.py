@@ -1,4 +1,4 @@
-"""What is put beside a face: a panel with the bars of all classes, a label with the top one, or its emoji."""
+"""What is drawn beside a face: a panel with a bar for every class, a label with the top class, or an emoji."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,33 +15,33 @@ __all__ = ["Badge", "Label", "Note", "Panel", "arrange"]
 _GROUND: Final[RGB] = (18, 20, 26)
 _INK: Final[RGB] = (250, 250, 252)
 _DIM_INK: Final[RGB] = (186, 191, 201)
-_GROUND_OPACITY: Final = 0.84
+_BACKGROUND_OPACITY: Final = 0.84
 
 # Lengths in units of the text size.
 _PAD, _TITLE, _HEADER, _ROW, _BAR, _BAR_LENGTH, _SPACE = 0.9, 1.3, 2.1, 1.5, 0.5, 5.5, 0.7
 _LABEL_PAD, _LABEL_HEIGHT = 0.5, 1.6
 
-# Text sizes in pixels: the smallest that can be read; shares of the face and of the image's shorter side.
+# Text sizes: the smallest legible one in pixels; shares of the face and of the image's shorter side.
 _SMALLEST, _SMALLEST_LABEL = 10, 9
 _OF_FACE, _OF_FACE_LABEL = 0.09, 0.14
-_LEAST_OF_PICTURE, _MOST_OF_PICTURE = 1 / 60, 1 / 30
+_LEAST_OF_IMAGE, _MOST_OF_IMAGE = 1 / 60, 1 / 30
 
-# Side of an emoji: pixels at least, and shares of the face and of the image's shorter side.
-_SMALLEST_BADGE, _OF_FACE_BADGE, _MOST_OF_PICTURE_BADGE = 20, 0.55, 1 / 4
+# Side of an emoji: the smallest in pixels; shares of the face and of the image's shorter side.
+_SMALLEST_BADGE, _OF_FACE_BADGE, _MOST_OF_IMAGE_BADGE = 20, 0.55, 1 / 4
 
 # The shares of its face and of the face's middle that a panel may hide, and of itself that may lie on others.
 _MOST_OF_FACE, _MOST_OF_MIDDLE, _MOST_ON_OTHERS = 0.25, 0.1, 0.03
 
 
 class Note(Protocol):
-    """Something written at a place in the image."""
+    """Something drawn at a place in the image."""
 
     @property
     def rect(self) -> Rect:
-        """Where, in pixels."""
+        """Its place, in pixels."""
 
     def draw(self, canvas: Canvas) -> None:
-        """Puts it on the canvas."""
+        """Draws it."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Panel:
     """The emotion as a title and a bar for every class, in the order of the vocabulary.
 
     Attributes:
-        rect: Its place; `size` tells how large it has to be.
+        rect: Its place; `size` computes how large it must be.
         text: The size of its text in pixels.
-        expression: What it shows.
+        expression: The expression that it shows.
     """
 
     rect: Rect
@@ -68,9 +68,9 @@ class Panel:
         return max(bars, title) + 2 * _PAD * text, height
 
     def draw(self, canvas: Canvas) -> None:
-        """Puts it on the canvas."""
+        """Draws it."""
         expression, text = self.expression, self.text
-        canvas.rounded(self.rect, 0.7 * text, _GROUND, opacity=_GROUND_OPACITY)
+        canvas.rounded(self.rect, 0.7 * text, _GROUND, opacity=_BACKGROUND_OPACITY)
         left, right = self.rect.x0 + _PAD * text, self.rect.x1 - _PAD * text
         accent = colour_of(expression.emotion, expression.uncertain)
         y = self.rect.y0 + (_PAD + 0.4 * _HEADER) * text
@@ -99,13 +99,13 @@ class Panel:
 
 @dataclass(frozen=True)
 class Label:
-    """The emotion and its percentage on a ground of its colour.
+    """The emotion and its percentage on a background of its colour.
 
     Attributes:
-        rect: Its place; `size` tells how large it has to be.
+        rect: Its place; `size` computes how large it must be.
         text: The size of its text in pixels.
-        expression: What it shows.
-        words: What is written; the emotion and its percentage, or only the emotion where there is no room.
+        expression: The expression that it shows.
+        words: The text: the emotion and its percentage, or only the emotion if there is no room.
     """
 
     rect: Rect
@@ -119,7 +119,7 @@ class Label:
         return text_width(words, text) + 2 * _LABEL_PAD * text, _LABEL_HEIGHT * text
 
     def draw(self, canvas: Canvas) -> None:
-        """Puts it on the canvas."""
+        """Draws it."""
         accent = colour_of(self.expression.emotion, self.expression.uncertain)
         ground, ink = (_GROUND, accent) if self.expression.uncertain else (accent, _GROUND)
         canvas.rounded(self.rect, 0.4 * self.text, ground, opacity=0.92)
@@ -133,27 +133,26 @@ class Badge:
 
     Attributes:
         rect: Its place, a square.
-        expression: What it shows.
+        expression: The expression that it shows.
     """
 
     rect: Rect
     expression: Expression
 
     def draw(self, canvas: Canvas) -> None:
-        """Puts it on the canvas."""
+        """Draws it."""
         side = round(self.rect.width)
         canvas.image(self.rect, emoji(self.expression.emotion, side, uncertain=self.expression.uncertain))
 
 
 def arrange(faces: Sequence[Face], image: Rect, kind: type[Note] = Panel) -> list[Note]:
-    """The notes of all faces that have an expression, each at its place; larger faces choose first.
+    """The notes of all faces that have an expression, each at its place; larger faces are placed first.
 
-    Panels keep off other faces and off each other; a face whose panel finds no such place, or that is too
-    small for one, gets a label.
+    Panels do not cover other faces or each other. A face without room for a panel, or too small for one, gets a label.
 
     Args:
-        faces: Boxes in pixels.
-        image: All of it.
+        faces: Their boxes are in pixels.
+        image: The area of the whole image.
         kind: `Panel`, `Label` or `Badge`.
     """
     boxes = [Rect(*face.box.tolist()) for face in faces]
@@ -186,13 +185,13 @@ def _panel(expression: Expression, face: Rect, others: Sequence[Rect], image: Re
     """The largest panel that fits well beside a face; None if none does."""
     short = min(image.width, image.height)
     side = face.area**0.5
-    smallest = max(_SMALLEST, _LEAST_OF_PICTURE * short)
-    wanted = min(max(_OF_FACE * side, smallest), max(_MOST_OF_PICTURE * short, smallest))
+    smallest = max(_SMALLEST, _LEAST_OF_IMAGE * short)
+    wanted = min(max(_OF_FACE * side, smallest), max(_MOST_OF_IMAGE * short, smallest))
     best: Panel | None = None
     for text in (wanted, (wanted + smallest) / 2, smallest):
         size = Panel.size(expression, round(text))
         if size[1] > 2.2 * side:
-            continue  # the face is a detail of the image, the panel would dominate it
+            continue  # the panel would be much larger than the face
         place = beside(size, face, others, image.grown(-0.4 * text), gap=0.6 * text)
         if place is None or place.on_others > _MOST_ON_OTHERS:
             continue
@@ -204,10 +203,10 @@ def _panel(expression: Expression, face: Rect, others: Sequence[Rect], image: Re
 
 
 def _label(expression: Expression, face: Rect, others: Sequence[Rect], image: Rect) -> Label | None:
-    """The label of a face; with fewer words in a very small image, None if not even these fit."""
+    """The label of a face; only the emotion in a very small image, None if even that does not fit."""
     short = min(image.width, image.height)
-    smallest = max(_SMALLEST_LABEL, _LEAST_OF_PICTURE * short * 0.8)
-    text = round(min(max(_OF_FACE_LABEL * face.area**0.5, smallest), max(_MOST_OF_PICTURE * short * 0.8, smallest)))
+    smallest = max(_SMALLEST_LABEL, _LEAST_OF_IMAGE * short * 0.8)
+    text = round(min(max(_OF_FACE_LABEL * face.area**0.5, smallest), max(_MOST_OF_IMAGE * short * 0.8, smallest)))
     title = _title(expression)
     for words in (f"{title} {_percent(expression.confidence)}", title):
         place = on_top(Label.size(words, text), face, others, image, gap=0.3 * text)
@@ -217,8 +216,8 @@ def _label(expression: Expression, face: Rect, others: Sequence[Rect], image: Re
 
 
 def _badge(expression: Expression, face: Rect, others: Sequence[Rect], image: Rect) -> Badge | None:
-    """The emoji of a face; None if not even the smallest fits into the image."""
-    most = max(_MOST_OF_PICTURE_BADGE * min(image.width, image.height), _SMALLEST_BADGE)
+    """The emoji of a face; None if even the smallest does not fit into the image."""
+    most = max(_MOST_OF_IMAGE_BADGE * min(image.width, image.height), _SMALLEST_BADGE)
     side = round(min(max(_OF_FACE_BADGE * face.area**0.5, _SMALLEST_BADGE), most))
     place = at_corner((side, side), face, others, image)
     return None if place is None else Badge(place.rect, expression)

@@ -1,48 +1,108 @@
-"""Finds the table format for a file name among the modules of this folder."""
+"""Results as tables: files in the formats of this folder, and pandas.
+
+To add a format, write `<suffix>.py` in this folder with a `TABLE` (see `mien.output.base.TableFormat`).
+"""
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mien.errors import ConfigError
+from mien.emotions import vocabulary
+from mien.errors import ConfigError, MissingExtraError
 from mien.output.base import Output, TableFormat
+from mien.output.schema import Layout
 from mien.output.styles import MIEN, style_named
+from mien.results import FrameResult
 
-__all__ = ["open_table", "table_formats"]
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
-
-def table_formats() -> dict[str, TableFormat]:
-    """The formats by suffix: the joined `TABLES` of all modules in this folder."""
-    formats: dict[str, TableFormat] = {}
-    for module in pkgutil.iter_modules(__path__):
-        formats |= getattr(importlib.import_module(f"{__name__}.{module.name}"), "TABLES", {})
-    return dict(sorted(formats.items()))
+__all__ = ["open_table", "table_formats", "to_pandas"]
 
 
-def open_table(path: str | Path, emotions: Sequence[str], *, kind: str | None = None, style: str = MIEN.name) -> Output:
-    """The table that the suffix of `path` asks for, to be used in a `with` statement.
+def table_formats() -> tuple[str, ...]:
+    """The names of the formats, which are the suffixes of their files without the dot."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
+
+def open_table(
+    path: str | Path,
+    emotions: Sequence[str],
+    *,
+    format: str | None = None,
+    style: str = MIEN.name,
+    keypoints: int = 0,
+    smoothed: bool = False,
+) -> Output:
+    """A table to be used in a `with` statement, in the format that the suffix of `path` names.
 
     Args:
-        path: Where to write; "-" is standard output.
+        path: The file to write; "-" is standard output.
         emotions: The columns of probabilities; the results must have the same, in this order.
-        kind: The format, by its suffix without the dot; None for what the path's suffix says, and CSV on standard
-            output.
-        style: Whose names the columns have: mien's, or those of another program.
+        format: Name of the format; None for the suffix of `path`, and for CSV on standard output.
+        style: Whose column names to use: mien's, or those of another program.
+        keypoints: Number of dense keypoints per face to write: adds `keypoint_scheme`, `x_0`, `y_0`, `x_1`, ...
+        smoothed: Also write the probabilities that are smoothed along a track: `smoothed_anger`, ...
 
     Raises:
-        ConfigError: There is no such format or style.
+        ConfigError: There is no such format or style, or the style has no columns for what is requested.
         MissingExtraError: The format needs packages that are not installed.
     """
     formats = table_formats()
-    names = style_named(style)
-    if kind is not None:
-        if f".{kind}" not in formats:
-            known = ", ".join(suffix[1:] for suffix in formats)
-            raise ConfigError(f"there is no table format '{kind}'", hint=f"choose one of {known}")
-        return formats[f".{kind}"](path, emotions, names)
-    suffix = ".csv" if str(path) == "-" else Path(path).suffix.lower()
-    if suffix not in formats:
-        found = f"'{suffix}'" if suffix else "none"
-        raise ConfigError(f"no table format for '{path}': expected the suffix {' or '.join(formats)}, found {found}")
-    return formats[suffix](path, emotions, names)
+    layout = Layout(tuple(emotions), keypoints, smoothed)
+    names = style_named(style, layout)
+    if format is None:
+        suffix = ".csv" if str(path) == "-" else Path(path).suffix.lower()
+        format = suffix.removeprefix(".")
+        if format not in formats:
+            expected, found = " or ".join(f".{name}" for name in formats), f"'{suffix}'" if suffix else "none"
+            raise ConfigError(f"no table format for '{path}': expected the suffix {expected}, found {found}")
+    if format not in formats:
+        raise ConfigError(f"there is no table format '{format}'", hint=f"choose one of {', '.join(formats)}")
+    table: TableFormat = importlib.import_module(f"{__name__}.{format}").TABLE
+    return table(path, layout, names)
+
+
+# Types that can be empty and keep their values as they are.
+_PANDAS_TYPES = {"text": "string", "integer": "Int64", "number": "float64", "boolean": "boolean"}
+
+
+def to_pandas(
+    results: FrameResult | Iterable[FrameResult],
+    emotions: Sequence[str] | None = None,
+    *,
+    style: str = MIEN.name,
+    keypoints: int = 0,
+    smoothed: bool = False,
+) -> "DataFrame":
+    """A pandas table with one row per face and the same columns as the files.
+
+    Args:
+        results: One result, or several.
+        emotions: The columns of probabilities, as `Analyzer.emotions`; None for those of the first face that has
+            any, or the eight of the default.
+        style: As in `open_table`.
+        keypoints: As in `open_table`.
+        smoothed: As in `open_table`.
+
+    Raises:
+        MissingExtraError: pandas is not installed.
+        ConfigError: There is no such style, or it has no columns for what is requested.
+        ValueError: The results differ in their emotions.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise MissingExtraError("a pandas table", "report") from None
+    results = [results] if isinstance(results, FrameResult) else list(results)
+    if emotions is None:
+        known = (face.expression.emotions for result in results for face in result if face.expression)
+        emotions = next(known, vocabulary(8))
+    layout = Layout(tuple(emotions), keypoints, smoothed)
+    names = style_named(style, layout)
+    rows = [row for result in results for row in names.rows(result, layout)]
+    columns = names.columns(layout)
+    table = pandas.DataFrame(rows, columns=[column.name for column in columns])
+    return table.astype({column.name: _PANDAS_TYPES[column.type] for column in columns})
