@@ -136,7 +136,9 @@ def analyze(
     with ExitStack() as stack:
         outputs: list[Any] = []
         if table:
-            outputs.append(stack.enter_context(open_table(table, analyzer.emotions, format=kind, style=style or "mien")))
+            outputs.append(
+                stack.enter_context(open_table(table, analyzer.emotions, format=kind, style=style or "mien"))
+            )
         if annotate:
             outputs.append(stack.enter_context(AnnotatedImages(annotate, cast("Overlay", overlay or "bars"))))
         if quiet or str(table) == "-":
