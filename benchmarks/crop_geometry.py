@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("detectors", nargs="*", default=[detectors.DEFAULT])
     given = parser.parse_args()
     cv2.setNumThreads(1)
-    samples = store.read(given.store, "val")
+    samples = store.load(given.store, "val")
     for name in given.detectors:
         figures = measured(name, samples)
         results = Results.here(f"crop_geometry_{name}", "%", figures, packages=("dlib-bin",), spread="95% interval")

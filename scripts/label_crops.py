@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=8000)
     given = parser.parse_args()
     detector = detectors.load(given.detector, detectors.DetectorOptions(weights=given.detector_weights))
-    images = store.read(given.store, "train").images
+    images = store.load(given.store, "train").images
     rows = np.random.default_rng(0).permutation(len(images))[: given.limit]
     given.out.mkdir(parents=True)
     lines = []

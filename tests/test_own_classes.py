@@ -34,19 +34,19 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for index in range(24):
             Image.fromarray(draw_face(emotion, rng)).save(place / "faces" / name / f"{index}.png")
     samples = build(place / "faces", classes="own", val=0.25, test=0)
-    store.write(samples, place / "own.h5")
+    store.save(samples, place / "own.h5")
     recipe = taught_recipe().model_dump(mode="json") | {"name": "own", "heads": {"labels": {"source": "labels"}}}
-    fit(type(taught_recipe()).model_validate(recipe), store.read(place / "own.h5"), place / "run", progress=False)
+    fit(type(taught_recipe()).model_validate(recipe), store.load(place / "own.h5"), place / "run", progress=False)
     export_run(place / "run", samples.only("val"), place / "own.onnx")
     return place
 
 
 def test_the_store_keeps_them(made: Path) -> None:
-    assert store.read(made / "own.h5").classes == CLASSES
+    assert store.load(made / "own.h5").classes == CLASSES
 
 
 def test_the_model_is_judged_on_them(made: Path) -> None:
-    samples = store.read(made / "own.h5", "val")
+    samples = store.load(made / "own.h5", "val")
     evaluation = evaluate_model(made / "own.onnx", samples, split="val")
     scores = evaluation.scores["labels"]
     assert scores.classes == CLASSES
@@ -102,7 +102,7 @@ def test_their_colours_are_their_own() -> None:
 
 
 def test_a_run_is_not_exported_with_other_classes(made: Path, tmp_path: Path) -> None:
-    others = replace(store.read(made / "own.h5", "val"), classes=("amazed", "bored", "Ödnis"))
+    others = replace(store.load(made / "own.h5", "val"), classes=("amazed", "bored", "Ödnis"))
     with pytest.raises(ConfigError, match="are not what the run learnt"):
         export_run(made / "run", others, tmp_path / "wrong.onnx")
     assert not list(tmp_path.iterdir())

@@ -158,11 +158,11 @@ def join(stored: Path, targets: Sequence[Path], out: Path) -> None:
     Raises:
         ValueError: Targets are of other classes or pictures than the store's.
     """
-    samples = store.read(stored)
+    samples = store.load(stored)
     about = {**samples.about, "teachers": [path.stem for path in targets]}
     mean = mean_targets(samples, targets)
     softened = replace(samples, soft_labels=mean["soft_labels"], soft_votes=mean["soft_votes"], about=about)
-    store.write(softened, out)
+    store.save(softened, out)
 
 
 def pack(stored: Path, targets: Sequence[Path], out: Path) -> None:
@@ -171,7 +171,7 @@ def pack(stored: Path, targets: Sequence[Path], out: Path) -> None:
     Raises:
         ValueError: Targets are of other classes or pictures than the store's.
     """
-    samples = store.read(stored)
+    samples = store.load(stored)
     mean = mean_targets(samples, targets)
     rows = mean["soft_labels"].any(axis=1)
     steps = {name: np.rint(255 * value[rows]).astype(np.uint8) for name, value in mean.items()}
@@ -417,7 +417,7 @@ class Queue:
         best, place = run.folder / "best.ckpt", self.results / run.job.name
         if not best.exists():
             return False
-        samples = store.read(self.data)
+        samples = store.load(self.data)
         for name in ("recipe.toml", "metrics.csv", "data.json"):
             if (run.folder / name).exists():
                 place.with_suffix(f".{name}").write_bytes((run.folder / name).read_bytes())

@@ -21,7 +21,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a crop, a store and a model of seven classes."""
     folder = tmp_path_factory.mktemp("ensemble")
     Image.fromarray(draw_face("happiness", np.random.default_rng(0))).save(folder / "face.png")
-    store.write(drawn_samples(folder / "csv", per_class=6), folder / "faces.h5")
+    store.save(drawn_samples(folder / "csv", per_class=6), folder / "faces.h5")
     linear_model(folder / "seven.onnx", vocabulary(7), size=32)
     return folder
 

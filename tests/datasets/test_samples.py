@@ -27,9 +27,9 @@ def samples() -> Samples:
     )
 
 
-@pytest.mark.parametrize("name", ["labels", "split", "targets", "names", "votes", "duplicate"])
+@pytest.mark.parametrize("name", ["labels", "split", "targets", "names", "votes", "duplicate", "subjects"])
 def test_every_column_has_every_row(samples: Samples, name: str) -> None:
-    column: Any = np.zeros(3, bool) if name == "duplicate" else getattr(samples, name)[:3]
+    column: Any = np.zeros(3, bool) if name in ("duplicate", "subjects") else getattr(samples, name)[:3]
     with pytest.raises(ValueError, match=f"{name}: expected 5 rows, got 3"):
         replace(samples, **{name: column})
 
@@ -39,9 +39,17 @@ def test_a_target_for_every_class(samples: Samples) -> None:
         replace(samples, classes=("anger", "fear"))
 
 
+def test_keypoints_are_points_with_a_scheme(samples: Samples) -> None:
+    with pytest.raises(ValueError, match=r"keypoints: expected shape \(N, K, 2\), got \(5, 2\)"):
+        replace(samples, keypoints=np.zeros((5, 2), np.float32), keypoint_scheme="5")
+    for change in ({"keypoints": np.zeros((5, 4, 2), np.float32)}, {"keypoint_scheme": "5"}):
+        with pytest.raises(ValueError, match="together with the name of their scheme"):
+            replace(samples, **change)
+
+
 @pytest.mark.parametrize("rows", [np.array([True, False, True, False, True]), np.array([0, 2, 4])])
-def test_taking_rows_takes_them_of_every_column(samples: Samples, rows: NDArray[np.int64]) -> None:
-    taken = samples.take(rows)
+def test_a_subset_takes_rows_of_every_column(samples: Samples, rows: NDArray[np.int64]) -> None:
+    taken = samples.subset(rows)
     assert taken.names.tolist() == ["a", "c", "e"]
     assert taken.labels.tolist() == [0, 2, 1]
     assert taken.split.tolist() == [0, 0, 1]
@@ -67,7 +75,7 @@ def test_counts(samples: Samples) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2)), min_size=1, max_size=30))
-def test_twins_are_the_pictures_on_both_sides(rows: list[tuple[int, int]]) -> None:
+def test_duplicates_are_the_images_on_both_sides(rows: list[tuple[int, int]]) -> None:
     images = np.zeros((len(rows), 2, 2), np.uint8)
     images[:, 1, 0] = [kind for kind, _ in rows]
     split = np.array([side for _, side in rows], np.uint8)

@@ -13,6 +13,7 @@ import pytest
 from tests.drawn import drawn_samples
 
 from mien.datasets import Samples, store
+from mien.datasets.samples import COLUMNS
 from mien.errors import ConfigError, DataError, InputError, OutputError
 
 
@@ -24,12 +25,12 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
 @pytest.fixture
 def path(samples: Samples, tmp_path: Path) -> Path:
     file = tmp_path / "faces.h5"
-    store.write(samples, file)
+    store.save(samples, file)
     return file
 
 
 def assert_same(found: Samples, expected: Samples) -> None:
-    for name in ("images", "labels", "split", "targets", "votes", "duplicate", "names"):
+    for name in COLUMNS:
         ours, theirs = getattr(found, name), getattr(expected, name)
         if theirs is None:
             assert ours is None
@@ -37,11 +38,12 @@ def assert_same(found: Samples, expected: Samples) -> None:
         np.testing.assert_array_equal(ours, theirs)
         assert ours.dtype.kind == theirs.dtype.kind
     assert found.classes == expected.classes
+    assert found.keypoint_scheme == expected.keypoint_scheme
     assert found.about == expected.about
 
 
 def test_what_goes_in_comes_out(samples: Samples, path: Path) -> None:
-    found = store.read(path)
+    found = store.load(path)
     assert_same(found, samples)
     assert [array.dtype.name for array in (found.images, found.targets, found.labels)] == ["uint8", "float32", "int64"]
 
@@ -49,13 +51,29 @@ def test_what_goes_in_comes_out(samples: Samples, path: Path) -> None:
 def test_what_goes_in_comes_out_without_votes_and_in_colour(samples: Samples, tmp_path: Path) -> None:
     colour = replace(samples, votes=None, images=np.repeat(samples.images[..., None], 3, axis=3))
     named = replace(colour, names=np.array([f"Ärger {i}.png" for i in range(len(samples))]), classes=tuple("abcdefg"))
-    store.write(named, tmp_path / "colour.h5")
-    assert_same(store.read(tmp_path / "colour.h5"), named)
+    store.save(named, tmp_path / "colour.h5")
+    assert_same(store.load(tmp_path / "colour.h5"), named)
+
+
+def test_every_optional_column_round_trips(samples: Samples, tmp_path: Path) -> None:
+    count = len(samples)
+    rng = np.random.default_rng(0)
+    full = replace(
+        samples,
+        soft_labels=rng.random((count, len(samples.classes)), np.float32),
+        soft_votes=rng.random((count, 10), np.float32),
+        keypoints=rng.random((count, 68, 2), np.float32) * 48,
+        keypoint_scheme="68",
+        subjects=np.array([f"S{row % 3:03}" for row in range(count)]),
+    )
+    store.save(full, tmp_path / "full.h5")
+    assert_same(store.load(tmp_path / "full.h5"), full)
+    assert_same(store.load(tmp_path / "full.h5", "val"), full.only("val"))
 
 
 def test_one_split_is_read_alone(samples: Samples, path: Path) -> None:
     for split in ("train", "val", "test"):
-        assert_same(store.read(path, split), samples.only(split))
+        assert_same(store.load(path, split), samples.only(split))
 
 
 def test_nothing_but_the_store_is_left_in_the_folder(path: Path) -> None:
@@ -63,17 +81,17 @@ def test_nothing_but_the_store_is_left_in_the_folder(path: Path) -> None:
 
 
 def test_a_split_that_is_not_there(samples: Samples, tmp_path: Path) -> None:
-    store.write(samples.only("train"), tmp_path / "train.h5")
+    store.save(samples.only("train"), tmp_path / "train.h5")
     with pytest.raises(DataError, match="the data has no 'val' rows"):
-        store.read(tmp_path / "train.h5", "val")
-    with pytest.raises(ConfigError, match="no split 'dev'"):
-        store.read(tmp_path / "train.h5", "dev")
+        store.load(tmp_path / "train.h5", "val")
+    with pytest.raises(ConfigError, match="unknown split 'dev'"):
+        store.load(tmp_path / "train.h5", "dev")
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
     for missing in (tmp_path / "missing.h5", tmp_path):
         with pytest.raises(InputError, match="no such file"):
-            store.read(missing)
+            store.load(missing)
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.7, 0.99])
@@ -91,13 +109,16 @@ def test_a_text_file(path: Path) -> None:
 def test_a_foreign_file(path: Path) -> None:
     with h5py.File(path, "w") as file:
         file.create_dataset("images", data=np.zeros((2, 48, 48), np.uint8))
-    assert "expected a mien-store of version 1, found None None" in refused(path)
+    assert "is not a mien-store file" in refused(path)
 
 
 def test_another_version(path: Path) -> None:
     with h5py.File(path, "a") as file:
-        file.attrs["version"] = 2
-    assert "found mien-store 2" in refused(path)
+        file.attrs["version"] = 1
+    assert "is a store of version 1, but this mien reads version 2" in refused(path)
+    with pytest.raises(DataError) as caught:
+        store.load(path)
+    assert caught.value.hint == f"build it again: mien data build fer2013 ... --out {path}"
 
 
 @pytest.mark.parametrize("name", ["images", "labels", "split", "targets", "names", "classes", "about"])
@@ -134,7 +155,7 @@ def test_classes_that_are_no_json(path: Path) -> None:
 def refused(path: Path) -> str:
     """The one clear line that reading must end with."""
     with pytest.raises(DataError) as caught:
-        store.read(path)
+        store.load(path)
     assert caught.value.message.startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
     assert "mien data build" in caught.value.hint
@@ -146,21 +167,21 @@ def refused(path: Path) -> str:
 
 def test_a_folder_that_is_not_there(samples: Samples, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="there is no folder"):
-        store.write(samples, tmp_path / "missing" / "faces.h5")
+        store.save(samples, tmp_path / "missing" / "faces.h5")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_none(samples: Samples, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text", encoding="utf-8")
     with pytest.raises(OutputError, match="there is no folder") as caught:
-        store.write(samples, tmp_path / "file" / "faces.h5")
+        store.save(samples, tmp_path / "file" / "faces.h5")
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_in_the_files_place(samples: Samples, tmp_path: Path) -> None:
     (tmp_path / "faces.h5").mkdir()
     with pytest.raises(OutputError, match="it is a folder"):
-        store.write(samples, tmp_path / "faces.h5")
+        store.save(samples, tmp_path / "faces.h5")
     assert [file.name for file in tmp_path.iterdir()] == ["faces.h5"]
 
 
@@ -171,10 +192,10 @@ def test_a_full_disk_leaves_the_old_file(path: Path) -> None:
 import resource, sys
 from mien.datasets import store
 from mien.errors import OutputError
-samples = store.read(sys.argv[1])
+samples = store.load(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 try:
-    store.write(samples, sys.argv[1])
+    store.save(samples, sys.argv[1])
 except OutputError as error:
     print("refused:", error)
 """
@@ -191,5 +212,5 @@ def test_a_device_is_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(OutputError, match="not a regular file"):
-        store.write(drawn_samples(tmp_path, per_class=1), pipe)
+        store.save(drawn_samples(tmp_path, per_class=1), pipe)
     assert pipe.is_fifo()

@@ -92,7 +92,7 @@ def test_a_folder_that_cannot_be(samples: Samples, tmp_path: Path) -> None:
 
 
 def test_the_command(samples: Samples, tmp_path: Path) -> None:
-    store.write(samples, tmp_path / "faces.h5")
+    store.save(samples, tmp_path / "faces.h5")
     command = [sys.executable, "-m", "mien", "data", "show", "faces.h5"]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
     assert result.returncode == 0, result.stderr

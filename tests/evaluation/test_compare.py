@@ -186,7 +186,7 @@ def test_runs_are_exported_and_names_differ(tmp_path: Path) -> None:
 
 
 def test_the_command(tiny_run: Path, tiny_samples: Samples, tmp_path: Path) -> None:
-    store.write(tiny_samples, tmp_path / "faces.h5")
+    store.save(tiny_samples, tmp_path / "faces.h5")
     run = tmp_path / "my-run"
     run.mkdir()
     for name in ("recipe.toml", "best.ckpt"):
@@ -220,7 +220,7 @@ def test_members_without_all_the_classes_may_vote(seven: Path, val: Samples, tmp
     assert [row.name for row in found.failed] == ["three"]
     assert all(row.part for row in found.failed)
     assert found.rows[-1].evaluation is not None
-    store.write(val, tmp_path / "faces.h5")
+    store.save(val, tmp_path / "faces.h5")
     line = ["compare", "--ensemble", f"mien-base,{three}", "--data", "faces.h5", "--protocol", "labels"]
     done = subprocess.run([sys.executable, "-m", "mien", *line], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -151,7 +151,7 @@ def test_not_with_a_detector(samples: Samples, tiny_model: Path) -> None:
 
 def test_the_command(tiny_samples: Samples, tiny_model: Path, tmp_path: Path) -> None:
     data = tmp_path / "faces.h5"
-    store.write(tiny_samples, data)
+    store.save(tiny_samples, data)
     line = [sys.executable, "-m", "mien", "evaluate", data, "--model", tiny_model, "--json"]
     done = subprocess.run([*map(str, line), "--corruption", "jitter,dark"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

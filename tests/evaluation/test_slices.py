@@ -42,7 +42,7 @@ def test_equal_slices_without_ties() -> None:
 
 
 def test_measures_follow_the_image(samples: Samples) -> None:
-    few = samples.take(np.arange(6))
+    few = samples.subset(np.arange(6))
     found = measures(few)
     assert list(found) == ["brightness", "contrast", "sharpness", "disagreement"]
     images = few.images.copy()

@@ -94,6 +94,20 @@ def test_pictures_of_any_usual_size(name: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("name", models.names())
+def test_logits_come_from_the_features_of_the_trunk(name: str) -> None:
+    for network in (trained(name, GREY), trained(name, GREY).fused()):
+        images = torch.randn(3, 1, 48, 48)
+        with torch.no_grad():
+            features, logits = network.features(images), network(images)
+            from_features = network.classify(features)
+        assert features.ndim == 2
+        assert len(features) == 3
+        for head, values in logits.items():
+            assert features.shape[1] == network.heads[head].in_features
+            torch.testing.assert_close(from_features[head], values, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", models.names())
 def test_a_face_is_read_alike_alone_and_among_others(name: str) -> None:
     network = trained(name, GREY)
     images = torch.randn(5, 1, 48, 48)

@@ -40,7 +40,7 @@ def test_crops_become_labelled_images(tmp_path: Path) -> None:
     from mien.datasets import store
 
     path = tmp_path / "drawn.h5"
-    store.write(drawn_samples(tmp_path, per_class=6), path)
+    store.save(drawn_samples(tmp_path, per_class=6), path)
     out = tmp_path / "labelled"
     done = script("label_crops", path, out, "--detector", "mien", "--limit", 40)
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ from scripts import tables, two_epochs
 
 def test_a_recipe_is_proven(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     samples = drawn_samples(tmp_path, per_class=16)
-    store.write(samples, tmp_path / "drawn.h5")
+    store.save(samples, tmp_path / "drawn.h5")
     found = two_epochs.prove("fourlayer", tmp_path / "drawn.h5", tmp_path)
     assert len(found["losses"]) == 2
     assert 0 <= found["scores"]["val_labels"] <= 1

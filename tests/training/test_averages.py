@@ -39,7 +39,7 @@ def test_every_weight_is_the_mean(tiny_run: Path, other: Path, tmp_path: Path) -
 def test_the_command_makes_what_is_exported_and_read(
     tiny_run: Path, other: Path, tiny_samples: Samples, tmp_path: Path
 ) -> None:
-    store.write(tiny_samples, tmp_path / "drawn.h5")
+    store.save(tiny_samples, tmp_path / "drawn.h5")
     for line in (
         ["soup", tiny_run, other, "--out", "mean"],
         ["export", "mean", "--data", "drawn.h5", "--out", "mean.onnx"],

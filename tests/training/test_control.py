@@ -27,7 +27,7 @@ from mien.training.weights import take
 @pytest.fixture(scope="module")
 def data(tiny_samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "drawn.h5"
-    store.write(tiny_samples, path)
+    store.save(tiny_samples, path)
     return path
 
 
@@ -136,10 +136,10 @@ class TestRounds:
             "    if self.current_epoch == 2 and index == 1: os.kill(os.getpid(), signal.SIGKILL)\n"
             "    return step(self, batch, index)\n"
             "task.ExpressionModule.training_step = killed\n"
-            "fit(load_recipe(sys.argv[1]), store.read(sys.argv[2]), Path(sys.argv[3]), progress=False)\n"
+            "fit(load_recipe(sys.argv[1]), store.load(sys.argv[2]), Path(sys.argv[3]), progress=False)\n"
         )
         path, cut = tmp_path / "drawn.h5", tmp_path / "cut"
-        store.write(tiny_samples, path)
+        store.save(tiny_samples, path)
         arguments = [sys.executable, "-c", program, recipe_file(tmp_path, rounds=rounds), path, cut]
         done = subprocess.run([*map(str, arguments)], capture_output=True, text=True, timeout=300)
         assert done.returncode == -signal.SIGKILL, done.stderr

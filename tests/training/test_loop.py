@@ -153,7 +153,7 @@ import torch
 torch.set_num_threads(1)
 from mien.datasets import store
 from mien.training import fit, load_recipe
-recipe, samples, folder = load_recipe(sys.argv[1]), store.read(sys.argv[2]), Path(sys.argv[3])
+recipe, samples, folder = load_recipe(sys.argv[1]), store.load(sys.argv[2]), Path(sys.argv[3])
 fit(recipe.model_copy(update={"epochs": 1}), samples, folder.with_name("short"), progress=False)
 fit(recipe, samples, folder, progress=False)
 """
@@ -185,7 +185,7 @@ def test_a_killed_run_resumes_to_the_same_result_and_none_says_a_word(
     whole: Path, long_recipe: Recipe, tiny_samples: Samples, tmp_path: Path
 ) -> None:
     (tmp_path / "recipe.toml").write_text(to_toml(long_recipe), encoding="utf-8")
-    store.write(tiny_samples, tmp_path / "faces.h5")
+    store.save(tiny_samples, tmp_path / "faces.h5")
     folder = tmp_path / "run"
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "recipe.toml"), str(tmp_path / "faces.h5"), str(folder)]
     with (tmp_path / "log.txt").open("w", encoding="utf-8") as log:
@@ -293,7 +293,7 @@ def test_resuming_with_another_recipe(run: Path, tiny_samples: Samples) -> None:
 
 
 def test_resuming_on_other_data(run: Path, tiny_samples: Samples) -> None:
-    fewer = tiny_samples.take(np.arange(1, len(tiny_samples)))
+    fewer = tiny_samples.subset(np.arange(1, len(tiny_samples)))
     images = tiny_samples.images.copy()
     images[3, 20, 20] ^= 1
     votes = np.asarray(tiny_samples.votes).copy()

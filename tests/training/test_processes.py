@@ -40,7 +40,7 @@ def train(folder: Path, out: str, *arguments: object) -> "subprocess.CompletedPr
 @pytest.fixture(scope="module")
 def place(tiny_samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("processes")
-    store.write(tiny_samples, folder / "drawn.h5")
+    store.save(tiny_samples, folder / "drawn.h5")
     (folder / "two.toml").write_text(to_toml(tiny_recipe(**PLAIN)), encoding="utf-8")
     return folder
 

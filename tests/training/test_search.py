@@ -27,9 +27,9 @@ RATE = "optimizer.lr=0.001..0.5:log"
 @pytest.fixture(scope="module")
 def place(tiny_samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("search")
-    store.write(tiny_samples, folder / "drawn.h5")
-    other = tiny_samples.take(tiny_samples.split != 2)
-    store.write(other, folder / "other.h5")
+    store.save(tiny_samples, folder / "drawn.h5")
+    other = tiny_samples.subset(tiny_samples.split != 2)
+    store.save(other, folder / "other.h5")
     (folder / "tiny.toml").write_text(to_toml(tiny_recipe()), encoding="utf-8")
     return folder
 

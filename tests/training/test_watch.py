@@ -41,7 +41,7 @@ def test_a_run_that_diverges_says_so_and_keeps_its_last_good_epoch(tiny_samples:
 
 
 def test_the_command_ends_with_the_code_of_divergence(tiny_samples: Samples, tmp_path: Path) -> None:
-    store.write(tiny_samples, tmp_path / "data.h5")
+    store.save(tiny_samples, tmp_path / "data.h5")
     (tmp_path / "wild.toml").write_text(to_toml(tiny_recipe(optimizer={"lr": 1e30})), encoding="utf-8")
     line = ["train", "wild.toml", "--data", "data.h5", "--out", "run", "--quiet"]
     done = subprocess.run([sys.executable, "-m", "mien", *line], cwd=tmp_path, capture_output=True, text=True)
@@ -130,7 +130,7 @@ class TestFolder:
         other = replace(tiny_samples, images=255 - tiny_samples.images)
         with pytest.raises(ConfigError, match="other images or targets, as many as before"):
             fit(tiny_recipe(epochs=1), other, tmp_path / "run", resume=True, progress=False)
-        fewer = tiny_samples.take(range(len(tiny_samples) - 20))  # type: ignore[arg-type]
+        fewer = tiny_samples.subset(range(len(tiny_samples) - 20))  # type: ignore[arg-type]
         with pytest.raises(ConfigError) as caught:
             fit(tiny_recipe(epochs=1), fewer, tmp_path / "run", resume=True, progress=False)
         assert len(caught.value.message) < 400
@@ -181,7 +181,7 @@ class TestProgress:
 
 
 def test_ctrl_c_is_acknowledged_at_once(tiny_samples: Samples, tmp_path: Path) -> None:
-    store.write(tiny_samples, tmp_path / "data.h5")
+    store.save(tiny_samples, tmp_path / "data.h5")
     (tmp_path / "long.toml").write_text(to_toml(tiny_recipe(epochs=500)), encoding="utf-8")
     line = ["train", "long.toml", "--data", "data.h5", "--out", "run"]
     process = subprocess.Popen(

@@ -61,11 +61,11 @@ def compare(
     def export(run: Path, target: Path) -> None:
         from mien.training import export_run
 
-        export_run(run, store.read(data, "val"), target)
+        export_run(run, store.load(data, "val"), target)
 
     if out:
         need_plots()
-    samples = store.read(data, split)
+    samples = store.load(data, split)
     with ExitStack() as stack:
         report_file = stack.enter_context(opened(report)) if report else None
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mien-compare-")))

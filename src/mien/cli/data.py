@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
     data.add_typer(write, name="export")
     data.command()(show)
     data.command()(distil)
-    data.command()(detector_crops)
+    data.command()(add_detector_crops)
     app.add_typer(data, name="data")
 
 
@@ -44,10 +44,10 @@ def show(
 ) -> None:
     """Tells what a store holds: faces by class and split, duplicates, constant images, agreement of the votes."""
     from mien.datasets.plots import plot
-    from mien.datasets.store import read
+    from mien.datasets.store import load
     from mien.datasets.summary import summarise, text
 
-    samples = read(store)
+    samples = load(store)
     print(text(summarise(samples)))
     if plots:
         with console().status("drawing"):
@@ -69,12 +69,12 @@ def distil(
 
     A recipe whose heads have `soft` above 0 learns from them: this distils large models into a small one.
     """
-    from mien.datasets.derive.distil import distil as softened
-    from mien.datasets.store import read, write
+    from mien.datasets.derive.distil import distil_targets
+    from mien.datasets.store import load, save
 
     with bar("asking the teachers") as report:
-        samples = softened(read(store), teacher, tta=tta, threads=threads, progress=report)
-        write(samples, out)
+        samples = distil_targets(load(store), teacher, tta=tta, threads=threads, progress=report)
+        save(samples, out)
     for name, rows in (("labels", samples.soft_labels), ("votes", samples.soft_votes)):
         told = (
             "no, a teacher does not know all their classes" if rows is None else f"{int(rows.any(axis=1).sum()):,} rows"
@@ -83,7 +83,7 @@ def distil(
     print(f"written: {out}")
 
 
-def detector_crops(
+def add_detector_crops(
     store: Annotated[Path, typer.Argument(help="From `mien data build`.", show_default=False)],
     out: Annotated[Path, typer.Option(help="The store to write (.h5).")],
     detector: Annotated[
@@ -105,16 +105,16 @@ def detector_crops(
 
     What learns from both crop_specs reads both: a data set's own, and what it meets behind the detector.
     """
-    from mien.datasets.derive.detector_crops import detector_crops as recropped
-    from mien.datasets.store import read, write
+    from mien.datasets.derive.detector_crops import add_detector_crops as with_crops
+    from mien.datasets.store import load, save
     from mien.expression import OnnxClassifier
 
     crop_spec = OnnxClassifier(model, emotions=None).info
     finder = detectors.load(detector, detectors.DetectorOptions(weights=detector_weights))
-    before = read(store)
+    before = load(store)
     with bar("cropping again") as report:
-        samples = recropped(before, finder, crop_spec, progress=report)
-        write(samples, out)
+        samples = with_crops(before, finder, crop_spec, progress=report)
+        save(samples, out)
     print(f"found and cropped again: {len(samples) - len(before):,} of {len(before.only('train')):,} training faces")
     print(f"written: {out}")
 
@@ -126,9 +126,9 @@ def _export_command(write: export.Exporter) -> Callable[[Path, Path], None]:
         store: Annotated[Path, typer.Argument(help="From `mien data build`.", show_default=False)],
         out: Annotated[Path, typer.Argument(help="What to write: a new folder.", show_default=False)],
     ) -> None:
-        from mien.datasets.store import read
+        from mien.datasets.store import load
 
-        samples = read(store)
+        samples = load(store)
         with console().status(f"writing {len(samples):,} faces"):
             left_out = write(samples, out)
         for reason, count in left_out.items():
@@ -148,7 +148,7 @@ def _command(build: Callable[..., Samples]) -> Callable[..., None]:
 
         with console().status("building"):
             samples = build(**options)
-            store.write(samples, out)
+            store.save(samples, out)
         _tell(samples, out)
         if samples.about.get("dropped_unreadable"):
             raise typer.Exit(EXIT_CODES[InputError])

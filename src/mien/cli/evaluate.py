@@ -65,7 +65,7 @@ def evaluate(
     from mien.evaluation.report.text import opened, text
     from mien.expression.ensemble import member_names
 
-    samples = store.read(data, split)
+    samples = store.load(data, split)
     with ExitStack() as stack:
         out_file = stack.enter_context(opened(out)) if out else None
         report_file = stack.enter_context(opened(report)) if report else None

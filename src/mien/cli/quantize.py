@@ -28,6 +28,6 @@ def quantize(
     from mien.datasets import store
 
     with console().status("quantising and judging"):
-        written = training.quantize(model, store.read(data), out)
+        written = training.quantize(model, store.load(data), out)
     for path in written:
         print(f"{path}  {path.stat().st_size:,} bytes")

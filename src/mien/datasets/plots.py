@@ -45,7 +45,9 @@ def plot(samples: Samples, folder: Path, *, seed: int = 0) -> list[Path]:
         rows = np.flatnonzero(samples.labels == index)
         if len(rows):
             chosen = np.sort(random.choice(rows, min(len(rows), _ROWS * _COLUMNS), replace=False))
-            figures[f"contact-{name}"] = _contact_sheet(samples.take(chosen), f"{name}: {len(chosen)} of {len(rows):,}")
+            figures[f"contact-{name}"] = _contact_sheet(
+                samples.subset(chosen), f"{name}: {len(chosen)} of {len(rows):,}"
+            )
     if samples.votes is not None:
         figures["agreement"] = _agreement(samples)
     written = []

@@ -1,4 +1,4 @@
-"""Samples in memory: what a data set yields, the store keeps and training and judging take."""
+"""Samples in memory: the images and labels that builders yield, the store keeps, and training and evaluation read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,27 +9,46 @@ from numpy.typing import NDArray
 
 from mien.errors import DataError
 
-__all__ = ["NO_LABEL", "SPLITS", "Samples", "mark_duplicates", "without_duplicates"]
+__all__ = ["COLUMNS", "NO_LABEL", "SPLITS", "Samples", "mark_duplicates", "without_duplicates"]
 
 SPLITS: Final = ("train", "val", "test")
 NO_LABEL: Final = -1
+# The fields of `Samples` with one row per image.
+COLUMNS: Final = (
+    "images",
+    "labels",
+    "split",
+    "targets",
+    "names",
+    "votes",
+    "duplicate",
+    "soft_labels",
+    "soft_votes",
+    "keypoints",
+    "subjects",
+)
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Labelled faces.
+    """Labelled images of faces, all of one size.
 
     Attributes:
         images: (N, H, W) uint8 grey, or (N, H, W, 3) uint8 RGB.
-        labels: (N,) int64 indices into `classes`; `NO_LABEL` where there is none.
+        labels: (N,) int64 indices into `classes`, or `NO_LABEL`.
         classes: Names of the C classes.
         split: (N,) uint8 indices into `SPLITS`.
-        targets: (N, C) float32 distributions over `classes`; one-hot where a label is all that is known.
-        votes: (N, 10) uint8 annotators' votes in the order of `emotions.ALL`, or None.
-        duplicate: (N,) bool: the same image, bit for bit, stands on the other side of the split.
-        names: (N,) the rows' names or numbers in their source.
-        soft_labels: (N, C) float32 teachers' probabilities of `classes`; rows of zeros where none were asked; or None.
-        soft_votes: (N, 10) float32 likewise, of `emotions.ALL`.
+        targets: (N, C) float32 distributions over `classes`; one-hot if only a label is known.
+        names: (N,) names or numbers of the rows in their source.
+        votes: (N, 10) uint8 votes of the annotators in the order of `emotions.ALL`, or None.
+        duplicate: (N,) bool: the same image, bit for bit, is also on the other side of the split (cross-split
+            duplicates: train on one side, val and test on the other).
+        soft_labels: (N, C) float32 probabilities that teacher models give to `classes`, zeros outside train; or None.
+        soft_votes: (N, 10) float32 probabilities that teacher models give to `emotions.ALL`, zeros outside train;
+            or None.
+        keypoints: (N, K, 2) float32 x, y in pixels of the image; nan if unknown; or None.
+        keypoint_scheme: Name of the scheme of the keypoints; empty without keypoints.
+        subjects: (N,) identifiers of the people shown, or None.
         about: How the samples were made: plain JSON types.
     """
 
@@ -43,46 +62,43 @@ class Samples:
     duplicate: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     soft_labels: NDArray[np.float32] | None = None
     soft_votes: NDArray[np.float32] | None = None
+    keypoints: NDArray[np.float32] | None = None
+    keypoint_scheme: str = ""
+    subjects: NDArray[np.str_] | None = None
     about: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.duplicate):
             object.__setattr__(self, "duplicate", np.zeros(len(self.images), bool))
-        for name in ("labels", "split", "targets", "names", "votes", "duplicate", "soft_labels", "soft_votes"):
+        for name in COLUMNS:
             column = getattr(self, name)
             if column is not None and len(column) != len(self.images):
                 raise ValueError(f"{name}: expected {len(self.images)} rows, got {len(column)}")
         if self.targets.shape[1] != len(self.classes):
             raise ValueError(f"targets: expected {len(self.classes)} columns, got {self.targets.shape[1]}")
+        if self.keypoints is not None and (self.keypoints.ndim != 3 or self.keypoints.shape[2] != 2):
+            raise ValueError(f"keypoints: expected shape (N, K, 2), got {self.keypoints.shape}")
+        if (self.keypoints is None) == bool(self.keypoint_scheme):
+            raise ValueError("keypoints: expected keypoints together with the name of their scheme, or neither")
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "Samples":
+    def subset(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "Samples":
         """The samples at `rows`, a mask or indices."""
-        return replace(
-            self,
-            images=self.images[rows],
-            labels=self.labels[rows],
-            split=self.split[rows],
-            targets=self.targets[rows],
-            names=self.names[rows],
-            votes=None if self.votes is None else self.votes[rows],
-            duplicate=self.duplicate[rows],
-            soft_labels=None if self.soft_labels is None else self.soft_labels[rows],
-            soft_votes=None if self.soft_votes is None else self.soft_votes[rows],
-        )
+        columns = {name: column[rows] for name in COLUMNS if (column := getattr(self, name)) is not None}
+        return replace(self, **columns)
 
     def only(self, split: str) -> "Samples":
         """The samples of one split.
 
         Raises:
-            DataError: It holds none.
+            DataError: The split is empty.
         """
-        chosen = self.take(self.split == SPLITS.index(split))
+        chosen = self.subset(self.split == SPLITS.index(split))
         if not len(chosen):
             present = [name for code, name in enumerate(SPLITS) if (self.split == code).any()]
-            raise DataError(f"the data has no '{split}' rows", hint=f"it has: {', '.join(present) or 'nothing'}")
+            raise DataError(f"the data has no '{split}' rows", hint=f"it has: {', '.join(present) or 'no rows'}")
         return chosen
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -98,19 +114,19 @@ class Samples:
 
 
 def mark_duplicates(images: NDArray[np.uint8], split: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Marks (N,) bool the images that stand, bit for bit, both in train and in val or test."""
+    """Marks (N,) bool the cross-split duplicates: images that are, bit for bit, in train and in val or test."""
     flat = np.ascontiguousarray(images).reshape(len(images), -1)
     keys = [row.tobytes() for row in flat]
     training = split == SPLITS.index("train")
-    seen = {key for key, mine in zip(keys, training, strict=True) if mine}
-    held = {key for key, mine in zip(keys, training, strict=True) if not mine}
-    both = seen & held
+    in_train = {key for key, inside in zip(keys, training, strict=True) if inside}
+    held_out = {key for key, inside in zip(keys, training, strict=True) if not inside}
+    both = in_train & held_out
     return np.fromiter((key in both for key in keys), bool, len(keys))
 
 
 def without_duplicates(samples: Samples, about: Mapping[str, object], *, keep: bool) -> Samples:
-    """The samples with their cross-split duplicates marked; those of the training split are dropped unless `keep`."""
+    """Marks the cross-split duplicates and, unless `keep`, drops those in train; `about` counts them."""
     duplicate = mark_duplicates(samples.images, samples.split)
     dropped = duplicate & (samples.split == SPLITS.index("train")) & (not keep)
-    told = {**about, "dropped_training_twins": int(dropped.sum())}
-    return replace(samples, duplicate=duplicate, about=told).take(~dropped)
+    about = {**about, "dropped_training_duplicates": int(dropped.sum())}
+    return replace(samples, duplicate=duplicate, about=about).subset(~dropped)

@@ -1,102 +1,110 @@
-"""The HDF5 store: one file per data set, written whole or not at all, read into memory.
+"""The HDF5 store: one file per data set, written atomically and read into memory.
 
-Layout (format `mien-store`, version 1): data sets named as the arrays of `Samples`, and the attributes `format`,
-`version`, `classes` and `about` (JSON).
+Layout (format `mien-store`, version 2): the columns of `Samples` under their names, `votes`, `soft_labels`,
+`soft_votes`, `keypoints` and `subjects` only if the samples have them; and the attributes `format`, `version`,
+`classes` (JSON), `keypoint_scheme` and `about` (JSON).
 """
 
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from mien.datasets.samples import SPLITS, Samples
+from mien.datasets.samples import COLUMNS, SPLITS, Samples
 from mien.errors import ConfigError, DataError, InputError, MissingExtraError, OutputError
-from mien.files import writable
+from mien.files import replacing
 
 try:
     import h5py
-except ImportError:  # the reading flow works without
+except ImportError:  # the inference flow works without it
     h5py = None
 
-__all__ = ["read", "write"]
+__all__ = ["load", "save"]
 
 FORMAT: Final = "mien-store"
-VERSION: Final = 1
-_ARRAYS: Final = ("images", "labels", "split", "targets", "votes", "duplicate", "soft_labels", "soft_votes")
+VERSION: Final = 2
+_TEXTS: Final = ("names", "subjects")
 
 
-def write(samples: Samples, path: str | Path) -> None:
-    """Writes `samples` to `path`, replacing a file that is there only once the new one is complete.
+def save(samples: Samples, path: str | Path) -> None:
+    """Writes `samples` to `path`; an existing file is replaced only when the new one is complete.
 
     Raises:
         OutputError: The file cannot be written.
         MissingExtraError: h5py is not installed.
     """
     _need_h5py()
-    path = writable(Path(path))
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with h5py.File(partial, "w") as file:
-            file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
-            file.attrs["classes"] = json.dumps(samples.classes)
-            file.attrs["about"] = json.dumps(samples.about)
-            for name in _ARRAYS:
-                array = getattr(samples, name)
-                if array is not None:
-                    file.create_dataset(name, data=array)
-            file.create_dataset("names", data=samples.names.tolist(), dtype=h5py.string_dtype())
-        partial.replace(path)
-    except (OSError, RuntimeError) as error:  # h5py raises the second when the disk is full
-        raise OutputError(
-            f"{path}: cannot be written: {_line(error)}", hint="choose another place with --out"
-        ) from error
-    finally:
-        with suppress(OSError):  # it is there only after a failure, and not even then where the folder is none
+    with replacing(Path(path)) as partial:
+        try:
+            with h5py.File(partial, "w") as file:
+                file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
+                file.attrs["classes"] = json.dumps(samples.classes)
+                file.attrs["keypoint_scheme"] = samples.keypoint_scheme
+                file.attrs["about"] = json.dumps(samples.about)
+                for name in COLUMNS:
+                    column = getattr(samples, name)
+                    if name in _TEXTS and column is not None:
+                        file.create_dataset(name, data=column.tolist(), dtype=h5py.string_dtype())
+                    elif column is not None:
+                        file.create_dataset(name, data=column)
+        except (OSError, RuntimeError) as error:  # h5py raises RuntimeError if the disk is full
             partial.unlink(missing_ok=True)
+            raise OutputError(
+                f"{path}: cannot be written: {_line(error)}", hint="check the free space, or choose another --out"
+            ) from error
 
 
-def read(path: str | Path, split: str | None = None) -> Samples:
+def load(path: str | Path, split: str | None = None) -> Samples:
     """Reads a store, or one split of it ("train", "val", "test"), into memory.
 
     Raises:
-        InputError: There is no such file.
-        ConfigError: There is no split of that name.
-        DataError: The file is no store of this version, is damaged, or has no rows of that split.
+        InputError: The file does not exist.
+        ConfigError: No split has that name.
+        DataError: The file is not a store of this version, is damaged, or has no rows in that split.
         MissingExtraError: h5py is not installed.
     """
     _need_h5py()
     if split is not None and split not in SPLITS:
-        raise ConfigError(f"there is no split '{split}'", hint=f"choose one of {', '.join(SPLITS)}")
+        raise ConfigError(f"unknown split '{split}'", hint=f"choose one of {', '.join(SPLITS)}")
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such file", hint="make one with `mien data build`")
+        raise InputError(f"{path}: no such file", hint="make a store with `mien data build`")
     try:
         with h5py.File(path, "r") as file:
-            found = (file.attrs.get("format"), file.attrs.get("version"))
-            if found != (FORMAT, VERSION):
-                raise DataError(
-                    f"{path}: expected a {FORMAT} of version {VERSION}, found {found[0]} {found[1]}",
-                    hint="build it again with `mien data build`",
-                )
-            arrays = {name: file[name][()] for name in _ARRAYS if name in file}
+            _check_version(path, file.attrs)
+            columns: dict[str, Any] = {
+                name: np.asarray(file[name].asstr()[()], np.str_) if name in _TEXTS else file[name][()]
+                for name in COLUMNS
+                if name in file
+            }
             samples = Samples(
-                **arrays,
-                names=np.asarray(file["names"].asstr()[()], np.str_),
+                **columns,
                 classes=tuple(json.loads(file.attrs["classes"])),
+                keypoint_scheme=file.attrs["keypoint_scheme"],
                 about=json.loads(file.attrs["about"]),
             )
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:  # h5py raises them all
         raise DataError(
-            f"{path}: is no store, or a damaged one: {_line(error)}", hint="build it again with `mien data build`"
+            f"{path}: is not a store, or is damaged: {_line(error)}", hint="build it again with `mien data build`"
         ) from error
     return samples.only(split) if split else samples
 
 
+def _check_version(path: Path, attributes: "h5py.AttributeManager") -> None:
+    found, version = attributes.get("format"), attributes.get("version")
+    if found != FORMAT:
+        raise DataError(f"{path}: is not a {FORMAT} file", hint="make a store with `mien data build`")
+    if version != VERSION:
+        data_set = json.loads(attributes.get("about", "{}")).get("data_set", "DATA_SET")
+        raise DataError(
+            f"{path}: is a store of version {version}, but this mien reads version {VERSION}",
+            hint=f"build it again: mien data build {data_set} ... --out {path}",
+        )
+
+
 def _line(error: Exception) -> str:
-    """What h5py says, which may come in several lines, in one."""
+    """The message of h5py, which may have several lines, on one line."""
     return " ".join(str(error).split())
 
 

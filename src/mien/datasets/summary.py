@@ -49,14 +49,14 @@ class Summary:
 
 def summarise(samples: Samples) -> Summary:
     """Counts what is in the samples."""
-    splits = {name: samples.take(samples.split == code) for code, name in enumerate(SPLITS)}
+    splits = {name: samples.subset(samples.split == code) for code, name in enumerate(SPLITS)}
     splits = {name: part for name, part in splits.items() if len(part)}
     agreement = {name: _agreement(part.votes) for name, part in splits.items() if part.votes is not None}
     return Summary(
         counts=samples.counts(),
         unlabelled={name: int((part.labels == NO_LABEL).sum()) for name, part in splits.items()},
         duplicates={name: int(part.duplicate.sum()) for name, part in splits.items()},
-        dropped_duplicates=int(str(samples.about.get("dropped_training_twins", 0))),
+        dropped_duplicates=int(str(samples.about.get("dropped_training_duplicates", 0))),
         constant={name: _constant(part) for name, part in splits.items()},
         agreement={name: found for name, found in agreement.items() if found.faces},
     )

@@ -152,7 +152,7 @@ def test_private_test_may_be_absent(tmp_path: Path, private: bool, splits: list[
 
 def test_training_twins_are_dropped_and_counted(files: Files) -> None:
     kept, dropped = build(csv=files[0], keep_duplicates=True), build(csv=files[0])
-    assert (kept.about["dropped_training_twins"], dropped.about["dropped_training_twins"]) == (0, TWINS)
+    assert (kept.about["dropped_training_duplicates"], dropped.about["dropped_training_twins"]) == (0, TWINS)
     assert len(kept) - len(dropped) == TWINS
     assert kept.duplicate.sum() == 2 * TWINS  # each marked on both sides
     assert (dropped.split[dropped.duplicate] == 1).all()
@@ -162,7 +162,7 @@ def test_training_twins_are_dropped_and_counted(files: Files) -> None:
 
 def test_pictures_alike_within_the_training_rows_stay(files: Files) -> None:
     change(files[0], lambda rows: rows.insert(8, list(rows[7])))
-    assert build(csv=files[0]).about["dropped_training_twins"] == TWINS
+    assert build(csv=files[0]).about["dropped_training_duplicates"] == TWINS
 
 
 # --- options that do not go together
@@ -354,4 +354,4 @@ def test_the_counts_are_those_published(everything: Samples) -> None:
 @pytest.mark.real_data
 def test_the_twins_are_those_counted(everything: Samples) -> None:
     assert int((everything.duplicate & (everything.split == 1)).sum()) == 280
-    assert everything.about["dropped_training_twins"] == 0
+    assert everything.about["dropped_training_duplicates"] == 0

@@ -207,7 +207,7 @@ def test_twins_are_dropped_as_elsewhere(tmp_path: Path) -> None:
         fill(tmp_path / split, ("a", "b"), seed=split == "val")
     (tmp_path / "train" / "a" / "again.png").write_bytes((tmp_path / "val" / "b" / "0.png").read_bytes())
     samples = build(tmp_path, classes="own")
-    assert samples.about["dropped_training_twins"] == 1
+    assert samples.about["dropped_training_duplicates"] == 1
     assert samples.duplicate.sum() == 1
     assert build(tmp_path, classes="own", keep_duplicates=True).duplicate.sum() == 2
 
@@ -297,7 +297,7 @@ def test_the_commands(tmp_path: Path) -> None:
 
     done = mien("build", "folder", "d", "--classes", "own", "--out", "d.h5")
     assert done.returncode == 0, done.stderr
-    assert store.read(tmp_path / "d.h5").classes == ("a", "b")
+    assert store.load(tmp_path / "d.h5").classes == ("a", "b")
     (root / "a" / "bad.png").write_text("no image")
     done = mien("build", "folder", "d", "--classes", "own", "--out", "d.h5")
     assert done.returncode == 3

@@ -47,7 +47,7 @@ def assert_equal(one: Samples, other: Samples) -> None:
 
 def test_every_named_row_comes_back_bit_for_bit(drawn: Samples, folder: Path) -> None:
     back = build(folder=folder, keep_unlabelled=True, keep_duplicates=True)
-    named = drawn.take(drawn.names != "")
+    named = drawn.subset(drawn.names != "")
     assert len(named) == len(drawn) - 3
     assert_equal(back, named)
     assert back.duplicate.sum() == 4
@@ -79,7 +79,7 @@ def test_what_is_left_out_is_counted(drawn: Samples, folder: Path, tmp_path: Pat
         file.write(',"(0, 0, 48, 48)",0,0,0,0,0,0,0,0,0,10\n')
     about = build(folder=folder).about
     assert about["dropped_without_a_name"] == 1
-    assert about["dropped_training_twins"] == 2
+    assert about["dropped_training_duplicates"] == 2
     assert about["rows_read"] == 81
 
 
@@ -114,7 +114,7 @@ def test_other_sizes_on_request(drawn: Samples, tmp_path: Path) -> None:
 
 
 def test_the_test_folder_may_be_absent(drawn: Samples, tmp_path: Path) -> None:
-    export(drawn.take(drawn.split < 2), tmp_path / "two")
+    export(drawn.subset(drawn.split < 2), tmp_path / "two")
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["FER2013Train", "FER2013Valid"]
     assert set(build(folder=tmp_path / "two").counts()) == {"train", "val"}
 
@@ -258,7 +258,7 @@ def test_the_registry() -> None:
 
 
 def test_both_ways_from_the_command_line(drawn: Samples, tmp_path: Path) -> None:
-    store.write(drawn, tmp_path / "faces.h5")
+    store.save(drawn, tmp_path / "faces.h5")
 
     def mien(*arguments: str) -> str:
         command = [sys.executable, "-m", "mien", "data", *arguments]
@@ -269,4 +269,4 @@ def test_both_ways_from_the_command_line(drawn: Samples, tmp_path: Path) -> None
     assert "left out, without a name: 3" in mien("export", "ferplus-folders", "faces.h5", "folders")
     options = ("--keep-unlabelled", "--keep-duplicates", "--out", "back.h5")
     assert "happiness" in mien("build", "labelcsv", "--folder", "folders", *options)
-    assert_equal(store.read(tmp_path / "back.h5"), drawn.take(drawn.names != ""))
+    assert_equal(store.load(tmp_path / "back.h5"), drawn.subset(drawn.names != ""))

@@ -15,7 +15,7 @@ from mien.assets.manifest import shipped_models
 from mien.datasets import Samples, store
 from mien.datasets.canvas import BORDERS, find_and_crop
 from mien.datasets.derive import detector_crops as module
-from mien.datasets.derive.detector_crops import detector_crops
+from mien.datasets.derive.detector_crops import add_detector_crops
 from mien.errors import ConfigError, DataError
 from mien.faces import detectors
 
@@ -55,7 +55,9 @@ def test_copies_follow_with_all_that_is_known_of_them(
 ) -> None:
     monkeypatch.setattr(module, "CHUNK", chunk)
     heard: list[tuple[int, int]] = []
-    both = detector_crops(faces, detectors.load(), FRAMING, progress=lambda done, total: heard.append((done, total)))
+    both = add_detector_crops(
+        faces, detectors.load(), FRAMING, progress=lambda done, total: heard.append((done, total))
+    )
     found = [row for row in range(7) if row not in PAPER]
     assert heard[-1] == (7, 7)
     assert both.names.tolist() == [*faces.names.tolist(), *(f"row-{row}" for row in found)]
@@ -68,13 +70,13 @@ def test_copies_follow_with_all_that_is_known_of_them(
         assert both.soft_labels is not None
         assert faces.soft_labels is not None
         np.testing.assert_array_equal(both.soft_labels[copy], faces.soft_labels[row])
-    assert both.about == {"source": "astronaut", "recropped": len(found), "recropped_by": "mien"}
+    assert both.about == {"source": "astronaut", "detector_crops": len(found), "detector_crops_by": "mien"}
 
 
 def test_colour_and_size_stay(faces: Samples) -> None:
     large = np.stack([cv2.resize(image, (64, 64), interpolation=cv2.INTER_CUBIC) for image in faces.images])
     coloured = replace(faces, images=np.stack([large, large // 2, large // 3], axis=-1).astype(np.uint8))
-    both = detector_crops(coloured, detectors.load(), FRAMING)
+    both = add_detector_crops(coloured, detectors.load(), FRAMING)
     assert both.images.shape == (8 + 5, 64, 64, 3)
     red, green, blue = both.images[8:].astype(float).mean(axis=(0, 1, 2))
     assert red / 2 == pytest.approx(green, rel=0.05)
@@ -83,19 +85,19 @@ def test_colour_and_size_stay(faces: Samples) -> None:
 
 def test_what_cannot_be_cropped_is_said(faces: Samples) -> None:
     with pytest.raises(DataError, match="finds none"):
-        detector_crops(faces.take(np.array(PAPER)), detectors.load(), FRAMING)
+        add_detector_crops(faces.subset(np.array(PAPER)), detectors.load(), FRAMING)
     with pytest.raises(DataError, match="48x40: expected square"):
-        detector_crops(replace(faces, images=faces.images[:, :40]), detectors.load(), FRAMING)
+        add_detector_crops(replace(faces, images=faces.images[:, :40]), detectors.load(), FRAMING)
     with pytest.raises(DataError, match="no 'train' rows"):
-        detector_crops(faces.only("val"), detectors.load(), FRAMING)
+        add_detector_crops(faces.only("val"), detectors.load(), FRAMING)
     with pytest.raises(ConfigError, match="framed"):
-        detector_crops(faces, detectors.load(), replace(FRAMING, landmarks=()))
+        add_detector_crops(faces, detectors.load(), replace(FRAMING, landmarks=()))
 
 
 def test_the_command(faces: Samples, tmp_path: Path) -> None:
-    store.write(faces, tmp_path / "faces.h5")
-    command = [sys.executable, "-m", "mien", "data", "detector_crops", "faces.h5", "--out", "both.h5"]
+    store.save(faces, tmp_path / "faces.h5")
+    command = [sys.executable, "-m", "mien", "data", "add-detector-crops", "faces.h5", "--out", "both.h5"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=tmp_path, check=True)
     assert "found and cropped again: 5 of 7 training faces" in run.stdout
-    written = store.read(tmp_path / "both.h5")
-    np.testing.assert_array_equal(written.images, detector_crops(faces, detectors.load(), FRAMING).images)
+    written = store.load(tmp_path / "both.h5")
+    np.testing.assert_array_equal(written.images, add_detector_crops(faces, detectors.load(), FRAMING).images)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mien.datasets import Samples, store
-from mien.datasets.derive.distil import distil
+from mien.datasets.derive.distil import distil_targets
 from mien.datasets.samples import SPLITS
 from mien.emotions import ALL
 from mien.errors import ConfigError, DataError
@@ -18,7 +18,7 @@ from mien.expression import OnnxClassifier
 
 def test_the_training_rows_have_what_the_teacher_says(tiny_model: Path, tiny_samples: Samples) -> None:
     heard: list[tuple[int, int]] = []
-    softened = distil(
+    softened = distil_targets(
         tiny_samples, [tiny_model], tta="single", progress=lambda done, total: heard.append((done, total))
     )
     training = tiny_samples.split == SPLITS.index("train")
@@ -32,43 +32,45 @@ def test_the_training_rows_have_what_the_teacher_says(tiny_model: Path, tiny_sam
 
 
 def test_teachers_and_views_are_averaged(tiny_model: Path, tiny_samples: Samples) -> None:
-    part = tiny_samples.only("train").take(np.arange(12))
-    once = distil(part, [tiny_model], tta="flip").soft_labels
-    twice = distil(part, [tiny_model, tiny_model], tta="flip").soft_labels
+    part = tiny_samples.only("train").subset(np.arange(12))
+    once = distil_targets(part, [tiny_model], tta="flip").soft_labels
+    twice = distil_targets(part, [tiny_model, tiny_model], tta="flip").soft_labels
     assert once is not None
     assert twice is not None
     np.testing.assert_allclose(once, twice, atol=1e-6)
     np.testing.assert_allclose(once.sum(axis=1), 1, atol=1e-5)
-    mirrored = distil(replace(part, images=np.ascontiguousarray(part.images[:, :, ::-1])), [tiny_model], tta="flip")
+    mirrored = distil_targets(
+        replace(part, images=np.ascontiguousarray(part.images[:, :, ::-1])), [tiny_model], tta="flip"
+    )
     assert mirrored.soft_labels is not None
     np.testing.assert_allclose(mirrored.soft_labels, once, atol=1e-5)
 
 
 def test_teachers_that_know_no_such_classes(tiny_model: Path, tiny_samples: Samples) -> None:
     with pytest.raises(ConfigError, match="known to all teachers"):
-        distil(tiny_samples, [])
+        distil_targets(tiny_samples, [])
     own = replace(tiny_samples, classes=tuple("abcdefg"))
-    softened = distil(own.take(np.arange(20)), [tiny_model])
+    softened = distil_targets(own.subset(np.arange(20)), [tiny_model])
     assert softened.soft_labels is None
     assert softened.soft_votes is not None
     with pytest.raises(DataError, match="no 'train' rows"):
-        distil(tiny_samples.only("val"), [tiny_model])
+        distil_targets(tiny_samples.only("val"), [tiny_model])
 
 
 def test_the_command_writes_a_store_that_gives_them_back(
     tiny_model: Path, tiny_samples: Samples, tmp_path: Path
 ) -> None:
-    store.write(tiny_samples, tmp_path / "faces.h5")
+    store.save(tiny_samples, tmp_path / "faces.h5")
     command = [sys.executable, "-m", "mien", "data", "distil", "faces.h5", "--teacher", str(tiny_model)]
     run = subprocess.run(
         [*command, "--out", "soft.h5"], capture_output=True, text=True, timeout=600, cwd=tmp_path, check=True
     )
     count = int((tiny_samples.split == 0).sum())
     assert f"soft labels: {count:,} rows" in run.stdout
-    found, expected = store.read(tmp_path / "soft.h5"), distil(tiny_samples, [tiny_model])
+    found, expected = store.load(tmp_path / "soft.h5"), distil_targets(tiny_samples, [tiny_model])
     for ours, theirs in ((found.soft_labels, expected.soft_labels), (found.soft_votes, expected.soft_votes)):
         assert ours is not None
         assert theirs is not None
         np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_array_equal(found.images, tiny_samples.images)
-    assert store.read(tmp_path / "faces.h5").soft_votes is None
+    assert store.load(tmp_path / "faces.h5").soft_votes is None

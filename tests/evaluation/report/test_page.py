@@ -107,7 +107,7 @@ def test_names_cannot_break_out(evaluation: Evaluation, samples: Samples) -> Non
 
 
 def test_few_faces_without_votes_and_nothing_wrong(samples: Samples) -> None:
-    few = replace(samples.take(np.arange(3)), votes=None)
+    few = replace(samples.subset(np.arange(3)), votes=None)
     found = evaluate_model(None, few, split="val")
     labels = found.predictions["labels"].probabilities.argmax(axis=1)  # the model as its own truth
     right = evaluate_model(None, replace(few, labels=labels), split="val")
@@ -144,7 +144,7 @@ def test_the_page_lets_nothing_be_fetched(html: str, tmp_path: Path) -> None:
 
 def test_a_detector_in_the_loop(samples: Samples, astronaut: Path) -> None:
     portrait = np.asarray(Image.open(astronaut).convert("L"))[50:210, 145:305]
-    few = samples.take(np.arange(4))
+    few = samples.subset(np.arange(4))
     images = np.stack([cv2.resize(portrait, (48, 48), interpolation=cv2.INTER_AREA)] * 3 + [np.zeros((48, 48))])
     few = replace(few, images=images.astype(np.uint8))
     scores = evaluate_model(None, few, split="val", protocols=["labels"], detector="hog").scores["labels"]
@@ -154,7 +154,7 @@ def test_a_detector_in_the_loop(samples: Samples, astronaut: Path) -> None:
     assert "single view, hog on a canvas" in scores.protocol
     assert "faces found" in text(scores)
     with pytest.raises(DataError, match="'hog' finds none of the faces"):
-        evaluate_model(None, few.take(np.array([3])), split="val", detector="hog")
+        evaluate_model(None, few.subset(np.array([3])), split="val", detector="hog")
 
 
 def test_options_that_do_not_exist(samples: Samples) -> None:
@@ -186,7 +186,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_the_command(samples: Samples, tmp_path: Path) -> None:
-    store.write(samples.take(np.arange(16)), tmp_path / "faces.h5")
+    store.save(samples.subset(np.arange(16)), tmp_path / "faces.h5")
 
     def mien(*arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "mien", "evaluate", "faces.h5", "--protocol", "labels", *arguments]

@@ -94,7 +94,7 @@ def test_pictures_come_in_the_networks_size_and_channels(tiny_samples: Samples) 
 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_a_split_that_is_missing(tiny_samples: Samples, split: str) -> None:
-    other = tiny_samples.take(tiny_samples.split != ("train", "val").index(split))
+    other = tiny_samples.subset(tiny_samples.split != ("train", "val").index(split))
     with pytest.raises(DataError, match=f"no '{split}' rows"):
         Images(other, tiny_recipe())
 
@@ -102,7 +102,7 @@ def test_a_split_that_is_missing(tiny_samples: Samples, split: str) -> None:
 def test_one_picture_is_too_few(tiny_samples: Samples) -> None:
     few = np.flatnonzero(tiny_samples.split == 0)[:1]
     with pytest.raises(DataError, match="fewer than two images"):
-        Images(tiny_samples.take(np.concatenate([few, np.flatnonzero(tiny_samples.split == 1)])), tiny_recipe())
+        Images(tiny_samples.subset(np.concatenate([few, np.flatnonzero(tiny_samples.split == 1)])), tiny_recipe())
 
 
 def test_soft_targets_join_what_is_known_of_the_training_images(tiny_samples: Samples) -> None:

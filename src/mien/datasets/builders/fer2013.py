@@ -99,7 +99,7 @@ def _with_ferplus_labels(
     targets, kept = ferplus.process(ballots, ferplus.mode_of(label_mode))
     kept &= named != ""  # a blank image name: not a face
     samples = Samples(images, targets.argmax(axis=1), emotions.vocabulary(8), split, targets, named, ballots)
-    return samples.take(kept)
+    return samples.subset(kept)
 
 
 def _records(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -77,7 +77,7 @@ def build(
         votes=votes,
     )
     if not keep_unlabelled:
-        samples = samples.take(kept)
+        samples = samples.subset(kept)
     if not len(samples):
         raise DataError(f"{folder}: the votes leave no face with a label", hint="choose another --label-mode")
     about = {

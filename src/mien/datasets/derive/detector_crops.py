@@ -19,12 +19,12 @@ from mien.datasets.samples import SPLITS
 from mien.errors import DataError
 from mien.faces.detectors import Detector
 
-__all__ = ["detector_crops"]
+__all__ = ["add_detector_crops"]
 
 CHUNK: Final = 240  # faces between two reports, as many in each surrounding
 
 
-def detector_crops(
+def add_detector_crops(
     samples: Samples,
     detector: Detector,
     model: ModelInfo,
@@ -67,11 +67,11 @@ def detector_crops(
     if not len(again):
         raise DataError("the detector finds none of the training faces", hint="choose another --detector")
     order = np.argsort(again)
-    joined = samples.take(np.concatenate([np.arange(len(samples)), again[order]]))
+    joined = samples.subset(np.concatenate([np.arange(len(samples)), again[order]]))
     return replace(
         joined,
         images=np.concatenate([samples.images, np.stack(copies)[order]]),
-        about={**samples.about, "recropped": len(again), "recropped_by": detector.name},
+        about={**samples.about, "detector_crops": len(again), "detector_crops_by": detector.name},
     )
 
 

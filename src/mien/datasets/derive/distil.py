@@ -18,12 +18,12 @@ from mien.datasets.samples import SPLITS
 from mien.errors import ConfigError
 from mien.expression import OnnxClassifier
 
-__all__ = ["distil"]
+__all__ = ["distil_targets"]
 
 CHUNK: Final = 256  # images between two reports
 
 
-def distil(
+def distil_targets(
     samples: Samples,
     teachers: Sequence[str | Path],
     *,
@@ -73,7 +73,7 @@ def distil(
         samples,
         soft_labels=soft.get("soft_labels"),
         soft_votes=soft.get("soft_votes"),
-        about={**samples.about, "teachers": [teacher.name for teacher in opened], "teachers_views": tta},
+        about={**samples.about, "teachers": [teacher.name for teacher in opened], "teachers_tta": tta},
     )
 
 

@@ -36,7 +36,7 @@ def export(samples: Samples, out: Path) -> Mapping[str, int]:
         DataError: The samples have no votes, are in colour, or have names that cannot be those of files.
         OutputError: The folder holds something already, or cannot be written.
     """
-    named = samples.take(samples.names != "")
+    named = samples.subset(samples.names != "")
     files = _files(named)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise OutputError(f"cannot write '{out}': it is there already", hint="give a new folder")
@@ -45,7 +45,7 @@ def export(samples: Samples, out: Path) -> Mapping[str, int]:
         for code, name in enumerate(FOLDERS):
             rows = np.flatnonzero(named.split == code)
             if len(rows) or code < _NEEDED:
-                _write(named.take(rows), [files[row] for row in rows], partial / name)
+                _write(named.subset(rows), [files[row] for row in rows], partial / name)
         partial.replace(out)
     except OSError as error:
         raise OutputError(

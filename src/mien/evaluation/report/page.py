@@ -79,7 +79,7 @@ def _header(evaluation: Evaluation, samples: Samples, data: str) -> str:
 
 
 def _section(scores: Scores, predicted: Predictions, samples: Samples, losses: Sequence[AccuracyDrop]) -> str:
-    chosen = samples.take(predicted.rows)
+    chosen = samples.subset(predicted.rows)
     left_out = f", {scores.dropped:,} left out by the protocol" if scores.dropped else ""
     parts = [
         f'<p class="line"><strong>{escape(scores.protocol)}</strong> · {scores.n:,} faces{left_out}</p>',

@@ -21,13 +21,13 @@ class Fusible(nn.Module):
 
 
 class Network(nn.Module):
-    """A trunk from images (N, C, H, W) to features, and a linear layer a head.
+    """A trunk from images (N, C, H, W) to features, and one linear head for each way of labelling.
 
     Args:
-        trunk: Gives a map (N, features, h, w), which is averaged, or a vector (N, features), which stays as it is.
-        features: How many.
+        trunk: Gives maps (N, features, h, w), which are averaged, or vectors (N, features).
+        features: Number of features.
         heads: Number of classes by head.
-        dropout: Of the features, while learning.
+        dropout: Dropout of the features during training.
     """
 
     def __init__(self, trunk: nn.Module, features: int, heads: Mapping[str, int], *, dropout: float = 0.0) -> None:
@@ -36,13 +36,19 @@ class Network(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.heads = nn.ModuleDict({name: nn.Linear(features, classes) for name, classes in heads.items()})
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Normalised images (N, C, H, W) -> logits (N, classes) by head."""
-        features = self.trunk(images)  # (N, features, h, w) or (N, features)
-        if features.ndim == 4:
-            features = features.mean(dim=(2, 3))
+    def features(self, images: Tensor) -> Tensor:
+        """Normalised images (N, C, H, W) -> features of the trunk (N, F), before dropout and heads."""
+        maps: Tensor = self.trunk(images)  # (N, F, h, w) or (N, F)
+        return maps.mean(dim=(2, 3)) if maps.ndim == 4 else maps
+
+    def classify(self, features: Tensor) -> dict[str, Tensor]:
+        """Features (N, F) -> logits (N, classes) by head."""
         features = self.dropout(features)
         return {name: head(features) for name, head in self.heads.items()}
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Normalised images (N, C, H, W) -> logits (N, classes) by head."""
+        return self.classify(self.features(images))
 
     def fused(self) -> "Network":
         """A copy in evaluation mode with every `Fusible` block in its inference form."""
@@ -50,7 +56,7 @@ class Network(nn.Module):
 
 
 def fuse(network: _Net) -> _Net:
-    """A copy of a network in evaluation mode, every `Fusible` block in its inference form."""
+    """A copy of a network in evaluation mode with every `Fusible` block in its inference form."""
     network = copy.deepcopy(network).eval()
     with torch.no_grad():
         _fuse(network)

@@ -65,7 +65,7 @@ def export(
     """Exports a run, judged on the val split of the store `data`; see `mien.training.export_run`."""
     from mien.training.expression.export import export_run
 
-    return export_run(folder, store.read(data, "val"), out, checkpoint=checkpoint, licence=licence)
+    return export_run(folder, store.load(data, "val"), out, checkpoint=checkpoint, licence=licence)
 
 
-TASK = TaskSpec(Recipe, store.read, setup, export)
+TASK = TaskSpec(Recipe, store.load, setup, export)
