@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from tests.media.test_images import BLUE, GREEN, RED, encoded, quarters
+from tests.media.test_images import BLUE, GREEN, RED, encoded, needs_avif, quarters
 
 from mien.errors import InputError, LimitError
 from mien.media import as_rgb, find_images, read_frame, read_frames, read_image
@@ -64,13 +64,14 @@ def test_tiff_in_cmyk_and_compressed(options: dict[str, object]) -> None:
         assert np.abs(image[10, 50].astype(int) - GREEN).max() <= tolerance
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF", "PNG"])
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", pytest.param("AVIF", marks=needs_avif), "PNG"])
 def test_grey_everywhere(kind: str) -> None:
     ramp = np.repeat(np.arange(0, 256, 4, dtype=np.uint8)[None], 48, 0)
     image = read_image(encoded(Image.fromarray(ramp), kind, quality=95))
     assert np.abs(image.astype(int) - ramp[..., None]).max() <= 6
 
 
+@needs_avif
 @pytest.mark.parametrize("orientation", [3, 6, 8])
 def test_avif_stands_upright(orientation: int) -> None:
     # AVIF carries the turn twice: as EXIF and as its own property; one of them counts.
@@ -89,7 +90,7 @@ def test_avif_stands_upright(orientation: int) -> None:
         ("GIF", "only the first of 3 frames was read"),
         ("PNG", "only the first of 3 frames was read"),
         ("WEBP", "only the first of 3 frames was read"),
-        ("AVIF", "only the first of 3 frames was read"),
+        pytest.param("AVIF", "only the first of 3 frames was read", marks=needs_avif),
         ("TIFF", "only the first of 3 pages was read"),
     ],
 )
@@ -146,6 +147,7 @@ def test_heif_is_named_with_a_way_out(tmp_path: Path, content: bytes) -> None:
     assert "heif-convert" in result.error
 
 
+@needs_avif
 def test_an_avif_in_the_general_container_is_read() -> None:
     content = bytearray(encoded(Image.fromarray(quarters()), "AVIF", quality=95))
     assert content[8:12] == b"avif"
@@ -153,6 +155,7 @@ def test_an_avif_in_the_general_container_is_read() -> None:
     assert np.abs(read_image(bytes(content))[10, 10].astype(int) - RED).max() <= 12
 
 
+@needs_avif
 def test_a_decoder_that_pillow_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     content = encoded(Image.fromarray(quarters()), "AVIF")
     monkeypatch.setattr("PIL.AvifImagePlugin.SUPPORTED", False)
@@ -161,6 +164,13 @@ def test_a_decoder_that_pillow_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -
     ) as caught:
         image_format(content[:64], "x.avif")
     assert "pip install" in caught.value.hint
+
+
+def test_a_pillow_before_avif_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.media.formats.FORMATS", tuple(kind for kind in FORMATS if kind != "AVIF"))
+    with pytest.raises(InputError, match="is in the format AVIF, which the installed Pillow does not read") as caught:
+        image_format(struct.pack(">I4s4s4s", 28, b"ftyp", b"avif", b"\0\0\0\0"), "x.avif")
+    assert caught.value.hint == "pip install --upgrade 'pillow>=11.3'"
 
 
 def test_colours_that_cannot_be_turned_into_rgb_are_named() -> None:

@@ -7,16 +7,12 @@ whose first name alone does not tell a image's coding.
 import struct
 from typing import Final
 
-from PIL import (
-    AvifImagePlugin,
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+
+try:
+    from PIL import AvifImagePlugin
+except ImportError:  # Pillow before 11.3
+    AvifImagePlugin = None  # type: ignore[assignment]
 
 from mien.errors import InputError
 
@@ -24,7 +20,7 @@ __all__ = ["FORMATS", "PREFIX", "image_format"]
 
 # Pillow's names of the formats that are read; importing their plugins is what registers them with Pillow.
 FORMATS: Final = tuple(
-    plugin.format
+    str(plugin.format)
     for plugin in (
         PngImagePlugin.PngImageFile,
         JpegImagePlugin.JpegImageFile,
@@ -32,7 +28,7 @@ FORMATS: Final = tuple(
         BmpImagePlugin.BmpImageFile,
         TiffImagePlugin.TiffImageFile,
         GifImagePlugin.GifImageFile,
-        AvifImagePlugin.AvifImageFile,
+        *([AvifImagePlugin.AvifImageFile] if AvifImagePlugin else []),
     )
 )
 
@@ -62,6 +58,11 @@ def image_format(prefix: bytes, name: str) -> str:
         raise InputError(
             f"'{name}' is a HEIF image, which is not read: its coding, HEVC, is none that Pillow decodes",
             hint="convert it first: heif-convert photo.heic photo.jpg; or let the telephone store JPEG",
+        )
+    if brands & _AVIF and "AVIF" not in FORMATS:
+        raise InputError(
+            f"'{name}' is in the format AVIF, which the installed Pillow does not read",
+            hint="pip install --upgrade 'pillow>=11.3'",
         )
     for kind in FORMATS:
         accepts = Image.OPEN[kind][1]
