@@ -121,8 +121,11 @@ def cannot_write(target: object, error: OSError) -> OutputError:
 
 def cache_folder() -> Path:
     """Where downloaded weights are kept: `MIEN_CACHE`, or `mien` in the user's cache folder; read at each call."""
-    override = os.environ.get("MIEN_CACHE")
-    return Path(override).expanduser() if override else platformdirs.user_cache_path("mien", appauthor=False)
+    if override := os.environ.get("MIEN_CACHE"):
+        return Path(override).expanduser()
+    folder = platformdirs.user_cache_path("mien", appauthor=False)
+    # A relative XDG_CACHE_HOME is invalid and to be ignored (XDG Base Directory Specification).
+    return folder if folder.is_absolute() else Path.home() / ".cache" / "mien"
 
 
 def sha256(path: Path) -> str:
