@@ -41,7 +41,7 @@ def test_the_command_makes_what_is_exported_and_read(
 ) -> None:
     store.save(tiny_samples, tmp_path / "drawn.h5")
     for line in (
-        ["soup", tiny_run, other, "--out", "mean"],
+        ["average", tiny_run, other, "--out", "mean"],
         ["export", "mean", "--data", "drawn.h5", "--out", "mean.onnx"],
     ):
         run = subprocess.run(

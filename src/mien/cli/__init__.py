@@ -1,7 +1,7 @@
-"""The command `mien`: one file a command, each with `register(app)`. They parse, call, print; no logic.
+"""The command `mien`: one file per command, each with `register(app)`; they parse, call and print.
 
-This module has what the commands share: the console for people (standard error), the exit codes, and the one place
-where an error becomes a line of text.
+This module holds what the commands share: the console for people (standard error), progress bars, and the one place
+where an error becomes a line of text and an exit code.
 """
 
 import errno
@@ -25,36 +25,36 @@ __all__ = ["bar", "build_app", "console", "main", "say", "say_error"]
 
 
 def console() -> "Console":
-    """Where people are spoken to: standard error, so that standard output stays data."""
+    """Messages for people go to standard error, so that standard output holds only data."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def bar(text: str) -> "Iterator[Callable[[int, int], None]]":
-    """A progress bar on standard error; yields what it is told by: how much is done, of how much."""
+def bar(text: str) -> "Iterator[Callable[[int, int | None], None]]":
+    """A progress bar on standard error; call the yielded function with what is done, and the total or None."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(), transient=True) as view:
         task = view.add_task("", total=None)
 
-        def report(done: int, total: int) -> None:
+        def report(done: int, total: int | None) -> None:
             view.update(task, completed=done, total=total)
 
         yield report
 
 
 def say(word: str, colour: str, text: str) -> None:
-    """One line, its first word ("error", "note") in a colour; the text as it is, whatever brackets it has."""
+    """Prints one line with its first word ("error", "note") in a colour; brackets in the text are not markup."""
     from rich.text import Text
 
     console().print(Text(f"{word}: ", style=f"bold {colour}") + Text(text, style="default"))
 
 
 def say_error(error: MienError) -> None:
-    """One line for what is wrong, one for what to do."""
+    """Prints one line for what is wrong, and one for what to do."""
     say("error", "red", error.message)
     if error.hint:
         say("  try", "default", error.hint)
@@ -64,17 +64,19 @@ def build_app() -> typer.Typer:
     """The application, with every command of this folder."""
     app = typer.Typer(
         name="mien",
-        help="Reads emotions from faces; trains, judges and exports the models that do it.",
+        help="Recognises facial expressions; trains, evaluates and exports the models that do it.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
-        importlib.import_module(f"{__name__}.{module.name}").register(app)
+        register = getattr(importlib.import_module(f"{__name__}.{module.name}"), "register", None)
+        if register:  # `options` is no command
+            register(app)
 
     @app.callback(invoke_without_command=True)
-    def options(version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
+    def options(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
         if version:
             from mien import __version__
 
@@ -85,7 +87,7 @@ def build_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Runs the command line; a `MienError` becomes its line and its exit code, and so does a full disk behind it."""
+    """Runs the command line; a `MienError`, or a full disk behind standard output, becomes a line and an exit code."""
     try:
         try:
             build_app()()
@@ -93,7 +95,7 @@ def main() -> None:
             sys.stdout.flush()
     except MienError as error:
         _leave(error)
-    except BrokenPipeError:  # the reader has seen enough
+    except BrokenPipeError:  # for example `mien ... | head`
         _drop_output()
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
@@ -108,7 +110,7 @@ def _leave(error: MienError) -> NoReturn:
 
 
 def _drop_output() -> None:
-    """What standard output could not take would be tried again, and complained about, when Python ends."""
+    """Discards what could not be written: Python would try it again at its end, and complain."""
     try:
         sys.stdout.flush()
     except OSError:

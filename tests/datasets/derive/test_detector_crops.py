@@ -98,6 +98,6 @@ def test_the_command(faces: Samples, tmp_path: Path) -> None:
     store.save(faces, tmp_path / "faces.h5")
     command = [sys.executable, "-m", "mien", "data", "add-detector-crops", "faces.h5", "--out", "both.h5"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=tmp_path, check=True)
-    assert "found and cropped again: 5 of 7 training faces" in run.stdout
+    assert "added: crops of 5 of 7 training faces" in run.stdout
     written = store.load(tmp_path / "both.h5")
     np.testing.assert_array_equal(written.images, add_detector_crops(faces, detectors.load(), FRAMING).images)

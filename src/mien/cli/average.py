@@ -1,0 +1,35 @@
+"""`mien average`: several runs in, a run with the mean of their weights out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(average)
+
+
+def average(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, from `mien train`.", show_default=False)],
+    others: Annotated[
+        list[str],
+        typer.Argument(
+            help="The others: folders of runs, .safetensors files or names of shipped models.", show_default=False
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The folder of the new run.")],
+) -> None:
+    """Averages the weights of runs that were trained from the same initial weights.
+
+    The average of a run and of the run that it was fine-tuned from is often better than either. The new run can be
+    exported and evaluated like any other.
+    """
+    from mien.training import average_runs  # without torch, this raises an error that names what to install
+
+    average_runs(run, others, out)
+    print(f"written: {out}, the mean of {1 + len(others)} runs")
+    print(f"next: mien export {out} --data STORE --out MODEL.onnx")
