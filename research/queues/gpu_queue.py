@@ -1,15 +1,15 @@
-"""The queue of runs for a large GPU that is lent by the minute: `python -m scripts.gpu_queue STEP`.
+"""The queue of runs for a short time on a large GPU: `python -m scripts.gpu_queue STEP`.
 
-`work --seconds 700`, on the lent machine, does the waves one after another in the time that is given: the runs of a
+`work --seconds 700`, on the machine with the GPU, does the waves one after another in the time that is given: the runs of a
 wave share the GPU, whose work one process cannot fill, and each has as many epochs as fit, so that every schedule comes
 to its end. Teachers come first; what they say of the training faces teaches the next wave. What is worth keeping lies
-in `--out`, in bundles small enough to come back (8 files of 16 MiB), written anew whenever a wave ends.
-`list` says what is pending. Here, afterwards: `join STORE TARGETS... --out soft.h5` puts the targets that came back
+in `--out`, in bundles of at most 8 files of 16 MiB, written anew whenever a wave ends.
+`list` says what is pending. Afterwards: `join STORE TARGETS... --out soft.h5` puts those targets
 into a store, from which students are trained on any machine; `pack` keeps the mean of several as a small file, as those
 in `targets/` are, from which mien-m and mien-s were taught.
 
-Nothing but numpy, the project and what `mien train` needs is used there. The store is built there from the mosaics,
-which travel in an ignored folder (`--faces`): two of them and a store would be too much.
+Nothing but numpy, the project and what `mien train` needs is used there. The store is built there from the mosaics
+in the folder `--faces`.
 """
 
 import argparse
@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from mien.output.contract import replacing
 from numpy.typing import NDArray
 
 from mien import emotions
@@ -35,6 +34,7 @@ from mien.datasets import Samples, store
 from mien.datasets.samples import SPLITS
 from mien.evaluation import calibration
 from mien.expression.probabilities import softmax
+from mien.output.contract import replacing
 
 PARTING: Final = 12.0  # seconds a run is given to end in good order
 SEEN: Final = 3  # epochs, and as many seconds, after which the pace of a run is believed
@@ -56,7 +56,7 @@ class Job:
         recipe: What `mien train` is given.
         changes: Its `--set`.
         epochs: A first guess; the pace that is seen decides.
-        half: Its weights come back in half precision: a teacher's need not be exact.
+        half: Its weights are kept in half precision: a teacher's need not be exact.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Wave:
     share: float
 
 
-# Held back as little as can be: all that was tried so far learnt too little (docs/design/labbook.md).
+# Held back as little as can be: all that was tried so far learnt too little (research/labbook.md).
 _LIGHT: Final = (
     "augmentation.rotation=8.0",
     "augmentation.scale=1.1",
@@ -158,11 +158,11 @@ def join(stored: Path, targets: Sequence[Path], out: Path) -> None:
     Raises:
         ValueError: Targets are of other classes or pictures than the store's.
     """
-    samples = store.load(stored)
+    samples = store.read(stored)
     about = {**samples.about, "teachers": [path.stem for path in targets]}
     mean = mean_targets(samples, targets)
     softened = replace(samples, soft_labels=mean["soft_labels"], soft_votes=mean["soft_votes"], about=about)
-    store.save(softened, out)
+    store.write(softened, out)
 
 
 def pack(stored: Path, targets: Sequence[Path], out: Path) -> None:
@@ -171,7 +171,7 @@ def pack(stored: Path, targets: Sequence[Path], out: Path) -> None:
     Raises:
         ValueError: Targets are of other classes or pictures than the store's.
     """
-    samples = store.load(stored)
+    samples = store.read(stored)
     mean = mean_targets(samples, targets)
     rows = mean["soft_labels"].any(axis=1)
     steps = {name: np.rint(255 * value[rows]).astype(np.uint8) for name, value in mean.items()}
@@ -190,9 +190,9 @@ def said(checkpoint: Path, samples: Samples) -> dict[str, NDArray[np.float16]]:
         and `val_votes`, those of the val split.
     """
     import torch
-    from mien.expression.pictures import fitted
     from torch.nn import functional
 
+    from mien.expression.pictures import fitted
     from mien.training.expression import load_task
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -335,7 +335,7 @@ class Queue:
 
     def __init__(self, waves: Sequence[Wave], data: Path, folder: Path, out: Path, kept: Path | None = None) -> None:
         self.waves, self.data, self.folder, self.out = waves, data, folder, out
-        # Targets that earlier machines left; they travel with the repository's ignored folder.
+        # Targets of earlier queues.
         self.kept = kept or folder / "kept"
         self.results = folder / "results"
 
@@ -408,7 +408,7 @@ class Queue:
         """Whether something of a run could be kept; one that fails here takes nothing from the others."""
         try:
             return self._keep(run)
-        except Exception as error:  # whatever it is, the time is lent and the others are worth keeping
+        except Exception as error:  # whatever it is, the others are worth keeping
             print(f"{run.job.name}: not kept: {error!r}", flush=True)
             return False
 
@@ -417,7 +417,7 @@ class Queue:
         best, place = run.folder / "best.ckpt", self.results / run.job.name
         if not best.exists():
             return False
-        samples = store.load(self.data)
+        samples = store.read(self.data)
         for name in ("recipe.toml", "metrics.csv", "data.json"):
             if (run.folder / name).exists():
                 place.with_suffix(f".{name}").write_bytes((run.folder / name).read_bytes())
@@ -463,7 +463,7 @@ def built(faces: Path, folder: Path) -> Path:
     return data
 
 
-def main() -> None:  # noqa: D103
+def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     steps = parser.add_subparsers(dest="step", required=True)
     listing, work = steps.add_parser("list"), steps.add_parser("work")
