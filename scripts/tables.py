@@ -61,7 +61,7 @@ def accuracy() -> str:
             title = ", ".join(found["protocol"].split(", ")[:-2])
             cells = [
                 _percent(found[key])
-                for key in ("accuracy", "macro_f1", "calibration_error", "excess_calibration_error")
+                for key in ("accuracy", "macro_f1", "calibration_error", "calibration_error_above_chance")
             ]
             lines.append(f"| {model} | {title} | {found['n']:,} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -76,7 +76,7 @@ def abstaining() -> str:
     for model in members():
         for name in ("labels", "majority"):
             found = _judged(model)[name]
-            cells = [_percent(found["accuracy"]), _percent(found["accuracy_of_surest_80_percent"])]
+            cells = [_percent(found["accuracy"]), _percent(found["selective_accuracy_80"])]
             cells += [_nats(found[key]) for key in (DIVERGENCE, AMONG_PEOPLE)]
             lines.append(f"| {model} | {PROTOCOLS[name]} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

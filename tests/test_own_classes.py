@@ -1,4 +1,4 @@
-"""Classes that are no emotions, the whole way: folders, a run, its export, its scores, a table, a drawing."""
+"""Classes that are not emotions: a folder of faces, a run, its export, its scores, a table, a drawing."""
 
 import json
 from dataclasses import replace
@@ -53,7 +53,7 @@ def test_the_model_is_judged_on_them(made: Path) -> None:
     assert "folder faces, 3 classes" in scores.protocol
     assert scores.accuracy.value > 0.5  # by chance: a third
     assert "keen on it" in page(evaluation, samples)
-    with pytest.raises(ConfigError, match="no head for the data's classes: amazed, keen on it, Ödnis"):
+    with pytest.raises(ConfigError, match="no head for the classes of the data: amazed, keen on it, Ödnis"):
         evaluate_model(None, samples, split="val")
 
 

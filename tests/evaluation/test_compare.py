@@ -18,7 +18,7 @@ from mien.emotions import vocabulary
 from mien.errors import ConfigError, MienError, OutputError, WeightsError
 from mien.evaluation import evaluate_model
 from mien.evaluation.compare import Candidate, Comparison, candidates, compare
-from mien.evaluation.mcnemar import mcnemar
+from mien.evaluation.intervals import mcnemar
 from mien.evaluation.report.comparison_files import comparison_text, write_folder
 from mien.evaluation.report.comparison_page import comparison_page
 

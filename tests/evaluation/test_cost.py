@@ -12,7 +12,7 @@ from tests.expression.test_ensemble import linear_model
 
 from mien.assets.store import model_bytes
 from mien.emotions import vocabulary
-from mien.evaluation.cost import cost_of, counted
+from mien.evaluation.cost import cost_of, count_cost
 from mien.expression import load_classifier
 
 
@@ -70,7 +70,7 @@ def network(nodes: list[onnx.NodeProto], weights: dict[str, tuple[int, ...]], sh
 def test_counts_by_hand(
     nodes: list[onnx.NodeProto], weights: dict[str, tuple[int, ...]], shape: tuple[int, ...], expected: tuple[int, int]
 ) -> None:
-    assert counted(network(nodes, weights, shape)) == expected
+    assert count_cost(network(nodes, weights, shape)) == expected
 
 
 def test_a_recurrent_layer() -> None:
@@ -81,7 +81,7 @@ def test_a_recurrent_layer() -> None:
     model = onnx.load_model_from_string(graph)
     model.graph.node.insert(0, helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2]))
     parameters = 4 * hidden * (inputs + hidden)
-    assert counted(bytes(model.SerializeToString())) == (parameters, steps * parameters)
+    assert count_cost(bytes(model.SerializeToString())) == (parameters, steps * parameters)
 
 
 def test_the_shipped_models() -> None:
@@ -90,8 +90,8 @@ def test_the_shipped_models() -> None:
     layers += [(192, 192, 6)] * 2
     parameters = sum(9 * before * after + after for before, after, _ in layers) + 193 * 17
     operations = sum(9 * before * after * side * side for before, after, side in layers) + 192 * 17
-    assert counted(model_bytes("mien-base")) == (parameters, operations)
-    assert counted(model_bytes("mien-base-int8")) == (parameters, operations)  # scales are no parameters
+    assert count_cost(model_bytes("mien-base")) == (parameters, operations)
+    assert count_cost(model_bytes("mien-base-int8")) == (parameters, operations)  # scales are no parameters
 
 
 def test_the_cost_of_an_ensemble_is_the_sum(tmp_path: Path) -> None:

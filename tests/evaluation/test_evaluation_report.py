@@ -1,4 +1,4 @@
-"""The printed scores: one golden text, and what must hold for any."""
+"""The scores as text: one golden text, and properties of any."""
 
 from dataclasses import replace
 
@@ -8,13 +8,13 @@ from mien.emotions import vocabulary
 from mien.evaluation.calibration import CalibrationBins
 from mien.evaluation.intervals import Estimate
 from mien.evaluation.report.text import text
-from mien.evaluation.score import ClassRow, Scores, judge
+from mien.evaluation.score import ClassRow, Scores, compute_scores
 
 UNDEFINED = Estimate(np.nan, np.nan, np.nan)
 ONE = np.ones(1)
 
-# Written by hand, not by judge(), so that the golden text stands still when numpy's random numbers change.
-JUDGEMENT = Scores(
+# Written by hand, not computed, so that the golden text does not change with the random numbers of numpy.
+SCORES = Scores(
     protocol="FER+ majority",
     classes=("anger", "surprise", "contempt"),
     n=1202,
@@ -40,26 +40,26 @@ JUDGEMENT = Scores(
 )
 
 GOLDEN = """\
-FER+ majority: 1,202 faces, 390 left out by the protocol
+FER+ majority: 1,202 faces, 390 excluded by the protocol
 ========================================================
 
-accuracy                     99.8% (99.0-100.0)
-macro F1                     68.4% (66.9-69.9)
-accuracy of the nms 80%   100.0% (99.9-100.0)  abstaining from the rest
-negative log-likelihood      0.432 (0.410-0.450)  nats
-cross-entropy to the votes   0.800 (0.790-0.810)  nats, 1,200 faces with votes
-Jensen-Shannon to the votes  0.050 (0.040-0.060)  nats, 1,200 faces with votes
-  between halves of them     0.100 (0.090-0.110)  nats: people among themselves
-calibration error            3.1% (2.5-3.8)       15 bins of equal mass
-  of perfect calibration     2.0% (1.4-2.7)       by chance, with these confidences
-  above that                 1.1% (0.5-1.8)
+accuracy                        99.8% (99.0-100.0)
+macro F1                        68.4% (66.9-69.9)
+selective accuracy              100.0% (99.9-100.0)  on the 80% of faces with the highest confidence
+negative log-likelihood         0.432 (0.410-0.450)  nats
+cross-entropy to the votes      0.800 (0.790-0.810)  nats, 1,200 faces with votes
+Jensen-Shannon to the votes     0.050 (0.040-0.060)  nats, 1,200 faces with votes
+  half the votes to the others  0.100 (0.090-0.110)  nats, annotators among themselves
+calibration error               3.1% (2.5-3.8)       15 bins of equal mass
+  by chance                     2.0% (1.4-2.7)       of a perfectly calibrated model with these confidences
+  above chance                  1.1% (0.5-1.8)
 
-class     faces  read as           precision              recall                  F1
-anger     1,002    1,000   90.0% (85.0-95.0)   90.0% (85.0-95.0)   90.0% (85.0-95.0)
-surprise    200      202  98.5% (97.0-100.0)  98.5% (97.0-100.0)  98.5% (97.0-100.0)
-contempt      0        0                   -                   -                   -
+class     faces  predicted           precision              recall                  F1
+anger     1,002      1,000   90.0% (85.0-95.0)   90.0% (85.0-95.0)   90.0% (85.0-95.0)
+surprise    200        202  98.5% (97.0-100.0)  98.5% (97.0-100.0)  98.5% (97.0-100.0)
+contempt      0          0                   -                   -                   -
 
-Confusion in % of the true class (row: truth, column: read as)
+Confusion in % of the true class (row: true class, column: predicted class)
 
            ang    sur   con
 anger     [>99]    <1     .
@@ -73,16 +73,16 @@ anger     [999]     3     .
 surprise     1   [199]    .
 contempt     .      .    [.]
 
-In brackets: 95% bootstrap intervals. Macro F1 covers the classes that the truth holds.
+In brackets: 95% bootstrap intervals. Macro F1: mean over the classes that occur in the labels.
 """
 
 
 def test_golden_text() -> None:
-    assert text(JUDGEMENT) == GOLDEN
+    assert text(SCORES) == GOLDEN
 
 
 def test_lines_without_votes_and_without_dropped_faces() -> None:
-    written = text(replace(JUDGEMENT, cross_entropy=None, jensen_shannon=None, human=None, voted=0, dropped=0))
+    written = text(replace(SCORES, cross_entropy=None, jensen_shannon=None, human=None, voted=0, dropped=0))
     assert "votes" not in written
     assert written.startswith("FER+ majority: 1,202 faces\n==========================\n")
 
@@ -95,7 +95,7 @@ def test_any_report_is_plain_ascii_of_at_most_100_columns() -> None:
         known = labels < size
         part = probabilities[known, :size]
         part = part / part.sum(axis=1, keepdims=True)
-        written = text(judge(part, labels[known], vocabulary(size), protocol="FER+ majority", draws=5))
+        written = text(compute_scores(part, labels[known], vocabulary(size), protocol="FER+ majority", draws=5))
         assert written.isascii()
         assert "\x1b" not in written
         assert all(len(line) <= 100 and line == line.rstrip() for line in written.splitlines())
@@ -104,6 +104,6 @@ def test_any_report_is_plain_ascii_of_at_most_100_columns() -> None:
 
 
 def test_short_names_grow_until_they_differ() -> None:
-    scores = replace(JUDGEMENT, classes=("surprise", "surrender", "anger"))
+    scores = replace(SCORES, classes=("surprise", "surrender", "anger"))
     heading = text(scores).split("Confusion in faces\n\n")[1].splitlines()[0].split()
     assert heading == ["surp", "surr", "ange"]

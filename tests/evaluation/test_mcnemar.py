@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, chi2
 
-from mien.evaluation.mcnemar import mcnemar
+from mien.evaluation.intervals import mcnemar
 
 
 def pair(first_only: int, second_only: int, both: int = 3, neither: int = 2) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Protocols: who counts as the truth, from what the samples hold, and what a model is judged by."""
+"""Protocols: the true labels that samples allow, and the evaluation of a model by each."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -86,10 +86,10 @@ def test_a_protocol_that_keeps_no_face_is_none(tiny_samples: Samples) -> None:
     assert list(by_name(with_votes(tiny_samples, nobody))) == ["labels"]
 
 
-# --- judging a model by them
+# --- evaluating a model
 
 
-def test_a_model_is_judged_by_every_protocol(tiny_model: Path, tiny_samples: Samples) -> None:
+def test_a_model_is_evaluated_under_every_protocol(tiny_model: Path, tiny_samples: Samples) -> None:
     val = tiny_samples.only("val")
     found = evaluate_model(tiny_model, val, split="val")
     assert found.model == "tiny"
@@ -114,12 +114,12 @@ def test_the_split_has_its_printed_name_for_fer2013_alone(tiny_model: Path, tiny
 def test_protocols_can_be_chosen(tiny_model: Path, tiny_samples: Samples) -> None:
     val = tiny_samples.only("val")
     assert list(evaluate_model(tiny_model, val, split="val", protocols=["argmax"]).scores) == ["argmax"]
-    with pytest.raises(ConfigError, match="allows no protocol mean") as caught:
+    with pytest.raises(ConfigError, match="not available for this data: mean") as caught:
         evaluate_model(tiny_model, val, split="val", protocols=["mean"])
     assert "labels, majority, argmax" in caught.value.hint
 
 
 def test_classes_that_the_model_does_not_know(tiny_model: Path, tiny_samples: Samples) -> None:
     other = replace(tiny_samples.only("val"), classes=tuple("abcdefg"), votes=None)
-    with pytest.raises(ConfigError, match="no head for the data's classes: a, b, c"):
+    with pytest.raises(ConfigError, match="no head for the classes of the data: a, b, c"):
         evaluate_model(tiny_model, other, split="val")

@@ -1,4 +1,4 @@
-"""A scores as a whole: its parts agree with the functions they come from, and its JSON is JSON."""
+"""The scores together: they agree with the functions that compute each, and their JSON is valid."""
 
 import json
 from dataclasses import replace
@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 from mien.emotions import vocabulary
 from mien.evaluation import calibration, metrics
 from mien.evaluation.intervals import Estimate
-from mien.evaluation.score import Scores, judge
+from mien.evaluation.score import Scores, compute_scores
 from mien.expression.probabilities import softmax
 
 Faces = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
@@ -31,7 +31,9 @@ def faces() -> Faces:
 @pytest.fixture(scope="module")
 def scores(faces: Faces) -> Scores:
     probabilities, labels, votes = faces
-    return judge(probabilities, labels, vocabulary(8), protocol="FER+ argmax", votes=votes, dropped=17, draws=200)
+    return compute_scores(
+        probabilities, labels, vocabulary(8), protocol="FER+ argmax", votes=votes, dropped=17, draws=200
+    )
 
 
 def test_the_values_are_those_of_the_functions(faces: Faces, scores: Scores) -> None:
@@ -67,16 +69,18 @@ def test_every_interval_holds_its_value(scores: Scores) -> None:
 def test_without_votes_there_are_no_scores_against_them(faces: Faces) -> None:
     probabilities, labels, votes = faces
     for none in (None, np.zeros_like(votes)):
-        scores = judge(probabilities, labels, vocabulary(8), protocol="FER2013", votes=none, draws=20)
+        scores = compute_scores(probabilities, labels, vocabulary(8), protocol="FER2013", votes=none, draws=20)
         assert scores.cross_entropy is None
         assert scores.jensen_shannon is None
         assert scores.voted == 0
 
 
-def test_the_same_seed_gives_the_same_judgement(faces: Faces) -> None:
+def test_the_same_seed_gives_the_same_scores(faces: Faces) -> None:
     probabilities, labels, votes = faces
     first, again, other = (
-        judge(probabilities, labels, vocabulary(8), protocol="FER+", votes=votes, draws=50, seed=seed).as_dict()
+        compute_scores(
+            probabilities, labels, vocabulary(8), protocol="FER+", votes=votes, draws=50, seed=seed
+        ).as_dict()
         for seed in (1, 1, 2)
     )
     assert first == again
@@ -98,11 +102,11 @@ def test_as_dict_is_json_and_holds_every_score(scores: Scores) -> None:
         "voted",
         "accuracy",
         "macro_f1",
-        "accuracy_of_surest_80_percent",
+        "selective_accuracy_80",
         "nll_nats",
         "calibration_error",
         "perfect_calibration_error",
-        "excess_calibration_error",
+        "calibration_error_above_chance",
         "cross_entropy_to_votes_nats",
         "jensen_shannon_to_votes_nats",
         "jensen_shannon_of_half_the_votes_to_the_others_nats",
@@ -112,8 +116,8 @@ def test_as_dict_is_json_and_holds_every_score(scores: Scores) -> None:
     }
 
 
-def test_one_face_and_absent_classes_are_judged() -> None:
-    scores = judge(np.array([[0.5, 0.3, 0.2]]), np.array([0]), vocabulary(8)[:3], protocol="FER2013", draws=20)
+def test_one_face_and_absent_classes_are_scored() -> None:
+    scores = compute_scores(np.array([[0.5, 0.3, 0.2]]), np.array([0]), vocabulary(8)[:3], protocol="FER2013", draws=20)
     assert scores.accuracy == Estimate(1, 1, 1)
     assert scores.macro_f1 == Estimate(1, 1, 1)
     assert scores.calibration_error == Estimate(0.5, 0.5, 0.5)
@@ -121,7 +125,7 @@ def test_one_face_and_absent_classes_are_judged() -> None:
     assert row["recall"] == {"value": None, "low": None, "high": None}
 
 
-def test_what_is_no_judgement_is_refused(faces: Faces) -> None:
+def test_invalid_input_is_refused(faces: Faces) -> None:
     probabilities, labels, votes = faces
     names = vocabulary(8)
     for wrong, message in [
@@ -137,10 +141,10 @@ def test_what_is_no_judgement_is_refused(faces: Faces) -> None:
         ((probabilities, labels, votes[:, :7]), r"votes: expected \(600, 8\), got \(600, 7\)"),
     ]:
         with pytest.raises(ValueError, match=message):
-            judge(wrong[0], wrong[1], names, protocol="FER+", votes=wrong[2], draws=5)
+            compute_scores(wrong[0], wrong[1], names, protocol="FER+", votes=wrong[2], draws=5)
 
 
-def test_a_judgement_cannot_be_changed(scores: Scores) -> None:
+def test_scores_cannot_be_changed(scores: Scores) -> None:
     with pytest.raises(AttributeError):
         scores.n = 5  # type: ignore[misc]
     assert replace(scores, n=5).n == 5

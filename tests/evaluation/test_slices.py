@@ -11,7 +11,7 @@ from tests.drawn import drawn_samples
 
 from mien.datasets import Samples
 from mien.evaluation import calibration
-from mien.evaluation.slices import cut, cuts, measures
+from mien.evaluation.slices import all_slices, measures, slice_faces
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
 def test_slices_hold_every_face_once_and_keep_ties_together(values: list[int]) -> None:
     measured = np.array(values, float)
     hits = measured > 2
-    found = cut(measured, np.full(len(values), 0.75), hits)
+    found = slice_faces(measured, np.full(len(values), 0.75), hits)
     assert sum(one.faces for one in found) == len(values)
     assert 1 <= len(found) <= 4
     for before, after in pairwise(found):
@@ -37,7 +37,7 @@ def test_slices_hold_every_face_once_and_keep_ties_together(values: list[int]) -
 
 
 def test_equal_slices_without_ties() -> None:
-    found = cut(np.arange(100.0), np.full(100, 0.5), np.ones(100, bool))
+    found = slice_faces(np.arange(100.0), np.full(100, 0.5), np.ones(100, bool))
     assert [one.faces for one in found] == [25, 25, 25, 25]
 
 
@@ -61,7 +61,7 @@ def test_cuts_without_votes_and_in_colour(samples: Samples) -> None:
     plain = {name: getattr(samples, name) for name in samples.__dataclass_fields__}
     other = Samples(**{**plain, "images": colour, "votes": None})
     confidence, correct = np.full(len(other), 0.5), np.ones(len(other), bool)
-    grey, rgb = cuts(samples, confidence, correct), cuts(other, confidence, correct)
+    grey, rgb = all_slices(samples, confidence, correct), all_slices(other, confidence, correct)
     assert [one.name for one in rgb] == ["brightness", "contrast", "sharpness"]
     assert rgb[0].slices[0].high == pytest.approx(grey[0].slices[0].high)
 

@@ -56,7 +56,7 @@ def compare(
     from mien.evaluation.compare import compare as compared
     from mien.evaluation.report.comparison_files import comparison_text, need_plots, write_folder
     from mien.evaluation.report.comparison_page import comparison_page
-    from mien.evaluation.report.text import opened
+    from mien.evaluation.report.text import open_report
 
     def export(run: Path, target: Path) -> None:
         from mien.training import export_run
@@ -67,7 +67,7 @@ def compare(
         need_plots()
     samples = store.load(data, split)
     with ExitStack() as stack:
-        report_file = stack.enter_context(opened(report)) if report else None
+        report_file = stack.enter_context(open_report(report)) if report else None
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mien-compare-")))
         status = stack.enter_context(console().status("making ready"))
         given = candidates(models or (), ensemble or (), export, place)

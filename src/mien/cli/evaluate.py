@@ -62,13 +62,13 @@ def evaluate(
     from mien.datasets import store
     from mien.evaluation import evaluate_model
     from mien.evaluation.report.page import page
-    from mien.evaluation.report.text import opened, text
+    from mien.evaluation.report.text import open_report, text
     from mien.expression.ensemble import member_names
 
     samples = store.load(data, split)
     with ExitStack() as stack:
-        out_file = stack.enter_context(opened(out)) if out else None
-        report_file = stack.enter_context(opened(report)) if report else None
+        out_file = stack.enter_context(open_report(out)) if out else None
+        report_file = stack.enter_context(open_report(report)) if report else None
         report_progress = stack.enter_context(bar(f"judging {len(samples):,} faces"))
         evaluation = evaluate_model(
             model,
@@ -92,7 +92,7 @@ def evaluate(
         print(plain)
     else:
         for name, scores in evaluation.scores.items():
-            print(text(scores, evaluation.losses.get(name, ())))
+            print(text(scores, evaluation.accuracy_drops.get(name, ())))
             print()
     if report:
         console().print(f"written: {report}", style="dim")

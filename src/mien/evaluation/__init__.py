@@ -1,7 +1,7 @@
-"""Judging: how right a model is, how sure it may be of itself, and how sure we may be of both."""
+"""Evaluation: accuracy, calibration and robustness of models, each score with its interval."""
 
 from mien.evaluation.predict import Evaluation, Predictions, evaluate_model
 from mien.evaluation.protocols import Protocol, protocols_of
-from mien.evaluation.score import Scores, judge
+from mien.evaluation.score import Scores, compute_scores
 
-__all__ = ["Evaluation", "Predictions", "Protocol", "Scores", "evaluate_model", "judge", "protocols_of"]
+__all__ = ["Evaluation", "Predictions", "Protocol", "Scores", "compute_scores", "evaluate_model", "protocols_of"]

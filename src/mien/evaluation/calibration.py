@@ -1,6 +1,6 @@
-"""Whether a model is right as often as it says, the temperature that makes it so, and when to abstain.
+"""Calibration error, temperature scaling, and selective prediction (abstaining at low confidence).
 
-`confidence` is the probability of the top class (N,) and `correct` whether that class is the true one (N,).
+`confidence` (N,) is the probability of the top class; `correct` (N,) tells whether that class is the true one.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ __all__ = [
 
 BINS: Final = 15
 
-# Temperatures are looked for from e^-3 = 0.05 to e^3 = 20.
+# Temperatures are searched from e^-3 = 0.05 to e^3 = 20.
 _LOG_TEMPERATURE: Final = 3.0
 
 
@@ -39,11 +39,11 @@ class CalibrationBins:
     """A reliability diagram as numbers, least confident bin first; every array is (B,).
 
     Attributes:
-        low: Least confidence in the bin.
-        high: Greatest.
+        low: Lowest confidence in the bin.
+        high: Highest confidence in the bin.
         confidence: Mean confidence.
-        accuracy: Share of right predictions.
-        count: Faces.
+        accuracy: Fraction of correct predictions.
+        count: Number of faces.
     """
 
     low: NDArray[np.float64]
@@ -54,9 +54,9 @@ class CalibrationBins:
 
 
 def calibration_bins(confidence: Floats, correct: NDArray[np.bool_], bins: int = BINS) -> CalibrationBins:
-    """Sorts faces by confidence into bins of equal mass: sizes differ by one at most, ties stay in row order.
+    """Divides faces, sorted by confidence, into bins of equal mass: sizes differ by at most one, ties keep their order.
 
-    Fewer faces than bins give one bin a face.
+    With fewer faces than bins, every face has its own bin.
     """
     confidence, correct = _sorted(confidence, correct)
     starts = _starts(len(confidence), bins)
@@ -72,10 +72,10 @@ def calibration_bins(confidence: Floats, correct: NDArray[np.bool_], bins: int =
 
 
 def calibration_error(confidence: Floats, correct: NDArray[np.bool_], bins: int = BINS) -> float:
-    """Expected calibration error, 0-1: how far accuracy is from confidence, on average over the bins.
+    """Expected calibration error, 0-1: the mean distance of accuracy from confidence over the bins.
 
-    Top label (Naeini et al. 2015) in bins of equal mass (Nixon et al. 2019), each weighted by its faces.
-    Chance alone lifts it above 0: see `perfect_errors`.
+    Of the top class (Naeini et al. 2015) in bins of equal mass (Nixon et al. 2019), weighted by their faces. By chance
+    it is above 0 even for a perfectly calibrated model: see `perfect_errors`.
     """
     return float(_error(*_sorted(confidence, correct), bins))
 
@@ -85,14 +85,13 @@ def calibration_estimate(
 ) -> Estimate:
     """`calibration_error` with its bootstrap interval.
 
-    A resample adds noise to noise, and the error counts noise as error: its values lie too high, by about 40%
-    where the model is well calibrated. So they are moved down by their mean excess over the value, but not
-    below 0.
+    Resampling adds noise, which the error counts as error: for a well-calibrated model, the resampled values are about
+    40% too high. They are therefore reduced by their mean excess over the value, but not below 0.
     """
     confidence, correct = _sorted(confidence, correct)
 
     def resampled(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        rows = np.sort(rows, axis=1)  # the faces are sorted by confidence, so sorted numbers are sorted faces
+        rows = np.sort(rows, axis=1)  # faces are sorted by confidence, so sorted indices keep that order
         return _error(confidence[rows], correct[rows], bins)
 
     value = float(_error(confidence, correct, bins))
@@ -101,10 +100,10 @@ def calibration_estimate(
 
 
 def perfect_errors(confidence: Floats, bins: int = BINS, *, draws: int = DRAWS, seed: int = 0) -> NDArray[np.float64]:
-    """The `calibration_error` (draws,) that chance gives a perfectly calibrated model.
+    """The `calibration_error` (draws,) that a perfectly calibrated model with these confidences shows by chance.
 
-    Each draw lets every face be right with the confidence that the model states (consistency resampling,
-    Bröcker and Smith 2007). Their mean is what an error has to be compared with.
+    In each draw, every face is correct with the probability that the model states (consistency resampling, Bröcker and
+    Smith 2007). A measured error is to be compared with the mean of the draws.
     """
     rising = np.sort(confidence).astype(np.float64)
     random = np.random.default_rng(seed)
@@ -115,9 +114,9 @@ def perfect_errors(confidence: Floats, bins: int = BINS, *, draws: int = DRAWS, 
 def perfect_accuracies(
     confidence: Floats, bins: int = BINS, *, draws: int = DRAWS, seed: int = 0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The range, low (B,) and high (B,), that holds each bin's accuracy 95 times in 100 if calibration is perfect.
+    """The 95% range, low (B,) and high (B,), of the accuracy of each bin if calibration is perfect.
 
-    The bins are those of `calibration_bins`; the draws those of `perfect_errors`.
+    The bins are those of `calibration_bins`, the draws those of `perfect_errors`.
     """
     rising = np.sort(confidence).astype(np.float64)
     random = np.random.default_rng(seed)
@@ -133,37 +132,36 @@ def perfect_accuracies(
 
 
 def fit_temperature(logits: Floats, truth: Numbers) -> float:
-    """The temperature T that brings softmax(logits / T) nearest to the truth (Guo et al. 2017).
+    """The temperature T that minimises the cross-entropy of softmax(logits / T) to the truth (Guo et al. 2017).
 
-    Nearest in cross-entropy: for labels, in negative log-likelihood. In 1 / T it is convex, and its slope is
-    the mean logit under the model less that under the truth. The slope's change of sign is found by bisection
-    on log T between 0.05 and 20; an edge is returned where the loss falls all the way to it, 1 where no
-    temperature matters.
+    For labels, this is the negative log-likelihood. The loss is convex in 1 / T; its slope is the mean logit under the
+    model minus the mean logit under the truth. Bisection on log T between 0.05 and 20 finds where the slope changes its
+    sign; the result is a limit of that range if the loss falls up to it, and 1 if no temperature changes the loss.
 
     Args:
         logits: (N, C).
-        truth: (N,) labels as integers, or (N, C) votes, normalised here.
+        truth: (N,) labels as integers, or (N, C) votes, which are normalised here.
 
     Raises:
-        ValueError: The shapes do not fit, or a logit is not finite.
+        ValueError: The shapes do not match, or a logit is not finite.
     """
     if logits.ndim != 2 or not len(logits) or truth.shape not in (logits.shape, logits.shape[:1]):
         raise ValueError(f"expected logits (N, C) and truth (N,) or (N, C), got {logits.shape}, {truth.shape}")
     if not np.isfinite(logits).all():
         raise ValueError("logits: expected finite numbers")
     targets = distributions(truth) if truth.ndim == 2 else np.eye(logits.shape[1])[truth]
-    # A constant added to a row changes no probability; with the maximum at 0, exp() cannot overflow.
+    # Adding a constant to a row changes no probability; with the maximum at 0, exp() cannot overflow.
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    meant = float((targets * shifted).sum())
+    target_mean = float((targets * shifted).sum())
 
     low, high = -_LOG_TEMPERATURE, _LOG_TEMPERATURE
     for _ in range(50):
         middle = (low + high) / 2  # starts at log 1
         powers = np.exp(shifted / np.exp(middle))
         expected = float(((powers * shifted).sum(axis=1) / powers.sum(axis=1)).sum())
-        if expected == meant:
+        if expected == target_mean:
             break
-        if expected < meant:  # the model expects less than the truth has: too soft
+        if expected < target_mean:  # the probabilities are too soft
             high = middle
         else:
             low = middle
@@ -172,12 +170,12 @@ def fit_temperature(logits: Floats, truth: Numbers) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RiskCoverage:
-    """What abstaining buys: a point for every distinct threshold, strictest first; every array is (P,).
+    """The risk-coverage curve: a point for every distinct threshold, highest first; every array is (P,).
 
     Attributes:
-        threshold: Faces with at least this confidence are decided.
-        coverage: Their share, above 0 to 1.
-        risk: Share of wrong decisions among them.
+        threshold: Faces with at least this confidence are classified; the model abstains from the rest.
+        coverage: Fraction of the faces that are classified, above 0 to 1.
+        risk: Fraction of wrong predictions among them.
     """
 
     threshold: NDArray[np.float64]
@@ -191,7 +189,7 @@ def risk_coverage(confidence: Floats, correct: NDArray[np.bool_]) -> RiskCoverag
     falling = confidence[::-1]
     decided = np.arange(1, len(falling) + 1)
     wrong = np.cumsum(~correct[::-1])
-    last = np.append(falling[1:] < falling[:-1], True)  # equal confidences pass a threshold together
+    last = np.append(falling[1:] < falling[:-1], True)  # faces of equal confidence pass a threshold together
     return RiskCoverage(
         threshold=falling[last],
         coverage=decided[last] / len(falling),
@@ -204,7 +202,7 @@ def risk_range(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The bootstrap interval, low (P,) and high (P,), of the risk at each coverage (P,), above 0 to 1."""
     confidence, correct = _sorted(confidence, correct)
-    wrong = ~correct[::-1]  # the most confident first
+    wrong = ~correct[::-1]  # highest confidence first
     decided = np.clip(np.ceil(coverage * len(wrong)).astype(np.int64), 1, len(wrong))
 
     def risks(rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -220,7 +218,7 @@ def risk_range(
 def selective_accuracy(
     confidence: Floats, correct: NDArray[np.bool_], coverage: float = 0.8, *, draws: int = DRAWS, seed: int = 0
 ) -> Estimate:
-    """The accuracy on the share of the faces whose confidence is highest (Geifman and El-Yaniv 2017)."""
+    """The accuracy on this fraction of the faces, those with the highest confidence (Geifman and El-Yaniv 2017)."""
     _, right = _sorted(confidence, correct)
     decided = _decided(coverage, len(right))
     low, high = risk_range(confidence, correct, np.array([coverage]), draws=draws, seed=seed)
@@ -229,7 +227,7 @@ def selective_accuracy(
 
 
 def coverage_threshold(confidence: Floats, coverage: float = 0.8) -> float:
-    """The strictest threshold that decides at least this share of the faces: `confidence >= threshold`.
+    """The highest threshold with at least this coverage: the fraction of faces with `confidence >= threshold`.
 
     Raises:
         ValueError: The coverage is not above 0 and at most 1, or there are no faces.
@@ -241,12 +239,12 @@ def coverage_threshold(confidence: Floats, coverage: float = 0.8) -> float:
 
 
 def _decided(coverage: float, n: int) -> int:
-    """How many of n faces a share is, rounded up."""
-    return int(np.ceil(coverage * n - 1e-9))  # .07 * 100 is a hair above 7
+    """The number of faces that a fraction of n faces is, rounded up."""
+    return int(np.ceil(coverage * n - 1e-9))  # .07 * 100 is slightly above 7
 
 
 def _sorted(confidence: Floats, correct: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Both by rising confidence, checked."""
+    """Checks both and sorts them by rising confidence."""
     if confidence.ndim != 1 or confidence.shape != correct.shape or not len(confidence):
         raise ValueError(f"expected confidence and correct (N,), not empty, got {confidence.shape} and {correct.shape}")
     order = np.argsort(confidence, kind="stable")
@@ -254,13 +252,13 @@ def _sorted(confidence: Floats, correct: NDArray[np.bool_]) -> tuple[NDArray[np.
 
 
 def _starts(n: int, bins: int) -> NDArray[np.int64]:
-    """Where each bin of n sorted faces begins."""
+    """The index at which each bin of n sorted faces begins."""
     filled = min(bins, n)
     return np.arange(filled) * n // filled
 
 
 def _error(confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int) -> NDArray[np.float64]:
-    """Calibration error (...) of faces (..., N) that are sorted by confidence."""
+    """Calibration error (...) of faces (..., N) sorted by confidence."""
     n = confidence.shape[-1]
     gaps = np.add.reduceat(correct - confidence, _starts(n, bins), axis=-1)  # (..., B), times the bin's count
     errors: NDArray[np.float64] = np.abs(gaps).sum(axis=-1) / n

@@ -8,7 +8,7 @@ from typing import Final
 from mien.datasets import Samples
 from mien.errors import ConfigError, MienError
 from mien.evaluation.cost import Cost, cost_of
-from mien.evaluation.mcnemar import McNemar, mcnemar
+from mien.evaluation.intervals import McNemar, mcnemar
 from mien.evaluation.predict import Evaluation, Predictions, evaluate_model
 from mien.expression import load_classifier
 from mien.expression.ensemble import VOTES, member_names

@@ -1,7 +1,7 @@
-"""What a model gets right, per class and on the whole, and how far it is from the votes.
+"""Accuracy and F1 from confusion matrices, and distances of probabilities to labels and votes.
 
-Scores of decisions are functions of a confusion matrix, of any leading shape: one matrix (C, C) gives one
-score, a thousand resampled ones (D, C, C) give a thousand. Distances are given per face, to be averaged.
+Scores of decisions are functions of confusion matrices with any leading shape: one matrix (C, C) gives one score, a
+thousand resampled ones (D, C, C) give a thousand. Distances are returned per face.
 """
 
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 Integers: TypeAlias = NDArray[np.integer[Any]]
 Numbers: TypeAlias = NDArray[np.floating[Any] | np.integer[Any]]
 
-# No probability counts as less: one face that was thought impossible costs 27.6 nats, not infinitely many.
+# Lower bound of probabilities in logarithms: a label with probability 0 costs 27.6 nats, not infinitely many.
 FLOOR: Final = 1e-12
 
 
 def predictions(probabilities: Floats) -> NDArray[np.intp]:
-    """The top class (N,) of each row of (N, C); the first of those that tie."""
+    """The top class (N,) of each row of (N, C); the first one on ties."""
     top: NDArray[np.intp] = probabilities.argmax(axis=1)
     return top
 
@@ -43,7 +43,7 @@ def confusion_matrix(labels: Integers, predicted: Integers, classes: int) -> NDA
 
     Args:
         labels: (N,) true classes, 0 to C - 1.
-        predicted: (N,) predicted classes, likewise.
+        predicted: (N,) predicted classes, 0 to C - 1.
         classes: C.
 
     Raises:
@@ -59,21 +59,21 @@ def confusion_matrix(labels: Integers, predicted: Integers, classes: int) -> NDA
 
 
 def accuracy(confusion: Integers) -> NDArray[np.float64]:
-    """The share of right predictions (...) in counts (..., C, C); nan where there are no faces."""
+    """The fraction of correct predictions (...) in counts (..., C, C); nan without faces."""
     return _ratio(np.trace(confusion, axis1=-2, axis2=-1), confusion.sum(axis=(-2, -1)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassScores:
-    """Scores of each class; nan where a score is undefined, never a made-up 0.
+    """Scores of each class; nan where a score is undefined.
 
     Attributes:
-        precision: (..., C) Right among those predicted as the class; nan for a class never predicted.
-        recall: (..., C) Right among those truly of the class; nan for a class absent from the truth.
-        f1: (..., C) Harmonic mean of the two, 2 TP / (2 TP + FP + FN); 0 for a class that is only
-            predicted or only missed, nan for one that is neither in the truth nor predicted.
-        support: (..., C) Faces truly of the class.
-        predicted: (..., C) Faces predicted as the class.
+        precision: (..., C) Correct among those predicted as the class; nan for a class that is never predicted.
+        recall: (..., C) Correct among those of the class; nan for a class that no label has.
+        f1: (..., C) Harmonic mean of the two, 2 TP / (2 TP + FP + FN); nan for a class that is neither a label nor
+            predicted.
+        support: (..., C) Number of faces of the class.
+        predicted: (..., C) Number of faces predicted as the class.
     """
 
     precision: NDArray[np.float64]
@@ -97,10 +97,10 @@ def class_scores(confusion: Integers) -> ClassScores:
 
 
 def macro_f1(confusion: Integers) -> NDArray[np.float64]:
-    """The unweighted mean (...) of F1 over the classes that the truth holds, from counts (..., C, C).
+    """The unweighted mean (...) of F1 over the classes that occur in the labels, from counts (..., C, C).
 
-    A class absent from the truth is left out: predicting it already costs the class that was meant recall.
-    (scikit-learn's `f1_score(average="macro", labels=np.unique(labels))`.) nan where there are no faces.
+    A class without faces is excluded: predicting it already lowers the recall of the true class. This is
+    scikit-learn's `f1_score(average="macro", labels=np.unique(labels))`. nan without faces.
     """
     scores = class_scores(confusion)
     present = scores.support > 0
@@ -108,10 +108,10 @@ def macro_f1(confusion: Integers) -> NDArray[np.float64]:
 
 
 def distributions(votes: Numbers) -> NDArray[np.float64]:
-    """Votes (N, C), counts or shares, as distributions (N, C) that sum to 1.
+    """Votes (N, C), counts or fractions, as distributions (N, C) that sum to 1.
 
     Raises:
-        ValueError: Not (N, C), a vote is negative, or a row has none: leave such rows out before.
+        ValueError: The shape is not (N, C), a vote is negative, or a row has no votes.
     """
     if votes.ndim != 2:
         raise ValueError(f"votes: expected (N, C), got {votes.shape}")
@@ -133,30 +133,30 @@ def negative_log_likelihood(probabilities: Floats, labels: Integers) -> NDArray[
 def cross_entropy(probabilities: Floats, votes: Numbers) -> NDArray[np.float64]:
     """-sum q log p of each face (N,), in nats, for probabilities p (N, C) and votes q (N, C).
 
-    The votes are normalised here. The least value is the entropy of the votes, not 0.
+    The votes are normalised here. The minimum is the entropy of the votes, not 0.
     """
-    truth = _against(probabilities, votes)
+    truth = _as_truth(probabilities, votes)
     entropies: NDArray[np.float64] = -(truth * np.log(np.maximum(probabilities, FLOOR, dtype=np.float64))).sum(axis=1)
     return entropies
 
 
 def jensen_shannon(probabilities: Floats, votes: Numbers) -> NDArray[np.float64]:
-    """Jensen-Shannon divergence of each face (N,), in nats: 0 (equal) to log 2 = 0.693 (nothing shared).
+    """Jensen-Shannon divergence of each face (N,), in nats: from 0 (equal) to log 2 = 0.693 (disjoint).
 
     The divergence of Lin (1991, section IV), not its square root. Votes (N, C) are normalised here.
     """
-    truth = _against(probabilities, votes)
+    truth = _as_truth(probabilities, votes)
     model = probabilities.astype(np.float64)
-    return (_from_the_middle(truth, model) + _from_the_middle(model, truth)) / 2
+    return (_entropy_to_mixture(truth, model) + _entropy_to_mixture(model, truth)) / 2
 
 
 def halves(votes: Integers, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The votes of each face (N, C), dealt at random into two heaps (N, C) of equal size; an odd one is left out.
+    """The votes of each face (N, C), split at random into two halves (N, C) of equal size; an odd vote is left out.
 
-    The divergence between the heaps says how far people differ among themselves.
+    The divergence between the halves measures how far the annotators differ among themselves.
     """
     count, classes = votes.shape
-    cells = np.repeat(np.arange(votes.size), votes.ravel())  # each single vote, by face and class
+    cells = np.repeat(np.arange(votes.size), votes.ravel())  # each vote, by face and class
     faces = cells // classes
     cells = cells[np.lexsort((np.random.default_rng(seed).random(len(cells)), faces))]
     totals = votes.sum(axis=1)
@@ -169,16 +169,16 @@ def halves(votes: Integers, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[n
     return one, other
 
 
-def _against(probabilities: Floats, votes: Numbers) -> NDArray[np.float64]:
-    """The votes as distributions, which must have the shape of the probabilities."""
+def _as_truth(probabilities: Floats, votes: Numbers) -> NDArray[np.float64]:
+    """The votes as distributions; they must have the shape of the probabilities."""
     if probabilities.shape != votes.shape:
         raise ValueError(f"expected votes of shape {probabilities.shape}, got {votes.shape}")
     return distributions(votes)
 
 
-def _from_the_middle(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
+def _entropy_to_mixture(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
     """Relative entropy of p to (p + q) / 2 along the last axis; a term with p = 0 is 0."""
-    # Half of the smallest number there is would be 0, by which nothing is divided; the sum of both is no smaller.
+    # p / (p + q) rather than p / ((p + q) / 2): half of the smallest float would be 0.
     shares = np.divide(p, p + q, out=np.full_like(p, 0.5), where=p > 0)
     entropies: NDArray[np.float64] = (p * np.log(2 * shares)).sum(axis=-1)
     return entropies

@@ -1,47 +1,44 @@
-"""Judges a model on samples, under every protocol that both allow, through the code that users run."""
+"""Evaluates a classifier on samples, under every protocol that both allow, through the same code that users run."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien import emotions
 from mien.datasets import Samples
-from mien.datasets.builders.fer2013 import USAGE
 from mien.datasets.canvas import find_and_crop_each
 from mien.errors import ConfigError, DataError
-from mien.evaluation.corruptions import chosen as corruptions_of
-from mien.evaluation.corruptions import corrupted
 from mien.evaluation.intervals import mean_estimate
-from mien.evaluation.protocols import Protocol, protocols_of
-from mien.evaluation.robustness import AccuracyDrop, losses
-from mien.evaluation.score import Scores, judge
+from mien.evaluation.protocols import Protocol, printed_split, select_protocols, votes_for
+from mien.evaluation.robustness import AccuracyDrop, accuracy_drops, corrupted, select_corruptions
+from mien.evaluation.score import Scores, compute_scores
 from mien.expression import Classifier, load_classifier
-from mien.expression.base import Images
+from mien.expression.base import Images, MemberLogits
 from mien.faces import detectors
 
 __all__ = ["Evaluation", "Predictions", "evaluate_model"]
 
-_CHUNK: Final = 512  # images between two reports
-_Classifiers = Mapping[tuple[str, ...], Classifier]  # by what they tell apart; all of the same networks
-# What the splits of FER2013 are called in print.
-_PRINTED = {ours: theirs for theirs, ours in USAGE.items()}
+_CHUNK: Final = 512  # images between two reports of progress
+_CHUNK_DETECTED: Final = 16  # the same with a detector, which takes some milliseconds per image
+# Of the same networks, by their classes.
+_Classifiers = Mapping[tuple[str, ...], Classifier]
+_Probabilities = dict[tuple[str, ...], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """What a model read under one protocol, face by face.
+    """The predictions of a model under one protocol.
 
     Attributes:
-        title: The protocol's, in words.
+        title: Of the protocol, in words.
         classes: The C classes.
         rows: (N,) indices of the faces in the samples.
         labels: (N,) indices of the true classes.
         probabilities: (N, C) float32.
-        threshold: Top probabilities under it are uncertain.
+        threshold: A face with a top probability below it is `uncertain`.
     """
 
     title: str
@@ -59,38 +56,38 @@ class Predictions:
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """Which faces were read rightly (N,)."""
+        """Whether the top class of each face is the true one (N,)."""
         right: NDArray[np.bool_] = self.probabilities.argmax(axis=1) == self.labels
         return right
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found of one model.
+    """The results of one model.
 
     Attributes:
         model: Its name.
         split: "train", "val" or "test".
-        scores: By protocol's name.
-        predictions: Likewise, what they judge.
-        tta: How often each face was looked at: "single", "flip" or "ten-crop".
-        detector: What had to find the faces; None where they were read as they are.
-        losses: By protocol, what each corruption asked for takes of the accuracy.
+        scores: By name of the protocol.
+        predictions: By name of the protocol, what the scores are computed from.
+        tta: Test-time augmentation: "none", "flip" or "ten-crop".
+        detector: The detector that had to find the faces; None if they were classified as stored.
+        accuracy_drops: By name of the protocol, the accuracy drop under each requested corruption.
     """
 
     model: str
     split: str
     scores: dict[str, Scores]
     predictions: dict[str, Predictions]
-    tta: str = "single"
+    tta: str = "none"
     detector: str | None = None
-    losses: Mapping[str, Sequence[AccuracyDrop]] = field(default_factory=dict)
+    accuracy_drops: Mapping[str, Sequence[AccuracyDrop]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON."""
         found = {name: scores.as_dict() for name, scores in self.scores.items()}
-        for name, lost in self.losses.items():
-            found[name]["corruptions"] = [loss.as_dict() for loss in lost]
+        for name, drops in self.accuracy_drops.items():
+            found[name]["corruptions"] = [drop.as_dict() for drop in drops]
         return {
             "model": self.model,
             "split": self.split,
@@ -100,7 +97,7 @@ class Evaluation:
         }
 
     def headline(self) -> dict[str, object]:
-        """The figures that travel with the weights."""
+        """The scores that are stored with the weights."""
         return {
             f"{self.split}_{name}": {
                 "protocol": scores.protocol,
@@ -128,146 +125,141 @@ def evaluate_model(
     corruptions: Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Judges a shipped or exported model, or an ensemble.
+    """Evaluates a shipped or exported model, or an ensemble.
 
     Args:
-        model: A name, the path of an ONNX file, or None for the default.
-        samples: One split.
-        split: Its name, for print.
-        protocols: Names; None for all that data and model allow.
-        tta: "single", "flip" or "ten-crop": what is averaged over; see `expression.tta`.
-        detector: Name of a detector that has to find the faces first, on a canvas with more around them; those that it
-            misses are left out of the scores and counted. None reads the images as they are.
-        detector_weights: File of the detector's network, where it needs one; None for the fetched one.
-        ensemble: Members to judge together instead of a model; see `mien.expression.Ensemble`.
+        model: Name of a shipped model, path of an ONNX file, or None for the default model.
+        samples: The faces of one split.
+        split: Name of that split, for the report.
+        protocols: Names of protocols; None for all that the data and the model allow.
+        tta: Test-time augmentation: "none", "flip" or "ten-crop".
+        detector: A detector that has to find the faces first, on a canvas with a margin around them; faces that it
+            misses are counted and excluded from the scores. None classifies the images as they are stored.
+        detector_weights: Weights of the detector, for one whose weights do not ship; None for the fetched ones.
+        ensemble: Members of an ensemble, instead of a model.
         vote: Of the ensemble: "soft" (default) or "hard".
-        corruptions: Names of `mien.evaluation.corruptions`, "all" for all of them: the faces are read again spoilt.
-        progress: Called with the number of predictions done and of all.
+        corruptions: Names from `mien.evaluation.robustness`, "all" for all of them: the faces are classified again
+            after each of these corruptions.
+        progress: Called with the number of predictions made so far and their total.
 
     Raises:
-        ConfigError: A protocol is none that the data and the model allow, an option is none that exists, or
-            corruptions go with a detector.
+        ConfigError: The data or the model do not allow a protocol, an option is unknown, or corruptions are combined
+            with a detector.
         WeightsError: The weights are missing or damaged.
         DataError: The detector finds none of the faces.
         UnsupportedError: The detector cannot run here.
     """
-    chosen = _chosen(samples, protocols)
-    ways = corruptions_of(corruptions)
+    chosen = select_protocols(samples, protocols)
+    ways = select_corruptions(corruptions)
     if ways and detector:
         raise ConfigError(
-            "corruptions are applied to faces as they are, a detector has to find them",
-            hint="judge with --corruption and with --detector one after the other",
+            "corruptions cannot be combined with a detector",
+            hint="evaluate with --corruption and with --detector separately",
         )
-    classifiers: dict[tuple[str, ...], Classifier] = {}
-    for classes in dict.fromkeys(protocol.classes for protocol in chosen):
+
+    def load(classes: tuple[str, ...] | None) -> Classifier:
+        return load_classifier(model, ensemble, vote=vote, emotions=classes, tta=tta)
+
+    classifiers = _by_classes(load, chosen, samples, required=protocols is not None)
+    some = next(iter(classifiers.values()))
+    predictor = _Predictor(classifiers, progress, len(samples) * (1 + len(ways)))
+    if detector:
+        options = detectors.DetectorOptions(weights=None if detector_weights is None else Path(detector_weights))
+        probabilities, found = predictor.detected(samples.images, detectors.load(detector, options))
+    else:
+        probabilities, found = predictor.stored(samples.images), None
+    under = {each.name: predictor.stored(corrupted(samples.images, each.name)) for each in ways}
+
+    augmentation = "single view" if tta == "single" else tta
+    conditions = f"{augmentation}, {detector} on a canvas" if detector else augmentation
+    predictions, scores, drops = {}, {}, {}
+    for protocol in (each for each in chosen if each.classes in classifiers):
+        rows = np.flatnonzero(protocol.kept if found is None else protocol.kept & found)
+        if not len(rows):
+            raise DataError(
+                f"the detector '{detector}' finds none of the faces of the protocol {protocol.title}",
+                hint="choose another --detector, or evaluate without one",
+            )
+        predicted = Predictions(
+            title=protocol.title,
+            classes=protocol.classes,
+            rows=rows,
+            labels=protocol.labels[rows],
+            probabilities=probabilities[protocol.classes][rows],
+            threshold=classifiers[protocol.classes].threshold,
+        )
+        votes = votes_for(samples, protocol.classes)
+        found_scores = compute_scores(
+            predicted.probabilities,
+            predicted.labels,
+            predicted.classes,
+            protocol=f"{protocol.title}, {printed_split(samples, split)}, {conditions}, {some.name}",
+            votes=None if votes is None else votes[rows],
+            dropped=int((~protocol.kept).sum()),
+        )
+        if found is not None:
+            found_scores = replace(found_scores, found=mean_estimate(found[protocol.kept].astype(np.float64)))
+        predictions[protocol.name], scores[protocol.name] = predicted, found_scores
+        if ways:
+            corrupt = {name: values[protocol.classes][rows] for name, values in under.items()}
+            drops[protocol.name] = accuracy_drops(predicted.labels, predicted.probabilities, corrupt)
+    return Evaluation(some.name, split, scores, predictions, tta, detector, drops)
+
+
+def _by_classes(
+    load: Callable[[tuple[str, ...] | None], Classifier],
+    protocols: Sequence[Protocol],
+    samples: Samples,
+    required: bool,
+) -> _Classifiers:
+    """One classifier for each set of classes; classes that it cannot tell apart are left out unless required."""
+    found: dict[tuple[str, ...], Classifier] = {}
+    for classes in dict.fromkeys(protocol.classes for protocol in protocols):
         try:
-            if classifiers:
-                classifiers[classes] = next(iter(classifiers.values())).with_classes(classes)
-            else:
-                classifiers[classes] = load_classifier(model, ensemble, vote=vote, emotions=classes, tta=tta)
+            found[classes] = next(iter(found.values())).with_classes(classes) if found else load(classes)
         except ConfigError:
-            if protocols:
+            if required:
                 raise
-    if not classifiers:
-        load_classifier(model, ensemble, vote=vote, tta=tta)  # says so where not the classes are to blame
+    if not found:
+        load(None)  # raises the error of a model that cannot be opened at all
         raise ConfigError(
-            f"the model has no head for the data's classes: {', '.join(samples.classes)}",
+            f"the model has no head for the classes of the data: {', '.join(samples.classes)}",
             hint="choose another model, or build the data with its classes",
         )
-    some = next(iter(classifiers.values()))
-    in_chunks = _Chunks(classifiers, progress, len(samples) * (1 + len(ways)))
-    if detector:
-        crop_specs = [info.crop_spec for info in some.crop_specs]
-        options = detectors.DetectorOptions(weights=None if detector_weights is None else Path(detector_weights))
-        framed, found = find_and_crop_each(samples.images, detectors.load(detector, options), crop_specs)
-        logits = some.member_logits_of_crops(framed)
-        read = {classes: classifier.proba_from(logits) for classes, classifier in classifiers.items()}
-    else:
-        found = None
-        read = in_chunks(samples.images)
-
-    seen = "single view" if tta == "single" else tta
-    way = f"{seen}, {detector} on a canvas" if detector else seen
-    predictions, scores = {}, {}
-    for protocol in chosen:
-        if protocol.classes in classifiers:
-            rows = np.flatnonzero(protocol.kept if found is None else protocol.kept & found)
-            if not len(rows):
-                raise DataError(
-                    f"the detector '{detector}' finds none of the faces of {protocol.title}",
-                    hint="choose another --detector, or none",
-                )
-            predicted = Predictions(
-                title=protocol.title,
-                classes=protocol.classes,
-                rows=rows,
-                labels=protocol.labels[rows],
-                probabilities=read[protocol.classes][rows],
-                threshold=classifiers[protocol.classes].threshold,
-            )
-            line = f"{protocol.title}, {_printed(samples, split)}, {way}, {some.name}"
-            predictions[protocol.name] = predicted
-            scores[protocol.name] = _judged(predicted, protocol, samples, line, found)
-    spoilt = {corruption.name: in_chunks(corrupted(samples.images, corruption.name)) for corruption in ways}
-    meanings = {corruption.name: corruption.meaning for corruption in ways}
-    lost = {
-        name: losses(
-            predicted.labels,
-            predicted.probabilities,
-            {way: values[predicted.classes][predicted.rows] for way, values in spoilt.items()},
-            meanings,
-        )
-        for name, predicted in predictions.items()
-        if ways
-    }
-    return Evaluation(some.name, split, scores, predictions, tta, detector, lost)
+    return found
 
 
-class _Chunks:
-    """Reads for all kinds of classes in pieces, and tells how far it is."""
+class _Predictor:
+    """Predicts for several sets of classes at once, and reports its progress."""
 
     def __init__(self, classifiers: _Classifiers, progress: Callable[[int, int], None], total: int) -> None:
-        self._readers, self._progress, self._total, self._done = classifiers, progress, total, 0
+        self._classifiers, self._progress, self._total, self._done = classifiers, progress, total, 0
+        self._network = next(iter(classifiers.values()))  # all have the same networks
 
-    def __call__(self, images: Images) -> dict[tuple[str, ...], NDArray[np.float32]]:
-        parts: dict[tuple[str, ...], list[NDArray[np.float32]]] = {classes: [] for classes in self._readers}
-        some = next(iter(self._readers.values()))
-        for start in range(0, len(images), _CHUNK):
-            chunk = images[start : start + _CHUNK]
-            logits = some.member_logits(chunk)
-            for classes, classifier in self._readers.items():
-                parts[classes].append(classifier.proba_from(logits))
-            self._done += len(chunk)
+    def stored(self, images: Images) -> _Probabilities:
+        """The probabilities (N, C) of faces as they are stored."""
+        chunks = (images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK))
+        return self._joined((len(chunk), self._network.member_logits(chunk)) for chunk in chunks)
+
+    def detected(self, images: Images, detector: detectors.Detector) -> tuple[_Probabilities, NDArray[np.bool_]]:
+        """The same after a detector has found the faces on a canvas, and which faces (N,) it found."""
+        found: list[NDArray[np.bool_]] = []
+
+        def logits() -> Iterator[tuple[int, MemberLogits]]:
+            for start in range(0, len(images), _CHUNK_DETECTED):
+                chunk = images[start : start + _CHUNK_DETECTED]
+                specs = [info.crop_spec for info in self._network.crop_specs]
+                crops, seen = find_and_crop_each(chunk, detector, specs)
+                found.append(seen)
+                yield len(chunk), self._network.member_logits_of_crops(crops)
+
+        return self._joined(logits()), np.concatenate(found)
+
+    def _joined(self, parts: Iterable[tuple[int, MemberLogits]]) -> _Probabilities:
+        joined: dict[tuple[str, ...], list[NDArray[np.float32]]] = {classes: [] for classes in self._classifiers}
+        for count, logits in parts:
+            for classes, classifier in self._classifiers.items():
+                joined[classes].append(classifier.proba_from(logits))
+            self._done += count
             self._progress(self._done, self._total)
-        return {classes: np.concatenate(read) for classes, read in parts.items()}
-
-
-def _chosen(samples: Samples, names: Sequence[str] | None) -> list[Protocol]:
-    possible = {protocol.name: protocol for protocol in protocols_of(samples)}
-    if unknown := [name for name in names or () if name not in possible]:
-        raise ConfigError(
-            f"the data allows no protocol {', '.join(unknown)}", hint=f"possible here: {', '.join(possible)}"
-        )
-    return [possible[name] for name in names or possible]
-
-
-def _judged(
-    predicted: Predictions, protocol: Protocol, samples: Samples, line: str, found: NDArray[np.bool_] | None
-) -> Scores:
-    votes = None
-    if samples.votes is not None and set(predicted.classes) <= set(emotions.ALL):
-        columns = [emotions.ALL.index(name) for name in predicted.classes]
-        votes = samples.votes[predicted.rows][:, columns]
-    return judge(
-        predicted.probabilities,
-        predicted.labels,
-        predicted.classes,
-        protocol=line,
-        votes=votes,
-        dropped=int((~protocol.kept).sum()),
-        found=None if found is None else mean_estimate(found[protocol.kept].astype(np.float64)),
-    )
-
-
-def _printed(samples: Samples, split: str) -> str:
-    return _PRINTED[split] if samples.about.get("data_set") == "fer2013" else split
+        return {classes: np.concatenate(rows) for classes, rows in joined.items()}

@@ -1,5 +1,6 @@
-"""Protocols: who counts as the truth. Accuracies under different ones differ by whole points, so each has a name."""
+"""Protocols: definitions of the true label. Accuracies under different protocols differ by whole points."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,21 +8,26 @@ from numpy.typing import NDArray
 
 from mien import emotions
 from mien.datasets import Samples, ferplus
+from mien.datasets.builders.fer2013 import USAGE
 from mien.datasets.samples import NO_LABEL
+from mien.errors import ConfigError
 
-__all__ = ["Protocol", "protocols_of"]
+__all__ = ["Protocol", "printed_split", "protocols_of", "select_protocols", "votes_for"]
+
+# The names of the splits of FER2013 in print.
+_PRINTED = {ours: theirs for theirs, ours in USAGE.items()}
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way to say what each face truly shows.
+    """One definition of the true label of each face.
 
     Attributes:
         name: What `mien evaluate --protocol` takes.
         title: In words, printed with every score.
         classes: The C classes.
-        labels: (N,) indices into `classes`; meaningless where not kept.
-        kept: (N,) bool; the other rows are left out.
+        labels: (N,) indices into `classes`; meaningless for faces that are not kept.
+        kept: (N,) bool; the protocol excludes the other faces.
     """
 
     name: str
@@ -32,20 +38,11 @@ class Protocol:
 
 
 def protocols_of(samples: Samples) -> list[Protocol]:
-    """The protocols that samples allow: their labels, and with votes FER+'s two; none that keeps no face."""
+    """The protocols that samples allow: their labels and, with votes, the two of FER+; none that keeps no face."""
     found = []
     if samples.votes is None or samples.classes != emotions.vocabulary(8):
-        title = str(samples.about.get("labels", "labels"))
-        size = len(samples.classes)
-        found.append(
-            Protocol(
-                "labels",
-                f"{title}, {size} classes",
-                samples.classes,
-                samples.labels,
-                samples.labels != NO_LABEL,
-            )
-        )
+        title = f"{samples.about.get('labels', 'labels')}, {len(samples.classes)} classes"
+        found.append(Protocol("labels", title, samples.classes, samples.labels, samples.labels != NO_LABEL))
     if samples.votes is not None:
         eight = emotions.vocabulary(8)
         targets, kept = ferplus.process(samples.votes, "majority")
@@ -53,3 +50,29 @@ def protocols_of(samples: Samples) -> list[Protocol]:
         labels, kept = ferplus.argmax(samples.votes)
         found.append(Protocol("argmax", "FER+ argmax of the votes", eight, labels, kept))
     return [protocol for protocol in found if protocol.kept.any()]
+
+
+def select_protocols(samples: Samples, names: Sequence[str] | None) -> list[Protocol]:
+    """The protocols with these names; None for all that the samples allow.
+
+    Raises:
+        ConfigError: The samples do not allow one of them.
+    """
+    possible = {protocol.name: protocol for protocol in protocols_of(samples)}
+    if unknown := [name for name in names or () if name not in possible]:
+        raise ConfigError(
+            f"protocol not available for this data: {', '.join(unknown)}", hint=f"choose from {', '.join(possible)}"
+        )
+    return [possible[name] for name in names or possible]
+
+
+def votes_for(samples: Samples, classes: Sequence[str]) -> NDArray[np.uint8] | None:
+    """The votes (N, C) for these classes; None if the samples have none or a class is not an emotion."""
+    if samples.votes is None or not set(classes) <= set(emotions.ALL):
+        return None
+    return samples.votes[:, [emotions.ALL.index(name) for name in classes]]
+
+
+def printed_split(samples: Samples, split: str) -> str:
+    """The name of a split in print: that of FER2013's authors for FER2013, else its own."""
+    return _PRINTED[split] if samples.about.get("data_set") == "fer2013" else split

@@ -1,4 +1,4 @@
-"""Everything that is said of a model on one set of faces, each score with its interval."""
+"""The scores of a model on one set of faces, each with its interval."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from mien.evaluation import calibration, intervals, metrics
 from mien.evaluation.intervals import Estimate
 from mien.evaluation.metrics import Floats, Integers, Numbers
 
-__all__ = ["COVERAGE", "ClassRow", "Scores", "judge"]
+__all__ = ["COVERAGE", "ClassRow", "Scores", "compute_scores"]
 
-# Share of the faces that is decided where a model abstains from the rest.
+# Selective accuracy is reported for this fraction of the faces, those with the highest confidence.
 COVERAGE: Final = 0.8
 
 
@@ -23,11 +23,11 @@ class ClassRow:
 
     Attributes:
         name: The emotion.
-        support: Faces that truly show it.
-        predicted: Faces read as it.
-        precision: Undefined (nan) for a class never predicted.
-        recall: Undefined for a class absent from the truth.
-        f1: Undefined for a class that is neither.
+        support: Number of faces of this class.
+        predicted: Number of faces predicted as this class.
+        precision: Undefined (nan) for a class that is never predicted.
+        recall: Undefined for a class that no label has.
+        f1: Undefined for a class that is neither predicted nor a label.
     """
 
     name: str
@@ -51,31 +51,33 @@ class ClassRow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """What `judge` found.
+    """The scores under one protocol.
 
     Attributes:
-        protocol: Who counts as the truth, in words.
+        protocol: How the true labels are defined, in words.
         classes: The C emotions, in the order of the rows and columns of `confusion`.
-        n: Faces judged.
-        dropped: Faces that the protocol left out.
-        voted: Faces among the n with votes on these classes; 0 without votes.
+        n: Number of faces scored.
+        dropped: Number of faces that the protocol excludes.
+        voted: Number of faces among the n with votes for these classes; 0 without votes.
         accuracy: 0-1.
-        macro_f1: 0-1, over the classes that the truth holds.
-        selective: Accuracy on the nms `COVERAGE` of the faces, 0-1.
-        nll: Mean negative log-likelihood of the labels, nats.
-        calibration_error: 0-1, top label, bins of equal mass.
-        perfect_error: The same of perfectly calibrated models with these confidences: the mean, and the range
-            of 95% of them.
-        excess_error: The first above the mean of the second, 0 at the least.
-        cross_entropy: To the votes, mean over the voted faces, nats; None without votes.
-        jensen_shannon: To the votes, likewise, nats, at most 0.693.
-        human: Of one half of each face's votes to the other half, likewise: five annotators against five. Both halves
-            are as coarse as five votes, so that a model may well be nearer to all ten. None without counted votes.
-        rows: A row for every class.
-        confusion: (C, C) counts, rows = truth.
+        macro_f1: 0-1, over the classes that occur in the labels.
+        selective: Accuracy on the fraction `COVERAGE` of the faces with the highest confidence, 0-1.
+        nll: Mean negative log-likelihood of the labels, in nats.
+        calibration_error: 0-1, of the top class, in bins of equal mass.
+        perfect_error: Calibration error that perfectly calibrated models with these confidences show by chance: the
+            mean, and the range of 95% of them.
+        excess_error: Calibration error above chance: `calibration_error` minus the mean of `perfect_error`, at least 0.
+        cross_entropy: To the votes, mean over the faces with votes, in nats; None without votes.
+        jensen_shannon: Jensen-Shannon divergence to the votes, mean over the faces with votes, in nats, at most 0.693;
+            None without votes.
+        human: Jensen-Shannon divergence of one half of each face's votes to the other half, in nats: five annotators
+            against five. Both halves are coarse, so a model may well be closer to all ten votes. None without counted
+            votes.
+        rows: The scores of each class.
+        confusion: (C, C) counts; a row is a true class.
         bins: The reliability diagram.
-        found: Share of the faces, 0-1, that a detector found; the others are left out of all scores. None where there
-            was no detector.
+        found: Fraction of the faces, 0-1, that a detector found; all other scores exclude the rest. None without a
+            detector.
     """
 
     protocol: str
@@ -100,35 +102,33 @@ class Scores:
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON; an undefined score is None."""
+        estimates: dict[str, Estimate | None] = {
+            "found": self.found,
+            "accuracy": self.accuracy,
+            "macro_f1": self.macro_f1,
+            "selective_accuracy_80": self.selective,
+            "nll_nats": self.nll,
+            "calibration_error": self.calibration_error,
+            "perfect_calibration_error": self.perfect_error,
+            "calibration_error_above_chance": self.excess_error,
+            "cross_entropy_to_votes_nats": self.cross_entropy,
+            "jensen_shannon_to_votes_nats": self.jensen_shannon,
+            "jensen_shannon_of_half_the_votes_to_the_others_nats": self.human,
+        }
+        bins = ("low", "high", "confidence", "accuracy", "count")
         return {
             "protocol": self.protocol,
             "n": self.n,
             "dropped": self.dropped,
             "voted": self.voted,
-            "found": self.found.as_dict() if self.found else None,
-            "accuracy": self.accuracy.as_dict(),
-            "macro_f1": self.macro_f1.as_dict(),
-            "accuracy_of_surest_80_percent": self.selective.as_dict(),
-            "nll_nats": self.nll.as_dict(),
-            "calibration_error": self.calibration_error.as_dict(),
-            "perfect_calibration_error": self.perfect_error.as_dict(),
-            "excess_calibration_error": self.excess_error.as_dict(),
-            "cross_entropy_to_votes_nats": self.cross_entropy.as_dict() if self.cross_entropy else None,
-            "jensen_shannon_to_votes_nats": self.jensen_shannon.as_dict() if self.jensen_shannon else None,
-            "jensen_shannon_of_half_the_votes_to_the_others_nats": self.human.as_dict() if self.human else None,
+            **{key: estimate and estimate.as_dict() for key, estimate in estimates.items()},
             "classes": [row.as_dict() for row in self.rows],
             "confusion": self.confusion.tolist(),
-            "calibration_bins": {
-                "low": self.bins.low.tolist(),
-                "high": self.bins.high.tolist(),
-                "confidence": self.bins.confidence.tolist(),
-                "accuracy": self.bins.accuracy.tolist(),
-                "count": self.bins.count.tolist(),
-            },
+            "calibration_bins": {name: getattr(self.bins, name).tolist() for name in bins},
         }
 
 
-def judge(
+def compute_scores(
     probabilities: Floats,
     labels: Integers,
     classes: Sequence[str],
@@ -136,26 +136,24 @@ def judge(
     protocol: str,
     votes: Numbers | None = None,
     dropped: int = 0,
-    found: Estimate | None = None,
     draws: int = intervals.DRAWS,
     seed: int = 0,
 ) -> Scores:
-    """Judges probabilities against labels and, where there are some, against the annotators' votes.
+    """Scores probabilities against labels and, if given, against the votes of the annotators.
 
     Args:
         probabilities: (N, C), each row summing to 1; N at least 1.
-        labels: (N,) integers 0 to C - 1.
+        labels: (N,) integers from 0 to C - 1.
         classes: The C emotions, in the order of the columns.
-        protocol: Who counts as the truth, in words, as in "FER+ majority"; printed with every score.
-        votes: (N, C) counts or shares over the same classes. Faces without a vote on any of them are left out
-            of the two scores that need votes.
-        dropped: Faces that the protocol left out before, only reported.
-        found: Share of the faces that a detector found, only reported.
-        draws: Resamples of every interval.
-        seed: Of the resamples.
+        protocol: How the true labels are defined, as in "FER+ majority"; printed with every score.
+        votes: (N, C) counts or fractions for the same classes. Faces without a vote for any of them are excluded from
+            the scores that need votes.
+        dropped: Number of faces that the protocol excludes, for the report.
+        draws: Number of resamples for every interval.
+        seed: Seed of the resamples.
 
     Raises:
-        ValueError: Shapes do not fit, a label is out of range, or rows are not probabilities.
+        ValueError: The shapes do not match, a label is out of range, or a row is not a probability distribution.
     """
     _check(probabilities, labels, classes)
     predicted = metrics.predictions(probabilities)
@@ -163,6 +161,9 @@ def judge(
     correct = predicted == labels
     confusion = metrics.confusion_matrix(labels, predicted, len(classes))
     resampled = intervals.resampled_confusions(confusion, draws=draws, seed=seed)
+
+    def mean(values: Floats) -> Estimate:
+        return intervals.mean_estimate(values, draws=draws, seed=seed)
 
     calibration_error = calibration.calibration_estimate(confidence, correct, draws=draws, seed=seed)
     perfect = calibration.perfect_errors(confidence, draws=draws, seed=seed)
@@ -176,9 +177,13 @@ def judge(
         voted = int(has_votes.sum())
         if voted:
             pair = probabilities[has_votes], votes[has_votes]
-            cross_entropy = intervals.mean_estimate(metrics.cross_entropy(*pair), draws=draws, seed=seed)
-            jensen_shannon = intervals.mean_estimate(metrics.jensen_shannon(*pair), draws=draws, seed=seed)
-            human = _human(votes, draws, seed)
+            cross_entropy = mean(metrics.cross_entropy(*pair))
+            jensen_shannon = mean(metrics.jensen_shannon(*pair))
+        counts = votes.astype(np.int64)
+        several = counts.sum(axis=1) >= 2
+        if several.any() and not (counts != votes).any():  # fractions cannot be divided into halves
+            one, other = metrics.halves(counts[several], seed)
+            human = mean(metrics.jensen_shannon(metrics.distributions(one), other))
 
     return Scores(
         protocol=protocol,
@@ -189,7 +194,7 @@ def judge(
         accuracy=Estimate.from_draws(float(metrics.accuracy(confusion)), metrics.accuracy(resampled)),
         macro_f1=Estimate.from_draws(float(metrics.macro_f1(confusion)), metrics.macro_f1(resampled)),
         selective=calibration.selective_accuracy(confidence, correct, COVERAGE, draws=draws, seed=seed),
-        nll=intervals.mean_estimate(metrics.negative_log_likelihood(probabilities, labels), draws=draws, seed=seed),
+        nll=mean(metrics.negative_log_likelihood(probabilities, labels)),
         calibration_error=calibration_error,
         perfect_error=Estimate.from_draws(chance, perfect),
         excess_error=calibration_error.above(chance),
@@ -199,18 +204,7 @@ def judge(
         rows=_rows(classes, confusion, resampled),
         confusion=confusion,
         bins=calibration.calibration_bins(confidence, correct),
-        found=found,
     )
-
-
-def _human(votes: Numbers, draws: int, seed: int) -> Estimate | None:
-    """The divergence between the halves of the votes; None for shares, and where no face has two votes."""
-    counts = votes.astype(np.int64)
-    enough = counts.sum(axis=1) >= 2
-    if (counts != votes).any() or not enough.any():
-        return None
-    one, other = metrics.halves(counts[enough], seed)
-    return intervals.mean_estimate(metrics.jensen_shannon(metrics.distributions(one), other), draws=draws, seed=seed)
 
 
 def _check(probabilities: Floats, labels: Integers, classes: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Where a model is weak: its accuracy on dark and bright, blurred and sharp, plain and disputed faces."""
+"""Slices: the accuracy on dark and bright, blurred and sharp, undisputed and disputed faces."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,21 +11,21 @@ from mien.datasets import Samples, ferplus
 from mien.evaluation.intervals import Estimate, mean_estimate
 from mien.evaluation.metrics import Floats
 
-__all__ = ["Cut", "Slice", "cut", "cuts", "measures"]
+__all__ = ["Slice", "Slices", "all_slices", "measures", "slice_faces"]
 
 PARTS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The faces of one range of a measure.
+    """The faces within one range of a measure.
 
     Attributes:
-        low: Least value in the slice.
-        high: Greatest.
-        faces: Their number.
+        low: Lowest value in the slice.
+        high: Highest value in the slice.
+        faces: Number of faces.
         accuracy: 0-1.
-        overconfidence: Mean top probability less accuracy; below 0 where the model is surer than it says.
+        overconfidence: Mean confidence minus accuracy; negative if the model is underconfident.
     """
 
     low: float
@@ -36,12 +36,12 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
-    """All faces, cut by one measure.
+class Slices:
+    """All faces, sliced by one measure.
 
     Attributes:
         name: Of the measure.
-        meaning: What it is, in words.
+        meaning: A short description of the measure.
         slices: Lowest values first.
     """
 
@@ -50,17 +50,16 @@ class Cut:
     slices: tuple[Slice, ...]
 
 
-# The measures of `measures`, in words.
 _MEANINGS: Final = {
     "brightness": "mean grey level, 0-255",
     "contrast": "standard deviation of the grey levels",
-    "sharpness": "variance of the Laplacian; low is blurred",
-    "disagreement": "entropy of the annotators' ten choices, nats; 0 where all agree",
+    "sharpness": "variance of the Laplacian; low values are blurred",
+    "disagreement": "entropy of the annotators' votes, nats; 0 where all agree",
 }
 
 
 def measures(samples: Samples) -> dict[str, NDArray[np.float64]]:
-    """Brightness, contrast, sharpness and, with votes, disagreement of each face: (N,) by name."""
+    """The brightness, contrast, sharpness and, with votes, disagreement of each face: (N,) by name."""
     found = np.array([_of_image(image) for image in samples.images]).reshape(-1, 3)
     columns = dict(zip(("brightness", "contrast", "sharpness"), found.T, strict=True))
     if samples.votes is not None:
@@ -73,16 +72,22 @@ def _of_image(image: NDArray[np.uint8]) -> tuple[float, float, float]:
     return float(grey.mean()), float(grey.std()), float(cv2.Laplacian(grey, cv2.CV_64F).var())
 
 
-def cuts(samples: Samples, confidence: Floats, correct: NDArray[np.bool_]) -> list[Cut]:
-    """Every measure's cut of the samples, whose confidences (N,) and hits (N,) are given."""
+def all_slices(samples: Samples, confidence: Floats, correct: NDArray[np.bool_]) -> list[Slices]:
+    """Slices the samples by every measure.
+
+    Args:
+        samples: N faces.
+        confidence: (N,) top probabilities.
+        correct: (N,) whether the top class is the true one.
+    """
     return [
-        Cut(name, _MEANINGS[name], tuple(cut(values, confidence, correct)))
+        Slices(name, _MEANINGS[name], tuple(slice_faces(values, confidence, correct)))
         for name, values in measures(samples).items()
     ]
 
 
-def cut(values: Floats, confidence: Floats, correct: NDArray[np.bool_], parts: int = PARTS) -> list[Slice]:
-    """Cuts faces into slices of about equal size by their values (N,); equal values stay together."""
+def slice_faces(values: Floats, confidence: Floats, correct: NDArray[np.bool_], parts: int = PARTS) -> list[Slice]:
+    """Divides faces by their values (N,) into slices of about equal size; equal values stay together."""
     edges = np.unique(np.quantile(values, np.arange(1, parts) / parts))
     place = np.searchsorted(edges, values)
     found = []

@@ -18,7 +18,7 @@ from mien.datasets import Samples, store
 from mien.errors import ConfigError, DataError, OutputError
 from mien.evaluation import Evaluation, evaluate_model
 from mien.evaluation.report.page import MISTAKES, page
-from mien.evaluation.report.text import opened, text
+from mien.evaluation.report.text import open_report, text
 
 CHROMIUM = shutil.which("chromium")
 
@@ -167,10 +167,10 @@ def test_options_that_do_not_exist(samples: Samples) -> None:
 def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     place = tmp_path / "out.html"
     place.write_text("before")
-    with pytest.raises(TypeError), opened(place) as file:
+    with pytest.raises(TypeError), open_report(place) as file:
         print("half", file=file, end=1)  # type: ignore[call-overload]
     assert place.read_text() == "before"
-    with opened(place) as file:
+    with open_report(place) as file:
         file.write("whole")
     assert place.read_text() == "whole"
     assert list(tmp_path.iterdir()) == [place]
@@ -180,7 +180,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "taken.html.partial").mkdir()
     for place in (tmp_path, tmp_path / "no" / "out.html", tmp_path / "file" / "out.html", tmp_path / "taken.html"):
-        with pytest.raises(OutputError, match="cannot write"), opened(place):
+        with pytest.raises(OutputError, match="cannot write"), open_report(place):
             pass
     assert not (tmp_path / "taken.html").exists()
 

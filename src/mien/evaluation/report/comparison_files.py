@@ -11,8 +11,7 @@ import numpy as np
 
 from mien.errors import MissingExtraError, OutputError
 from mien.evaluation.compare import Comparison, Row
-from mien.evaluation.intervals import Estimate
-from mien.evaluation.mcnemar import McNemar
+from mien.evaluation.intervals import Estimate, McNemar
 from mien.evaluation.report.text import columns
 from mien.evaluation.score import Scores
 from mien.files import new_file, replacing

@@ -7,7 +7,7 @@ import numpy as np
 from mien.datasets import Samples
 from mien.evaluation.compare import Comparison, Row
 from mien.evaluation.cost import Cost
-from mien.evaluation.mcnemar import McNemar
+from mien.evaluation.intervals import McNemar
 from mien.evaluation.report.charts import reliability, tradeoff
 from mien.evaluation.report.parts import card, confusion, document, facts, footer, named, scored, table, tabs, valued
 from mien.evaluation.score import Scores

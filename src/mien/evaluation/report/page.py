@@ -16,7 +16,6 @@ from PIL import Image
 
 from mien import emotions
 from mien.datasets import Samples
-from mien.evaluation.corruptions import corrupted
 from mien.evaluation.intervals import Estimate
 from mien.evaluation.predict import Evaluation, Predictions
 from mien.evaluation.report.charts import reliability, risk
@@ -35,9 +34,9 @@ from mien.evaluation.report.parts import (
     valued,
 )
 from mien.evaluation.report.text import points
-from mien.evaluation.robustness import AccuracyDrop
+from mien.evaluation.robustness import AccuracyDrop, corrupted
 from mien.evaluation.score import COVERAGE, Scores
-from mien.evaluation.slices import Cut, Slice, cuts
+from mien.evaluation.slices import Slice, Slices, all_slices
 
 __all__ = ["MISTAKES", "page"]
 
@@ -55,7 +54,9 @@ def page(evaluation: Evaluation, samples: Samples, *, data: str = "") -> str:
     """
     names = list(evaluation.scores)
     sections = "".join(
-        _section(evaluation.scores[name], evaluation.predictions[name], samples, evaluation.losses.get(name, ()))
+        _section(
+            evaluation.scores[name], evaluation.predictions[name], samples, evaluation.accuracy_drops.get(name, ())
+        )
         for name in names
     )
     return document(
@@ -99,7 +100,9 @@ def _section(scores: Scores, predicted: Predictions, samples: Samples, losses: S
             "half",
         ),
         card(
-            "Slices", "faces cut into about equal parts", _slices(cuts(chosen, predicted.confidence, predicted.correct))
+            "Slices",
+            "faces cut into about equal parts",
+            _slices(all_slices(chosen, predicted.confidence, predicted.correct)),
         ),
         _losses(losses, chosen),
         _mistakes(predicted, chosen),
@@ -128,7 +131,7 @@ def _scores(scores: Scores) -> str:
     return f'<dl class="scores">{tiles}</dl>'
 
 
-def _slices(found: Sequence[Cut]) -> str:
+def _slices(found: Sequence[Slices]) -> str:
     specs = [".2f" if part.slices[-1].high < 10 else ",.0f" for part in found]
     tables = "".join(
         f"<div><h3>{part.name}</h3><p>{escape(part.meaning)}</p>"

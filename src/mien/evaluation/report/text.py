@@ -1,4 +1,4 @@
-"""A scores as plain text: aligned columns, ASCII, no colour, the same in a terminal, a pipe and a file."""
+"""The scores as plain text: aligned columns, ASCII, no colour; the same in a terminal, a pipe and a file."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,63 +12,57 @@ from mien.evaluation.calibration import BINS
 from mien.evaluation.intervals import Estimate
 from mien.evaluation.robustness import AccuracyDrop
 from mien.evaluation.score import COVERAGE, Scores
-from mien.files import cannot_write, replacing
+from mien.files import new_file, write_errors
 
-__all__ = ["columns", "opened", "points", "text"]
+__all__ = ["columns", "open_report", "points", "text"]
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[TextIO]:
-    """A text file to write a report to; it takes its name when it is whole, and nothing is left of one that is not.
+def open_report(path: Path) -> Iterator[TextIO]:
+    """Opens a text file for a report; it gets its name when it is complete, and an incomplete one is deleted.
 
-    Open it before the judging: what cannot be written is then said at once.
+    Open it before the evaluation, so that a path that cannot be written fails at once.
 
     Raises:
-        OutputError: The folder is missing, the path is no file's, or the system refuses to write.
+        OutputError: The folder is missing, the path is not that of a file, or the system refuses to write.
     """
-    with replacing(path) as partial:
+    with new_file(path, "w", encoding="utf-8") as file:
         try:
-            with partial.open("w", encoding="utf-8") as file:
+            with write_errors(path):
                 yield file
-        except BaseException as error:
+        except BaseException:
             with suppress(OSError):
-                partial.unlink()
-            if isinstance(error, OSError):
-                raise cannot_write(path, error) from error
+                Path(file.name).unlink()
             raise
 
 
-def text(scores: Scores, losses: Sequence[AccuracyDrop] = ()) -> str:
-    """The whole scores, in lines that fit 100 columns with up to ten classes; then what spoilt faces cost."""
+def text(scores: Scores, drops: Sequence[AccuracyDrop] = ()) -> str:
+    """All scores and accuracy drops, in lines of at most 100 columns for up to ten classes."""
+    line = f"{scores.protocol}: {scores.n:,} faces"
+    if scores.dropped:
+        line += f", {scores.dropped:,} excluded by the protocol"
     parts = [
-        _headline(scores),
+        f"{line}\n{'=' * len(line)}",
         _scores(scores),
         _classes(scores),
-        "Confusion in % of the true class (row: truth, column: read as)",
+        "Confusion in % of the true class (row: true class, column: predicted class)",
         _matrix(scores.classes, _percents(scores.confusion)),
         "Confusion in faces",
         _matrix(scores.classes, _counts(scores.confusion)),
-        *([_losses(losses)] if losses else []),
-        "In brackets: 95% bootstrap intervals. Macro F1 covers the classes that the truth holds.",
+        *([_drops(drops)] if drops else []),
+        "In brackets: 95% bootstrap intervals. Macro F1: mean over the classes that occur in the labels.",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _headline(scores: Scores) -> str:
-    line = f"{scores.protocol}: {scores.n:,} faces"
-    if scores.dropped:
-        line += f", {scores.dropped:,} left out by the protocol"
-    return f"{line}\n{'=' * len(line)}"
 
 
 def _scores(scores: Scores) -> str:
     rows = []
     if scores.found:
-        rows.append(("faces found", f"{scores.found}", "the others are left out of all scores"))
+        rows.append(("faces found", f"{scores.found}", "all other scores exclude the faces not found"))
     rows += [
         ("accuracy", f"{scores.accuracy}", ""),
         ("macro F1", f"{scores.macro_f1}", ""),
-        (f"accuracy of the nms {COVERAGE:.0%}", f"{scores.selective}", "abstaining from the rest"),
+        ("selective accuracy", f"{scores.selective}", f"on the {COVERAGE:.0%} of faces with the highest confidence"),
         ("negative log-likelihood", f"{scores.nll:.3f}", "nats"),
     ]
     if scores.cross_entropy and scores.jensen_shannon:
@@ -78,17 +72,17 @@ def _scores(scores: Scores) -> str:
             ("Jensen-Shannon to the votes", f"{scores.jensen_shannon:.3f}", f"nats{faces}"),
         ]
     if scores.human:
-        rows.append(("  between halves of them", f"{scores.human:.3f}", "nats: people among themselves"))
+        rows.append(("  half the votes to the others", f"{scores.human:.3f}", "nats, annotators among themselves"))
     rows += [
         ("calibration error", f"{scores.calibration_error}", f"{BINS} bins of equal mass"),
-        ("  of perfect calibration", f"{scores.perfect_error}", "by chance, with these confidences"),
-        ("  above that", f"{scores.excess_error}", ""),
+        ("  by chance", f"{scores.perfect_error}", "of a perfectly calibrated model with these confidences"),
+        ("  above chance", f"{scores.excess_error}", ""),
     ]
     return columns(rows, "<<<")
 
 
 def _classes(scores: Scores) -> str:
-    rows = [("class", "faces", "read as", "precision", "recall", "F1")]
+    rows = [("class", "faces", "predicted", "precision", "recall", "F1")]
     rows += [
         (row.name, f"{row.support:,}", f"{row.predicted:,}", f"{row.precision}", f"{row.recall}", f"{row.f1}")
         for row in scores.rows
@@ -96,20 +90,20 @@ def _classes(scores: Scores) -> str:
     return columns(rows, "<>>>>>")
 
 
-def _losses(losses: Sequence[AccuracyDrop]) -> str:
-    rows = [("spoilt by", "accuracy", "lost, points", "faces are")]
-    rows += [(loss.corruption, f"{loss.accuracy}", points(loss.fall), loss.meaning) for loss in losses]
+def _drops(drops: Sequence[AccuracyDrop]) -> str:
+    rows = [("corruption", "accuracy", "drop, points", "description")]
+    rows += [(drop.corruption, f"{drop.accuracy}", points(drop.fall), drop.meaning) for drop in drops]
     return columns(rows, "<>><")
 
 
 def points(fall: Estimate) -> str:
-    """A difference of accuracies in points of percent: `1.2 (0.8-1.6)`, or `0.2 (-0.3 to 0.7)`."""
+    """A difference of accuracies in percentage points: `1.2 (0.8-1.6)`, or `0.2 (-0.3 to 0.7)`."""
     value, low, high = (f"{100 * number:.1f}".replace("-0.0", "0.0") for number in (fall.value, fall.low, fall.high))
     return f"{value} ({low}{' to ' if '-' in low + high else '-'}{high})"
 
 
 def _matrix(classes: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    """Cells (C, C) under and beside their names, the diagonal in brackets."""
+    """Cells (C, C) with the names of rows and columns; the diagonal in brackets."""
     rows = [("", *(f"{name} " for name in _short(classes)))]
     for i, (name, row) in enumerate(zip(classes, cells, strict=True)):
         rows.append((name, *(f"[{cell}]" if i == j else f"{cell} " for j, cell in enumerate(row))))
@@ -125,7 +119,7 @@ def _percents(confusion: NDArray[np.int64]) -> list[list[str]]:
 
 
 def _percent(count: int, support: int) -> str:
-    """In whole percent, but 0 (a dot) and 100 only where exact; a dash where the truth lacks the class."""
+    """In whole percent; 0 (a dot) and 100 only if exact, a dash for a class without faces."""
     if not support:
         return "-"
     if not count:
@@ -139,7 +133,7 @@ def _percent(count: int, support: int) -> str:
 
 
 def _short(names: Sequence[str]) -> list[str]:
-    """The first letters of each name: three, or as many as it takes to tell all names apart."""
+    """The first letters of each name: three, or as many as are needed to distinguish all names."""
     width = 3
     while len({name[:width] for name in names}) < len(set(names)):
         width += 1
@@ -147,7 +141,7 @@ def _short(names: Sequence[str]) -> list[str]:
 
 
 def columns(rows: Sequence[Sequence[str]], alignment: str) -> str:
-    """Rows of equal length as lines with columns two blanks apart; `alignment` has < or > for each column."""
+    """Rows of equal length as lines, columns separated by two spaces; `alignment` has < or > for each column."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, alignment, widths, strict=True))
