@@ -51,7 +51,7 @@ cross-entropy to the votes      0.800 (0.790-0.810)  nats, 1,200 faces with vote
 Jensen-Shannon to the votes     0.050 (0.040-0.060)  nats, 1,200 faces with votes
   half the votes to the others  0.100 (0.090-0.110)  nats, annotators among themselves
 calibration error               3.1% (2.5-3.8)       15 bins of equal mass
-  by chance                     2.0% (1.4-2.7)       of a perfectly calibrated model with these confidences
+  by chance                     2.0% (1.4-2.7)       of a perfectly calibrated model
   above chance                  1.1% (0.5-1.8)
 
 class     faces  predicted           precision              recall                  F1

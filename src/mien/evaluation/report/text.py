@@ -75,7 +75,7 @@ def _scores(scores: Scores) -> str:
         rows.append(("  half the votes to the others", f"{scores.human:.3f}", "nats, annotators among themselves"))
     rows += [
         ("calibration error", f"{scores.calibration_error}", f"{BINS} bins of equal mass"),
-        ("  by chance", f"{scores.perfect_error}", "of a perfectly calibrated model with these confidences"),
+        ("  by chance", f"{scores.perfect_error}", "of a perfectly calibrated model"),
         ("  above chance", f"{scores.excess_error}", ""),
     ]
     return columns(rows, "<<<")
