@@ -82,7 +82,7 @@ def find(
 def measured(name: str, samples: Samples) -> dict[str, Measurement]:
     """Every figure of one detector, in percent and points."""
     weights = WEIGHTS.get(name)
-    detector = detectors.load(name, detectors.DetectorOptions(weights=weights))
+    detector = detectors.load(detectors.DetectorOptions(name, weights=weights))
     info = OnnxClassifier().info
     crop_spec = info.crop_spec
     figures: dict[str, Measurement] = {}
@@ -94,7 +94,7 @@ def measured(name: str, samples: Samples) -> dict[str, Measurement]:
             if protocol.name == "argmax":
                 continue
             rows = found.rows & protocol.kept
-            classifier = OnnxClassifier(emotions=protocol.classes)
+            classifier = OnnxClassifier().with_classes(protocol.classes)
             truth = protocol.labels[rows]
             ways = {"as they are": samples.images, "through detector and crop": found.aligned}
             if not np.array_equal(found.aligned, found.boxed):

@@ -88,7 +88,7 @@ def measured(name: str, weights: Path | None) -> dict[str, Any]:
     """All figures of one detector, as plain types."""
     cv2.setNumThreads(1)
     given = weights or WEIGHTS.get(name)
-    detector = detectors.load(name, detectors.DetectorOptions(weights=given if given and given.exists() else None))
+    detector = detectors.load(detectors.DetectorOptions(name, weights=given if given and given.exists() else None))
     found: dict[str, Measurement] = {}
     for copy in COPIES:
         found |= quality(detector, copy)
@@ -137,7 +137,7 @@ def main() -> None:
         return
     figures: dict[str, Measurement] = {}
     time: dict[str, Measurement] = {}
-    for name in given.names or detectors.names():
+    for name in given.names or [name for name in detectors.names() if name != "whole-image"]:
         answer = in_its_own_process(name, weights.get(name))
         if answer:
             title = f"{name} (OpenCV {answer['opencv']})"

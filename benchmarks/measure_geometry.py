@@ -195,9 +195,9 @@ def main() -> None:
             "detectors": {},
         }
     crop_spec = result["fer2013"]
-    for name in options.only or names():
+    for name in options.only or [name for name in names() if name != "whole-image"]:
         try:
-            detector = load(name, DetectorOptions(weights=weights.get(name)))
+            detector = load(DetectorOptions(name, weights=weights.get(name)))
         except (UnsupportedError, WeightsError) as error:
             print(f"{name} is left out: {error}")
             continue

@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--detector-weights", type=Path)
     parser.add_argument("--limit", type=int, default=8000)
     given = parser.parse_args()
-    detector = detectors.load(given.detector, detectors.DetectorOptions(weights=given.detector_weights))
+    detector = detectors.load(detectors.DetectorOptions(given.detector, weights=given.detector_weights))
     images = store.load(given.store, "train").images
     rows = np.random.default_rng(0).permutation(len(images))[: given.limit]
     given.out.mkdir(parents=True)

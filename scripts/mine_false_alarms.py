@@ -21,7 +21,6 @@ from mien.datasets import face_images
 from mien.evaluation.detection import SMALLEST, match, sides
 from mien.faces import detectors
 from mien.faces.boxes import iou
-from mien.faces.detectors import DetectorOptions
 
 AROUND = 1.2  # sides of the finding on each side of its middle
 HELD = 20  # one in so many becomes a "valid" image
@@ -37,8 +36,8 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", default=[], help="names of archives; by default all")
     parser.add_argument("--min-score", type=float, default=0.3)
     given = parser.parse_args()
-    detector = detectors.load("mien", DetectorOptions(weights=given.weights))
-    second = detectors.load(given.second, DetectorOptions(weights=given.second_weights))
+    detector = detectors.load(detectors.DetectorOptions("mien", weights=given.weights))
+    second = detectors.load(detectors.DetectorOptions(given.second, weights=given.second_weights))
     given.out.mkdir(parents=True)
     lines: list[dict[str, object]] = []
     images = list(face_images.read(given.data, "train", sets=given.sets))

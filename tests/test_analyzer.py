@@ -10,7 +10,10 @@ import pytest
 from PIL import Image
 
 import mien
+from mien.analyzer import ImageSource
 from mien.errors import ConfigError, InputError, WeightsError
+from mien.expression import ClassifierOptions
+from mien.faces.detectors import DetectorOptions
 from mien.media import read_frames, read_image
 
 
@@ -58,7 +61,7 @@ def test_a_generator_gives_an_iterator_that_reads_as_it_goes(astronaut: Path, an
     pixels = read_image(astronaut)
     taken = 0
 
-    def endless() -> Iterator[object]:
+    def endless() -> Iterator[ImageSource]:
         nonlocal taken
         while True:
             taken += 1
@@ -68,7 +71,7 @@ def test_a_generator_gives_an_iterator_that_reads_as_it_goes(astronaut: Path, an
     assert not isinstance(results, (list, mien.FrameResult))
     assert taken == 0
     assert [next(results).source for _ in range(2)] == ["array", str(astronaut)]
-    assert taken <= analyzer.batch_size
+    assert taken <= analyzer.options.classifier.batch_size
     assert [result.source for result in mien.analyze(iter([astronaut]))] == [str(astronaut)]
     assert isinstance(mien.analyze((pixels,)), list)
     assert mien.analyze([]) == []
@@ -106,7 +109,7 @@ def test_no_face_is_an_empty_result(analyzer: mien.Analyzer) -> None:
 def test_batches_do_not_change_results(astronaut: Path) -> None:
     pixels = read_image(astronaut)
     images = [pixels, pixels[:, ::-1].copy(), np.zeros((64, 64, 3), np.uint8), pixels[20:, 30:].copy()] * 3
-    small, large = mien.Analyzer(batch_size=2), mien.Analyzer(batch_size=64)
+    small, large = (mien.Analyzer(classifier=ClassifierOptions(batch_size=size)) for size in (2, 64))
     for one, other in zip(small.analyze(images), large.analyze(images), strict=True):
         assert len(one) == len(other)
         for face, duplicate in zip(one, other, strict=True):
@@ -118,7 +121,7 @@ def test_batches_do_not_change_results(astronaut: Path) -> None:
 
 def test_crops_need_no_detector(analyzer: mien.Analyzer, astronaut: Path) -> None:
     crop = read_image(astronaut)[65:205, 165:285]
-    result = mien.analyze(crop, faces_are_crops=True)
+    result = mien.analyze(crop, detector="whole-image")
     assert len(result) == 1
     assert result.faces[0].score == 1
     np.testing.assert_allclose(result.faces[0].box, [0, 0, 120, 140])
@@ -148,18 +151,18 @@ def test_a_stream_is_lazy(analyzer: mien.Analyzer, astronaut: Path) -> None:
 
     results = analyzer.stream(endless())
     next(results)
-    assert taken <= analyzer.batch_size
+    assert taken <= analyzer.options.classifier.batch_size
 
 
 def test_pixels_are_kept_only_on_request(astronaut: Path) -> None:
     assert mien.analyze(astronaut).image is None
-    kept = mien.analyze(astronaut, keep_images=True).image
+    kept = mien.analyze(astronaut, options=mien.AnalyzerOptions(keep_images=True)).image
     assert kept is not None
     assert kept.shape == (330, 512, 3)
 
 
 def test_abstaining(astronaut: Path) -> None:
-    strict = mien.analyze(astronaut, abstain=1.0).faces[0].expression
+    strict = mien.analyze(astronaut, classifier=ClassifierOptions(abstain=1)).faces[0].expression
     assert strict is not None
     assert strict.uncertain
     assert strict.emotion == "happiness"
@@ -176,14 +179,14 @@ def test_detecting_alone(astronaut: Path) -> None:
 def test_wrong_options_and_inputs_are_said(astronaut: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="vocabulary"):
         mien.Analyzer(emotions=9)
-    with pytest.raises(ConfigError, match="abstain: expected a number 0-1, found 2"):
-        mien.Analyzer(abstain=2)
+    with pytest.raises(ConfigError, match="abstain: expected a number 0-1, got 2"):
+        ClassifierOptions(abstain=2)
     with pytest.raises(ConfigError, match="detector 'nose'"):
         mien.Analyzer(detector="nose")
     with pytest.raises(ConfigError, match="model 'best'"):
-        mien.Analyzer(model="best")
+        mien.Analyzer(classifier="best")
     with pytest.raises(WeightsError, match="no such weights"):
-        mien.Analyzer(model=tmp_path / "none.onnx")
+        mien.Analyzer(classifier=tmp_path / "none.onnx")
     with pytest.raises(InputError, match=r"none\.png"):
         mien.analyze(tmp_path / "none.png")
     with pytest.raises((TypeError, ValueError), match="uint8"):
@@ -200,31 +203,13 @@ def test_grey_and_transparent_arrays(astronaut: Path) -> None:
 @pytest.mark.real_data
 def test_detector_weights_by_path(astronaut: Path, shared: Path) -> None:
     weights = shared / "weights" / "yunet_n_640_640.onnx"
-    for path in (weights, str(weights)):
-        (face,) = mien.detect(astronaut, detector="yunet", detector_weights=path)
+    for path in (weights, Path(str(weights))):
+        (face,) = mien.detect(astronaut, detector=DetectorOptions("yunet", path))
         assert face.landmarks is not None
         assert face.score > 0.8
-        (read,) = mien.analyze(astronaut, detector="yunet", detector_weights=path)
+        (read,) = mien.analyze(astronaut, detector=DetectorOptions("yunet", path))
         assert read.emotion == "happiness"
         assert np.array_equal(read.box, face.box)
-
-
-def test_weights_for_a_detector_that_takes_none(astronaut: Path) -> None:
-    with pytest.raises(ConfigError, match="takes no weights"):
-        mien.detect(astronaut, detector="hog", detector_weights="x.onnx")
-
-
-@pytest.mark.parametrize(
-    "option", [{"min_score": float("nan")}, {"min_score": 5}, {"batch_size": 0}, {"threads": -1}, {"abstain": 2.0}]
-)
-def test_numbers_out_of_range_are_said(option: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(option))):
-        mien.Analyzer(**option)  # type: ignore[arg-type]
-
-
-def test_crops_and_a_detector_do_not_go_together() -> None:
-    with pytest.raises(ConfigError, match="need no detector"):
-        mien.Analyzer(faces_are_crops=True, detector="hog")
 
 
 def test_a_result_is_indexed(astronaut: Path) -> None:
@@ -248,7 +233,7 @@ print({{(len(result), result[0].emotion) for result in results}})
 
 
 def test_large_crops_do_not_pile_up() -> None:
-    analyzer = mien.Analyzer(faces_are_crops=True)
+    analyzer = mien.Analyzer(detector="whole-image")
     taken = 0
 
     def endless() -> Iterator[mien.Frame]:

@@ -60,7 +60,7 @@ def test_the_model_is_judged_on_them(made: Path) -> None:
 def test_it_reads_them(made: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(9)
     faces = [np.repeat(draw_face("surprise", rng)[..., None], 3, axis=2) for _ in range(6)]
-    analyzer = mien.Analyzer(model=made / "own.onnx", faces_are_crops=True)
+    analyzer = mien.Analyzer(classifier=made / "own.onnx", detector="whole-image")
     assert analyzer.emotions == CLASSES
     results = analyzer.analyze(faces)
     assert sum(result[0].emotion == "amazed" for result in results) >= 3
@@ -74,8 +74,8 @@ def test_it_reads_them(made: Path, tmp_path: Path) -> None:
     for overlay in OVERLAYS:
         drawn = annotate(np.full((480, 640, 3), 90, np.uint8), _placed(results[0]), overlay)
         assert (drawn != 90).any()
-    with pytest.raises(ConfigError, match="cannot tell 7 emotions apart") as caught:
-        mien.Analyzer(model=made / "own.onnx", emotions=7)
+    with pytest.raises(ConfigError, match="cannot tell these 7 emotions apart") as caught:
+        mien.Analyzer(classifier=made / "own.onnx", emotions=7)
     assert "amazed, keen on it, Ödnis" in caught.value.hint
 
 
@@ -87,8 +87,8 @@ def _placed(result: mien.FrameResult) -> list[mien.Face]:
 def test_they_vote_together(made: Path) -> None:
     rng = np.random.default_rng(1)
     face = draw_face("happiness", rng)
-    one = mien.analyze(face, model=made / "own.onnx", faces_are_crops=True)[0].expression
-    two = mien.analyze(face, ensemble=[made / "own.onnx"] * 2, faces_are_crops=True)[0].expression
+    one = mien.analyze(face, classifier=made / "own.onnx", detector="whole-image")[0].expression
+    two = mien.analyze(face, classifier=[made / "own.onnx"] * 2, detector="whole-image")[0].expression
     assert one is not None
     assert two is not None
     np.testing.assert_allclose(two.probabilities, one.probabilities, atol=1e-6)

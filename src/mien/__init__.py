@@ -1,11 +1,11 @@
-"""Reads emotions from faces.
+"""Recognises emotions in faces.
 
 >>> import mien
 >>> result = mien.analyze("photo.jpg")
 >>> for face in result:
 ...     print(face.emotion, face.confidence, face.box)
 
-Importing mien loads nothing heavy: names come as they are touched.
+Importing mien loads nothing heavy: a name is imported when it is first used.
 """
 
 import importlib
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from mien import emotions as emotions
     from mien import errors as errors
     from mien.analyzer import Analyzer as Analyzer
+    from mien.analyzer import AnalyzerOptions as AnalyzerOptions
     from mien.analyzer import analyze as analyze
     from mien.analyzer import detect as detect
+    from mien.expression.base import ClassifierOptions as ClassifierOptions
+    from mien.faces.detectors import DetectorOptions as DetectorOptions
     from mien.results import LANDMARKS as LANDMARKS
     from mien.results import Expression as Expression
     from mien.results import Face as Face
@@ -25,9 +28,12 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Public names and the modules they come from; None for a module itself.
+# The public names and their modules; None for a module of mien itself.
 _ORIGIN = {
     "Analyzer": "mien.analyzer",
+    "AnalyzerOptions": "mien.analyzer",
+    "ClassifierOptions": "mien.expression.base",
+    "DetectorOptions": "mien.faces.detectors",
     "Expression": "mien.results",
     "Face": "mien.results",
     "Frame": "mien.results",
@@ -42,6 +48,9 @@ _ORIGIN = {
 __all__ = [
     "LANDMARKS",
     "Analyzer",
+    "AnalyzerOptions",
+    "ClassifierOptions",
+    "DetectorOptions",
     "Expression",
     "Face",
     "Frame",

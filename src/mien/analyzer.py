@@ -1,217 +1,301 @@
 """The analyzer: frames in, results out. It knows detectors and classifiers, and no file format."""
 
+import functools
+import math
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Self, cast, overload
+from typing import Annotated, Any, BinaryIO, Final, Generic, Protocol, Self, TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import ConfigError
-from mien.expression import Classifier, load_classifier
+from mien.expression import load_classifier
+from mien.expression.base import Classifier, ClassifierOptions, ClassifierSource, Emotions
+from mien.expression.base import as_options as classifier_options
 from mien.faces import detectors
-from mien.faces import rotations as turns
-from mien.faces import tiling as strips
-from mien.faces.crop import crop_faces, landmark_points
+from mien.faces.align import Aligner, Crops
+from mien.faces.detectors import Detector, DetectorOptions
 from mien.media import as_rgb, read_frame
+from mien.media.feed import Feed
 from mien.results import Face, Frame, FrameResult
 
-__all__ = ["Analyzer", "analyze", "detect"]
+__all__ = ["Analyzer", "AnalyzerOptions", "ImageSource", "Smoother", "Tracker", "analyze", "detect"]
 
-# A path ("-": standard input), the content of a image file, an open binary file, or pixels.
+# A path ("-": standard input), the content of an image file, an open binary file, or pixels.
 ImageSource = str | Path | bytes | BinaryIO | NDArray[np.uint8]
 
-# A batch is closed early once the images kept for it hold this many pixels: memory stays flat.
+# The options, the name or the file of a detector, or a ready one; None for the default.
+DetectorSource = DetectorOptions | Detector | str | Path | None
+
+# A batch is closed early when the images kept for it have this many pixels: memory stays flat.
 _HELD_PIXELS: Final = 64_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyzerOptions:
+    """Everything that can be chosen about an analyzer: frozen, and can be pickled and sent to another process."""
+
+    detector: DetectorOptions = field(default_factory=DetectorOptions)
+    classifier: ClassifierOptions = field(default_factory=ClassifierOptions)
+    keep_images: Annotated[bool, "Results carry the pixels of their frames, for drawing."] = False
+
+
+class Tracker(Protocol):
+    """Follows persons through the frames of one source. Each source gets a new tracker, which is dropped at its end."""
+
+    def update(self, frame: Frame, faces: tuple[Face, ...]) -> Sequence[Face]:
+        """The faces of the next frame with their `track`; a tracker may also leave out faces or add some."""
+
+
+class Smoother(Protocol):
+    """Smooths the expressions of one source over time. Each source gets a new smoother, which is dropped at its end.
+
+    It gives each result that it is given exactly once and in order, with `Face.smoothed` set where it is known; results
+    with an `error` as well.
+    """
+
+    def update(self, result: FrameResult) -> Iterable[FrameResult]:
+        """Takes the next result; gives those that are complete: none while it still needs to see later ones."""
+
+    def flush(self) -> Iterable[FrameResult]:
+        """The remaining results, at the end of the source."""
+
+
+Stage = TypeVar("Stage")
+
+
+class _PerSource(Generic[Stage]):
+    """The trackers or smoothers of a stream, of which only that of the present source is kept."""
+
+    def __init__(self, make: Callable[[], Stage]) -> None:
+        self._make = make
+        self._place = ("", -1)
+        self.present: Stage | None = None
+
+    def at(self, source: str, index: int) -> tuple[Stage, Stage | None]:
+        """The one for a frame; and the one of the source before, if that has just ended.
+
+        Another source begins with another name, or if the index does not rise, as with several images in memory.
+        """
+        before, self._place = self._place, (source, index)
+        if self.present is not None and before[0] == source and before[1] < index:
+            return self.present, None
+        ended, self.present = self.present, self._make()
+        return self.present, ended
 
 
 @dataclass(slots=True)
 class _Pending:
-    """A frame whose faces are found and not yet read."""
+    """A frame whose faces are found and not yet classified."""
 
     result: FrameResult
-    crops: Sequence[Sequence[NDArray[np.uint8]]]  # the faces, once for each crop_spec
+    crops: Crops = ()
+    due: float = math.inf  # when it must be classified
 
 
 class Analyzer:
-    """Finds the faces of frames and reads their expressions, batched across faces and frames.
+    """Finds the faces of frames and classifies their expressions, batched across faces and frames.
 
-    One analyzer serves one thread at a time. Making one loads the weights; use it again.
+    One analyzer serves one thread at a time. Making one loads the weights; use it again. An analyzer made from options,
+    names and paths can be pickled.
 
     Args:
-        model: Name of a shipped model, or path of an exported ONNX file; None for the default.
-        detector: Name of a detector, or None for the default.
-        detector_weights: File of the detector's network, where it takes one; None for the shipped ones, or those
-            fetched by `mien models fetch`.
-        detect_size: Long side, in pixels, at which larger images are searched; None leaves it to the detector.
-        min_face: Side, in pixels, of the smallest face to report; None leaves it to the detector.
-        any_turn: Find faces lying on their side or upside down too; takes four times as long.
-        ensemble: Several models instead, whose votes are joined; see `mien.expression.Ensemble`.
-        vote: Of an ensemble: "soft" (default) or "hard".
-        emotions: 6, 7, 8 or 10 classes, or some of the model's by name; None for the eight, or for the model's own
-            classes where it does not know these.
-        min_score: Faces with a lower score are left out; 0.5 is each detector's operating point.
-        faces_are_crops: Each frame is a cropped face already: no detector, one face a frame.
-        abstain: 0-1; top probabilities under it are `uncertain`; None for the model's own threshold.
-        keep_images: Results carry their frames' pixels, for drawing.
-        batch_size: Faces that the network sees at once.
-        threads: For the network.
+        options: The options; the other arguments replace parts of them.
+        detector: Name of a detector, the file of an exported one, its options, or a ready object.
+        classifier: Name of a shipped model, the path of an exported ONNX file, several of them for an ensemble ("A,B"
+            or a sequence), options, or a ready object.
+        tracker: Makes a tracker for each source: a class or another callable.
+        smoother: Makes a smoother for each source: a class or another callable.
+        emotions: 6, 7, 8 or 10 classes, or some of the model's by name; "model" for the classes of its first head.
+
+    Attributes:
+        options: The options, with the other arguments applied.
+        detector: The detector.
+        classifier: The classifier.
 
     Raises:
-        ConfigError: An option is none that exists.
+        ConfigError: There is no such detector or model, or an option has a value that cannot be used.
         WeightsError: The weights of the model or the detector are missing or damaged.
         UnsupportedError: The detector cannot run here.
     """
 
     def __init__(
         self,
+        options: AnalyzerOptions | None = None,
         *,
-        model: str | Path | None = None,
-        detector: str | None = None,
-        detector_weights: str | Path | None = None,
-        detect_size: int | None = None,
-        min_face: int | None = None,
-        any_turn: bool = False,
-        ensemble: Sequence[str | Path] = (),
-        vote: str | None = None,
-        emotions: int | Sequence[str] | None = None,
-        min_score: float = 0.5,
-        faces_are_crops: bool = False,
-        abstain: float | None = None,
-        keep_images: bool = False,
-        batch_size: int = 32,
-        threads: int = 1,
+        detector: DetectorSource = None,
+        classifier: Classifier | ClassifierSource = None,
+        tracker: Callable[[], Tracker] | None = None,
+        smoother: Callable[[], Smoother] | None = None,
+        emotions: Emotions | Sequence[str] = None,
     ) -> None:
-        _check_share("min_score", min_score)
-        if abstain is not None:
-            _check_share("abstain", abstain)
-        for name, count in {"batch_size": batch_size, "threads": threads}.items():
-            if count < 1:
-                raise ConfigError(f"{name}: expected a number from 1 on, found {count}")
-        asked = (detector, detector_weights, detect_size, min_face)
-        if faces_are_crops and (any_turn or any(value is not None for value in asked)):
-            raise ConfigError(
-                "faces that are cropped already need no detector", hint="leave out the detector, or faces_are_crops"
-            )
-        self.classifier: Classifier = load_classifier(
-            model,
-            ensemble,
-            vote=vote,
-            emotions=emotions,
-            abstain=abstain,
-            batch_size=batch_size,
-            threads=threads,
-        )
-        self.detector = None if faces_are_crops else _load_detector(*asked)
-        self.min_score = min_score
-        self.any_turn = any_turn
-        self.keep_images = keep_images
-        self.batch_size = batch_size
-        crop_specs = self.classifier.crop_specs
-        self._crop_specs = [] if faces_are_crops else [info.crop_spec for info in crop_specs]
+        options = options or AnalyzerOptions()
+        made: dict[str, Any] = {"tracker": tracker, "smoother": smoother}
+        if isinstance(detector, (str, Path, DetectorOptions)):
+            options = replace(options, detector=detectors.as_options(detector, options.detector))
+            detector = None
+        if classifier is None or isinstance(classifier, (str, Path, Sequence, ClassifierOptions)):
+            if classifier is not None:
+                options = replace(options, classifier=classifier_options(classifier, options.classifier))
+            if emotions is not None:
+                names = emotions if isinstance(emotions, (int, str)) else tuple(emotions)
+                options = replace(options, classifier=replace(options.classifier, emotions=cast(Emotions, names)))
+            self.classifier: Classifier = load_classifier(options.classifier)
+        else:
+            self.classifier = classifier if emotions is None else classifier.with_classes(emotions)
+            made["classifier"] = self.classifier
+        if detector is not None:
+            made["detector"] = detector
+        self.options = options
+        self._made_from = made
+        self.detector: Detector = detectors.load(options.detector) if detector is None else detector
+        # A model that does not know how its faces were cropped can still classify crops.
+        crop_specs = () if self.detector.mean_landmarks is None else self.classifier.crop_specs
+        self._aligner = Aligner(self.detector, crop_specs, options=options.detector)
+        self._tracker, self._smoother = tracker, smoother
+
+    def __reduce__(self) -> tuple[Callable[..., "Analyzer"], tuple[AnalyzerOptions]]:
+        return functools.partial(Analyzer, **self._made_from), (self.options,)
 
     @property
     def emotions(self) -> tuple[str, ...]:
         """The classes, in the order of every probability."""
         return self.classifier.emotions
 
-    # A path, an array and a list can be iterated too: of the overloads the first that fits holds.
+    # A path, an array and a list can be iterated too: the first overload that fits counts.
     @overload
     def analyze(self, images: ImageSource | Frame) -> FrameResult: ...  # type: ignore[overload-overlap]
     @overload
-    def analyze(self, images: list[Any] | tuple[Any, ...]) -> list[FrameResult]: ...  # type: ignore[overload-overlap]
+    def analyze(self, images: Sequence[ImageSource | Frame]) -> list[FrameResult]: ...  # type: ignore[overload-overlap]
     @overload
-    def analyze(self, images: Iterable[Any]) -> Iterator[FrameResult]: ...
-    def analyze(self, images: Any) -> FrameResult | list[FrameResult] | Iterator[FrameResult]:
-        """Reads one image, a list of them, or as many as a generator gives.
+    def analyze(self, images: Iterable[ImageSource | Frame]) -> Iterator[FrameResult]: ...
+    def analyze(
+        self, images: ImageSource | Frame | Iterable[ImageSource | Frame]
+    ) -> FrameResult | list[FrameResult] | Iterator[FrameResult]:
+        """Analyzes one image, a list of images, or the images of a generator.
 
         Args:
-            images: A path, an open binary file, a file's content as bytes, a frame, or an array (H, W) grey,
-                (H, W, 3) RGB or (H, W, 4) RGBA, uint8. Or several of those: a list or a tuple, or a generator or
-                another iterable, which is read as its results are asked for.
+            images: A path, an open binary file, a file's content as bytes, a frame, or an array (H, W) grey, (H, W, 3)
+                RGB or (H, W, 4) RGBA, uint8. Or several of those: a list or another sequence, or a generator or another
+                iterable, which is read when its results are requested.
 
         Returns:
-            A result; for a list or a tuple a list of them; for a generator an iterator, in constant memory.
+            A result; for a sequence a list of results; for a generator an iterator, in constant memory.
 
         Raises:
-            InputError: A image cannot be read. To go on with the others, use `mien.media.read_frames` and `stream`.
+            InputError: An image cannot be read. To go on with the others, use `mien.media.open_frames` and `stream`.
             ValueError: An array has another shape.
-            TypeError: An array has another type, or this is none of the above.
+            TypeError: An array has another type, or `images` is none of the above.
         """
         if _is_one(images):
-            return next(self.stream([_frame(images)]))
+            return next(self.stream([_frame(cast("ImageSource | Frame", images))]))
         if not isinstance(images, Iterable):
             raise TypeError(f"images: expected a path, an array, or several of them, got {type(images).__name__}")
-        results = self.stream(map(_frame, images))
-        return list(results) if isinstance(images, (list, tuple)) else results
+        results = self.stream(map(_frame, cast("Iterable[ImageSource | Frame]", images)))
+        return list(results) if isinstance(images, Sequence) else results
 
-    def stream(self, frames: Iterable[Frame | FrameResult]) -> Iterator[FrameResult]:
-        """Reads frames as they come, in their order, in constant memory.
+    def stream(self, frames: Iterable[Frame | FrameResult], max_delay: float | None = None) -> Iterator[FrameResult]:
+        """Analyzes frames as they come, in their order, in constant memory.
 
-        A `FrameResult` among them (a image that could not be read) is passed through.
+        A `FrameResult` in the source (an image that could not be read) is passed on in its place.
+
+        Args:
+            frames: The source. Frames of one video or camera have the same `source` and rising `index`: they share a
+                tracker and a smoother.
+            max_delay: The longest time, in seconds, that a frame waits for others of its batch; 0 analyzes every frame
+                at once; None waits until the batch is full. The delay of a smoother is added.
+
+        Raises:
+            ConfigError: `max_delay` is below 0.
         """
-        waiting: list[_Pending] = []
-        for frame in frames:
-            waiting.append(self._find(frame))
-            crops = sum(len(item.result) for item in waiting)
-            pixels = sum(item.result.width * item.result.height for item in waiting)
-            held = pixels if self.keep_images or self.detector is None else 0
-            if crops >= self.batch_size or len(waiting) >= self.batch_size or held >= _HELD_PIXELS:
-                yield from self._read(waiting)
-                waiting = []
-        yield from self._read(waiting)
+        if max_delay is not None and not max_delay >= 0:  # also refuses nan
+            raise ConfigError(f"max_delay: expected a number of seconds from 0, got {max_delay}")
+        results = self._classified(self._batches(frames, math.inf if max_delay is None else max_delay))
+        return results if self._smoother is None else self._smoothed(results, _PerSource(self._smoother))
 
-    def _find(self, frame: Frame | FrameResult) -> _Pending:
+    def _batches(self, frames: Iterable[Frame | FrameResult], max_delay: float) -> Iterator[list[_Pending]]:
+        """Frames with their faces found, tracked and cropped, in batches."""
+        tracking = None if self._tracker is None else _PerSource(self._tracker)
+        holds_images = self.options.keep_images or self._aligner.boxes_are_crops
+        batch: list[_Pending] = []
+        with Feed(frames, threaded=0 < max_delay < math.inf) as feed:
+            while True:
+                try:
+                    got = feed.get(batch[0].due - time.monotonic() if batch and max_delay < math.inf else None)
+                except StopIteration:
+                    break
+                except Exception:
+                    yield batch  # what came before is complete
+                    raise
+                if got is not None:
+                    pending = self._found(got[0], tracking)
+                    pending.due = got[1] + max_delay
+                    batch.append(pending)
+                crops = sum(len(item.result) for item in batch)
+                held = holds_images * sum(item.result.width * item.result.height for item in batch)
+                full = max(crops, len(batch)) >= self.options.classifier.batch_size or held >= _HELD_PIXELS
+                if full or time.monotonic() >= batch[0].due:
+                    yield batch
+                    batch = []
+        yield batch
+
+    def _found(self, frame: Frame | FrameResult, tracking: _PerSource[Tracker] | None) -> _Pending:
+        """One frame with its faces found, tracked and cropped."""
         if isinstance(frame, FrameResult):
-            return _Pending(frame, [[] for _ in self.classifier.crop_specs])
+            return _Pending(frame)
         image = frame.image
-        height, width = image.shape[:2]
-        if self.detector is None:
-            faces: list[Face] = [Face(np.array([0, 0, width, height], np.float32), 1.0)]
-            crops: list[list[NDArray[np.uint8]]] = [[image] for _ in self.classifier.crop_specs]
-        else:
-            faces = _faces(self.detector, image, self.min_score, any_turn=self.any_turn)
-            mean_landmarks = self.detector.mean_landmarks
-            points = [landmark_points(face.box, face.landmarks, mean_landmarks) for face in faces]
-            crops = [list(crop_faces(image, points, crop_spec)) for crop_spec in self._crop_specs]
+        faces = self._aligner.find(image)
+        if tracking is not None:
+            tracker, _ = tracking.at(frame.source, frame.index)
+            faces = tuple(tracker.update(frame, faces))
         result = FrameResult(
             source=frame.source,
             frame=frame.index,
             timestamp=frame.timestamp,
-            width=width,
-            height=height,
-            faces=tuple(faces),
-            image=image if self.keep_images else None,
+            width=image.shape[1],
+            height=image.shape[0],
+            faces=faces,
+            image=image if self.options.keep_images else None,
             note=frame.note,
         )
-        return _Pending(result, crops)
+        return _Pending(result, self._aligner.crop(image, faces))
 
-    def _read(self, waiting: Sequence[_Pending]) -> Iterator[FrameResult]:
-        framed = [
-            [crop for item in waiting for crop in item.crops[place]] for place in range(len(self.classifier.crop_specs))
-        ]
-        expressions = iter(self.classifier.expressions(self.classifier.predict_proba_of_crops(framed)))
-        for item in waiting:
-            faces = tuple(replace(face, expression=next(expressions)) for face in item.result.faces)
-            yield replace(item.result, faces=faces)
+    def _classified(self, batches: Iterable[list[_Pending]]) -> Iterator[FrameResult]:
+        """The frames of batches with the expressions of their faces."""
+        for batch in batches:
+            kinds = max((len(item.crops) for item in batch), default=0)
+            crops = [[crop for item in batch if item.crops for crop in item.crops[kind]] for kind in range(kinds)]
+            expressions = iter(self.classifier(*crops) if crops else ())
+            for item in batch:
+                faces = tuple(
+                    replace(face, expression=next(expressions)) if item.crops else face for face in item.result.faces
+                )
+                yield replace(item.result, faces=faces)
+
+    @staticmethod
+    def _smoothed(results: Iterator[FrameResult], smoothing: _PerSource[Smoother]) -> Iterator[FrameResult]:
+        """The results after a smoother, which may hold some back; all of them at the end of each source."""
+        for result in results:
+            smoother, ended = smoothing.at(result.source, result.frame)
+            if ended is not None:
+                yield from ended.flush()
+            yield from smoother.update(result)
+        if smoothing.present is not None:
+            yield from smoothing.present.flush()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Nothing is held open; the `with` statement is welcome all the same."""
-
-
-def _check_share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:  # also refuses nan
-        raise ConfigError(f"{name}: expected a number 0-1, found {value}")
+        """Does nothing: an analyzer holds nothing open."""
 
 
 def _is_one(images: object) -> bool:
-    """Whether this is a single image; an open file could be iterated too, by lines."""
+    """Whether this is a single image; an open file could also be iterated, by lines."""
     return isinstance(images, (str, Path, bytes, np.ndarray, Frame)) or hasattr(images, "read")
 
 
@@ -223,93 +307,103 @@ def _frame(image: ImageSource | Frame) -> Frame:
     return Frame(as_rgb(image))
 
 
-def _faces(
-    detector: detectors.Detector, image: NDArray[np.uint8], min_score: float, *, any_turn: bool = False
-) -> list[Face]:
-    search = turns.detect if any_turn else strips.detect
-    found = search(detector, image, min_score=min_score)
-    points = found.landmarks if found.landmarks is not None else [None] * len(found)
-    return [
-        Face(box, float(score), landmarks)
-        for box, score, landmarks in zip(found.boxes, found.scores, points, strict=True)
-    ]
-
-
-def _load_detector(
-    name: str | None, weights: str | Path | None, max_side: int | None = None, min_face: int | None = None
-) -> detectors.Detector:
-    file = None if weights is None else Path(weights)
-    options = detectors.DetectorOptions(min_face=min_face, max_side=max_side, weights=file)
-    return detectors.load(name or detectors.DEFAULT, options)
-
-
-class _Kept(threading.local):
-    """The last few analyzers and detectors of each thread: those of dlib and OpenCV serve one thread at a time."""
+class _Cached(threading.local):
+    """The last analyzers and detectors of each thread: those of dlib and OpenCV serve one thread at a time."""
 
     def __init__(self) -> None:
-        self.analyzer = lru_cache(maxsize=4)(Analyzer)
-        self.detector = lru_cache(maxsize=4)(_load_detector)
+        self.analyzer = functools.lru_cache(maxsize=4)(Analyzer)
+        self.aligner = functools.lru_cache(maxsize=4)(Aligner)
 
 
-_kept = _Kept()
+_cached = _Cached()
 
 
+# A path, an array and a list can be iterated too: the first overload that fits counts.
 @overload
-def analyze(images: ImageSource, **options: Any) -> FrameResult: ...
+def analyze(  # type: ignore[overload-overlap]
+    images: ImageSource | Frame,
+    *,
+    emotions: Emotions | Sequence[str] = ...,
+    detector: DetectorSource = ...,
+    classifier: Classifier | ClassifierSource = ...,
+    options: AnalyzerOptions | None = ...,
+) -> FrameResult: ...
 @overload
-def analyze(images: list[Any] | tuple[Any, ...], **options: Any) -> list[FrameResult]: ...
+def analyze(  # type: ignore[overload-overlap]
+    images: Sequence[ImageSource | Frame],
+    *,
+    emotions: Emotions | Sequence[str] = ...,
+    detector: DetectorSource = ...,
+    classifier: Classifier | ClassifierSource = ...,
+    options: AnalyzerOptions | None = ...,
+) -> list[FrameResult]: ...
 @overload
-def analyze(images: Iterable[Any], **options: Any) -> Iterator[FrameResult]: ...
-def analyze(images: Any, **options: Any) -> FrameResult | list[FrameResult] | Iterator[FrameResult]:
-    """Finds the faces in a image, or in several, and reads their emotions.
+def analyze(
+    images: Iterable[ImageSource | Frame],
+    *,
+    emotions: Emotions | Sequence[str] = ...,
+    detector: DetectorSource = ...,
+    classifier: Classifier | ClassifierSource = ...,
+    options: AnalyzerOptions | None = ...,
+) -> Iterator[FrameResult]: ...
+def analyze(
+    images: ImageSource | Frame | Iterable[ImageSource | Frame],
+    *,
+    emotions: Emotions | Sequence[str] = None,
+    detector: DetectorSource = None,
+    classifier: Classifier | ClassifierSource = None,
+    options: AnalyzerOptions | None = None,
+) -> FrameResult | list[FrameResult] | Iterator[FrameResult]:
+    """Finds the faces in an image, or in several, and classifies their expressions.
+
+    Each thread keeps its last few analyzers, so that calling again is fast.
 
     Args:
         images: A path, an open binary file, a file's content as bytes, or an array (H, W) grey, (H, W, 3) RGB or
             (H, W, 4) RGBA uint8; or a list or a generator of those.
-        options: As for `Analyzer`. Each thread keeps its last few analyzers, so that calling again is quick.
+        emotions: Number or names of the classes, as for `Analyzer`.
+        detector: As for `Analyzer`.
+        classifier: As for `Analyzer`.
+        options: As for `Analyzer`.
 
     Returns:
-        A `FrameResult`, which is a sequence of `Face`s; a list of them for a list, and an iterator for a generator,
-        whose images are read as the results are asked for.
+        A `FrameResult`, which is a sequence of `Face`s; a list of them for a list; an iterator for a generator, whose
+        images are read when the results are requested.
 
     Raises:
-        InputError: A image cannot be read.
-        ConfigError: An option is none that exists.
+        InputError: An image cannot be read.
+        ConfigError: There is no such detector or model, or an option has a value that cannot be used.
     """
-    # What is kept is found by its options, which lists cannot be.
-    options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-    results: FrameResult | list[FrameResult] | Iterator[FrameResult] = _kept.analyzer(**options).analyze(images)
-    return results
+    classifier = tuple(classifier) if isinstance(classifier, list) else classifier
+    emotions = tuple(emotions) if isinstance(emotions, list) else emotions
+    parts = {"detector": detector, "classifier": classifier, "emotions": emotions}
+    return _cached.analyzer(options, **cast("dict[str, Hashable]", parts)).analyze(images)
 
 
 def detect(
-    image: ImageSource,
+    image: ImageSource | Frame,
     *,
-    detector: str | None = None,
-    detector_weights: str | Path | None = None,
-    detect_size: int | None = None,
-    min_face: int | None = None,
-    any_turn: bool = False,
-    min_score: float = 0.5,
+    min_score: float | None = None,
+    detector: DetectorSource = None,
 ) -> list[Face]:
-    """Finds the faces in a image, largest first, without reading their emotions.
+    """Finds the faces in an image, largest first, without their expressions.
 
     Args:
         image: A path, an open binary file, a file's content as bytes, or an array (H, W) grey, (H, W, 3) RGB or
             (H, W, 4) RGBA uint8.
-        detector: Name of a detector, or None for the default.
-        detector_weights: As for `Analyzer`.
-        detect_size: As for `Analyzer`.
-        min_face: As for `Analyzer`.
-        any_turn: As for `Analyzer`.
-        min_score: Faces with a lower score are left out; 0.5 is each detector's operating point.
+        min_score: Leave out faces with a lower score; by default that of the options, 0.5, which is the operating
+            point of each detector.
+        detector: As for `Analyzer`.
 
     Raises:
         InputError: The image cannot be read.
-        ConfigError: There is no such detector.
+        ConfigError: There is no such detector, or an option has a value that cannot be used.
         UnsupportedError: The detector cannot run here.
-        WeightsError: Its weights are missing or damaged.
+        WeightsError: The weights of the detector are missing or damaged.
     """
-    _check_share("min_score", min_score)
-    finder = _kept.detector(detector, detector_weights, detect_size, min_face)
-    return _faces(finder, _frame(image).image, min_score, any_turn=any_turn)
+    if min_score is not None:
+        DetectorOptions(min_score=min_score)  # refuses other numbers
+    if isinstance(detector, (str, Path)):
+        detector = detectors.as_options(detector)
+    aligner = _cached.aligner(cast(Hashable, detector or DetectorOptions()))
+    return list(aligner.find(_frame(image).image, min_score=min_score))

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from mien.expression import Classifier, OnnxClassifier
+from mien.expression import Classifier, ClassifierOptions, OnnxClassifier
 from mien.faces import detectors
 
 __all__ = ["Timing", "bench", "face_timing", "peak_memory"]
@@ -53,7 +53,7 @@ def bench(
         ConfigError: There is no such model or detector.
     """
     rng = np.random.default_rng(0)
-    classifier = OnnxClassifier(model, emotions=None, batch_size=_BATCH, threads=threads)
+    classifier = OnnxClassifier(ClassifierOptions(model, batch_size=_BATCH, threads=threads))
     size = classifier.info.input.size
     crowd = rng.integers(0, 256, (_BATCH, size, size, 3), dtype=np.uint8)
     frame = rng.integers(0, 256, (480, 640, 3), dtype=np.uint8)
@@ -74,7 +74,7 @@ def bench(
 
 def face_timing(classifier: Classifier, repeats: int) -> Timing:
     """How long a classifier takes for one face of its own size: ms, median of `repeats`."""
-    size = classifier.crop_specs[0].input.size
+    size = classifier.input_size
     face = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
     times = _timed(lambda: classifier(face), repeats)
     return _timing(f"{classifier.name}, a face", [1000 * seconds for seconds in times], "ms")
@@ -100,7 +100,7 @@ def _timed(call: Callable[[], object], repeats: int) -> list[float]:
 
 def _child(program: str, model: str | Path | None, detector: str | None) -> str:
     """What a fresh process prints that has made an analyzer and read a first, empty frame."""
-    options = {"model": None if model is None else str(model), "detector": detector}
+    options = {"classifier": None if model is None else str(model), "detector": detector}
     text = f"""
 import numpy, mien
 mien.Analyzer(**{options!r}).analyze(numpy.zeros((480, 640, 3), numpy.uint8))

@@ -20,7 +20,7 @@ def test_addresses_are_pinned(file: RemoteFile) -> None:
 
 
 def test_all_that_have_weights_find_their_table_and_every_table_is_used() -> None:
-    modules = [importlib.import_module(f"mien.faces.detectors.{name}") for name in detectors.names()]
+    modules = [importlib.import_module(f"mien.faces.detectors.{name.replace('-', '_')}") for name in detectors.names()]
     modules += [importlib.import_module(f"mien.models.{name}") for name in models.names()]
     assert {module.WEIGHTS for module in modules if hasattr(module, "WEIGHTS")} == set(fetchables())
 

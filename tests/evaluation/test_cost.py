@@ -13,7 +13,7 @@ from tests.expression.test_ensemble import linear_model
 from mien.assets.store import model_bytes
 from mien.emotions import vocabulary
 from mien.evaluation.cost import cost_of, count_cost
-from mien.expression import load_classifier
+from mien.expression import ClassifierOptions, load_classifier
 
 
 def network(nodes: list[onnx.NodeProto], weights: dict[str, tuple[int, ...]], shape: tuple[int, ...]) -> bytes:
@@ -97,12 +97,12 @@ def test_the_shipped_models() -> None:
 def test_the_cost_of_an_ensemble_is_the_sum(tmp_path: Path) -> None:
     small = linear_model(tmp_path / "small.onnx", vocabulary(8))
     alone = [cost_of([model], load_classifier(model), repeats=5) for model in ("mien-base", small)]
-    both = cost_of(["mien-base", small], load_classifier(ensemble=["mien-base", small]), repeats=5)
+    both = cost_of(["mien-base", small], load_classifier(["mien-base", small]), repeats=5)
     assert both.parameters == sum(cost.parameters or 0 for cost in alone)
     assert both.operations == sum(cost.operations or 0 for cost in alone)
     assert alone[1].parameters == alone[1].operations == 24 * 24 * 8
     assert 0 < both.low <= both.milliseconds <= both.high
-    flip = cost_of([small], load_classifier(small, tta="flip"), tta="flip", repeats=5)
+    flip = cost_of([small], load_classifier(ClassifierOptions(small, tta="flip")), tta="flip", repeats=5)
     assert flip.parameters == alone[1].parameters
     assert flip.operations == 2 * 24 * 24 * 8
 
@@ -112,7 +112,7 @@ def test_without_onnx_nothing_is_counted() -> None:
 import sys
 sys.modules["onnx"] = None
 from mien.evaluation.cost import cost_of
-from mien.expression import load_classifier
+from mien.expression import ClassifierOptions, load_classifier
 cost = cost_of(["mien-base"], load_classifier("mien-base"), repeats=5)
 print(cost.parameters, cost.operations, cost.milliseconds > 0, "torch" in sys.modules)
 """

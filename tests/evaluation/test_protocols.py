@@ -96,7 +96,7 @@ def test_a_model_is_evaluated_under_every_protocol(tiny_model: Path, tiny_sample
     assert list(found.scores) == ["labels", "majority", "argmax"]
     for name, protocol in by_name(val).items():
         scores = found.scores[name]
-        read = OnnxClassifier(tiny_model, emotions=protocol.classes).predict_proba(val.images[protocol.kept])
+        read = OnnxClassifier(tiny_model).with_classes(protocol.classes).predict_proba(val.images[protocol.kept])
         right = read.argmax(axis=1) == protocol.labels[protocol.kept]
         assert scores.accuracy.value == pytest.approx(right.mean())
         assert scores.n + scores.dropped == len(val)

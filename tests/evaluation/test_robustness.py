@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from mien.datasets import Samples, store
 from mien.errors import ConfigError
@@ -17,7 +16,7 @@ from mien.evaluation.report.page import page
 from mien.evaluation.report.text import points, text
 from mien.evaluation.robustness import CORRUPTIONS, accuracy_drops, corrupted, select_corruptions
 from mien.expression import OnnxClassifier
-from mien.expression.base import Images
+from mien.expression.base import Images, Logits
 
 SMALL = {"small-24": 24, "small-20": 20}
 
@@ -105,7 +104,7 @@ def test_a_network_runs_once_for_all_protocols(
     seen, told = [], []
     logits = OnnxClassifier.logits
 
-    def counted(self: OnnxClassifier, images: Images) -> dict[str, NDArray[np.float32]]:
+    def counted(self: OnnxClassifier, images: Images) -> Logits:
         seen.append(len(images))
         return logits(self, images)
 

@@ -12,7 +12,7 @@ from mien.emotions import vocabulary
 from mien.evaluation import calibration, metrics
 from mien.evaluation.intervals import Estimate
 from mien.evaluation.score import Scores, compute_scores
-from mien.expression.probabilities import softmax
+from mien.expression import softmax
 
 Faces = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
 

@@ -13,7 +13,8 @@ from tests.drawn import draw_face
 from mien.assets.manifest import METADATA_KEY, ModelInfo
 from mien.emotions import vocabulary
 from mien.errors import ConfigError, WeightsError
-from mien.expression import OnnxClassifier, head_for
+from mien.expression import ClassifierOptions, OnnxClassifier
+from mien.expression.classifier import head_for
 
 SIZES = (6, 7, 8, 10)
 
@@ -26,7 +27,7 @@ def faces() -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_probabilities_are_distributions(tiny_model: Path, faces: NDArray[np.uint8], size: int) -> None:
-    classifier = OnnxClassifier(tiny_model, emotions=size)
+    classifier = OnnxClassifier(tiny_model).with_classes(size)
     found = classifier.predict_proba(faces)
     assert found.shape == (len(faces), size)
     assert found.dtype == np.float32
@@ -37,13 +38,13 @@ def test_probabilities_are_distributions(tiny_model: Path, faces: NDArray[np.uin
 
 
 def test_six_and_seven_read_the_labels_eight_and_ten_the_votes(tiny_model: Path) -> None:
-    heads = {size: OnnxClassifier(tiny_model, emotions=size).head.name for size in SIZES}
+    heads = {size: OnnxClassifier(tiny_model).with_classes(size).head.name for size in SIZES}
     assert heads == {6: "fer2013", 7: "fer2013", 8: "votes", 10: "votes"}
 
 
 def test_six_are_seven_with_disgust_joined_to_anger(tiny_model: Path, faces: NDArray[np.uint8]) -> None:
-    seven = OnnxClassifier(tiny_model, emotions=7).predict_proba(faces)
-    six = OnnxClassifier(tiny_model, emotions=6).predict_proba(faces)
+    seven = OnnxClassifier(tiny_model).with_classes(7).predict_proba(faces)
+    six = OnnxClassifier(tiny_model).with_classes(6).predict_proba(faces)
     columns = {name: seven[:, index] for index, name in enumerate(vocabulary(7))}
     columns["anger"] = columns["anger"] + columns.pop("disgust")
     for index, name in enumerate(vocabulary(6)):
@@ -51,16 +52,16 @@ def test_six_are_seven_with_disgust_joined_to_anger(tiny_model: Path, faces: NDA
 
 
 def test_eight_are_ten_renormalised(tiny_model: Path, faces: NDArray[np.uint8]) -> None:
-    ten = OnnxClassifier(tiny_model, emotions=10).predict_proba(faces)
-    eight = OnnxClassifier(tiny_model, emotions=8).predict_proba(faces)
+    ten = OnnxClassifier(tiny_model).with_classes(10).predict_proba(faces)
+    eight = OnnxClassifier(tiny_model).with_classes(8).predict_proba(faces)
     np.testing.assert_allclose(eight, ten[:, :8] / ten[:, :8].sum(axis=1, keepdims=True), atol=1e-6)
 
 
 def test_probabilities_are_the_softmax_of_the_logits_over_the_temperature(
     tiny_model: Path, faces: NDArray[np.uint8]
 ) -> None:
-    classifier = OnnxClassifier(tiny_model, emotions=10)
-    scaled = classifier.logits(faces)["votes"].astype(np.float64) / classifier.head.temperature
+    classifier = OnnxClassifier(tiny_model).with_classes(10)
+    scaled = classifier.logits(faces)[0]["votes"].astype(np.float64) / classifier.head.temperature
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     np.testing.assert_allclose(classifier.predict_proba(faces), powers / powers.sum(axis=1, keepdims=True), atol=1e-6)
     assert classifier.head.temperature != 1
@@ -69,7 +70,7 @@ def test_probabilities_are_the_softmax_of_the_logits_over_the_temperature(
 @pytest.mark.parametrize("batch_size", [1, 3, 32, 1000])
 def test_the_batch_size_changes_nothing(tiny_model: Path, faces: NDArray[np.uint8], batch_size: int) -> None:
     expected = OnnxClassifier(tiny_model).predict_proba(faces)
-    found = OnnxClassifier(tiny_model, batch_size=batch_size).predict_proba(faces)
+    found = OnnxClassifier(ClassifierOptions(tiny_model, batch_size=batch_size)).predict_proba(faces)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -94,17 +95,17 @@ def test_faces_of_any_form(tiny_model: Path, faces: NDArray[np.uint8]) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_no_faces(tiny_model: Path, size: int) -> None:
-    classifier = OnnxClassifier(tiny_model, emotions=size)
+    classifier = OnnxClassifier(tiny_model).with_classes(size)
     assert classifier.predict_proba([]).shape == (0, size)
     assert classifier(np.empty((0, 48, 48), np.uint8)) == []
-    assert {name: logits.shape for name, logits in classifier.logits([]).items()} == {
+    assert {name: logits.shape for name, logits in classifier.logits([])[0].items()} == {
         "votes": (0, 10),
         "fer2013": (0, 7),
     }
 
 
 def test_expressions_are_the_rows(tiny_model: Path, faces: NDArray[np.uint8]) -> None:
-    classifier = OnnxClassifier(tiny_model, emotions=7)
+    classifier = OnnxClassifier(tiny_model).with_classes(7)
     rows = classifier.predict_proba(faces)
     expressions = classifier(faces)
     for row, expression in zip(rows, expressions, strict=True):
@@ -113,23 +114,23 @@ def test_expressions_are_the_rows(tiny_model: Path, faces: NDArray[np.uint8]) ->
         assert expression.uncertain == (row.max() < classifier.head.threshold)
 
 
-@pytest.mark.parametrize(("abstain", "uncertain"), [(0.0, False), (1.1, True)])
+@pytest.mark.parametrize(("abstain", "uncertain"), [(0.0, False), (1.0, True)])
 def test_abstaining_can_be_set(tiny_model: Path, faces: NDArray[np.uint8], abstain: float, uncertain: bool) -> None:
-    found = OnnxClassifier(tiny_model, abstain=abstain)(faces)
+    found = OnnxClassifier(ClassifierOptions(tiny_model, abstain=abstain))(faces)
     assert {expression.uncertain for expression in found} == {uncertain}
     assert OnnxClassifier(tiny_model).threshold == OnnxClassifier(tiny_model).head.threshold > 0
 
 
 def test_emotions_may_be_named(tiny_model: Path, faces: NDArray[np.uint8]) -> None:
-    pair = OnnxClassifier(tiny_model, emotions=("happiness", "neutral"))
+    pair = OnnxClassifier(tiny_model).with_classes(("happiness", "neutral"))
     assert pair.head.name == "fer2013"  # the smaller of the two that know them
-    seven = OnnxClassifier(tiny_model, emotions=7).predict_proba(faces)
+    seven = OnnxClassifier(tiny_model).with_classes(7).predict_proba(faces)
     columns = [vocabulary(7).index("happiness"), vocabulary(7).index("neutral")]
     expected = seven[:, columns]
     found = pair.predict_proba(faces)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), atol=1e-6)
-    assert OnnxClassifier(tiny_model, emotions=None).emotions == vocabulary(10)
+    assert OnnxClassifier(tiny_model).with_classes("model").emotions == vocabulary(10)
 
 
 # --- what a model cannot tell
@@ -150,26 +151,26 @@ def with_heads(path: Path, target: Path, *names: str) -> Path:
 
 def test_classes_that_no_head_knows(tiny_model: Path, tmp_path: Path) -> None:
     labels = with_heads(tiny_model, tmp_path / "labels.onnx", "fer2013")
-    assert OnnxClassifier(labels, emotions=6).head.name == "fer2013"
+    assert OnnxClassifier(labels).with_classes(6).head.name == "fer2013"
     for size in (8, 10):
-        with pytest.raises(ConfigError, match=f"the model 'tiny' cannot tell {size} emotions apart") as caught:
-            OnnxClassifier(labels, emotions=size)
+        with pytest.raises(ConfigError, match=f"the model 'tiny' cannot tell these {size} emotions apart") as caught:
+            OnnxClassifier(labels).with_classes(size)
         assert "its heads have 7" in caught.value.hint
-    with pytest.raises(ConfigError, match="cannot tell 2 emotions apart"):
-        OnnxClassifier(tiny_model, emotions=("happiness", "boredom"))
+    with pytest.raises(ConfigError, match="cannot tell these 2 emotions apart: happiness, boredom"):
+        OnnxClassifier(tiny_model).with_classes(("happiness", "boredom"))
 
 
 def test_the_votes_head_alone_serves_all(tiny_model: Path, tmp_path: Path, faces: NDArray[np.uint8]) -> None:
     votes = with_heads(tiny_model, tmp_path / "votes.onnx", "votes")
-    ten = OnnxClassifier(votes, emotions=10).predict_proba(faces)
-    seven = OnnxClassifier(votes, emotions=7).predict_proba(faces)
+    ten = OnnxClassifier(votes).with_classes(10).predict_proba(faces)
+    seven = OnnxClassifier(votes).with_classes(7).predict_proba(faces)
     np.testing.assert_allclose(seven, ten[:, :7] / ten[:, :7].sum(axis=1, keepdims=True), atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [0, 1, 5, 9, 11, -8])
 def test_a_vocabulary_that_is_none(tiny_model: Path, size: int) -> None:
     with pytest.raises(ConfigError, match=f"no vocabulary of {size} emotions"):
-        OnnxClassifier(tiny_model, emotions=size)
+        OnnxClassifier(tiny_model).with_classes(size)
 
 
 def test_a_model_that_is_none(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ import mien
 from mien.assets.manifest import METADATA_KEY, Head, InputSpec, ModelInfo, info, shipped_models
 from mien.emotions import ALL, vocabulary
 from mien.errors import ConfigError
-from mien.expression import Classifier, Ensemble, OnnxClassifier, load_classifier
-from mien.expression.ensemble import TIE, VOTES, Vote, joined, known_of, member_names
+from mien.expression import Classifier, ClassifierOptions, Ensemble, OnnxClassifier, load_classifier
+from mien.expression.base import VOTES, Vote
+from mien.expression.ensemble import TIE, joined, known_of
 
 Opinion = tuple[NDArray[np.float32], tuple[str, ...]]
 EIGHT = vocabulary(8)
@@ -183,11 +184,11 @@ def seven(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("size", [6, 7, 8, 10])
 def test_one_member_reads_as_the_classifier_does(faces: NDArray[np.uint8], size: int) -> None:
-    one, alone = Ensemble(["mien-base"], emotions=size), OnnxClassifier("mien-base", emotions=size)
+    one, alone = Ensemble(ClassifierOptions("mien-base", emotions=size)), OnnxClassifier("mien-base").with_classes(size)
     np.testing.assert_array_equal(one.predict_proba(faces), alone.predict_proba(faces))
     assert (one.emotions, one.threshold, one.name) == (alone.emotions, alone.threshold, alone.name)
     assert [read.uncertain for read in one(faces)] == [read.uncertain for read in alone(faces)]
-    hard = Ensemble(["mien-base"], emotions=size, vote="hard").predict_proba(faces)
+    hard = Ensemble(ClassifierOptions("mien-base", emotions=size, vote="hard")).predict_proba(faces)
     np.testing.assert_array_equal(hard.argmax(axis=1), alone.predict_proba(faces).argmax(axis=1))
 
 
@@ -197,7 +198,7 @@ def test_members_of_other_sizes_channels_and_classes(seven: Path, faces: NDArray
     found = mixed.predict_proba(faces)
     parts = [
         OnnxClassifier("mien-base").predict_proba(faces),
-        OnnxClassifier(seven, emotions=7).predict_proba(faces),
+        OnnxClassifier(seven).with_classes(7).predict_proba(faces),
         OnnxClassifier("mien-base-int8").predict_proba(faces),
     ]
     expected = joined(parts, [EIGHT, vocabulary(7), EIGHT], EIGHT)
@@ -208,22 +209,25 @@ def test_members_of_other_sizes_channels_and_classes(seven: Path, faces: NDArray
     assert mixed.threshold == pytest.approx(np.mean([member.threshold for member in mixed.members]))
     assert mixed.name == "mien-base + seven + mien-base-int8"
     np.testing.assert_allclose(
-        Ensemble(["mien-base", seven], emotions=7).predict_proba(faces),
-        (OnnxClassifier("mien-base", emotions=7).predict_proba(faces) + parts[1]) / 2,
+        Ensemble(ClassifierOptions(("mien-base", seven), emotions=7)).predict_proba(faces),
+        (OnnxClassifier("mien-base").with_classes(7).predict_proba(faces) + parts[1]) / 2,
         atol=1e-6,
     )
 
 
 @pytest.mark.parametrize("vote", VOTES)
-def test_what_was_looked_at_once_is_read_for_other_classes(seven: Path, faces: NDArray[np.uint8], vote: Vote) -> None:
-    members: list[str | Path] = ["mien-base", seven]
-    for eight in (Ensemble(members, vote=vote, abstain=0.4), OnnxClassifier("mien-base", abstain=0.4, tta="flip")):
+def test_with_classes_uses_the_same_logits(seven: Path, faces: NDArray[np.uint8], vote: Vote) -> None:
+    members = ("mien-base", seven)
+    for eight in (
+        Ensemble(ClassifierOptions(members, vote=vote, abstain=0.4)),
+        OnnxClassifier(ClassifierOptions("mien-base", abstain=0.4, tta="flip")),
+    ):
         other = eight.with_classes(vocabulary(7))
         if isinstance(eight, Ensemble):
-            fresh: Classifier = Ensemble(members, vote=vote, emotions=7, abstain=0.4)
+            fresh: Classifier = Ensemble(ClassifierOptions(members, vote=vote, emotions=7, abstain=0.4))
         else:
-            fresh = OnnxClassifier("mien-base", emotions=7, abstain=0.4, tta="flip")
-        logits = eight.member_logits(faces)
+            fresh = OnnxClassifier(ClassifierOptions("mien-base", emotions=7, abstain=0.4, tta="flip"))
+        logits = eight.logits(faces)
         np.testing.assert_array_equal(other.proba_from(logits), fresh.predict_proba(faces))
         np.testing.assert_array_equal(eight.proba_from(logits), eight.predict_proba(faces))
         assert (other.emotions, other.threshold, other.name) == (fresh.emotions, fresh.threshold, fresh.name)
@@ -233,22 +237,22 @@ def test_what_was_looked_at_once_is_read_for_other_classes(seven: Path, faces: N
 
 def test_no_faces(seven: Path) -> None:
     for vote in VOTES:
-        assert Ensemble(["mien-base", seven], vote=vote).predict_proba([]).shape == (0, 8)
-        assert Ensemble(["mien-base", seven], vote=vote)([]) == []
+        assert Ensemble(ClassifierOptions(("mien-base", seven), vote=vote)).predict_proba([]).shape == (0, 8)
+        assert Ensemble(ClassifierOptions(("mien-base", seven), vote=vote))([]) == []
 
 
-@pytest.mark.parametrize(("abstain", "uncertain"), [(0.0, False), (1.1, True)])
+@pytest.mark.parametrize(("abstain", "uncertain"), [(0.0, False), (1.0, True)])
 def test_abstaining(faces: NDArray[np.uint8], abstain: float, uncertain: bool) -> None:
-    read = Ensemble(["mien-base", "mien-base-int8"], abstain=abstain)(faces)
+    read = Ensemble(ClassifierOptions(("mien-base", "mien-base-int8"), abstain=abstain))(faces)
     assert {expression.uncertain for expression in read} == {uncertain}
 
 
 def test_without_a_majority_a_hard_vote_is_uncertain(tmp_path: Path, faces: NDArray[np.uint8]) -> None:
-    members = [linear_model(tmp_path / f"{seed}.onnx", EIGHT, seed=seed) for seed in range(3)]
+    members = tuple(linear_model(tmp_path / f"{seed}.onnx", EIGHT, seed=seed) for seed in range(3))
     tops = np.stack([OnnxClassifier(member).predict_proba(faces).argmax(axis=1) for member in members])  # (3, N)
     most = np.stack([(tops == place).sum(axis=0) for place in range(8)]).max(axis=0)
     assert {1, 2} <= set(most.tolist())
-    read = Ensemble(members, vote="hard")(faces)
+    read = Ensemble(ClassifierOptions(members, vote="hard"))(faces)
     assert [expression.uncertain for expression in read] == (most <= 1).tolist()
 
 
@@ -257,7 +261,9 @@ def test_own_classes_vote_too(tmp_path: Path, faces: NDArray[np.uint8]) -> None:
     members = [linear_model(tmp_path / f"own{seed}.onnx", own, seed=seed) for seed in range(2)]
     pair = Ensemble(members)
     assert pair.emotions == own
-    expected = np.mean([OnnxClassifier(member, emotions=None).predict_proba(faces) for member in members], axis=0)
+    expected = np.mean(
+        [OnnxClassifier(member).with_classes("model").predict_proba(faces) for member in members], axis=0
+    )
     np.testing.assert_allclose(pair.predict_proba(faces), expected, atol=1e-6)
     with pytest.raises(ConfigError, match="'own0' knows none of the classes anger") as caught:
         Ensemble(["mien-base", members[0]])
@@ -265,21 +271,19 @@ def test_own_classes_vote_too(tmp_path: Path, faces: NDArray[np.uint8]) -> None:
 
 
 def test_what_is_no_ensemble(seven: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no member tells all of anger, .*contempt apart") as caught:
-        Ensemble([seven], emotions=8)
+    with pytest.raises(ConfigError, match=r"no member of the ensemble knows all of anger, .*contempt") as caught:
+        Ensemble(ClassifierOptions(seven, emotions=8))
     assert "seven: anger" in caught.value.hint
-    with pytest.raises(ConfigError, match="no vote 'loud'"):
-        Ensemble(["mien-base"], vote="loud")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="needs members"):
-        Ensemble([])
+    with pytest.raises(ConfigError, match=r"vote: unknown value 'loud' \(choose one of soft, hard\)"):
+        ClassifierOptions("mien-base", vote="loud")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="model: expected at least one name"):
+        ClassifierOptions(())
     with pytest.raises(ConfigError, match="no model 'nobody'"):
         Ensemble(["mien-base", "nobody"])
-    with pytest.raises(ConfigError, match="two ways to read"):
-        load_classifier("mien-base", ["mien-base"])
-    with pytest.raises(ConfigError, match="'hard' is of an ensemble"):
-        load_classifier("mien-base", vote="hard")
-    with pytest.raises(TypeError, match="expected a list"):
-        load_classifier(ensemble="mien-base")
+    with pytest.raises(ConfigError, match=r"--vote needs several models \(name them: --model A,B\)"):
+        load_classifier(ClassifierOptions("mien-base", vote="hard"))
+    with pytest.raises(ConfigError, match="expected one model, got 2"):
+        OnnxClassifier("mien-base,mien-s")
 
 
 def test_the_head_that_knows_most() -> None:
@@ -290,32 +294,51 @@ def test_the_head_that_knows_most() -> None:
     assert known_of(fewer, ALL) == vocabulary(7)
 
 
-def test_members_as_they_are_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_with_commas_names_several_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a,b.onnx").touch()
-    assert member_names(["x,y", "z", "a,b.onnx", "p, q,"]) == ["x", "y", "z", "a,b.onnx", "p", "q"]
+    assert ClassifierOptions(("x,y", "z", "a,b.onnx", "p, q,")).models == ("x", "y", "z", "a,b.onnx", "p", "q")
+    assert ClassifierOptions("a,b.onnx").models == ("a,b.onnx",)  # a file that exists
+    assert ClassifierOptions(Path("c,d.onnx")).models == (Path("c,d.onnx"),)
+    assert ClassifierOptions().models == ()
 
 
-# --- in the reading flow
+def test_text_with_commas_is_an_ensemble(faces: NDArray[np.uint8]) -> None:
+    both, listed = load_classifier("mien-base,mien-s"), load_classifier(["mien-base", "mien-s"])
+    assert isinstance(both, Ensemble)
+    assert both.name == "mien-base + mien-s"
+    np.testing.assert_array_equal(both.predict_proba(faces), listed.predict_proba(faces))
+    assert isinstance(load_classifier("mien-base"), OnnxClassifier)
 
 
-def test_the_analyzer_crops_once_for_each_framing(astronaut: Path, tmp_path: Path) -> None:
+# --- in the analyzer
+
+
+def test_the_analyzer_crops_once_for_each_crop_spec(astronaut: Path, tmp_path: Path) -> None:
     wide = tuple((0.25 + x / 2, 0.25 + y / 2) for x, y in info("mien-base").landmarks)
     other = linear_model(tmp_path / "wide.onnx", vocabulary(7), size=40, channels="rgb", landmarks=wide)
-    analyzer = mien.Analyzer(ensemble=["mien-base", other, "mien-base-int8"], emotions=7)
+    analyzer = mien.Analyzer(classifier=["mien-base", other, "mien-base-int8"], emotions=7)
     assert len(analyzer.classifier.crop_specs) == 2
     (face,) = analyzer.analyze(astronaut)
-    singles = [mien.Analyzer(model=model, emotions=7).analyze(astronaut)[0] for model in ("mien-base", other)]
+    singles = [mien.Analyzer(classifier=model, emotions=7).analyze(astronaut)[0] for model in ("mien-base", other)]
     parts = [single.expression.probabilities for single in singles if single.expression]
-    small = mien.Analyzer(model="mien-base-int8", emotions=7).analyze(astronaut)[0].expression
+    small = mien.Analyzer(classifier="mien-base-int8", emotions=7).analyze(astronaut)[0].expression
     assert small is not None
     assert face.expression is not None
     np.testing.assert_allclose(face.expression.probabilities, np.mean([*parts, small.probabilities], axis=0), atol=1e-5)
     assert analyzer.analyze([np.zeros((200, 200, 3), np.uint8), astronaut])[0].faces == ()
 
 
-def test_lists_are_welcome_everywhere(astronaut: Path) -> None:
-    result = mien.analyze(astronaut, ensemble=["mien-base", "mien-base-int8"], vote="hard")
+def test_crops_for_the_wrong_number_of_crop_specs_are_refused(faces: NDArray[np.uint8]) -> None:
+    with pytest.raises(ValueError, match="expected crops for each of 1 crop specs, or one, got 2"):
+        Ensemble(["mien-base", "mien-s"]).logits(faces, faces)
+
+
+def test_mien_analyze_takes_an_ensemble(astronaut: Path) -> None:
+    options = mien.AnalyzerOptions(classifier=ClassifierOptions(("mien-base", "mien-base-int8"), vote="hard"))
+    result = mien.analyze(astronaut, options=options)
     assert result[0].emotion == "happiness"
-    crops = mien.analyze(np.zeros((48, 48), np.uint8), ensemble=("mien-base", "mien-base-int8"), faces_are_crops=True)
+    crops = mien.analyze(
+        np.zeros((48, 48), np.uint8), classifier=["mien-base", "mien-base-int8"], detector="whole-image"
+    )
     assert len(crops) == 1

@@ -1,18 +1,18 @@
-"""Views of a face: which they are, and that reading them averages."""
+"""Test-time augmentation: which views it gives, and that their probabilities are averaged."""
 
 import numpy as np
 import pytest
 
 from mien.errors import ConfigError
-from mien.expression import OnnxClassifier
-from mien.expression.tta import TTA, tta_images
+from mien.expression import ClassifierOptions, OnnxClassifier
+from mien.expression.tta import TTA, Tta, tta_images
 
 FACES = np.random.default_rng(0).integers(0, 256, (3, 48, 48), np.uint8)
 
 
 @pytest.mark.parametrize("shape", [(48, 48), (48, 48, 3), (31, 64), (1, 1)])
 @pytest.mark.parametrize("name", TTA)
-def test_each_way_has_its_number_of_views(name: str, shape: tuple[int, ...]) -> None:
+def test_each_kind_has_its_number_of_views(name: Tta, shape: tuple[int, ...]) -> None:
     image = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
     tta = tta_images(image, name)
     assert len(tta) == TTA[name]
@@ -31,23 +31,23 @@ def test_ten_crop_has_corners_and_centre() -> None:
 
 
 def test_flip_is_the_mean_of_both_sides() -> None:
-    single, both = OnnxClassifier(), OnnxClassifier(tta="flip")
+    single, both = OnnxClassifier(), OnnxClassifier(ClassifierOptions(tta="flip"))
     expected = (single.predict_proba(FACES) + single.predict_proba(FACES[:, :, ::-1])) / 2
     assert both.predict_proba(FACES) == pytest.approx(expected, abs=1e-5)
     assert both.predict_proba(FACES) == pytest.approx(both.predict_proba(FACES[:, :, ::-1]), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", TTA)
-def test_any_way_gives_probabilities(name: str) -> None:
-    read = OnnxClassifier(tta=name).predict_proba(FACES)
+def test_all_kinds_give_probabilities(name: Tta) -> None:
+    read = OnnxClassifier(ClassifierOptions(tta=name)).predict_proba(FACES)
     assert read.shape == (3, 8)
     assert read.dtype == np.float32
     assert read.sum(axis=1) == pytest.approx(np.ones(3), abs=1e-5)
-    assert OnnxClassifier(tta=name).predict_proba(FACES[:0]).shape == (0, 8)
+    assert OnnxClassifier(ClassifierOptions(tta=name)).predict_proba(FACES[:0]).shape == (0, 8)
 
 
-def test_no_such_views() -> None:
-    with pytest.raises(ConfigError, match="there are no tta 'all'"):
-        OnnxClassifier(tta="all")
-    with pytest.raises(ValueError, match="expected one of single, flip, ten-crop"):
-        tta_images(FACES[0], "all")
+def test_an_unknown_augmentation_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"tta: unknown value 'all' \(choose one of none, flip, ten-crop\)"):
+        ClassifierOptions(tta="all")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="expected one of none, flip, ten-crop"):
+        tta_images(FACES[0], "all")  # type: ignore[arg-type]

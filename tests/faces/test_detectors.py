@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from PIL import Image
 from tests.faces.caffe_network import write_network
 
 from mien.errors import ConfigError, UnsupportedError
-from mien.faces.detectors import DEFAULT, Detections, Detector, DetectorOptions, load, names
+from mien.faces.detectors import DEFAULT, Detections, Detector, DetectorOptions, as_options, load, names
 
 ASTRONAUT_FACE = (170, 65, 280, 205)
 
@@ -22,11 +23,13 @@ ASTRONAUT_FACE = (170, 65, 280, 205)
 ROOT = Path(__file__).parents[2]
 YUNET = ROOT.parent / "shared" / "weights" / "yunet_n_640_640.onnx"
 ALL = [pytest.param(name, marks=[pytest.mark.real_data] if name == "yunet" else []) for name in names()]
-# For want of real weights the ssd runs on a made-up network, which knows no faces (test_ssd.py shows what it finds).
-KNOWS_FACES = [each for each in ALL if each.values != ("ssd",)]
+# Without real weights the ssd runs a made-up network, which finds no faces (test_ssd.py shows what it finds). The
+# whole-image detector does not search: it gives a face for every image.
+SEARCHING = [each for each in ALL if each.values != ("whole-image",)]
+KNOWS_FACES = [each for each in SEARCHING if each.values != ("ssd",)]
 
 
-def made(name: str, folder: Path, **limits: int) -> Detector:
+def made(name: str, folder: Path, **limits: Any) -> Detector:
     """The detector of that name, with weights where it needs some; skips where it cannot run."""
     weights = {"yunet": YUNET, "ssd": folder / "red.caffemodel"}.get(name)
     if name == "yunet" and not YUNET.exists():
@@ -34,7 +37,7 @@ def made(name: str, folder: Path, **limits: int) -> Detector:
     if name == "ssd":
         write_network(folder)
     try:
-        return load(name, DetectorOptions(weights=weights, **limits))
+        return load(DetectorOptions(name, weights=weights, **limits))
     except UnsupportedError as error:
         pytest.skip(str(error))
 
@@ -44,9 +47,15 @@ def detector(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return made(request.param, tmp_path_factory.mktemp("weights"))
 
 
+@pytest.fixture(scope="module", params=SEARCHING)
+def searching(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Detector:
+    """The detectors that search for faces."""
+    return made(request.param, tmp_path_factory.mktemp("weights"))
+
+
 @pytest.fixture(scope="module", params=KNOWS_FACES)
 def face_detector(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Detector:
-    """Those of the detectors whose real networks are at hand."""
+    """The detectors that search and have their real networks here."""
     return made(request.param, tmp_path_factory.mktemp("weights"))
 
 
@@ -62,14 +71,21 @@ def iou(one: NDArray[np.float32], other: tuple[float, ...]) -> float:
 
 
 def test_a_detector_describes_itself(detector: Detector) -> None:
-    right_eye, left_eye, nose, right_mouth, left_mouth = detector.mean_landmarks
     assert detector.name in names()
-    assert detector.mean_landmarks.dtype == np.float32
-    assert (detector.mean_landmarks > 0).all()
-    assert (detector.mean_landmarks < 1).all()
+    mean_landmarks = detector.mean_landmarks
+    if mean_landmarks is None:
+        return  # its boxes are the crops
+    right_eye, left_eye, nose, right_mouth, left_mouth = mean_landmarks
+    assert mean_landmarks.dtype == np.float32
+    assert (mean_landmarks > 0).all()
+    assert (mean_landmarks < 1).all()
     assert right_eye[0] < nose[0] < left_eye[0]
     assert right_mouth[0] < nose[0] < left_mouth[0]
     assert max(right_eye[1], left_eye[1]) < nose[1] < min(right_mouth[1], left_mouth[1])
+
+
+def test_all_but_the_whole_image_search(searching: Detector) -> None:
+    assert searching.mean_landmarks is not None
 
 
 def test_a_real_face_is_found(face_detector: Detector, astronaut: NDArray[np.uint8]) -> None:
@@ -98,8 +114,8 @@ def test_a_face_that_fills_a_large_picture_is_found(face_detector: Detector, ast
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 300), (300, 1), (16, 16), (240, 320), (500, 8000)])
 @pytest.mark.parametrize("level", [0, 128, 255])
-def test_flat_pictures_of_any_size_hold_no_face(detector: Detector, height: int, width: int, level: int) -> None:
-    found = detector.detect(np.full((height, width, 3), level, np.uint8))
+def test_flat_pictures_of_any_size_hold_no_face(searching: Detector, height: int, width: int, level: int) -> None:
+    found = searching.detect(np.full((height, width, 3), level, np.uint8))
     assert len(found) == 0
     assert found.boxes.shape == (0, 4)
 
@@ -177,7 +193,7 @@ def test_faces_of_photographs_are_found(face_detector: Detector, face_data: Path
 def test_the_default_comes_first() -> None:
     assert names()[0] == DEFAULT
     assert load().name == DEFAULT
-    assert set(names()) == {path.stem for path in _folder().glob("[!_]*.py")}
+    assert set(names()) == {path.stem.replace("_", "-") for path in _folder().glob("[!_]*.py")}
 
 
 def _folder() -> Path:
@@ -191,16 +207,44 @@ def test_an_unknown_name_is_answered_with_those_that_exist() -> None:
         load("retina")
 
 
-@pytest.mark.parametrize("name", ["hog", "haar"])
-def test_weights_are_refused_by_detectors_that_take_none(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=f"the detector '{name}' takes no weights"):
-        load(name, DetectorOptions(weights=tmp_path / "x.onnx"))
+@pytest.mark.parametrize("name", ["hog", "haar", "whole-image"])
+def test_weights_are_refused_by_detectors_that_have_no_file(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"the detector '{name}' has no file of weights, got .*x.onnx"):
+        load(DetectorOptions(name, weights=tmp_path / "x.onnx"))
 
 
 @pytest.mark.parametrize("options", [{"min_face": 0}, {"max_side": -3}])
 def test_options_are_checked(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(options))}: expected a number of pixels above 0"):
         DetectorOptions(**options)
+
+
+@pytest.mark.parametrize("min_score", [-0.1, 1.5, float("nan")])
+def test_a_score_is_between_0_and_1(min_score: float) -> None:
+    with pytest.raises(ConfigError, match=r"min_score: expected a number 0-1"):
+        DetectorOptions(min_score=min_score)
+
+
+def test_options_are_made_from_names_and_files() -> None:
+    base = DetectorOptions("hog", min_face=30)
+    assert as_options("haar", base) == DetectorOptions("haar", min_face=30)
+    assert as_options(base) is base
+    assert as_options("own.onnx") == as_options(Path("own.onnx")) == DetectorOptions("mien", Path("own.onnx"))
+    assert pickle.loads(pickle.dumps(base)) == base
+
+
+class TestWholeImage:
+    def test_the_box_is_the_image(self, astronaut: NDArray[np.uint8]) -> None:
+        found = load("whole-image").detect(astronaut, min_score=1)
+        assert found.boxes.tolist() == [[0, 0, 512, 330]]
+        assert found.scores.tolist() == [1]
+        assert found.landmarks is None
+
+    @pytest.mark.parametrize("options", [{"max_side": 640}, {"min_face": 20}, {"any_rotation": True}])
+    def test_options_of_a_search_are_refused(self, options: dict[str, Any]) -> None:
+        message = f"'whole-image' does not search for faces, so {next(iter(options))} cannot be used"
+        with pytest.raises(ConfigError, match=message):
+            load(DetectorOptions("whole-image", **options))
 
 
 class TestDetections:

@@ -1,4 +1,4 @@
-"""mien's own detector: landmarks, batches, crowds, sizes, and what is no detector."""
+"""mien's own detector: landmarks, crowds, sizes, and what is no detector."""
 
 import json
 from pathlib import Path
@@ -54,21 +54,10 @@ def test_turned_faces_are_found_with_their_turn(
     assert np.abs(found.landmarks[0, :2] - expected).max() < 9
 
 
-def test_batches_give_what_single_pictures_give(detector: MienDetector, astronaut: NDArray[np.uint8]) -> None:
-    small = np.asarray(cv2.resize(astronaut, (256, 165), interpolation=cv2.INTER_AREA), np.uint8)
-    images = [astronaut, small, np.ascontiguousarray(astronaut[:, ::-1]), np.zeros((16, 16, 3), np.uint8)]
-    together = detector.detect_many(images)
-    for image, found in zip(images, together, strict=True):
-        alone = detector.detect(image)
-        assert np.allclose(found.boxes, alone.boxes, atol=1e-3)
-        assert np.allclose(found.scores, alone.scores, atol=1e-5)
-    assert detector.detect_many([]) == []
-
-
 def test_two_hundred_faces_in_one_frame(detector: MienDetector, astronaut: NDArray[np.uint8]) -> None:
     face = cv2.resize(astronaut[40:240, 125:325], (60, 60), interpolation=cv2.INTER_AREA)
     crowd = np.tile(face, (10, 20, 1))  # 600x1200
-    found = load("mien", DetectorOptions(max_side=1200)).detect(np.asarray(crowd, np.uint8))
+    found = load(DetectorOptions(max_side=1200)).detect(np.asarray(crowd, np.uint8))
     assert len(found) >= 195
     assert len(np.unique((found.boxes[:, :2] + found.boxes[:, 2:]) // 120, axis=0)) == len(found)
 
@@ -77,10 +66,10 @@ def test_the_size_it_searches_at_can_be_chosen(astronaut: NDArray[np.uint8]) -> 
     sheet = np.full((1500, 2000, 3), 90, np.uint8)
     face = cv2.resize(astronaut[40:240, 125:325], (50, 50), interpolation=cv2.INTER_AREA)
     sheet[700:750, 900:950] = face  # its face has some 30 px: 10 where the image is searched at 640
-    found = load("mien", DetectorOptions(max_side=2000)).detect(sheet)
+    found = load(DetectorOptions(max_side=2000)).detect(sheet)
     assert len(found) == 1
     assert 890 < found.boxes[0, 0] < 930
-    assert len(load("mien", DetectorOptions(max_side=2000, min_face=60)).detect(sheet)) == 0
+    assert len(load(DetectorOptions(max_side=2000, min_face=60)).detect(sheet)) == 0
 
 
 def test_cells_are_counted_as_the_network_does() -> None:
@@ -105,20 +94,20 @@ class TestWeights:
     def test_a_file_of_its_own_is_taken(self, astronaut: NDArray[np.uint8], tmp_path: Path) -> None:
         copy = tmp_path / "own.onnx"
         copy.write_bytes((FOLDER / shipped().file).read_bytes())
-        found = load("mien", DetectorOptions(weights=copy)).detect(astronaut)
+        found = load(DetectorOptions(weights=copy)).detect(astronaut)
         assert np.array_equal(found.boxes, load("mien").detect(astronaut).boxes)
 
     def test_what_is_no_detector_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(WeightsError, match="carries no info of mien's for a face detector"):
-            load("mien", DetectorOptions(weights=FOLDER / "mien-base.onnx"))
+            load(DetectorOptions(weights=FOLDER / "mien-base.onnx"))
         with pytest.raises(WeightsError, match="no such weights"):
-            load("mien", DetectorOptions(weights=tmp_path / "none.onnx"))
+            load(DetectorOptions(weights=tmp_path / "none.onnx"))
         model = onnx.load(FOLDER / "mien-base.onnx")
         for info, reason in ({"nonsense": 1}, "not one mien understands"), ({"name": "x"}, "expected images"):
             onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(info)})
             (tmp_path / "swapped.onnx").write_bytes(model.SerializeToString())
             with pytest.raises(WeightsError, match=reason):
-                load("mien", DetectorOptions(weights=tmp_path / "swapped.onnx"))
+                load(DetectorOptions(weights=tmp_path / "swapped.onnx"))
 
     @pytest.mark.parametrize("point", [0, 1, -0.5, float("nan")])
     def test_an_operating_point_lies_between_0_and_1(self, point: float) -> None:

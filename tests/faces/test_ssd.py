@@ -20,7 +20,7 @@ RED, BLUE = (255, 0, 0), (0, 0, 255)
 
 
 def loaded(path: Path) -> Detector:
-    return load("ssd", DetectorOptions(weights=path))
+    return load(DetectorOptions("ssd", weights=path))
 
 
 def refused(path: Path) -> str:
@@ -66,7 +66,7 @@ def test_several_and_the_smaller_left_out(tmp_path: Path) -> None:
     image[30:90, 30:90] = RED
     image[150:210, 180:240] = RED
     for min_face, expected in ((None, 2), (59, 2), (61, 0)):
-        detector = load("ssd", DetectorOptions(weights=tmp_path, min_face=min_face))
+        detector = load(DetectorOptions("ssd", weights=tmp_path, min_face=min_face))
         assert len(detector.detect(image)) == expected
 
 

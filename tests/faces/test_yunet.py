@@ -32,7 +32,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def refused(path: Path) -> str:
     with pytest.raises(WeightsError) as caught:
-        load("yunet", DetectorOptions(weights=path))
+        load(DetectorOptions("yunet", weights=path))
     assert "\n" not in str(caught.value)
     assert str(path) in caught.value.message
     return str(caught.value)
@@ -42,7 +42,7 @@ def refused(path: Path) -> str:
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_landmarks_are_the_subjects_right_first(weights: Path, astronaut: NDArray[np.uint8], mirrored: bool) -> None:
     image = np.ascontiguousarray(astronaut[:, ::-1]) if mirrored else astronaut
-    found = load("yunet", DetectorOptions(weights=weights)).detect(image)
+    found = load(DetectorOptions("yunet", weights=weights)).detect(image)
     assert found.landmarks is not None
     points = dict(zip(LANDMARKS, found.landmarks[0], strict=True))
     x0, y0, x1, y1 = found.boxes[0]
@@ -56,7 +56,7 @@ def test_landmarks_are_the_subjects_right_first(weights: Path, astronaut: NDArra
 
 @pytest.mark.real_data
 def test_landmarks_follow_the_size_of_the_image(weights: Path, astronaut: NDArray[np.uint8]) -> None:
-    detector = load("yunet", DetectorOptions(weights=weights))
+    detector = load(DetectorOptions("yunet", weights=weights))
     small = detector.detect(astronaut)
     large = detector.detect(np.asarray(cv2.resize(astronaut, None, fx=3.1, fy=3.1), np.uint8))
     assert small.landmarks is not None
@@ -69,7 +69,7 @@ def test_half_is_its_operating_point(weights: Path, astronaut: NDArray[np.uint8]
     """The score of the portrait by OpenCV itself, mapped by hand."""
     network = cv2.FaceDetectorYN.create(str(weights), "", astronaut.shape[1::-1], 0.6)
     _, rows = network.detect(astronaut[..., ::-1].copy())
-    found = load("yunet", DetectorOptions(weights=weights)).detect(astronaut)
+    found = load(DetectorOptions("yunet", weights=weights)).detect(astronaut)
     assert found.scores[0] == pytest.approx(0.5 + 0.5 * (rows[0, 14] - 0.6) / 0.4, abs=1e-5)
 
 

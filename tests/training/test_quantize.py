@@ -31,7 +31,7 @@ def test_the_small_form_reads_alike(
     assert small.input == full.input
     assert not small.training_file
     faces = tiny_samples.images[:40]
-    one, other = (OnnxClassifier(model, emotions=7).predict_proba(faces) for model in (tiny_model, out))
+    one, other = (OnnxClassifier(model).with_classes(7).predict_proba(faces) for model in (tiny_model, out))
     # How far they are apart depends on the processor; nearer than to what is said of other faces they are on all.
     assert np.abs(one - other).mean() < 0.5 * np.abs(one - other[::-1]).mean()
     assert np.mean(one.argmax(axis=1) == other.argmax(axis=1)) > 0.7

@@ -122,13 +122,13 @@ def test_it_runs_to_its_end_and_is_exported(name: str, faces: Samples, published
     val = faces.only("val")
     written = export_run(tmp_path / "run", val, tmp_path / "out.onnx", licence="Apache-2.0")  # gates on parity
     assert len(written) == 3
-    classifier = OnnxClassifier(tmp_path / "out.onnx", emotions=None)
+    classifier = OnnxClassifier(tmp_path / "out.onnx").with_classes("model")
     assert classifier.info.input == recipe.input.spec()
     with torch.no_grad():
         images = torch.from_numpy(np.stack([val.images] * task.recipe.input.spec().depth, axis=1))
         if recipe.input.size == val.images.shape[1]:  # else `fitted` would have to enlarge them first
             expected = task(images.float() / 255)
-            for head, logits in classifier.logits(val.images).items():
+            for head, logits in classifier.logits(val.images)[0].items():
                 np.testing.assert_allclose(logits, expected[head], atol=2e-3)
 
 

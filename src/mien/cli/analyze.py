@@ -19,6 +19,7 @@ from mien.output import OVERLAYS, STYLES, AnnotatedImages, open_table, table_for
 from mien.results import FrameResult
 
 if TYPE_CHECKING:
+    from mien.expression.base import Vote
     from mien.output import Overlay
 
 __all__ = ["register"]
@@ -108,8 +109,8 @@ def analyze(
 
     A image that cannot be read is reported and the rest goes on; the exit code is then 3.
     """
-    from mien.analyzer import Analyzer
-    from mien.expression.ensemble import member_names
+    from mien.analyzer import Analyzer, AnalyzerOptions
+    from mien.expression import ClassifierOptions
     from mien.media import find_images, read_frames
 
     _refuse_options_without_effect(table, kind, style, annotate, overlay, as_json)
@@ -117,21 +118,13 @@ def analyze(
     images = find_images(paths)
     if table and str(table) != "-" and table.resolve() in {image.resolve() for image in images}:
         raise ConfigError(f"the table would replace the input '{table}'", hint="give the table another name")
-    analyzer = Analyzer(
-        model=model,
-        ensemble=member_names(ensemble or ()),
-        vote=vote,
-        detector=detector,
-        detector_weights=detector_weights,
-        detect_size=detect_size,
-        min_face=min_face,
-        any_turn=any_turn,
-        emotions=emotions,
-        min_score=min_score,
-        faces_are_crops=faces_are_crops,
-        abstain=abstain,
+    name = _detector_name(detector, faces_are_crops)
+    options = AnalyzerOptions(
+        detectors.DetectorOptions(name, detector_weights, detect_size, min_face, min_score, any_turn),
+        ClassifierOptions(tuple(ensemble or ()) or model, cast("Vote | None", vote), emotions, abstain),
         keep_images=annotate is not None,
     )
+    analyzer = Analyzer(options)
     faces = failed = 0
     with ExitStack() as stack:
         outputs: list[Any] = []
@@ -162,6 +155,12 @@ def analyze(
         _summarise(len(images), faces, failed, time.perf_counter() - start, written)
     if failed:
         raise typer.Exit(EXIT_CODES[InputError])
+
+
+def _detector_name(detector: str | None, faces_are_crops: bool) -> str:
+    if faces_are_crops and detector is not None:
+        raise ConfigError("--faces-are-crops needs no detector", hint="leave out --detector")
+    return "whole-image" if faces_are_crops else detector or detectors.DEFAULT
 
 
 def _refuse_options_without_effect(

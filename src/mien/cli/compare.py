@@ -4,12 +4,15 @@ import json
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from mien.cli import console, say
 from mien.errors import exit_code
+
+if TYPE_CHECKING:
+    from mien.expression.tta import Tta
 
 __all__ = ["register"]
 
@@ -38,7 +41,7 @@ def compare(
         list[str] | None,
         typer.Option(help="Who counts as the truth; may be repeated.", show_default="all that data and models allow"),
     ] = None,
-    tta: Annotated[str, typer.Option(help="Average over tta of each face: single, flip or ten-crop.")] = "single",
+    tta: Annotated[str, typer.Option(help="Average over tta of each face: none, flip or ten-crop.")] = "none",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     out: Annotated[
         Path | None,
@@ -76,7 +79,7 @@ def compare(
             samples,
             split=split,
             protocols=protocol,
-            tta=tta,
+            tta=cast("Tta", tta),
             vote=vote,
             begun=lambda name: status.update(f"judging {name} on {len(samples):,} faces"),
         )

@@ -6,7 +6,7 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -16,6 +16,9 @@ from mien.datasets import Samples, builders, export
 from mien.datasets.summary import counts_table
 from mien.errors import EXIT_CODES, InputError
 from mien.faces import detectors
+
+if TYPE_CHECKING:
+    from mien.expression.tta import Tta
 
 __all__ = ["register"]
 
@@ -74,7 +77,7 @@ def distil(
     from mien.datasets.store import load, save
 
     with bar("running the teachers") as report:
-        samples = distil_targets(load(store), teacher, tta=tta, threads=threads, progress=report)
+        samples = distil_targets(load(store), teacher, tta=cast("Tta", tta), threads=threads, progress=report)
         save(samples, out)
     for name, rows in (("labels", samples.soft_labels), ("votes", samples.soft_votes)):
         found = "none: a teacher lacks some of their classes"
@@ -106,8 +109,8 @@ def add_detector_crops(
     from mien.datasets.store import load, save
     from mien.expression import OnnxClassifier
 
-    info = OnnxClassifier(model, emotions=None).info
-    finder = detectors.load(detector, detectors.DetectorOptions(weights=detector_weights))
+    info = OnnxClassifier(model).info
+    finder = detectors.load(detectors.DetectorOptions(detector, detector_weights))
     before = load(store)
     with bar("detecting and cropping") as report:
         samples = with_crops(before, finder, info, progress=report)

@@ -3,11 +3,14 @@
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from mien.cli import bar, console
+
+if TYPE_CHECKING:
+    from mien.expression.tta import Tta
 
 __all__ = ["register"]
 
@@ -33,7 +36,7 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Who counts as the truth; may be repeated.", show_default="all that data and model allow"),
     ] = None,
-    tta: Annotated[str, typer.Option(help="Average over tta of each face: single, flip or ten-crop.")] = "single",
+    tta: Annotated[str, typer.Option(help="Average over tta of each face: none, flip or ten-crop.")] = "none",
     detector: Annotated[
         str | None,
         typer.Option(help="Let this detector find the faces first, on a canvas.", show_default="faces as they are"),
@@ -63,7 +66,7 @@ def evaluate(
     from mien.evaluation import evaluate_model
     from mien.evaluation.report.page import page
     from mien.evaluation.report.text import open_report, text
-    from mien.expression.ensemble import member_names
+    from mien.expression import ClassifierOptions
 
     samples = store.load(data, split)
     with ExitStack() as stack:
@@ -75,10 +78,10 @@ def evaluate(
             samples,
             split=split,
             protocols=protocol,
-            tta=tta,
+            tta=cast("Tta", tta),
             detector=detector,
             detector_weights=detector_weights,
-            ensemble=member_names(ensemble or ()),
+            ensemble=ClassifierOptions(tuple(ensemble)).models if ensemble else (),
             vote=vote,
             progress=report_progress,
             corruptions=[name.strip() for word in corruption or () for name in word.split(",")],

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.assets.manifest import CropSpec
-from mien.faces.crop import crop_face, landmark_points
+from mien.errors import ConfigError
+from mien.faces.align import Aligner
 from mien.faces.detectors import Detector
 
 __all__ = [
@@ -93,18 +94,21 @@ def find_and_crop(
 def find_and_crop_each(
     faces: Iterable[NDArray[np.uint8]], detector: Detector, crop_specs: Sequence[CropSpec], border: Border = "reflect"
 ) -> tuple[list[NDArray[np.uint8]], NDArray[np.bool_]]:
-    """The same with crops for several crop_specs: a list of them, one for each."""
-    missed = [np.zeros((crop_spec.size, crop_spec.size, 3), np.uint8) for crop_spec in crop_specs]
+    """The same with crops for several crop specs: a list of them, one for each.
+
+    Raises:
+        ConfigError: The detector does not search for faces.
+    """
+    aligner = Aligner(detector, crop_specs)
+    if aligner.boxes_are_crops:
+        raise ConfigError(f"the detector '{detector.name}' does not search for faces", hint="choose another detector")
+    missed = tuple(np.zeros((crop_spec.size, crop_spec.size, 3), np.uint8) for crop_spec in crop_specs)
     crops: list[list[NDArray[np.uint8]]] = [[] for _ in crop_specs]
     found = []
     for face in faces:
-        canvas = on_canvas(face, _CANVAS / (2 * max(face.shape[:2])), border)
-        seen = detector.detect(canvas)
-        found.append(len(seen) > 0)
-        if len(seen):
-            landmarks = None if seen.landmarks is None else seen.landmarks[0]
-            points = landmark_points(seen.boxes[0], landmarks, detector.mean_landmarks)
-        for place, crop_spec in enumerate(crop_specs):
-            crops[place].append(crop_face(canvas, points, crop_spec) if len(seen) else missed[place])
+        largest = aligner.largest(on_canvas(face, _CANVAS / (2 * max(face.shape[:2])), border))
+        found.append(largest is not None)
+        for mine, crop in zip(crops, largest or missed, strict=True):
+            mine.append(crop)
     stacked = [np.stack(mine) if mine else black[None][:0] for mine, black in zip(crops, missed, strict=True)]
     return stacked, np.asarray(found, bool)

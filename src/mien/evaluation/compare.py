@@ -3,15 +3,16 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from mien.datasets import Samples
 from mien.errors import ConfigError, MienError
 from mien.evaluation.cost import Cost, cost_of
 from mien.evaluation.intervals import McNemar, mcnemar
 from mien.evaluation.predict import Evaluation, Predictions, evaluate_model
-from mien.expression import load_classifier
-from mien.expression.ensemble import VOTES, member_names
+from mien.expression import ClassifierOptions, load_classifier
+from mien.expression.base import VOTES, Vote
+from mien.expression.tta import Tta
 
 __all__ = ["Candidate", "Comparison", "Row", "candidates", "compare"]
 
@@ -130,7 +131,7 @@ def candidates(
         The models, the members that are not among them, the ensembles; a run that cannot be exported has an error, and
         so has an ensemble that needs it.
     """
-    together = [member_names([word]) for word in ensembles]
+    together = [list(map(str, ClassifierOptions(word).models)) for word in ensembles]
     alone = list(dict.fromkeys([*models, *(name for names in together for name in names)]))
     files = {name: _file(name, export, place / str(number)) for number, name in enumerate(alone)}
     found: list[Candidate] = []
@@ -186,7 +187,7 @@ def compare(
     *,
     split: str,
     protocols: Sequence[str] | None = None,
-    tta: str = "single",
+    tta: Tta = "none",
     vote: str = "soft",
     repeats: int = 50,
     begun: Callable[[str], object] = lambda name: None,
@@ -234,7 +235,7 @@ def _row(
     samples: Samples,
     split: str,
     protocols: Sequence[str] | None,
-    tta: str,
+    tta: Tta,
     vote: str,
     repeats: int,
     first: Row | None,
@@ -248,7 +249,8 @@ def _row(
             model, samples, split=split, protocols=protocols, tta=tta, ensemble=ensemble, vote=voting
         )
         classes = next(iter(evaluation.predictions.values())).classes
-        classifier = load_classifier(model, ensemble, vote=voting, emotions=classes, tta=tta)
+        chosen = ClassifierOptions(candidate.models, vote=cast("Vote | None", voting), emotions=classes, tta=tta)
+        classifier = load_classifier(chosen)
         cost = cost_of(candidate.models, classifier, tta=tta, repeats=repeats)
     except MienError as error:
         part = candidate.part and isinstance(error, ConfigError)

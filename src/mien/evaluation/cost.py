@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from mien.assets.store import model_bytes
 from mien.bench import face_timing
 from mien.expression import Classifier
-from mien.expression.tta import TTA
+from mien.expression.tta import TTA, Tta
 
 if TYPE_CHECKING:
     import onnx
@@ -50,7 +50,7 @@ class Cost:
         }
 
 
-def cost_of(models: Sequence[str | Path], classifier: Classifier, *, tta: str = "single", repeats: int = 50) -> Cost:
+def cost_of(models: Sequence[str | Path], classifier: Classifier, *, tta: Tta = "none", repeats: int = 50) -> Cost:
     """Counts and times a model, or the members of an ensemble.
 
     Args:

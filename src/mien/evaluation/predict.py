@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,9 @@ from mien.evaluation.intervals import mean_estimate
 from mien.evaluation.protocols import Protocol, printed_split, select_protocols, votes_for
 from mien.evaluation.robustness import AccuracyDrop, accuracy_drops, corrupted, select_corruptions
 from mien.evaluation.score import Scores, compute_scores
-from mien.expression import Classifier, load_classifier
-from mien.expression.base import Images, MemberLogits
+from mien.expression import Classifier, ClassifierOptions, load_classifier
+from mien.expression.base import Images, Logits, Vote
+from mien.expression.tta import Tta
 from mien.faces import detectors
 
 __all__ = ["Evaluation", "Predictions", "evaluate_model"]
@@ -79,7 +80,7 @@ class Evaluation:
     split: str
     scores: dict[str, Scores]
     predictions: dict[str, Predictions]
-    tta: str = "none"
+    tta: Tta = "none"
     detector: str | None = None
     accuracy_drops: Mapping[str, Sequence[AccuracyDrop]] = field(default_factory=dict)
 
@@ -117,7 +118,7 @@ def evaluate_model(
     *,
     split: str,
     protocols: Sequence[str] | None = None,
-    tta: str = "single",
+    tta: Tta = "none",
     detector: str | None = None,
     detector_weights: str | Path | None = None,
     ensemble: Sequence[str | Path] = (),
@@ -158,19 +159,20 @@ def evaluate_model(
         )
 
     def load(classes: tuple[str, ...] | None) -> Classifier:
-        return load_classifier(model, ensemble, vote=vote, emotions=classes, tta=tta)
+        models = tuple(ensemble) or model
+        return load_classifier(ClassifierOptions(models, cast("Vote | None", vote), classes, tta=tta))
 
     classifiers = _by_classes(load, chosen, samples, required=protocols is not None)
     some = next(iter(classifiers.values()))
     predictor = _Predictor(classifiers, progress, len(samples) * (1 + len(ways)))
     if detector:
-        options = detectors.DetectorOptions(weights=None if detector_weights is None else Path(detector_weights))
-        probabilities, found = predictor.detected(samples.images, detectors.load(detector, options))
+        options = detectors.DetectorOptions(detector, None if detector_weights is None else Path(detector_weights))
+        probabilities, found = predictor.detected(samples.images, detectors.load(options))
     else:
         probabilities, found = predictor.stored(samples.images), None
     under = {each.name: predictor.stored(corrupted(samples.images, each.name)) for each in ways}
 
-    augmentation = "single view" if tta == "single" else tta
+    augmentation = "single view" if tta == "none" else tta
     conditions = f"{augmentation}, {detector} on a canvas" if detector else augmentation
     predictions, scores, drops = {}, {}, {}
     for protocol in (each for each in chosen if each.classes in classifiers):
@@ -239,23 +241,22 @@ class _Predictor:
     def stored(self, images: Images) -> _Probabilities:
         """The probabilities (N, C) of faces as they are stored."""
         chunks = (images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK))
-        return self._joined((len(chunk), self._network.member_logits(chunk)) for chunk in chunks)
+        return self._joined((len(chunk), self._network.logits(chunk)) for chunk in chunks)
 
     def detected(self, images: Images, detector: detectors.Detector) -> tuple[_Probabilities, NDArray[np.bool_]]:
         """The same after a detector has found the faces on a canvas, and which faces (N,) it found."""
         found: list[NDArray[np.bool_]] = []
 
-        def logits() -> Iterator[tuple[int, MemberLogits]]:
+        def logits() -> Iterator[tuple[int, Logits]]:
             for start in range(0, len(images), _CHUNK_DETECTED):
                 chunk = images[start : start + _CHUNK_DETECTED]
-                specs = [info.crop_spec for info in self._network.crop_specs]
-                crops, seen = find_and_crop_each(chunk, detector, specs)
+                crops, seen = find_and_crop_each(chunk, detector, self._network.crop_specs)
                 found.append(seen)
-                yield len(chunk), self._network.member_logits_of_crops(crops)
+                yield len(chunk), self._network.logits(*crops)
 
         return self._joined(logits()), np.concatenate(found)
 
-    def _joined(self, parts: Iterable[tuple[int, MemberLogits]]) -> _Probabilities:
+    def _joined(self, parts: Iterable[tuple[int, Logits]]) -> _Probabilities:
         joined: dict[tuple[str, ...], list[NDArray[np.float32]]] = {classes: [] for classes in self._classifiers}
         for count, logits in parts:
             for classes, classifier in self._classifiers.items():

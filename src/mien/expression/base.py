@@ -1,72 +1,188 @@
-"""What reads expressions from faces: one network, or several that vote. All that reads goes through this."""
+"""The contract of classifiers, and the options that choose one."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Final, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.assets.manifest import ModelInfo
+from mien import emotions as vocabularies
+from mien.assets.manifest import CropSpec
+from mien.errors import ConfigError
+from mien.expression.tta import TTA, Tta
 from mien.results import Expression
 
-__all__ = ["Classifier", "Images", "MemberLogits", "expressions"]
+__all__ = [
+    "VOTES",
+    "Classifier",
+    "ClassifierOptions",
+    "ClassifierSource",
+    "Emotions",
+    "Images",
+    "Logits",
+    "Vote",
+    "as_options",
+    "softmax",
+]
 
-# Faces, each (H, W) grey or (H, W, 3) RGB, uint8.
+# Cropped faces, each (H, W) grey or (H, W, 3) RGB, uint8.
 Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
 
-# What each network of a classifier says of faces, view by view: logits (N x tta, C) float32 by the name of the head.
-MemberLogits = Sequence[Mapping[str, NDArray[np.float32]]]
+# For each network of a classifier, the logits (N x tta, C) float32 of each of its heads, by the head's name.
+Logits = Sequence[Mapping[str, NDArray[np.float32]]]
+
+# The classes: the vocabulary of that size; those of these names; "model" for those of the model's first head; None for
+# the usual eight, or for those of the model's first head if the model does not have the eight.
+Emotions = int | tuple[str, ...] | Literal["model"] | None
+
+Vote = Literal["soft", "hard"]
+VOTES: Final[tuple[Vote, ...]] = get_args(Vote)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierOptions:
+    """The options of classification; the command line derives its options and their help from these fields.
+
+    Raises:
+        ConfigError: An option has a value out of its range.
+    """
+
+    model: Annotated[
+        str | Path | tuple[str | Path, ...] | None,
+        "A shipped model's name or an exported .onnx file; A,B for an ensemble of several.",
+    ] = None
+    vote: Annotated[Vote | None, "How the models of an ensemble vote: soft or hard."] = None
+    emotions: Annotated[Emotions, "Number of classes: 6, 7, 8 or 10."] = None
+    abstain: Annotated[float | None, "Mark emotions with a lower probability as uncertain."] = None
+    tta: Annotated[Tta, "Test-time augmentation: none, flip or ten-crop."] = "none"
+    batch_size: Annotated[int, "Faces in one run of the network."] = 32
+    threads: Annotated[int, "Threads of each network."] = 1
+
+    def __post_init__(self) -> None:
+        for name in ("model", "emotions"):
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name, allowed in {"vote": (None, *VOTES), "tta": tuple(TTA)}.items():
+            if getattr(self, name) not in allowed:
+                known = ", ".join(value for value in allowed if value)
+                raise ConfigError(f"{name}: unknown value '{getattr(self, name)}'", hint=f"choose one of {known}")
+        if isinstance(self.emotions, int):
+            vocabularies.vocabulary(self.emotions)  # refuses other sizes
+        elif self.emotions is not None and self.emotions != "model" and not isinstance(self.emotions, tuple):
+            raise ConfigError(
+                f"emotions: expected a number of classes, their names or 'model', got {self.emotions!r}",
+                hint="for example 7, or ('happiness', 'neutral')",
+            )
+        if self.model == () or self.emotions == ():
+            raise ConfigError(f"{'model' if self.model == () else 'emotions'}: expected at least one name, got none")
+        if self.abstain is not None and not 0 <= self.abstain <= 1:  # also refuses nan
+            raise ConfigError(f"abstain: expected a number 0-1, got {self.abstain}")
+        for name in ("batch_size", "threads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: expected a number from 1, got {getattr(self, name)}")
+
+    @property
+    def models(self) -> tuple[str | Path, ...]:
+        """The models of the ensemble, or the one model; empty for the default model.
+
+        Text with commas names several, unless it is the path of a file that exists.
+        """
+        given = self.model if isinstance(self.model, tuple) else () if self.model is None else (self.model,)
+        return tuple(
+            name
+            for item in given
+            for name in ((item,) if isinstance(item, Path) or Path(item).exists() else map(str.strip, item.split(",")))
+            if name
+        )
+
+
+ClassifierSource = ClassifierOptions | str | Path | Sequence[str | Path] | None
+
+
+def as_options(source: ClassifierSource, base: ClassifierOptions | None = None) -> ClassifierOptions:
+    """The options of a classifier: given as they are, or `base` with another model or other models."""
+    if isinstance(source, ClassifierOptions):
+        return source
+    model = source if source is None or isinstance(source, (str, Path)) else tuple(source)
+    return replace(base or ClassifierOptions(), model=model)
 
 
 class Classifier(Protocol):
-    """Reads expressions from cropped faces.
+    """Classifies the expressions of cropped faces: one network, or several that vote.
+
+    Methods that take `*faces` expect the same faces once for each of `crop_specs`, cropped in that way; or once only,
+    and then all networks see the same crops. One classifier can serve several threads.
 
     Attributes:
-        name: For print.
+        name: For messages and tables.
         emotions: The C classes, in the order of every probability.
-        threshold: Top probabilities under it are uncertain.
-        crop_specs: Entries of models that want differently framed faces, one for each crop_spec: size and landmarks say
-            how a face that was found shall be cropped for `framed`.
+        threshold: Highest probabilities below it are uncertain.
+        input_size: Side in pixels of the images that the (first) network sees.
     """
 
     name: str
     emotions: tuple[str, ...]
     threshold: float
-    crop_specs: tuple[ModelInfo, ...]
+    input_size: int
 
-    def with_classes(self, emotions: Sequence[str]) -> "Classifier":
-        """The same, opened once, for other classes.
+    @property
+    def crop_specs(self) -> tuple[CropSpec, ...]:
+        """The different crops of a face that the networks were trained on.
 
         Raises:
-            ConfigError: It cannot tell them apart.
+            ConfigError: A model does not know how its faces were cropped: it can only classify crops.
         """
 
-    def member_logits(self, images: Images) -> MemberLogits:
-        """What the networks say of faces that are framed as they are; `read` of every `reading` understands it."""
+    def with_classes(self, emotions: Emotions | Sequence[str]) -> "Classifier":
+        """A classifier of other classes that shares the loaded networks.
 
-    def member_logits_of_crops(self, images: Sequence[Images]) -> MemberLogits:
-        """The same of faces that were cropped once for each of `crop_specs`, in their order."""
+        Raises:
+            ConfigError: The networks cannot tell these classes apart.
+        """
 
-    def proba_from(self, logits: MemberLogits) -> NDArray[np.float32]:
-        """(N, C) float32, each row summing to 1."""
+    def logits(self, *faces: Images) -> Logits:
+        """The output of the networks, from which `proba_from` of each `with_classes` computes probabilities."""
 
-    def predict_proba(self, images: Images) -> NDArray[np.float32]:
-        """(N, C) float32, each row summing to 1, of faces that are framed as they are."""
-        return self.proba_from(self.member_logits(images))
+    def proba_from(self, logits: Logits) -> NDArray[np.float32]:
+        """Calibrated probabilities (N, C) float32, each row summing to 1."""
 
-    def predict_proba_of_crops(self, images: Sequence[Images]) -> NDArray[np.float32]:
-        """The same of faces that were cropped once for each of `crop_specs`, in their order."""
-        return self.proba_from(self.member_logits_of_crops(images))
+    def features(self, *faces: Images) -> NDArray[np.float32]:
+        """The features (N, F) float32 before the last layer, without test-time augmentation.
+
+        Raises:
+            ConfigError: A model does not give features.
+        """
+
+    def predict_proba(self, *faces: Images) -> NDArray[np.float32]:
+        """Calibrated probabilities (N, C) float32, each row summing to 1."""
+        return self.proba_from(self.logits(*faces))
 
     def expressions(self, probabilities: NDArray[np.float32]) -> list[Expression]:
-        """The expressions that rows of probabilities (N, C) are."""
-        return expressions(probabilities, self.emotions, self.threshold)
+        """Rows of probabilities (N, C) as expressions."""
+        return [Expression(row, self.emotions, uncertain=bool(row.max() < self.threshold)) for row in probabilities]
 
-    def __call__(self, images: Images) -> list[Expression]:
-        """The expressions of faces that are framed as they are, each (H, W) grey or (H, W, 3) RGB uint8."""
-        return self.expressions(self.predict_proba(images))
+    def __call__(self, *faces: Images) -> list[Expression]:
+        """The expressions of faces."""
+        return self.expressions(self.predict_proba(*faces))
 
 
-def expressions(probabilities: NDArray[np.float32], emotions: tuple[str, ...], threshold: float) -> list[Expression]:
-    """Rows (N, C) as expressions, uncertain where the top probability lies under the threshold."""
-    return [Expression(row, emotions, uncertain=bool(row.max() < threshold)) for row in probabilities]
+def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float32]:
+    """Probabilities (..., C) float32 of logits (..., C), each row summing to 1.
+
+    Args:
+        logits: (..., C) float32, finite.
+        temperature: Above 1 the distribution becomes flatter, below 1 sharper; the most probable class stays the same
+            (Guo et al. 2017, section 4.2).
+
+    Raises:
+        ValueError: The temperature is not above 0.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature: expected a number above 0, got {temperature}")
+    # Subtracting the maximum does not change the result and keeps exp() from overflowing.
+    scaled = (logits - logits.max(axis=-1, keepdims=True)) / np.float32(temperature)
+    powers: NDArray[np.float32] = np.exp(scaled, dtype=np.float32)
+    powers /= powers.sum(axis=-1, keepdims=True)
+    return powers

@@ -1,48 +1,47 @@
 """Several models that vote on every face.
 
-Members may differ in input size, channels, crop_spec and classes. What they say is joined over the classes that were
-asked for, the target:
+The members may differ in input size, channels, crop spec and classes. Their probabilities are combined over the
+requested classes, the target:
 
-- A member reads those of the target's classes that it knows, from the head that knows most of them; what it says is
-  calibrated by its own temperature and sums to one over these. At least one member must know all of them: an ensemble
-  cannot tell apart what none of its members can.
-- The mean q of the members that know the whole target is the reference. Where all do, as is usual, q is the soft vote.
-- A member that lacks classes abstains on them. Its probabilities are conditional, "if it is one of mine, then ...", so
-  they say nothing of how likely the others are: there q stands. With u = the sum of q over the classes it lacks, it
-  speaks for q on those, and for (1 - u) times its own probability on each of its own.
-- Six emotions hold disgust in anger (`emotions.MERGED`). Where such a member meets a target that tells the two apart,
-  its anger is their sum, which is shared between them in q's proportion.
+- A member classifies those classes of the target that it knows, with the head that knows most of them. Its
+  probabilities are calibrated by its own temperature and sum to one over these classes. At least one member must know
+  the whole target: an ensemble cannot tell apart what none of its members can.
+- The mean q of the members that know the whole target is the reference. If all members do, q is the soft vote.
+- A member abstains on the classes that it does not know. Its probabilities are conditional ("if it is one of my
+  classes, then ..."), so they contain nothing about the other classes: for these q is used. Let u be the sum of q over
+  the classes that the member does not know: its distribution is q on these classes, and (1 - u) times its own
+  probability on each class that it knows.
+- Six emotions include disgust in anger (`emotions.MERGED`). If such a member meets a target that separates the two, its
+  anger is their sum, and is divided between them in the proportion of q.
 
-So a class that one member alone knows gets what this one gives it: neither halved by those who cannot see it, as if
-they had said no, nor blown up by renormalising. A member that knows but one class of the target adds nothing.
+So a class that only one member knows gets the probability from this member: the others neither halve it, as if they had
+given it 0, nor does renormalising enlarge it. A member that knows only one class of the target changes nothing.
 
-The soft vote is the mean of what the members say. In a hard vote each member names its top class, and the shares of
-the votes are the probabilities; a member whose top class is one that it lacks, on others' authority, does not vote.
-Ties go to the class with the higher mean: `TIE` of the probabilities is the soft vote.
+The soft vote is the mean of the members' distributions. In a hard vote each member votes for its most probable class,
+and the probabilities are the shares of the votes; a member whose most probable class is one that it does not know does
+not vote. A tie goes to the class with the higher mean: the soft vote has a share of `TIE` in the probabilities.
 
-The order of the members changes nothing, rows sum to one, and an ensemble of one softly says what its member says.
+The order of the members does not matter, each row sums to one, and the soft vote of one member is that member's result.
 """
 
 import copy
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Final, Literal, cast, get_args
+from dataclasses import replace
+from functools import cached_property
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien import emotions as vocabularies
-from mien.assets.manifest import ModelInfo
+from mien.assets.manifest import CropSpec, ModelInfo
 from mien.errors import ConfigError
-from mien.expression.base import Classifier, Images, MemberLogits
-from mien.expression.classifier import USUAL, OnnxClassifier, usual_emotions
+from mien.expression.base import Classifier, ClassifierSource, Emotions, Images, Logits, Vote, as_options
+from mien.expression.classifier import OnnxClassifier, classes_of
 
-__all__ = ["TIE", "VOTES", "Ensemble", "Vote", "joined", "known_of", "load_classifier", "member_names"]
+__all__ = ["TIE", "Ensemble", "joined", "known_of", "load_classifier"]
 
-Vote = Literal["soft", "hard"]
-VOTES: Final[tuple[Vote, ...]] = get_args(Vote)
-
-# The share of the soft vote in the probabilities of a hard one: less than one vote among a hundred weighs.
+# The share of the soft vote in the probabilities of a hard vote: less than the weight of one vote among a hundred.
 TIE: Final = 1e-3
 
 
@@ -130,154 +129,103 @@ def _spread(
 
 
 class Ensemble(Classifier):
-    """Reads expressions from cropped faces by the vote of several models; a `Classifier`, as `OnnxClassifier` is.
+    """Classifies cropped faces by the vote of several models.
 
     Args:
-        members: Names of shipped models, or paths of exported ONNX files; one named twice has two votes.
-        emotions: Size of the vocabulary: 6, 7, 8 or 10; or the classes by name; None for the eight where a member
-            knows them, else those of the first member's first head.
-        vote: "soft", the mean of the probabilities, or "hard", one vote a member.
-        abstain: Top probabilities under it are `uncertain`. None for the mean of the members' own thresholds, which is
-            a little strict, since a mean of opinions is less sure than each; in a hard vote for a majority: uncertain
-            is what no more than half of the voters chose.
-        batch_size: Faces that a network sees at once.
-        threads: For each network.
-        tta: How often each member looks at each face: "single", "flip" or "ten-crop".
+        source: Options, or the models: names of shipped models or paths of exported ONNX files. A model that is named
+            twice has two votes. Without `abstain`, a result is uncertain in a soft vote below the mean of the members'
+            thresholds, which is a little strict because a mean is less confident than its members; in a hard vote if
+            the class does not have a majority.
 
     Raises:
-        ConfigError: There is no member, no such model, vocabulary, vote or tta; no member knows all the classes, or
-            one knows none of them.
+        ConfigError: There is no such model; no member knows all the emotions, or a member knows none of them.
         WeightsError: Weights are missing or damaged.
     """
 
-    def __init__(
-        self,
-        members: Sequence[str | Path],
-        *,
-        emotions: int | Sequence[str] | None = None,
-        vote: Vote = "soft",
-        abstain: float | None = None,
-        batch_size: int = 32,
-        threads: int = 1,
-        tta: str = "single",
-    ) -> None:
-        if vote not in VOTES:
-            raise ConfigError(f"there is no vote '{vote}'", hint=f"choose one of {', '.join(VOTES)}")
-        if not members:
-            raise ConfigError("an ensemble needs members", hint="name models or .onnx files")
-        opened = [
-            OnnxClassifier(member, emotions=None, batch_size=batch_size, threads=threads, tta=tta) for member in members
-        ]
-        self.vote: Vote = vote
-        self._abstain = abstain
-        self.name = " + ".join(member.name for member in opened) + (" (hard vote)" if vote == "hard" else "")
-        crop_specs: dict[object, ModelInfo] = {_crop_spec(member.info): member.info for member in reversed(opened)}
-        self._places = [list(crop_specs).index(_crop_spec(member.info)) for member in opened]
-        self.crop_specs = tuple(crop_specs.values())
-        self._aim(opened, _target(opened, emotions))
+    def __init__(self, source: ClassifierSource) -> None:
+        options = as_options(source)
+        self.vote: Vote = options.vote or "soft"
+        self._abstain = options.abstain
+        alone = replace(options, vote=None, abstain=None, emotions="model")
+        members = [OnnxClassifier(replace(alone, model=model)) for model in options.models or (None,)]
+        self.name = " + ".join(member.name for member in members) + (" (hard vote)" if self.vote == "hard" else "")
+        self.input_size = members[0].input_size
+        self._aim(members, classes_of(options.emotions, [member.info for member in members]))
 
-    def _aim(self, opened: Sequence[OnnxClassifier], emotions: tuple[str, ...]) -> None:
+    def _aim(self, members: Sequence[OnnxClassifier], emotions: tuple[str, ...]) -> None:
         self.emotions = emotions
-        self.members = tuple(member.with_classes(known_of(member.info, self.emotions)) for member in opened)
-        if not any(len(member.emotions) == len(self.emotions) for member in self.members):
-            told = "; ".join(f"{member.name}: {', '.join(member.emotions)}" for member in self.members)
+        self.members = tuple(member.with_classes(known_of(member.info, emotions)) for member in members)
+        if not any(len(member.emotions) == len(emotions) for member in self.members):
+            known = "; ".join(f"{member.name}: {', '.join(member.emotions)}" for member in self.members)
             raise ConfigError(
-                f"no member tells all of {', '.join(self.emotions)} apart",
-                hint=f"they know {told}; add a member, or choose another --emotions",
+                f"no member of the ensemble knows all of {', '.join(emotions)}",
+                hint=f"they know {known}; add a member, or choose another --emotions",
             )
         own = 0.5 + TIE if self.vote == "hard" else float(np.mean([member.threshold for member in self.members]))
         self.threshold = own if self._abstain is None else self._abstain
 
-    def with_classes(self, emotions: Sequence[str]) -> "Ensemble":
-        """The same members, opened once, that vote on other classes.
+    @cached_property
+    def _crops(self) -> tuple[tuple[CropSpec, ...], tuple[int, ...]]:
+        """The different crop specs, and the index of each member's."""
+        specs: dict[tuple[int, bytes], CropSpec] = {}
+        keys = []
+        for member in self.members:
+            (spec,) = member.crop_specs
+            keys.append((spec.size, spec.points.tobytes()))
+            specs.setdefault(keys[-1], spec)
+        return tuple(specs.values()), tuple(list(specs).index(key) for key in keys)
 
-        Raises:
-            ConfigError: No member knows them all, or one knows none of them.
-        """
+    @property
+    def crop_specs(self) -> tuple[CropSpec, ...]:
+        """See `Classifier.crop_specs`."""
+        return self._crops[0]
+
+    def with_classes(self, emotions: Emotions | Sequence[str]) -> "Ensemble":
+        """See `Classifier.with_classes`."""
         other = copy.copy(self)
-        other._aim(self.members, tuple(emotions))
+        other._aim(self.members, classes_of(emotions, [member.info for member in self.members]))
         return other
 
-    def member_logits(self, images: Images) -> MemberLogits:
-        """What each member's network says of faces that are framed as they are."""
-        return self.member_logits_of_crops([images] * len(self.crop_specs))
+    def _for_members(self, faces: Sequence[Images]) -> list[Images]:
+        """The crops for each member."""
+        if len(faces) == 1:
+            return [faces[0]] * len(self.members)
+        specs, places = self._crops
+        if len(faces) != len(specs):
+            raise ValueError(f"faces: expected crops for each of {len(specs)} crop specs, or one, got {len(faces)}")
+        return [faces[place] for place in places]
 
-    def member_logits_of_crops(self, images: Sequence[Images]) -> MemberLogits:
-        """The same of faces that were cropped once for each of `crop_specs`, in their order."""
-        if len(images) != len(self.crop_specs):
-            raise ValueError(f"images: expected {len(self.crop_specs)} crop_specs, got {len(images)}")
-        pairs = zip(self.members, self._places, strict=True)
-        return [logits for member, place in pairs for logits in member.member_logits(images[place])]
+    def logits(self, *faces: Images) -> Logits:
+        """See `Classifier.logits`."""
+        pairs = zip(self.members, self._for_members(faces), strict=True)
+        return [by_head for member, images in pairs for by_head in member.logits(images)]
 
-    def proba_from(self, logits: MemberLogits) -> NDArray[np.float32]:
-        """(N, C) float32 over `emotions`, each row summing to 1: the vote."""
-        said = [member.proba_from([logits]) for member, logits in zip(self.members, logits, strict=True)]
+    def proba_from(self, logits: Logits) -> NDArray[np.float32]:
+        """See `Classifier.proba_from`; the vote."""
+        said = [member.proba_from([by_head]) for member, by_head in zip(self.members, logits, strict=True)]
         if len(said) == 1 and self.vote == "soft":
             return said[0]  # bit for bit
         return joined(said, [member.emotions for member in self.members], self.emotions, self.vote)
 
-
-def _crop_spec(info: ModelInfo) -> object:
-    """What tells one crop_spec from another."""
-    return info.input.size, info.landmarks
-
-
-def _target(members: Sequence[OnnxClassifier], emotions: int | Sequence[str] | None) -> tuple[str, ...]:
-    if emotions is None:
-        usual = [usual_emotions(member.info) for member in members]
-        return USUAL if USUAL in usual else usual[0]
-    return vocabularies.vocabulary(emotions) if isinstance(emotions, int) else tuple(emotions)
+    def features(self, *faces: Images) -> NDArray[np.float32]:
+        """See `Classifier.features`; those of all members, one after the other."""
+        pairs = zip(self.members, self._for_members(faces), strict=True)
+        return np.concatenate([member.features(images) for member, images in pairs], axis=1)
 
 
-def member_names(given: Sequence[str]) -> list[str]:
-    """The members that a user typed: several in one word by commas, or one after the other; files may have commas."""
-    return [
-        name.strip() for word in given for name in ([word] if Path(word).exists() else word.split(",")) if name.strip()
-    ]
-
-
-def load_classifier(
-    model: str | Path | None = None,
-    ensemble: Sequence[str | Path] = (),
-    *,
-    vote: str | None = None,
-    emotions: int | Sequence[str] | None = None,
-    abstain: float | None = None,
-    batch_size: int = 32,
-    threads: int = 1,
-    tta: str = "single",
-) -> Classifier:
-    """One model, or the ensemble of several.
+def load_classifier(source: ClassifierSource = None) -> Classifier:
+    """Loads one model, or the ensemble of several.
 
     Args:
-        model: Name of a shipped model, or path of an exported ONNX file; None for the default.
-        ensemble: Members instead, as for `Ensemble`.
-        vote: Of the ensemble, "soft" or "hard"; None for soft.
-        emotions: As for `Ensemble`.
-        abstain: Likewise.
-        batch_size: Likewise.
-        threads: Likewise.
-        tta: Likewise.
+        source: Options, or the model: None for the default; a name or a path; "A,B" or a sequence for an ensemble.
 
     Raises:
-        ConfigError: As `Ensemble`; both a model and an ensemble are given, or a vote without an ensemble.
+        ConfigError: There is no such model, it does not know the emotions, or a vote is set for one model.
         WeightsError: Weights are missing or damaged.
     """
-    if isinstance(ensemble, (str, Path)):
-        raise TypeError(f"ensemble: expected a list of models, got {ensemble!r}")
-    if ensemble and model is not None:
-        raise ConfigError("a model and an ensemble are two ways to read", hint="name the model among the members")
-    if vote is not None and not ensemble:
-        raise ConfigError(f"the vote '{vote}' is of an ensemble, and there is none", hint="name its members")
-    if ensemble:
-        return Ensemble(
-            ensemble,
-            emotions=emotions,
-            vote=cast(Vote, vote or "soft"),
-            abstain=abstain,
-            batch_size=batch_size,
-            threads=threads,
-            tta=tta,
-        )
-    one = OnnxClassifier(model, emotions=emotions, abstain=abstain, batch_size=batch_size, threads=threads, tta=tta)
-    return one if emotions is not None else one.with_classes(usual_emotions(one.info))
+    options = as_options(source)
+    if len(options.models) > 1:
+        return Ensemble(options)
+    if options.vote is not None:
+        raise ConfigError("--vote needs several models", hint="name them: --model A,B")
+    return OnnxClassifier(options)

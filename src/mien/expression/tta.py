@@ -1,36 +1,38 @@
-"""Several tta of one face, whose probabilities are averaged: a little more accuracy for twice or ten times the work.
+"""Test-time augmentation: the probabilities of several views of a face are averaged (Krizhevsky et al. 2012, 4.1).
 
-Averaging over mirrored and shifted tta at test time goes back to Krizhevsky et al. 2012 (section 4.1).
+The accuracy is a little higher, for twice or ten times the work.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TTA", "tta_images"]
+__all__ = ["TTA", "Tta", "tta_images"]
 
-# Ways to look at a face, and how many tta each has.
-TTA: Final = {"single": 1, "flip": 2, "ten-crop": 10}
+Tta = Literal["none", "flip", "ten-crop"]
 
-# Ten-crop shows this share of each side: 44 of FER2013's 48 pixels.
+# The kinds of augmentation, and how many views of a face each gives.
+TTA: Final[dict[Tta, int]] = {"none": 1, "flip": 2, "ten-crop": 10}
+
+# A crop of ten-crop shows this share of each side: 44 of FER2013's 48 pixels.
 _SHOWN: Final = 11 / 12
 
 
-def tta_images(image: NDArray[np.uint8], tta: str) -> list[NDArray[np.uint8]]:
-    """The tta of a face that `tta` names.
+def tta_images(image: NDArray[np.uint8], tta: Tta) -> list[NDArray[np.uint8]]:
+    """The views of a face that are averaged.
 
     Args:
         image: (H, W) grey or (H, W, 3) RGB, uint8.
-        tta: "single": as it is. "flip": and its mirror image. "ten-crop": its four corners and its centre, each
-            11/12 of a side, and their mirror images; the network's input size enlarges them.
+        tta: "none": the image. "flip": the image and its mirror image. "ten-crop": its four corners and its centre,
+            each 11/12 of a side, and their mirror images; preprocessing enlarges them to the network's input.
 
     Raises:
-        ValueError: There are no tta of that name.
+        ValueError: There is no such augmentation.
     """
     if tta not in TTA:
         raise ValueError(f"tta: expected one of {', '.join(TTA)}, got '{tta}'")
-    if tta == "single":
+    if tta == "none":
         return [image]
     upright = [image] if tta == "flip" else _crops(image)
     return [*upright, *(crop[:, ::-1] for crop in upright)]

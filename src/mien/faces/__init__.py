@@ -1,1 +1,1 @@
-"""Where the faces are, and how each is cut out: detectors behind one contract, and the one crop function."""
+"""Finds faces and crops them: detectors with one contract, and one place that aligns."""

@@ -1,7 +1,6 @@
-"""The one crop function: a face, upright and at the size and place that a model was trained on.
+"""Crops a face, upright and with the size and position that a model was trained on.
 
-Coordinates are continuous, of boxes, landmarks and crop_specs alike: pixel i covers [i, i + 1), its centre
-lies at i + 0.5.
+The coordinates of boxes, landmarks and crop specs are continuous: pixel i covers [i, i + 1), its centre is at i + 0.5.
 """
 
 from collections.abc import Sequence
@@ -11,20 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.assets.manifest import CropSpec, five_points
-from mien.faces.scaling import resized
+from mien.faces.opencv import resized
 from mien.results import Frame
 
 __all__ = ["crop_face", "crop_faces", "landmark_points", "similarity"]
 
-# A crop is drawn at this many times its size and then averaged down. FER2013 faces enlarged four times come
-# back with an error of 2.8 grey levels; drawn at their size at once with 5.2 (cubic) or 7.8 (linear).
+# A crop is drawn at this many times its size and then averaged down. FER2013 faces enlarged four times come back with
+# an error of 2.8 grey levels; if they are drawn at their size directly, with 5.2 (cubic) or 7.8 (linear).
 OVERSAMPLING = 2
 
 
 def landmark_points(
-    box: NDArray[np.float32], landmarks: NDArray[np.float32] | None, mean_landmarks: NDArray[np.float32]
+    box: NDArray[np.float32], landmarks: NDArray[np.float32] | None, mean_landmarks: NDArray[np.float32] | None
 ) -> NDArray[np.float32]:
-    """The five points to crop a face by: its landmarks, or where they typically lie in its box.
+    """The five points to align a face by: its landmarks, or their mean place in the boxes of its detector.
 
     Args:
         box: (4,) x0, y0, x1, y1 in pixels.
@@ -33,15 +32,20 @@ def landmark_points(
 
     Returns:
         (5, 2) float32 in pixels.
+
+    Raises:
+        ValueError: There are neither landmarks nor their mean place.
     """
     if landmarks is not None:
         return five_points(landmarks)
+    if mean_landmarks is None:
+        raise ValueError("expected landmarks, or their mean place in a box")
     corner, side = box[:2], box[2:] - box[:2]
     return five_points(corner + mean_landmarks * side)
 
 
 def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The turn, scale and shift (no mirroring) that carry points nearest to others, in least squares.
+    """The rotation, scale and shift, without mirroring, that map points to others with the least squared error.
 
     Umeyama 1991, "Least-squares estimation of transformation parameters between two point patterns",
     IEEE PAMI 13(4), equations 40-42.
@@ -60,7 +64,7 @@ def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> ND
     source_part, target_part = source - source_mean, target - target_mean
     variance = (source_part**2).sum() / len(source)
     u, singular, vt = np.linalg.svd(target_part.T @ source_part / len(source))  # covariance (2, 2), eq. 38
-    signs = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])  # eq. 43: never a mirror
+    signs = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])  # eq. 43: no mirroring
     spread = float(singular @ signs)
     if not (variance > 1e-9 and spread > 1e-9):
         raise ValueError(f"expected points that do not all coincide, got {source.tolist()}")
@@ -69,15 +73,15 @@ def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> ND
 
 
 def crop_face(image: NDArray[np.uint8], points: NDArray[np.float32], crop_spec: CropSpec) -> NDArray[np.uint8]:
-    """Cuts one face out of a image so that its points land on those of the crop_spec.
+    """Crops one face so that its points land on those of the crop spec.
 
-    Beyond the image's border its outermost pixels go on: this draws neither an edge nor, as mirroring
-    would, a second mouth.
+    Outside the image its outermost pixels are repeated: this draws neither an edge nor, as mirroring would, a second
+    mouth.
 
     Args:
         image: (H, W, 3) uint8, RGB.
         points: (5, 2) x, y in pixels of the image, from `landmark_points`.
-        crop_spec: Where they shall land.
+        crop_spec: Where they land in the crop.
 
     Returns:
         (size, size, 3) uint8, RGB.
@@ -89,7 +93,7 @@ def crop_face(image: NDArray[np.uint8], points: NDArray[np.float32], crop_spec: 
     size = crop_spec.size * OVERSAMPLING
     matrix = similarity(five_points(points), crop_spec.points) * OVERSAMPLING
     region, corner = _region(image, matrix, size)
-    # Never enlarged here: the warp does that itself.
+    # Only shrunk here: the warp enlarges.
     region, factor = resized(region, min(1.0, float(np.hypot(*matrix[:, 0]))))
     matrix[:, 2] += matrix[:, :2] @ corner
     matrix[:, :2] /= factor
@@ -103,7 +107,7 @@ def crop_face(image: NDArray[np.uint8], points: NDArray[np.float32], crop_spec: 
 def crop_faces(
     image: NDArray[np.uint8], points: Sequence[NDArray[np.float32]], crop_spec: CropSpec
 ) -> NDArray[np.uint8]:
-    """Cuts several faces out of one image; see `crop_face`.
+    """Crops several faces from one image; see `crop_face`.
 
     Returns:
         (N, size, size, 3) uint8, RGB; N may be 0.
@@ -117,10 +121,10 @@ def crop_faces(
 def _region(
     image: NDArray[np.uint8], matrix: NDArray[np.float64], size: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The part of a image that a crop of `size` pixels shows, with a margin, and its corner's x, y."""
+    """The part of an image that a crop of `size` pixels shows, with a margin, and the x, y of its corner."""
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], float)
     shown = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
-    # Cubic interpolation reads two pixels around a point, of the image or of the image as shrunk.
+    # Cubic interpolation reads two pixels around a point, of the image or of the shrunk image.
     margin = 2 + 2 / np.hypot(*matrix[:, 0])
     limit = np.array(image.shape[1::-1])
     start = np.clip(np.floor(shown.min(axis=0) - margin), 0, limit - 1).astype(np.int64)

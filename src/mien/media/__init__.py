@@ -1,18 +1,54 @@
-"""Images in: paths and pixels become `Frame`s. RGB uint8 everywhere, upright, on white where transparent.
+"""Images in: paths and arrays become `Frame`s. RGB uint8 everywhere, upright, transparent pixels on white.
 
-`find_images` turns what a user typed into paths, `read_frames` turns paths into frames, and a image that
-cannot be read into a recorded error; `read_frame` and `read_image` read a single one, `as_rgb` checks an array.
+`open_frames` turns what a user typed into a source of frames, in which an image that cannot be read is a recorded
+error; `read_frame` and `read_image` read one image; `as_rgb` checks an array.
 """
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from mien.media.find import find_images
 from mien.media.images import MAX_PIXELS, STANDARD_INPUT, as_rgb, read_frame, read_frames, read_image
+from mien.results import Frame, FrameResult
 
 __all__ = [
     "MAX_PIXELS",
     "STANDARD_INPUT",
+    "FrameSource",
     "as_rgb",
     "find_images",
+    "open_frames",
     "read_frame",
     "read_frames",
     "read_image",
 ]
+
+
+@dataclass(frozen=True)
+class FrameSource:
+    """Frames from files, in order; iterating reads them one after the other, in constant memory.
+
+    Attributes:
+        paths: The files.
+    """
+
+    paths: tuple[Path, ...]
+
+    @property
+    def total(self) -> int | None:
+        """How many frames there are; None if it is unknown before they are read."""
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[Frame | FrameResult]:
+        """A `Frame`, or a `FrameResult` with its `error` for an image that cannot be read."""
+        return read_frames(self.paths)
+
+
+def open_frames(paths: Sequence[str | Path], *, recursive: bool = True) -> FrameSource:
+    """The frames of everything that `paths` name: files, folders and patterns, as for `find_images`.
+
+    Raises:
+        InputError: Nothing was found but folders without an image, or a folder cannot be listed.
+    """
+    return FrameSource(tuple(find_images(paths, recursive)))

@@ -158,8 +158,8 @@ def test_a_detector_in_the_loop(samples: Samples, astronaut: Path) -> None:
 
 
 def test_options_that_do_not_exist(samples: Samples) -> None:
-    with pytest.raises(ConfigError, match="there are no tta 'all'"):
-        evaluate_model(None, samples, split="val", tta="all")
+    with pytest.raises(ConfigError, match="tta: unknown value 'all'"):
+        evaluate_model(None, samples, split="val", tta="all")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="there is no detector 'eyes'"):
         evaluate_model(None, samples, split="val", detector="eyes")
 

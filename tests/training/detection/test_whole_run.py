@@ -112,7 +112,7 @@ def test_the_export_reads_images(run: Path, folder: Path, tmp_path: Path) -> Non
     assert name == "mien-detector"
     assert table["operating_point"] == info.operating_point
     image = drawn_image(np.random.default_rng(50), 1)
-    found = load("mien", DetectorOptions(weights=out)).detect(image.image, min_score=0.2)
+    found = load(DetectorOptions("mien", weights=out)).detect(image.image, min_score=0.2)
     assert float(iou(found.boxes, image.boxes).max()) > 0.4
 
 

@@ -21,7 +21,7 @@ from mien.assets.store import verified
 from mien.datasets import Samples
 from mien.errors import ConfigError, MienError, OutputError, WeightsError
 from mien.evaluation import calibration, evaluate_model, protocols_of
-from mien.expression import OnnxClassifier
+from mien.expression import ClassifierOptions, OnnxClassifier
 from mien.expression.preprocess import fitted, normalised
 from mien.models import Network
 from mien.training import export_run, fit
@@ -76,8 +76,8 @@ def test_the_file_says_what_the_checkpoint_says(tiny_model: Path, tiny_run: Path
             torch.from_numpy(normalised(fitted(tiny_samples.images, spec), spec))
         )
     for batch_size in (1, 7, 1000):
-        classifier.batch_size = batch_size
-        found = classifier.logits(tiny_samples.images)
+        classifier = OnnxClassifier(ClassifierOptions(tiny_model, batch_size=batch_size))
+        (found,) = classifier.logits(tiny_samples.images)
         assert list(found) == ["votes", "fer2013"]
         for head, logits in found.items():
             np.testing.assert_allclose(logits, expected[head], atol=1e-4)
@@ -159,7 +159,7 @@ def test_each_head_is_calibrated_on_its_own_truth(tiny_run: Path, val: Samples, 
     out = tmp_path / "out.onnx"
     export_run(tiny_run, doubtful, out)
     protocols = {protocol.name: protocol for protocol in protocols_of(doubtful)}
-    logits = OnnxClassifier(out).logits(val.images)
+    (logits,) = OnnxClassifier(out).logits(val.images)
     fitted_on: dict[tuple[str, str], float] = {}
     for head in OnnxClassifier(out).info.heads:
         for protocol in protocols.values():
@@ -178,7 +178,7 @@ def test_the_threshold_lets_four_of_five_faces_pass(tiny_model: Path, within: Mo
     protocols = {protocol.name: protocol for protocol in protocols_of(val)}
     for head, name in zip(within.heads, ("majority", "labels"), strict=True):
         protocol = protocols[name]
-        classifier = OnnxClassifier(tiny_model, emotions=protocol.classes)
+        classifier = OnnxClassifier(tiny_model).with_classes(protocol.classes)
         confidence = classifier.predict_proba(val.images[protocol.kept]).max(axis=1)
         assert classifier.head == head
         assert head.threshold == pytest.approx(calibration.coverage_threshold(confidence, 0.8), abs=1e-4)
@@ -193,7 +193,7 @@ def test_one_head_alone_is_exported_too(tiny_samples: Samples, val: Samples, tmp
     recipe = tiny_recipe(epochs=1, heads={"own": {"source": source}}, input={"channels": "grey"})
     fit(recipe, tiny_samples, tmp_path / "run", progress=False)
     export_run(tmp_path / "run", val, tmp_path / "own.onnx", checkpoint="last")
-    info = OnnxClassifier(tmp_path / "own.onnx", emotions=7).info
+    info = OnnxClassifier(tmp_path / "own.onnx").with_classes(7).info
     assert info.heads[0].temperature != 1
     assert info.landmarks == ()
     assert set(info.scores) == ({"val_labels"} if source == "labels" else {"val_labels", "val_majority", "val_argmax"})

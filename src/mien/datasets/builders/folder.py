@@ -19,7 +19,6 @@ from mien.datasets import class_folders as classfolders
 from mien.datasets.samples import SPLITS, Samples, without_duplicates
 from mien.errors import ConfigError, DataError, InputError
 from mien.faces import detectors
-from mien.faces import tiling as strips
 from mien.files import new_file
 from mien.media import find_images, read_frames
 from mien.results import Frame
@@ -114,7 +113,7 @@ def _finder(wanted: bool, keep_faceless: bool, name: str | None, weights: Path |
         if keep_faceless or name or weights:
             raise ConfigError("these options are of --crop-faces", hint="add it, or leave out the others")
         return None
-    return detectors.load(name or detectors.DEFAULT, detectors.DetectorOptions(weights=weights))
+    return detectors.load(detectors.DetectorOptions(name or detectors.DEFAULT, weights))
 
 
 def _shares(tree: classfolders.Tree, val: float | None, test: float | None) -> dict[str, float]:
@@ -139,28 +138,21 @@ class _Shaper:
     """Brings images to their stored form."""
 
     def __init__(self, spec: InputSpec, detector: detectors.Detector | None, keep_faceless: bool) -> None:
-        from mien.assets.manifest import (
-            CropSpec,  # late, as below: the command line names data sets without loading OpenCV
-        )
+        from mien.faces.align import Aligner  # late, as below: the command line lists data sets without OpenCV
 
-        self.spec, self.detector, self.keep_faceless = spec, detector, keep_faceless
-        self.crop_spec = CropSpec(
-            spec.size, np.asarray(next(iter(shipped_models().values())).landmarks, np.float32) * spec.size
-        )
+        self.spec, self.keep_faceless = spec, keep_faceless
+        crop_spec = next(iter(shipped_models().values())).crop_spec.resized(spec.size)
+        self.aligner = None if detector is None else Aligner(detector, [crop_spec])
         self.kept_whole = 0
 
     def __call__(self, frame: Frame) -> NDArray[np.uint8] | None:
         """The face (size, size) grey or (size, size, 3) RGB, uint8; None where there is none."""
         from mien.expression.preprocess import fitted
-        from mien.faces.crop import crop_face, landmark_points
 
         image = frame.image
-        if self.detector is not None:
-            seen = strips.detect(self.detector, image)
-            if len(seen):
-                landmarks = None if seen.landmarks is None else seen.landmarks[0]
-                points = landmark_points(seen.boxes[0], landmarks, self.detector.mean_landmarks)
-                image = crop_face(image, points, self.crop_spec)
+        if self.aligner is not None:
+            if (crops := self.aligner.largest(image)) is not None:
+                (image,) = crops
             elif not self.keep_faceless:
                 return None
             else:

@@ -16,7 +16,8 @@ from mien import emotions
 from mien.datasets import Samples
 from mien.datasets.samples import SPLITS
 from mien.errors import ConfigError
-from mien.expression import OnnxClassifier
+from mien.expression import ClassifierOptions, OnnxClassifier
+from mien.expression.tta import Tta
 
 __all__ = ["distil_targets"]
 
@@ -27,7 +28,7 @@ def distil_targets(
     samples: Samples,
     teachers: Sequence[str | Path],
     *,
-    tta: str = "flip",
+    tta: Tta = "flip",
     threads: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Samples:
@@ -36,7 +37,7 @@ def distil_targets(
     Args:
         samples: With a train split. Soft targets that they have are replaced.
         teachers: Names of shipped models, or paths of exported ONNX files; their temperatures calibrate what they say.
-        tta: How often each teacher looks at each image: "single", "flip" or "ten-crop".
+        tta: How often each teacher looks at each image: "none", "flip" or "ten-crop".
         threads: For each network.
         progress: Called with the number of images done and of all.
 
@@ -51,7 +52,8 @@ def distil_targets(
     """
     samples.only("train")
     rows = np.flatnonzero(samples.split == SPLITS.index("train"))
-    opened = [OnnxClassifier(teacher, emotions=None, batch_size=64, threads=threads, tta=tta) for teacher in teachers]
+    options = ClassifierOptions(batch_size=64, threads=threads, tta=tta)
+    opened = [OnnxClassifier(replace(options, model=teacher)) for teacher in teachers]
     asked = {"soft_labels": samples.classes, "soft_votes": emotions.ALL}
     known = {
         name: classes for name, classes in asked.items() if opened and all(_knows(each, classes) for each in opened)
@@ -65,7 +67,7 @@ def distil_targets(
     for start in range(0, len(rows), CHUNK):
         part = rows[start : start + CHUNK]
         for teacher in opened:
-            logits = teacher.member_logits(samples.images[part])
+            logits = teacher.logits(samples.images[part])
             for name, classes in known.items():
                 soft[name][part] += teacher.with_classes(classes).proba_from(logits) / np.float32(len(opened))
         progress(min(start + CHUNK, len(rows)), len(rows))

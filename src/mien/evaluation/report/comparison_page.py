@@ -38,7 +38,7 @@ def comparison_page(comparison: Comparison, samples: Samples, *, data: str = "")
     known = {
         "data": data or str(samples.about.get("data_set", "")),
         "split": f"{comparison.split}, {len(samples):,} faces",
-        "tta": "each face once" if comparison.tta == "single" else f"{comparison.tta} tta, averaged",
+        "tta": "each face once" if comparison.tta == "none" else f"{comparison.tta} tta, averaged",
     }
     if any(row.members for row in comparison.rows):
         known["ensembles"] = f"{comparison.vote} vote"

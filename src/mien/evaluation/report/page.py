@@ -68,7 +68,7 @@ def page(evaluation: Evaluation, samples: Samples, *, data: str = "") -> str:
 
 
 def _header(evaluation: Evaluation, samples: Samples, data: str) -> str:
-    logits = "each face once" if evaluation.tta == "single" else f"{evaluation.tta} tta, averaged"
+    logits = "each face once" if evaluation.tta == "none" else f"{evaluation.tta} tta, averaged"
     known = {
         "model": evaluation.model,
         "data": " ".join(filter(None, [data, f"({samples.about['data_set']})" if "data_set" in samples.about else ""])),

@@ -1,23 +1,23 @@
-"""The contract of face detectors, and the registry: every module in this folder is a detector.
+"""The contract of face detectors, and their registry: every module in this folder is a detector.
 
-To add one, write `<name>.py` here with a function `load(options: DetectorOptions) -> Detector`. Nothing keeps
-a list: `names` reads the folder, and one conformance suite (tests/faces/test_detectors.py) runs over it.
-A detector whose weights do not ship names their table in assets/fetchable.toml: `WEIGHTS = "<name>"`; one that ships
-with some and takes others says `TAKES_WEIGHTS = True`.
+To add one, write `<name>.py` here with a function `load(options: DetectorOptions) -> Detector`. There is no other list:
+`names` reads the folder, and one conformance suite (tests/faces/test_detectors.py) runs over it. A detector whose
+weights do not ship names their table in assets/fetchable.toml: `WEIGHTS = "<name>"`. A detector that ships with weights
+and accepts others sets `TAKES_WEIGHTS = True`.
 """
 
 import importlib
 import pkgutil
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Final, Protocol, Self, cast
+from typing import Annotated, Final, Protocol, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import ConfigError
 
-__all__ = ["DEFAULT", "Detections", "Detector", "DetectorOptions", "load", "names"]
+__all__ = ["DEFAULT", "Detections", "Detector", "DetectorOptions", "as_options", "load", "names"]
 
 DEFAULT: Final = "mien"
 
@@ -75,25 +75,30 @@ class Detections:
 
 @dataclass(frozen=True, slots=True)
 class DetectorOptions:
-    """What a user may set; each detector documents its defaults.
+    """The options of face detection; the command line derives its options and their help from these fields.
 
-    Attributes:
-        min_face: Side of the smallest face to look for, in pixels of the image; None leaves it to the detector.
-        max_side: Long side, in pixels, at which a larger image is searched; None leaves it to the detector.
-            Faces that are then smaller than the detector can see are missed.
-        weights: File (or folder) of the detector's network, for a detector whose weights do not ship; None takes
-            those that `mien models fetch` brought.
+    Raises:
+        ConfigError: An option has a value out of its range, or there is no detector of that name.
     """
 
-    min_face: int | None = None
-    max_side: int | None = None
-    weights: Path | None = None
+    name: Annotated[str, "Face detector."] = DEFAULT
+    weights: Annotated[Path | None, "The detector's network; by default the one from `mien models fetch`."] = None
+    max_side: Annotated[int | None, "Search larger images at this long side, in pixels."] = None
+    min_face: Annotated[int | None, "Side of the smallest face, in pixels."] = None
+    min_score: Annotated[float, "Leave out faces with a lower score; 0.5 is the detector's operating point."] = 0.5
+    any_rotation: Annotated[bool, "Also find faces on their side or upside down; takes four times as long."] = False
 
     def __post_init__(self) -> None:
-        for name in ("min_face", "max_side"):
-            value = getattr(self, name)
+        if self.name not in names():
+            raise ConfigError(f"there is no detector '{self.name}'", hint=f"choose one of {', '.join(names())}")
+        for option in ("min_face", "max_side"):
+            value = getattr(self, option)
             if value is not None and value < 1:
-                raise ConfigError(f"{name}: expected a number of pixels above 0, got {value}")
+                raise ConfigError(f"{option}: expected a number of pixels above 0, got {value}")
+        if not 0 <= self.min_score <= 1:  # also refuses nan
+            raise ConfigError(f"min_score: expected a number 0-1, got {self.min_score}")
+        if self.weights is not None:
+            object.__setattr__(self, "weights", Path(self.weights))
 
 
 class Detector(Protocol):
@@ -101,15 +106,20 @@ class Detector(Protocol):
 
     Attributes:
         name: As in `names`.
-        mean_landmarks: (5, 2) float32: where the five landmarks typically lie inside a box of this detector, from
-            (0, 0) at its top left corner to (1, 1), in the order of `results.LANDMARKS`.
     """
 
     name: str
-    mean_landmarks: NDArray[np.float32]
+
+    @property
+    def mean_landmarks(self) -> NDArray[np.float32] | None:
+        """(5, 2) float32: the mean place of the five landmarks in a box of this detector.
+
+        From (0, 0) at the box's top left corner to (1, 1), in the order of `results.LANDMARKS`. None says that a box
+        already is the crop of a face: such a detector does not search.
+        """
 
     def detect(self, image: NDArray[np.uint8], *, min_score: float = 0.5) -> Detections:
-        """Finds the faces in a image, largest box first.
+        """Finds the faces in an image, largest box first.
 
         Args:
             image: (H, W, 3) uint8, RGB.
@@ -121,24 +131,38 @@ class Detector(Protocol):
 
 
 def names() -> tuple[str, ...]:
-    """The names of all detectors, the default first."""
-    found = {module.name for module in pkgutil.iter_modules(__path__)}
+    """The names of all detectors, the default first; `whole-image` is the module `whole_image`."""
+    found = {module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__)}
     return tuple(sorted(found, key=lambda name: (name != DEFAULT, name)))
 
 
-def load(name: str = DEFAULT, options: DetectorOptions | None = None) -> Detector:
-    """Makes the detector of that name ready for use.
+def as_options(source: DetectorOptions | str | Path, base: DetectorOptions | None = None) -> DetectorOptions:
+    """The options of a detector: given as they are, or `base` with another name or another file of weights.
+
+    A `Path`, and text that ends with ".onnx", is the file of an exported detector of mien's.
+    """
+    if isinstance(source, DetectorOptions):
+        return source
+    base = base or DetectorOptions()
+    if isinstance(source, Path) or source.endswith(".onnx"):
+        return replace(base, name=DEFAULT, weights=Path(source))
+    return replace(base, name=source)
+
+
+def load(source: DetectorOptions | str = DEFAULT) -> Detector:
+    """Loads a detector by its options or its name.
 
     Raises:
-        ConfigError: There is no detector of that name, or it takes no weights and was given some.
+        ConfigError: There is no detector of that name, or it does not have an option that is set.
         UnsupportedError: An installed library cannot run it.
-        WeightsError: Its weights are missing, damaged, or another network's.
+        WeightsError: Its weights are missing, damaged, or of another network.
     """
-    if name not in names():
-        raise ConfigError(f"there is no detector '{name}'", hint=f"choose one of {', '.join(names())}")
-    module = importlib.import_module(f"{__name__}.{name}")
-    options = options or DetectorOptions()
-    takes = hasattr(module, "WEIGHTS") or getattr(module, "TAKES_WEIGHTS", False)
-    if options.weights is not None and not takes:
-        raise ConfigError(f"the detector '{name}' takes no weights, got {options.weights}", hint="leave them out")
+    options = as_options(source)
+    module = importlib.import_module(f"{__name__}.{options.name.replace('-', '_')}")
+    takes_weights = hasattr(module, "WEIGHTS") or getattr(module, "TAKES_WEIGHTS", False)
+    if options.weights is not None and not takes_weights:
+        raise ConfigError(
+            f"the detector '{options.name}' has no file of weights, got {options.weights}",
+            hint="leave out the weights, or choose another detector",
+        )
     return cast(Detector, module.load(options))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mien.errors import UnsupportedError
 from mien.faces.detectors import Detections, DetectorOptions
-from mien.faces.scaling import resized
+from mien.faces.opencv import resized
 from mien.results import Frame
 
 __all__ = ["HaarDetector", "load"]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mien.errors import MissingExtraError
 from mien.faces.detectors import Detections, DetectorOptions
-from mien.faces.scaling import resized
+from mien.faces.opencv import resized
 from mien.results import Frame
 
 try:

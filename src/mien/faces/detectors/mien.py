@@ -4,7 +4,6 @@ Its network is `mien.models.detector`, its training `mien.training.detection`, h
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +15,7 @@ from mien.assets.detectors import STRIDES, open_detector
 from mien.assets.session import Session
 from mien.faces.boxes import intersection, iou, nms
 from mien.faces.detectors import Detections, DetectorOptions
-from mien.faces.scaling import shrunk
+from mien.faces.opencv import shrunk
 from mien.results import Frame
 
 __all__ = ["MienDetector", "load"]
@@ -58,35 +57,22 @@ class MienDetector:
 
     def detect(self, image: NDArray[np.uint8], *, min_score: float = 0.5) -> Detections:
         """See `Detector.detect`."""
-        return self.detect_many([image], min_score=min_score)[0]
+        scale = min(1.0, self._max_side / max(Frame(image).image.shape[:2]))
+        found = self._candidates(image, scale)
+        while found.may_have_larger(LARGE / scale):
+            scale /= 2
+            border = LARGE / 4 / scale
+            # Each search counts for its range of sizes; around the border between them both count.
+            found = found.of_sides(0, 1.2 * border).joined(
+                self._candidates(image, scale).of_sides(border / 1.2, np.inf)
+            )
+        return self._faces(found, min_score)
 
-    def detect_many(self, images: Sequence[NDArray[np.uint8]], *, min_score: float = 0.5) -> list[Detections]:
-        """The same for several images; those of one size go through the network together."""
-        scales = [min(1.0, self._max_side / max(Frame(image).image.shape[:2])) for image in images]
-        found = self._candidates(images, scales)
-        large = list(range(len(images)))
-        while large := [index for index in large if found[index].seem_large(LARGE / scales[index])]:
-            for index in large:
-                scales[index] /= 2
-            again = self._candidates([images[index] for index in large], [scales[index] for index in large])
-            for index, coarse in zip(large, again, strict=True):
-                border = LARGE / 4 / scales[index]
-                # Either search has its sizes; between them both have a say.
-                found[index] = found[index].of_sides(0, 1.2 * border).joined(coarse.of_sides(border / 1.2, np.inf))
-        return [self._faces(cells, min_score) for cells in found]
-
-    def _candidates(self, images: Sequence[NDArray[np.uint8]], scales: Sequence[float]) -> list["_Candidates"]:
-        """What the cells say of each image, searched at its scale."""
-        prepared = [_prepared(image, scale) for image, scale in zip(images, scales, strict=True)]
-        results: dict[int, _Candidates] = {}
-        for size in sorted({sheet.shape for sheet, _ in prepared}):
-            rows = [index for index, (sheet, _) in enumerate(prepared) if sheet.shape == size]
-            # A single image, the usual case, is not copied.
-            stack = prepared[rows[0]][0][None] if len(rows) == 1 else np.stack([prepared[row][0] for row in rows])
-            (cells,) = self._session.run(stack).values()  # (B, cells, 15)
-            for row, said in zip(rows, cells, strict=True):
-                results[row] = _candidates(said, *self._grid(size[0], size[1]), prepared[row][1])
-        return [results[index] for index in range(len(images))]
+    def _candidates(self, image: NDArray[np.uint8], scale: float) -> "_Candidates":
+        """The cells' candidates for faces in an image searched at that scale."""
+        sheet, factor = _prepared(image, scale)
+        (cells,) = self._session.run(sheet[None]).values()  # (1, cells, 15)
+        return _decoded(cells[0], *self._grid(*sheet.shape[:2]), factor)
 
     def _faces(self, cells: "_Candidates", min_score: float) -> Detections:
         """One face for all cells that answer for it: the weighted mean of what they say."""
@@ -128,7 +114,7 @@ class _Candidates:
         side: NDArray[np.float64] = np.sqrt(np.prod(self.places[:, 1] - self.places[:, 0], axis=1))
         return side
 
-    def seem_large(self, side: float) -> bool:
+    def may_have_larger(self, side: float) -> bool:
         """Whether one with a larger side has a score worth a second look."""
         return bool(((self.sides >= side) & (self.scores >= SUSPECTED)).any())
 
@@ -153,17 +139,17 @@ def _prepared(image: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8]
     return np.ascontiguousarray(small), factor
 
 
-def _candidates(
-    said: NDArray[np.float32],
+def _decoded(
+    cells: NDArray[np.float32],
     centres: NDArray[np.float32],
     strides: NDArray[np.float32],
     factor: NDArray[np.float64],
 ) -> _Candidates:
     """Decodes the cells (cells, 15) whose score is at least `LOWEST`."""
-    chosen = np.flatnonzero(said[:, 0] >= math.log(LOWEST / (1 - LOWEST)))
+    chosen = np.flatnonzero(cells[:, 0] >= math.log(LOWEST / (1 - LOWEST)))
     if len(chosen) > CANDIDATES:
-        chosen = chosen[np.argsort(-said[chosen, 0], kind="stable")[:CANDIDATES]]
-    rows, centre, stride = said[chosen].astype(np.float64), centres[chosen], strides[chosen, None]
+        chosen = chosen[np.argsort(-cells[chosen, 0], kind="stable")[:CANDIDATES]]
+    rows, centre, stride = cells[chosen].astype(np.float64), centres[chosen], strides[chosen, None]
     middle = centre + rows[:, 1:3] * stride
     half = np.exp(np.clip(rows[:, 3:5], -6, 6)) * stride / 2
     points = centre[:, None] + rows[:, 5:].reshape(-1, 5, 2) * stride[:, None]

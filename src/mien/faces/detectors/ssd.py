@@ -15,7 +15,7 @@ from mien.assets.remote import cached
 from mien.assets.store import read_weights
 from mien.errors import UnsupportedError, WeightsError
 from mien.faces.detectors import Detections, DetectorOptions
-from mien.faces.silence import silent_opencv
+from mien.faces.opencv import silent_opencv
 from mien.results import Frame
 
 __all__ = ["WEIGHTS", "SsdDetector", "load"]

@@ -16,8 +16,7 @@ from mien.assets.session import Session
 from mien.assets.store import read_weights
 from mien.errors import WeightsError
 from mien.faces.detectors import Detections, DetectorOptions
-from mien.faces.scaling import resized
-from mien.faces.silence import silent_opencv
+from mien.faces.opencv import resized, silent_opencv
 from mien.results import Frame
 
 __all__ = ["WEIGHTS", "YunetDetector", "load"]

@@ -22,9 +22,9 @@ from mien.datasets import Samples
 from mien.errors import ConfigError, WeightsError
 from mien.evaluation import calibration, evaluate_model, protocols_of
 from mien.evaluation.score import COVERAGE
-from mien.expression import OnnxClassifier, head_for
+from mien.expression import ClassifierOptions, OnnxClassifier, softmax
+from mien.expression.classifier import head_for
 from mien.expression.preprocess import fitted, normalised
-from mien.expression.probabilities import softmax
 from mien.files import staging_folder, writable
 from mien.models import Network
 from mien.training.expression import load_task
@@ -184,13 +184,12 @@ def with_info(graph: onnx.ModelProto, info: ModelInfo) -> bytes:
 def _check_parity(network: Network, trial: Path, samples: Samples, count: int = 64) -> None:
     """The unfused checkpoint and the exported file must agree, one face at a time and in batches."""
     images = samples.images[:count]
-    exported = OnnxClassifier(trial, emotions=None)
+    exported = OnnxClassifier(trial)
     spec = exported.info.input
     with torch.no_grad():
         expected = network.eval()(torch.from_numpy(normalised(fitted(images, spec), spec)))
-    together = exported.logits(images)
-    exported.batch_size = 1
-    alone = exported.logits(images)
+    (together,) = exported.logits(images)
+    (alone,) = OnnxClassifier(ClassifierOptions(trial, batch_size=1)).logits(images)
     for name, logits in expected.items():
         for found in (together[name], alone[name]):
             difference = float(np.abs(found - logits.numpy()).max())
@@ -207,7 +206,7 @@ def calibrated(info: ModelInfo, trial: Path, samples: Samples) -> ModelInfo:
 
     A protocol whose classes no head knows is passed over.
     """
-    logits = OnnxClassifier(trial, emotions=None).logits(samples.images)
+    (logits,) = OnnxClassifier(trial).logits(samples.images)
     heads = {head.name: head for head in info.heads}
     for protocol in reversed(protocols_of(samples)):  # the first one stays
         try:

@@ -1,14 +1,20 @@
-"""Images at another size. Coordinates are continuous: pixel i covers [i, i + 1), x becomes factor * x."""
+"""What several modules do through OpenCV: change the size of images, and keep it from logging.
+
+Coordinates are continuous: pixel i covers [i, i + 1), and x becomes factor * x.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["resized", "shrunk"]
+__all__ = ["resized", "shrunk", "silent_opencv"]
 
 
 def resized(image: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """A image at `scale` times its size, at least one pixel each way.
+    """An image at `scale` times its size, at least one pixel each way.
 
     Shrinking averages over the area of each new pixel, so that nothing aliases; enlarging is cubic.
 
@@ -29,10 +35,10 @@ def resized(image: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], 
 
 
 def shrunk(image: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """As `resized`, but quick where much is thrown away: a photograph of 12 megapixels in 4 ms instead of 40.
+    """Like `resized`, but faster for strong reductions: an image of 12 megapixels takes 4 ms instead of 40.
 
-    It is first sampled, linearly, at twice the wanted size, then averaged: 16 pixels of the image have a say in each
-    new one, which is enough for a detector, and too few for a crop.
+    The image is first sampled linearly at twice the final size and then averaged. Each new pixel thus depends on 16
+    pixels of the image, which is enough for a detector but too few for a crop.
 
     Args:
         image: (H, W, 3) uint8.
@@ -46,3 +52,13 @@ def shrunk(image: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], N
         result = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
         return result, np.array(size) / (width, height)
     return resized(image, scale)
+
+
+@contextmanager
+def silent_opencv() -> Iterator[None]:
+    """OpenCV logs nothing inside the `with` block: its exceptions already say what went wrong."""
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from mien.expression.probabilities import softmax
+from mien.expression import softmax
 
 logits_like = hnp.arrays(np.float32, (3, 7), elements=st.floats(-1e4, 1e4, width=32))
 
@@ -30,12 +30,12 @@ def test_it_takes_one_face_and_a_batch() -> None:
     np.testing.assert_allclose(softmax(logits), torch.from_numpy(logits).softmax(dim=0).numpy(), rtol=1e-6)
 
 
-def test_temperature_softens_and_sharpens() -> None:
+def test_a_high_temperature_flattens_and_a_low_one_sharpens() -> None:
     logits = np.array([1, 2, 4], np.float32)
     assert softmax(logits, 3)[2] < softmax(logits)[2] < softmax(logits, 0.5)[2]
 
 
 @pytest.mark.parametrize("temperature", [0, -1, float("nan")])
-def test_a_temperature_that_is_none_is_refused(temperature: float) -> None:
+def test_a_temperature_must_be_above_0(temperature: float) -> None:
     with pytest.raises(ValueError, match="temperature"):
         softmax(np.zeros(3, np.float32), temperature)

@@ -1,0 +1,111 @@
+"""From an image to its faces and their crops: find, choose the points to align by, crop.
+
+Everything that crops faces for a classifier uses this module, so that training data, evaluation and analysis get the
+same crops.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.assets.manifest import CropSpec
+from mien.faces import detectors
+from mien.faces.crop import crop_faces, landmark_points
+from mien.faces.detectors import Detector, DetectorOptions
+from mien.faces.tiling import find
+from mien.results import Face
+
+__all__ = ["AlignedFaces", "Aligner"]
+
+Crops = tuple[Sequence[NDArray[np.uint8]], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlignedFaces:
+    """The faces of one image and their crops.
+
+    Attributes:
+        faces: Largest first.
+        crops: See `Aligner.crop`.
+    """
+
+    faces: tuple[Face, ...]
+    crops: Crops
+
+
+class Aligner:
+    """Finds the faces of an image and crops them.
+
+    Args:
+        detector: A ready detector, its options or its name.
+        crop_specs: Where the landmarks belong in a crop, for each kind of crop that is wanted. A detector whose boxes
+            are the crops (`mean_landmarks` is None) needs none.
+        options: `min_score` and `any_rotation` of these are used for a ready detector.
+
+    Raises:
+        ConfigError: There is no such detector, or it does not have such an option.
+        UnsupportedError: The detector cannot run here.
+        WeightsError: The weights of the detector are missing or damaged.
+    """
+
+    def __init__(
+        self,
+        detector: Detector | DetectorOptions | str = detectors.DEFAULT,
+        crop_specs: Sequence[CropSpec] = (),
+        *,
+        options: DetectorOptions | None = None,
+    ) -> None:
+        if isinstance(detector, (str, DetectorOptions)):
+            options = detectors.as_options(detector, options)
+            detector = detectors.load(options)
+        self.detector: Detector = detector
+        self.options = options or DetectorOptions()
+        self.crop_specs = tuple(crop_specs)
+
+    @property
+    def boxes_are_crops(self) -> bool:
+        """Whether a box of the detector already is the crop."""
+        return self.detector.mean_landmarks is None
+
+    def find(self, image: NDArray[np.uint8], *, min_score: float | None = None) -> tuple[Face, ...]:
+        """The faces of an image (H, W, 3) uint8 RGB, largest first; `min_score` replaces that of the options."""
+        least = self.options.min_score if min_score is None else min_score
+        found = find(self.detector, image, min_score=least, any_rotation=self.options.any_rotation)
+        points = found.landmarks if found.landmarks is not None else [None] * len(found)
+        return tuple(
+            Face(box, float(score), landmarks)
+            for box, score, landmarks in zip(found.boxes, found.scores, points, strict=True)
+        )
+
+    def crop(self, image: NDArray[np.uint8], faces: Sequence[Face]) -> Crops:
+        """The crops of some faces, from an image (H, W, 3) uint8 RGB.
+
+        Returns:
+            For each crop spec the crops (N, size, size, 3) uint8 RGB. If a detector's boxes are the crops: one list of
+            N arrays (H, W, 3), whatever the crop specs.
+        """
+        mean_landmarks = self.detector.mean_landmarks
+        if mean_landmarks is None:
+            return ([_inside(image, face.box) for face in faces],)
+        points = [landmark_points(face.box, face.landmarks, mean_landmarks) for face in faces]
+        return tuple(list(crop_faces(image, points, crop_spec)) for crop_spec in self.crop_specs)
+
+    def align(self, image: NDArray[np.uint8]) -> AlignedFaces:
+        """Finds and crops all faces of an image (H, W, 3) uint8 RGB."""
+        faces = self.find(image)
+        return AlignedFaces(faces, self.crop(image, faces))
+
+    def largest(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...] | None:
+        """The crops of the largest face, one for each crop spec; None if no face is found."""
+        faces = self.find(image)[:1]
+        return tuple(crops[0] for crops in self.crop(image, faces)) if faces else None
+
+
+def _inside(image: NDArray[np.uint8], box: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The pixels inside a box, at least one; not a copy."""
+    limit = np.array(image.shape[1::-1] * 2)
+    x0, y0, x1, y1 = np.clip(np.rint(box), 0, limit).astype(int)
+    x0, y0 = min(x0, limit[0] - 1), min(y0, limit[1] - 1)
+    return image[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]

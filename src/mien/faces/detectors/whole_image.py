@@ -1,0 +1,40 @@
+"""No detection: each image is the crop of one face. The command line's `--faces-are-crops` chooses this detector."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import ConfigError
+from mien.faces.detectors import Detections, DetectorOptions
+from mien.results import Frame
+
+__all__ = ["WholeImageDetector", "load"]
+
+
+class WholeImageDetector:
+    """Gives one face in every image: its box is the whole image, its score 1, and it has no landmarks.
+
+    `mean_landmarks` is None, which says that a box of this detector is the crop: nothing is aligned.
+    """
+
+    name = "whole-image"
+    mean_landmarks = None
+
+    def detect(self, image: NDArray[np.uint8], *, min_score: float = 0.5) -> Detections:
+        """See `Detector.detect`."""
+        height, width = Frame(image).image.shape[:2]  # refuses other shapes and types
+        return Detections(np.array([[0, 0, width, height]], np.float32), np.ones(1, np.float32))
+
+
+def load(options: DetectorOptions) -> WholeImageDetector:
+    """Makes the detector.
+
+    Raises:
+        ConfigError: An option is set that only has a meaning for a detector that searches.
+    """
+    found = {"max_side": options.max_side, "min_face": options.min_face, "any_rotation": options.any_rotation or None}
+    if given := [name for name, value in found.items() if value is not None]:
+        raise ConfigError(
+            f"the detector 'whole-image' does not search for faces, so {', '.join(given)} cannot be used",
+            hint="leave it out, or choose another detector",
+        )
+    return WholeImageDetector()
