@@ -17,7 +17,7 @@ from torch import nn
 
 from benchmarks.results import Measurement, Results, markdown, measure, save
 from mien.assets.session import Session
-from mien.models.detector import FaceDetector
+from mien.models.detection.face_detector import FaceDetector
 from mien.training.detection.export import graph_of, int8_form
 from mien.training.detection.scenes import Scene
 from mien.training.recipe import load

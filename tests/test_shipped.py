@@ -23,7 +23,7 @@ from mien.evaluation import evaluate_model
 from mien.evaluation.detection import judge
 from mien.faces.detectors import load
 from mien.media import read_image
-from mien.models.detector import FaceDetector
+from mien.models.detection.face_detector import FaceDetector
 
 NAMES = list(shipped_models())
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from mien.faces.detectors.mien import grid
 from mien.models.blocks.network import Fusible
-from mien.models.detector import FaceDetector
+from mien.models.detection.face_detector import FaceDetector
 
 SMALL = {"stem": (4, 6), "widths": (8, 8, 8), "depths": (1, 1, 2), "neck": 8}
 

@@ -1,4 +1,4 @@
-"""What every network must keep, whichever it is; and the fused form of the plain one."""
+"""Conformance of all architectures, and the fused form of the plain network."""
 
 from typing import Literal
 
@@ -108,7 +108,7 @@ def test_logits_come_from_the_features_of_the_trunk(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", models.names())
-def test_a_face_is_read_alike_alone_and_among_others(name: str) -> None:
+def test_logits_of_a_face_do_not_depend_on_its_batch(name: str) -> None:
     network = trained(name, GREY)
     images = torch.randn(5, 1, 48, 48)
     with torch.no_grad():
@@ -173,15 +173,15 @@ def test_the_fused_plain_network_has_plain_convolutions_alone() -> None:
 
 
 def test_layers_joined_by_their_kernels_begin_near_the_identity() -> None:
-    layer = plain.KernelLayer(8, 8, 1).eval()
+    layer = plain.DiracLayer(8, 8, 1).eval()
     maps = torch.rand(2, 8, 12, 12)
     with torch.no_grad():
         layer.square.weight.mul_(0)
         np.testing.assert_allclose(layer(maps), maps, rtol=1e-4)
         layer.square.skip.zero_()  # type: ignore[union-attr]
         assert not layer(maps).any()
-    assert plain.KernelLayer(8, 9, 1).square.skip is None
-    assert plain.KernelLayer(8, 8, 2).square.skip is None
+    assert plain.DiracLayer(8, 9, 1).square.skip is None
+    assert plain.DiracLayer(8, 8, 2).square.skip is None
 
 
 def test_both_ways_to_join_give_the_same_network_in_the_end() -> None:
@@ -192,8 +192,8 @@ def test_both_ways_to_join_give_the_same_network_in_the_end() -> None:
     assert shapes[0] == shapes[1]
 
 
-def test_a_way_to_join_that_is_none() -> None:
-    with pytest.raises(ConfigError, match="joined: there is no 'sums'") as caught:
+def test_an_unknown_way_to_join() -> None:
+    with pytest.raises(ConfigError, match="joined: unknown 'sums'") as caught:
         models.build("plain", HEADS, GREY, joined="sums")
     assert "maps, kernels" in caught.value.hint
 
@@ -208,16 +208,16 @@ def test_the_same_seed_gives_the_same_weights(name: str) -> None:
         torch.testing.assert_close(value, states[1][key], rtol=0, atol=0)
 
 
-def test_a_network_that_is_none() -> None:
-    with pytest.raises(ConfigError, match="no network 'plane'") as caught:
+def test_an_unknown_network() -> None:
+    with pytest.raises(ConfigError, match="unknown network 'plane'") as caught:
         models.build("plane", HEADS, GREY)
     assert "plain" in caught.value.hint
-    with pytest.raises(ConfigError, match="no network 'network'"):
+    with pytest.raises(ConfigError, match="unknown network 'network'"):
         models.build("network", HEADS, GREY)
 
 
 @pytest.mark.parametrize("name", models.names())
-def test_options_that_are_none(name: str) -> None:
+def test_unknown_options(name: str) -> None:
     with pytest.raises(ConfigError, match="no option breadth, heights"):
         models.build(name, HEADS, GREY, heights=3, breadth=4)
 
@@ -225,13 +225,13 @@ def test_options_that_are_none(name: str) -> None:
 @pytest.mark.parametrize(
     "options", [{"widths": [8], "depths": [1, 2]}, {"stem": "wide"}, {"stem": -4}, {"depths": 3}, {"dropout": 2}]
 )
-def test_values_that_no_option_takes(options: dict[str, object]) -> None:
+def test_invalid_values_of_options(options: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="the network 'plain' cannot be built: ") as caught:
         models.build("plain", HEADS, GREY, **options)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("width", [-1, 0, "big", True, float("nan")])
-def test_widths_that_are_none(width: object) -> None:
+def test_invalid_widths(width: object) -> None:
     with pytest.raises(ConfigError, match=r"model\.options\.width: expected a number above 0"):
         models.build("fourlayer", HEADS, GREY, width=width)

@@ -36,7 +36,7 @@ class DetectorInfo:
         description: One sentence.
         operating_point: The network's own score, 0-1, that becomes 0.5.
         form: "int8" or "full".
-        architecture: Options of `mien.models.detector`, to build the training form.
+        architecture: Options of `mien.models.detection.face_detector`, to build the training form.
         licence: Of the weights.
         data: What they were trained on.
         scores: Measured figures.

@@ -57,10 +57,12 @@ def show(
     found = listed(name)
     print("\n".join(_anatomy(found)))
     if svg is not None:
-        from mien.models.blocks.drawing import drawn
+        from mien.models.blocks.drawing import draw_network
 
         with replacing(svg) as partial:
-            partial.write_text(drawn(found.recipe.name, found.anatomy, found.recipe.description), encoding="utf-8")
+            partial.write_text(
+                draw_network(found.recipe.name, found.anatomy, found.recipe.description), encoding="utf-8"
+            )
         print(f"drawn: {svg}")
 
 

@@ -1,8 +1,9 @@
-"""Networks, one file each.
+"""Architectures of networks for expressions, one file each; those of face detectors are in `detection`.
 
-A network's module has one function `build(heads, input, **options) -> Network`: `heads` maps each head's name to its
-number of classes, `input` is the `InputSpec`, and the options are keyword arguments with defaults. One that can begin
-with published weights has `load_pretrained(network, state)` and names their table of `fetchable.toml` as `WEIGHTS`.
+The module of an architecture has one function `build(heads, input, **options) -> Network`: `heads` maps the name of
+each head to its number of classes, `input` is the `InputSpec`, and the options are keyword arguments with defaults.
+An architecture with pretrained weights also has `load_pretrained(network, state)` and `WEIGHTS`, the name of their
+table in `fetchable.toml`.
 """
 
 import importlib
@@ -29,21 +30,17 @@ from mien.models.blocks.network import Network
 
 __all__ = ["Network", "build", "load_pretrained", "names", "option_names"]
 
-# Modules that are no networks for expressions; what networks are made from is in the package `blocks`.
-_SUPPORT = {"detector"}
-
 
 def names() -> list[str]:
-    """The networks that can be built, from the modules of this folder."""
-    modules = (module for module in pkgutil.iter_modules(__path__) if not module.ispkg)
-    return sorted(module.name for module in modules if module.name not in _SUPPORT)
+    """The architectures that can be built: the modules of this folder."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
 
 
 def option_names(name: str) -> list[str]:
-    """The options of the network `name`.
+    """The options of the architecture `name`.
 
     Raises:
-        ConfigError: There is no such network.
+        ConfigError: No architecture has that name.
     """
     return sorted(set(inspect.signature(_module(name).build).parameters) - {"heads", "input"})
 
@@ -52,45 +49,51 @@ def build(name: str, heads: Mapping[str, int], input: InputSpec, **options: Any)
     """Builds the network `name` with random weights.
 
     Raises:
-        ConfigError: There is no such network, or it has no such option or no such value of one.
+        ConfigError: No architecture has that name, or an option or its value is invalid.
     """
     if unknown := sorted(set(options) - set(known := option_names(name))):
-        raise ConfigError(f"the network '{name}' has no option {', '.join(unknown)}", hint=f"known: {', '.join(known)}")
+        raise ConfigError(
+            f"the network '{name}' has no option {', '.join(unknown)}", hint=f"its options: {', '.join(known)}"
+        )
     try:
         network: Network = _module(name).build(heads, input, **options)
     except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
-        raise ConfigError(f"the network '{name}' cannot be built: {reason}", hint="see its options' values") from error
+        raise ConfigError(
+            f"the network '{name}' cannot be built: {reason}", hint="check the values in [model.options]"
+        ) from error
     return network
 
 
 def load_pretrained(name: str, network: Network, source: str) -> None:
-    """Gives a network the published weights it can begin with.
+    """Loads pretrained weights into a network.
 
     Args:
-        name: Of the network.
-        network: What `build` made of it; changed in place.
-        source: The weights' name, as `mien models fetch` takes it, or the path of their file. Either way the file must
-            have the hash that `fetchable.toml` names, and is read as plain tensors.
+        name: Name of the architecture.
+        network: The network from `build`; changed in place.
+        source: Name of the weights, as `mien models fetch` takes it, or the path of their file. The file must have the
+            hash in `fetchable.toml`, and is read as plain tensors.
 
     Raises:
-        ConfigError: The network has no published weights, or not those.
-        WeightsError: They are not here, are another file, or do not fit the network.
+        ConfigError: The architecture has no pretrained weights, or not these.
+        WeightsError: The weights are missing, are another file, or do not fit the network.
     """
     module = _module(name)
     known: str | None = getattr(module, "WEIGHTS", None)
     if known is None or (source != known and not Path(source).suffix):
-        hint = f"model.weights: '{known}', or the path of that .pth file" if known else "leave model.weights out"
-        raise ConfigError(f"the network '{name}' cannot begin with the weights '{source}'", hint=hint)
+        hint = f"set model.weights to '{known}' or to the path of its file" if known else "remove model.weights"
+        raise ConfigError(f"the network '{name}' has no pretrained weights '{source}'", hint=hint)
     (file,) = fetchable(known).files
     if source == known:
         data = cached(known)[file.name]
     else:
-        data = verified(Path(source), file.sha256, hint=f"mien models fetch {known} brings the right file")
+        data = verified(Path(source), file.sha256, hint=f"get the right file with `mien models fetch {known}`")
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise WeightsError(f"{file.name}: is damaged, or holds more than weights, which mien does not load") from error
+        raise WeightsError(
+            f"{file.name}: is damaged, or holds more than weights (mien loads plain tensors only)"
+        ) from error
     try:
         module.load_pretrained(network, state)
     except ValueError as error:
@@ -100,11 +103,11 @@ def load_pretrained(name: str, network: Network, source: str) -> None:
 
 
 def _module(name: str) -> ModuleType:
-    """The module of the network `name`.
+    """The module of the architecture `name`.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: No architecture has that name.
     """
     if name not in names():
-        raise ConfigError(f"there is no network '{name}'", hint=f"known: {', '.join(names())}")
+        raise ConfigError(f"unknown network '{name}'", hint=f"choose one of {', '.join(names())}")
     return importlib.import_module(f"{__name__}.{name}")

@@ -1,16 +1,14 @@
-"""Emonet: pairs of 3x3 convolutions with leaky ReLU and batch norm, in four stages, then two dense layers.
+"""Emonet: pairs of 3x3 convolutions with leaky ReLU and batch norm in four stages, then two dense layers.
 
-A VGG-like network of the tutorials on FER2013; at 48x48 grey with seven classes it has 1,832,295 trainable
-parameters, which says that its dense layers have norms as well. The norms follow the activations; the slope is that of
-the library it was written with.
+A VGG-like network of tutorials on FER2013. Its 1,832,295 trainable parameters (48x48 grey, seven classes) show that
+the dense layers have batch norms, too. The norms follow the activations; the slope is the default of the library that
+it was written with.
 """
 
 from collections.abc import Mapping, Sequence
 
-from torch import nn
-
 from mien.assets.manifest import InputSpec
-from mien.models.blocks.layers import convolution, scaled, with_dense
+from mien.models.blocks.layers import pooled_stages, scaled, with_dense
 from mien.models.blocks.network import Network
 
 __all__ = ["build"]
@@ -22,23 +20,16 @@ def build(
     *,
     widths: Sequence[int] = (32, 64, 128, 256),
     depths: Sequence[int] = (2, 2, 2, 2),
-    dropouts: Sequence[float] = (0.3, 0.3, 0.25, 0.25),
     hidden: Sequence[int] = (256, 256),
-    dense_dropout: float = 0.5,
+    dropouts: Sequence[float] = (0.3, 0.3, 0.25, 0.25, 0.5),
     slope: float = 0.3,
     width: float = 1.0,
 ) -> Network:
-    """Stages of `depths` convolutions and `widths` channels, each pooled to half its size and thinned by `dropouts`.
+    """Stages of `depths` convolutions and `widths` channels, each followed by max-pooling and dropout.
 
-    `slope` is that of the leaky ReLUs; `width` multiplies all widths.
+    `hidden` are the sizes of the dense layers. `dropouts` has one rate for each stage and, last, the rate of the dense
+    layers. `slope` is the negative slope of the activations; `width` multiplies all widths.
     """
-    before, stages = input.depth, {}
-    plan = zip(scaled(widths, width), depths, dropouts, strict=True)
-    for number, (after, depth, dropout) in enumerate(plan, start=1):
-        layers: list[nn.Module] = []
-        for _ in range(depth):
-            layers += convolution(before, after, slope=slope, norm="after")
-            before = after
-        stages[f"stage{number}"] = [*layers, nn.MaxPool2d(2), nn.Dropout(dropout)]
-    sizes = scaled(hidden, width)
-    return with_dense(stages, sizes, heads, input, dropout=dense_dropout, slope=slope, norm="after")
+    *after_stages, dense = dropouts
+    stages = pooled_stages(input.depth, scaled(widths, width), depths, after_stages, slope=slope, norm="after")
+    return with_dense(stages, scaled(hidden, width), heads, input, dropout=dense, slope=slope, norm="after")

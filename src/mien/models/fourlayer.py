@@ -1,7 +1,7 @@
 """The four-layer network of many tutorials on FER2013: unpadded 3x3 convolutions, max-pooling, one dense layer.
 
-At 48x48 grey with seven classes it has 2,345,607 parameters. Three options change what such tutorials argue about:
-`pooling`, `dropout_each` and (in the recipe) the learning rate.
+For 48x48 grey images and seven classes: 2,345,607 parameters. Three settings reproduce the variants that such tutorials
+compare: the options `pooling` and `dropout_each`, and the learning rate of the recipe.
 """
 
 from collections.abc import Mapping
@@ -29,25 +29,25 @@ def build(
 
     Args:
         heads: Number of classes by head.
-        input: What the images are like.
-        dropout: After the second and the last convolution.
-        dense_dropout: After the dense layer.
-        pooling: "max", or "stride": the convolution before each pooling takes steps of two instead, with as many
+        input: Size and channels of the images.
+        dropout: Dropout after the second and the last convolution.
+        dense_dropout: Dropout after the dense layer.
+        pooling: "max", or "stride": the convolution before each pooling has a stride of 2 instead, with as many
             parameters (Springenberg et al., "Striving for simplicity", ICLR 2015 workshop, section 2).
-        dropout_each: `dropout` after every convolution.
-        width: Multiplies all widths.
+        dropout_each: Whether `dropout` follows every convolution.
+        width: Factor of all widths.
     """
     if pooling not in ("max", "stride"):
         raise ValueError(f"pooling: expected max or stride, got '{pooling}'")
-    before, stages = input.depth, {}
-    for number, after in enumerate(scaled((32, 64, 128, 128), width), start=1):
+    channels, stages = input.depth, {}
+    for number, layer_width in enumerate(scaled((32, 64, 128, 128), width), start=1):
         pooled = number > 1
         stride = 2 if pooled and pooling == "stride" else 1
-        layers = activated(nn.Conv2d(before, after, 3, stride))
+        layers = activated(nn.Conv2d(channels, layer_width, 3, stride))
         if pooled and pooling == "max":
             layers.append(nn.MaxPool2d(2))
         if dropout_each or number in (2, 4):
             layers.append(nn.Dropout(dropout))
         stages[f"layer{number}"] = layers
-        before = after
+        channels = layer_width
     return with_dense(stages, scaled((1024,), width), heads, input, dropout=dense_dropout)

@@ -1,8 +1,8 @@
-"""An Inception-v1 for small faces: GoogLeNet's modules 3b to 4d behind a short stem, averaged, and no dense layer.
+"""Inception-v1 for small faces: a short stem, the modules 3b to 4d of GoogLeNet, global average, no dense layer.
 
-Szegedy et al., "Going deeper with convolutions", CVPR 2015, table 1 for the modules' widths. The ensemble programs give
-2,149,159 trainable parameters (grey, seven classes) and no layers; this arrangement, with a batch norm behind every
-convolution and 3x3 kernels in place of the modules' 5x5, has exactly as many.
+Szegedy et al., "Going deeper with convolutions", CVPR 2015, table 1 for the widths of the modules. The ensemble
+programs state 2,149,159 trainable parameters (grey, seven classes) but no layers; this arrangement, with a batch norm
+after every convolution and 3x3 kernels instead of the 5x5 of the modules, has exactly as many.
 """
 
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from mien.assets.manifest import InputSpec
-from mien.models.blocks.layers import convolution, initialised, scaled, stacked
+from mien.models.blocks.layers import convolution, initialise, named_stages, scaled
 from mien.models.blocks.network import Network
 
 __all__ = ["build"]
 
 
 class Widths(NamedTuple):
-    """Channels of a module's branches; the second and third are reduced first."""
+    """Channels of the branches of a module; the second and third branch start with a 1x1 reduction."""
 
     point: int
     reduce: int
@@ -39,41 +39,41 @@ MODULES: Final = {
 
 
 def build(heads: Mapping[str, int], input: InputSpec, *, dropout: float = 0.4, width: float = 1.0) -> Network:
-    """A 7x7 and a 3x3 convolution, then five modules with a pooling after the first; `width` multiplies all widths."""
-    first, before = scaled((32, 64), width)
+    """A 7x7 and a 3x3 convolution, then five modules, max-pooled after the first; `width` multiplies all widths."""
+    first, channels = scaled((32, 64), width)
     stages: dict[str, list[nn.Module]] = {
         "stem": [
             *convolution(input.depth, first, 7, stride=2, norm="before"),
             nn.MaxPool2d(3, 2, padding=1),
-            *convolution(first, before, norm="before"),
+            *convolution(first, channels, norm="before"),
         ]
     }
     for name, widths in MODULES.items():
-        module = Inception(before, Widths(*scaled(widths, width)))
+        module = Inception(channels, Widths(*scaled(widths, width)))
         stages[f"inception{name}"] = [module, nn.MaxPool2d(3, 2, padding=1)] if name == "3b" else [module]
-        before = module.channels
-    trunk = stacked(stages)
-    initialised(trunk)
-    return Network(trunk, before, heads, dropout=dropout)
+        channels = module.channels
+    trunk = named_stages(stages)
+    initialise(trunk)
+    return Network(trunk, channels, heads, dropout=dropout)
 
 
 class Inception(nn.Module):
-    """Four branches side by side: 1x1; 1x1 then 3x3; 1x1 then 3x3; pooling then 1x1."""
+    """Four parallel branches: 1x1; 1x1 then 3x3; 1x1 then 3x3; pooling then 1x1."""
 
-    def __init__(self, before: int, widths: Widths) -> None:
+    def __init__(self, channels: int, widths: Widths) -> None:
         super().__init__()
         self.channels = widths.point + widths.square + widths.large + widths.pool
-        self.point = nn.Sequential(*convolution(before, widths.point, 1, norm="before"))
+        self.point = nn.Sequential(*convolution(channels, widths.point, 1, norm="before"))
         self.square = nn.Sequential(
-            *convolution(before, widths.reduce, 1, norm="before"),
+            *convolution(channels, widths.reduce, 1, norm="before"),
             *convolution(widths.reduce, widths.square, norm="before"),
         )
         self.large = nn.Sequential(
-            *convolution(before, widths.reduce_large, 1, norm="before"),
+            *convolution(channels, widths.reduce_large, 1, norm="before"),
             *convolution(widths.reduce_large, widths.large, norm="before"),
         )
-        self.pool = nn.Sequential(nn.MaxPool2d(3, 1, padding=1), *convolution(before, widths.pool, 1, norm="before"))
+        self.pool = nn.Sequential(nn.MaxPool2d(3, 1, padding=1), *convolution(channels, widths.pool, 1, norm="before"))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(N, before, H, W) -> (N, channels, H, W)."""
+        """(N, C, H, W) -> (N, sum of the branches, H, W)."""
         return torch.cat([self.point(maps), self.square(maps), self.large(maps), self.pool(maps)], dim=1)

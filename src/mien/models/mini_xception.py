@@ -1,7 +1,7 @@
 """mini-Xception: depthwise-separable convolutions with residual connections, and no dense layer.
 
 Arriaga, Valdenegro-Toro and Plöger, "Real-time convolutional neural networks for emotion and gender classification",
-2017, section 3. 56,951 trainable parameters with seven classes, whatever the size.
+2017, section 3. 56,951 trainable parameters for grey images of any size and seven classes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.assets.manifest import InputSpec
-from mien.models.blocks.layers import initialised, scaled, shortcut
+from mien.models.blocks.layers import initialise, scaled, shortcut
 from mien.models.blocks.network import Network
 
 __all__ = ["build"]
@@ -26,51 +26,51 @@ def build(
     width: float = 1.0,
 ) -> Network:
     """Two unpadded 3x3 convolutions, then a residual block for each of `widths`; `width` multiplies all widths."""
-    (before,) = scaled((stem,), width)
+    (channels,) = scaled((stem,), width)
     trunk = nn.Sequential()
-    trunk.add_module("stem", nn.Sequential(*_plain(input.depth, before), *_plain(before, before)))
-    for number, after in enumerate(scaled(widths, width), start=1):
-        trunk.add_module(f"block{number}", Residual(before, after))
-        before = after
+    trunk.add_module("stem", nn.Sequential(*_plain(input.depth, channels), *_plain(channels, channels)))
+    for number, block_width in enumerate(scaled(widths, width), start=1):
+        trunk.add_module(f"block{number}", Residual(channels, block_width))
+        channels = block_width
     trunk.add_module("neighbours", Neighbours())
-    initialised(trunk)
-    return Network(trunk, 9 * before, heads, dropout=dropout)
+    initialise(trunk)
+    return Network(trunk, 9 * channels, heads, dropout=dropout)
 
 
-def _plain(before: int, after: int) -> list[nn.Module]:
-    return [nn.Conv2d(before, after, 3, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+def _plain(channels: int, width: int) -> list[nn.Module]:
+    return [nn.Conv2d(channels, width, 3, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
 
 
-def _separable(before: int, after: int) -> list[nn.Module]:
-    """A 3x3 convolution of each channel by itself, then a 1x1 convolution of all, and a norm."""
+def _separable(channels: int, width: int) -> list[nn.Module]:
+    """A depthwise 3x3 convolution, a 1x1 convolution and a batch norm."""
     return [
-        nn.Conv2d(before, before, 3, padding=1, groups=before, bias=False),
-        nn.Conv2d(before, after, 1, bias=False),
-        nn.BatchNorm2d(after),
+        nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
+        nn.Conv2d(channels, width, 1, bias=False),
+        nn.BatchNorm2d(width),
     ]
 
 
 class Residual(nn.Module):
-    """Two separable convolutions, pooled, beside a 1x1 convolution in steps of two."""
+    """Two separable convolutions and max-pooling, plus a 1x1 shortcut with stride 2."""
 
-    def __init__(self, before: int, after: int) -> None:
+    def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.short = shortcut(before, after, stride=2)
+        self.short = shortcut(channels, width, stride=2)
         self.long = nn.Sequential(
-            *_separable(before, after), nn.ReLU(), *_separable(after, after), nn.MaxPool2d(3, 2, padding=1)
+            *_separable(channels, width), nn.ReLU(), *_separable(width, width), nn.MaxPool2d(3, 2, padding=1)
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(N, before, H, W) -> (N, after, H / 2, W / 2), rounded up."""
+        """(N, channels, H, W) -> (N, width, H / 2, W / 2), rounded up."""
         total: Tensor = self.short(maps) + self.long(maps)
         return total
 
 
 class Neighbours(nn.Module):
-    """Averages the map as it is and shifted by one place in each direction, zeros coming in from outside.
+    """Averages of the map and of its eight shifts by one cell, padded with zeros.
 
-    The paper ends in a 3x3 convolution to the classes, averaged. As both are linear, a linear layer on these nine
-    averages is the same function with the same parameters, and there can be one for each head.
+    The paper ends with a 3x3 convolution to the classes and a global average. Both are linear, so a linear layer on
+    these nine averages is the same function with the same parameters, and every head can have its own.
     """
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -1,15 +1,13 @@
-"""VGG13 as it was trained on FER+: ten 3x3 convolutions in four stages, then two dense layers.
+"""VGG13 as published for FER+: ten 3x3 convolutions in four stages, then two dense layers.
 
 Barsoum, Zhang, Canton Ferrer and Zhang, "Training deep networks for facial expression recognition with crowd-sourced
-label distribution", ICMI 2016, section 4.1. At 64x64 grey with eight classes it has 8,757,704 parameters.
+label distribution", ICMI 2016, section 4.1. For 64x64 grey images and eight classes: 8,757,704 parameters.
 """
 
 from collections.abc import Mapping, Sequence
 
-from torch import nn
-
 from mien.assets.manifest import InputSpec
-from mien.models.blocks.layers import convolution, scaled, with_dense
+from mien.models.blocks.layers import pooled_stages, scaled, with_dense
 from mien.models.blocks.network import Network
 
 __all__ = ["build"]
@@ -26,15 +24,9 @@ def build(
     dense_dropout: float = 0.5,
     width: float = 1.0,
 ) -> Network:
-    """Stages of `depths` convolutions and `widths` channels, each pooled to half its size and thinned by `dropout`.
+    """Stages of `depths` convolutions and `widths` channels, each followed by max-pooling and `dropout`.
 
-    `width` multiplies all widths.
+    `hidden` are the sizes of the dense layers, each followed by `dense_dropout`; `width` multiplies all widths.
     """
-    before, stages = input.depth, {}
-    for number, (after, depth) in enumerate(zip(scaled(widths, width), depths, strict=True), start=1):
-        layers: list[nn.Module] = []
-        for _ in range(depth):
-            layers += convolution(before, after)
-            before = after
-        stages[f"stage{number}"] = [*layers, nn.MaxPool2d(2), nn.Dropout(dropout)]
+    stages = pooled_stages(input.depth, scaled(widths, width), depths, [dropout] * len(widths))
     return with_dense(stages, scaled(hidden, width), heads, input, dropout=dense_dropout)

@@ -1,16 +1,14 @@
-"""The VGG-16-like network of the ensemble programs, from scratch: VGG-16's first four stages, cut to two layers each.
+"""The network that the ensemble programs call VGG-16, trained from scratch: four stages of two convolutions.
 
-It is called VGG-16 there, but its 9,416,903 trainable parameters (48x48 grey, seven classes) leave no room for
-VGG-16's 13 convolutions: two each of 64, 128, 256 and 512 channels with batch norms, and a dense layer of 1024 with
-one, have exactly as many.
+Their 9,416,903 trainable parameters (48x48 grey, seven classes) leave no room for the 13 convolutions of VGG-16. Two
+convolutions each of 64, 128, 256 and 512 channels with batch norms, and a dense layer of 1024 with a batch norm, have
+exactly as many.
 """
 
 from collections.abc import Mapping, Sequence
 
-from torch import nn
-
 from mien.assets.manifest import InputSpec
-from mien.models.blocks.layers import convolution, scaled, with_dense
+from mien.models.blocks.layers import pooled_stages, scaled, with_dense
 from mien.models.blocks.network import Network
 
 __all__ = ["build"]
@@ -27,15 +25,9 @@ def build(
     dense_dropout: float = 0.5,
     width: float = 1.0,
 ) -> Network:
-    """Stages of `depths` convolutions and `widths` channels, each pooled to half its size and thinned by `dropout`.
+    """Stages of `depths` convolutions and `widths` channels, each followed by max-pooling and `dropout`.
 
-    `width` multiplies all widths.
+    `hidden` are the sizes of the dense layers, each followed by `dense_dropout`; `width` multiplies all widths.
     """
-    before, stages = input.depth, {}
-    for number, (after, depth) in enumerate(zip(scaled(widths, width), depths, strict=True), start=1):
-        layers: list[nn.Module] = []
-        for _ in range(depth):
-            layers += convolution(before, after, norm="before")
-            before = after
-        stages[f"stage{number}"] = [*layers, nn.MaxPool2d(2), nn.Dropout(dropout)]
+    stages = pooled_stages(input.depth, scaled(widths, width), depths, [dropout] * len(widths), norm="before")
     return with_dense(stages, scaled(hidden, width), heads, input, dropout=dense_dropout, norm="before")

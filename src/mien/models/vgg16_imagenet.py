@@ -1,8 +1,8 @@
-"""VGG-16's convolutions, learnt on ImageNet, under a new head: first frozen, then with their top set free.
+"""The convolutions of VGG-16, pretrained on ImageNet, with a new head: first frozen, then fine-tuned at the top.
 
 Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition", ICLR 2015, configuration
-D. The ensemble programs give 2,773,095 trainable parameters (seven classes) and no layers; dense layers of 2048, 800
-and 96, with norms behind the first two, have exactly as many.
+D. The ensemble programs state 2,773,095 trainable parameters (seven classes) but no layers; dense layers of 2048, 800
+and 96, with batch norms after the first two, have exactly as many.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,15 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from mien.assets.manifest import InputSpec
-from mien.models.blocks.layers import activated, convolution, initialised, scaled, stacked
+from mien.models.blocks.layers import activated, initialise, named_stages, pooled_stages, scaled
 from mien.models.blocks.network import Network
 
 __all__ = ["WEIGHTS", "build", "load_pretrained"]
 
-# The table of `fetchable.toml` with the weights to begin with.
+# The table of `fetchable.toml` with the pretrained weights.
 WEIGHTS: Final = "vgg16-imagenet"
 
-_STAGES: Final = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+_WIDTHS: Final = (64, 128, 256, 512, 512)
+_DEPTHS: Final = (2, 2, 3, 3, 3)
 
 
 def build(
@@ -32,40 +33,33 @@ def build(
     dropout: float = 0.5,
     width: float = 1.0,
 ) -> Network:
-    """The convolutions of VGG-16, their maps averaged, dense layers of `hidden`, the heads.
+    """The convolutions of VGG-16, a global average, dense layers of `hidden`, the heads.
 
     Args:
         heads: Number of classes by head.
-        input: What the images are like.
-        frozen: So many of the 13 convolutions do not learn, counted from the image; 10 leaves the last stage free.
+        input: Size and channels of the images.
+        frozen: Number of convolutions, of 13, that are frozen, counted from the image; 10 trains the last stage.
         hidden: Sizes of the dense layers.
-        dropout: Behind each dense layer.
-        width: Multiplies all widths; the published weights fit 1 alone.
+        dropout: Dropout after each dense layer.
+        width: Factor of all widths; the pretrained weights fit 1 only.
     """
     if not 0 <= frozen <= 13:
         raise ValueError(f"frozen: expected 0 to 13 convolutions, got {frozen}")
-    before, stages = input.depth, {}
-    for number, (channels, depth) in enumerate(_STAGES, start=1):
-        (after,) = scaled((channels,), width)
-        stage: list[nn.Module] = []
-        for _ in range(depth):
-            stage += convolution(before, after)
-            before = after
-        stages[f"stage{number}"] = [*stage, nn.MaxPool2d(2)]
-    trunk = stacked(stages)
+    trunk = named_stages(pooled_stages(input.depth, scaled(_WIDTHS, width), _DEPTHS, [0.0] * len(_WIDTHS)))
+    channels = scaled(_WIDTHS, width)[-1]
     layers: list[nn.Module] = []
     sizes = scaled(hidden, width)
     for number, size in enumerate(sizes, start=1):
         norm = "none" if number == len(sizes) else "before"
-        layers += [*activated(nn.Linear(before, size), norm=norm), nn.Dropout(dropout)]
-        before = size
+        layers += [*activated(nn.Linear(channels, size), norm=norm), nn.Dropout(dropout)]
+        channels = size
     trunk.add_module("pool", nn.AdaptiveAvgPool2d(1))
     trunk.add_module("flat", nn.Flatten())
     trunk.add_module("dense", nn.Sequential(*layers))
-    initialised(trunk)
+    initialise(trunk)
     for layer in _convolutions(trunk)[:frozen]:
         layer.requires_grad_(False)
-    return Network(trunk, before, heads)
+    return Network(trunk, channels, heads)
 
 
 def _convolutions(trunk: nn.Module) -> list[nn.Conv2d]:
@@ -73,9 +67,9 @@ def _convolutions(trunk: nn.Module) -> list[nn.Conv2d]:
 
 
 def load_pretrained(network: Network, state: Mapping[str, Tensor]) -> None:
-    """Puts the convolutions of torchvision's VGG-16 into a network of `build`; the rest of `state` is left aside.
+    """Loads the convolutions of torchvision's VGG-16 into a network of `build`; the rest of `state` is not used.
 
-    A network for grey images gets the sum of the first kernels over the colours, which is what they say of grey.
+    A network for grey images gets the first kernels summed over the colours: the same function of a grey image.
 
     Raises:
         ValueError: The state is not that of a VGG-16 of these widths.

@@ -1,6 +1,7 @@
 """mien's own detector: a single-shot network of plain convolutions, in the package, offline, with five landmarks.
 
-Its network is `mien.models.detector`, its training `mien.training.detection`, how good it is docs/benchmarks.md.
+Its network is `mien.models.detection.face_detector`, its training `mien.training.detection`; docs/benchmarks.md has
+its scores.
 """
 
 import math

@@ -1,1 +1,1 @@
-"""What networks are put together from, and how they are counted and drawn; no networks themselves."""
+"""The parts that architectures are built from, and how networks are counted and drawn."""

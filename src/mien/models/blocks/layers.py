@@ -1,4 +1,4 @@
-"""Layers as the field's classic programs stack them: convolutions in stages, then dense layers."""
+"""Layers as classic convolutional networks stack them: convolutions in stages, then dense layers."""
 
 import copy
 import math
@@ -12,19 +12,28 @@ from mien.assets.manifest import InputSpec
 from mien.errors import ConfigError
 from mien.models.blocks.network import Network
 
-__all__ = ["activated", "convolution", "initialised", "length", "scaled", "shortcut", "stacked", "with_dense"]
+__all__ = [
+    "activated",
+    "convolution",
+    "initialise",
+    "named_stages",
+    "pooled_stages",
+    "scaled",
+    "shortcut",
+    "with_dense",
+]
 
 
 def activated(layer: nn.Conv2d | nn.Linear, *, slope: float = 0.0, norm: str = "none") -> list[nn.Module]:
-    """A layer with its activation and, where one is wanted, its batch norm.
+    """A layer with its activation and, optionally, its batch norm.
 
     Args:
         layer: A convolution or a dense layer.
-        slope: Of the activation's negative side: 0 is ReLU.
-        norm: "none"; "before" or "after" the activation.
+        slope: Negative slope of the activation; 0 is ReLU.
+        norm: Where the batch norm stands: "none", "before" or "after" the activation.
 
     Raises:
-        ValueError: `norm` is no such place.
+        ValueError: `norm` has another value.
     """
     relu = nn.LeakyReLU(slope) if slope else nn.ReLU()
     if norm == "none":
@@ -38,37 +47,66 @@ def activated(layer: nn.Conv2d | nn.Linear, *, slope: float = 0.0, norm: str = "
 
 
 def convolution(
-    before: int, after: int, size: int = 3, *, stride: int = 1, slope: float = 0.0, norm: str = "none"
+    channels: int, width: int, size: int = 3, *, stride: int = 1, slope: float = 0.0, norm: str = "none"
 ) -> list[nn.Module]:
-    """A convolution with a bias that keeps the size (or divides it by `stride`), activated as above."""
-    return activated(nn.Conv2d(before, after, size, stride, padding=size // 2), slope=slope, norm=norm)
+    """A padded convolution with a bias from `channels` to `width` channels, with its activation (see `activated`)."""
+    return activated(nn.Conv2d(channels, width, size, stride, padding=size // 2), slope=slope, norm=norm)
 
 
-def shortcut(before: int, after: int, *, stride: int) -> nn.Sequential:
-    """A 1x1 convolution in steps and its norm, beside the long way of a residual block.
+def shortcut(channels: int, width: int, *, stride: int) -> nn.Sequential:
+    """The shortcut of a residual block: subsampling, a 1x1 convolution and a batch norm.
 
-    The steps come first, which is the same: the gradient of a 1x1 convolution that takes them itself crashes oneDNN in
-    full precision on processors with AVX-512 (torch 2.13).
+    Subsampling before the convolution equals a convolution with a stride, whose gradient in full precision crashes
+    oneDNN on processors with AVX-512 (torch 2.13).
     """
-    return nn.Sequential(nn.MaxPool2d(1, stride), nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after))
+    return nn.Sequential(nn.MaxPool2d(1, stride), nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width))
 
 
-def scaled(sizes: Sequence[int], share: float) -> list[int]:
-    """Widths times `share`, each at least one: the same network, narrower or wider.
+def scaled(sizes: Sequence[int], factor: float) -> list[int]:
+    """Widths times `factor`, each at least 1: the same network, narrower or wider.
 
     Raises:
-        ConfigError: The share is no number above 0.
+        ConfigError: The factor is not a number above 0.
     """
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < math.inf:
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor < math.inf:
         raise ConfigError(
-            f"model.options.width: expected a number above 0, got {share!r}", hint="1.0 is the network as it is known"
+            f"model.options.width: expected a number above 0, got {factor!r}", hint="1.0 is the published network"
         )
-    return [max(1, round(size * share)) for size in sizes]
+    return [max(1, round(size * factor)) for size in sizes]
 
 
-def stacked(stages: Mapping[str, Sequence[nn.Module]]) -> nn.Sequential:
-    """The stages one after the other, under their names."""
+def named_stages(stages: Mapping[str, Sequence[nn.Module]]) -> nn.Sequential:
+    """The stages in sequence, under their names."""
     return nn.Sequential(OrderedDict((name, nn.Sequential(*layers)) for name, layers in stages.items()))
+
+
+def pooled_stages(
+    channels: int,
+    widths: Sequence[int],
+    depths: Sequence[int],
+    dropouts: Sequence[float],
+    *,
+    slope: float = 0.0,
+    norm: str = "none",
+) -> dict[str, list[nn.Module]]:
+    """Stages of 3x3 convolutions in the manner of VGG, each followed by 2x2 max-pooling and dropout.
+
+    Args:
+        channels: Channels of the image.
+        widths: Channels of each stage.
+        depths: Convolutions of each stage.
+        dropouts: Dropout after each stage.
+        slope: Negative slope of the activations; 0 is ReLU.
+        norm: Where the batch norms stand, see `activated`.
+    """
+    stages: dict[str, list[nn.Module]] = {}
+    for number, (width, depth, dropout) in enumerate(zip(widths, depths, dropouts, strict=True), start=1):
+        layers: list[nn.Module] = []
+        for _ in range(depth):
+            layers += convolution(channels, width, slope=slope, norm=norm)
+            channels = width
+        stages[f"stage{number}"] = [*layers, nn.MaxPool2d(2), nn.Dropout(dropout)]
+    return stages
 
 
 def with_dense(
@@ -81,53 +119,54 @@ def with_dense(
     slope: float = 0.0,
     norm: str = "none",
 ) -> Network:
-    """A classic network: stages of convolutions, their maps as one vector, dense layers, and the heads.
+    """A classic network: stages of convolutions, their maps flattened, dense layers, and the heads.
 
     Args:
-        stages: Layers by the stage's name; the last gives maps (N, C, h, w).
-        sizes: Of the dense layers, each of which is activated (see `activated`) and thinned by `dropout`.
+        stages: Layers by the name of their stage; the last stage gives maps (N, C, h, w).
+        sizes: Sizes of the dense layers; each has an activation and dropout.
         heads: Number of classes by head.
-        input: What the images are like.
-        dropout: Of the dense layers.
-        slope: Of the activations.
-        norm: Of the dense layers.
+        input: Size and channels of the images.
+        dropout: Dropout after each dense layer.
+        slope: Negative slope of the activations; 0 is ReLU.
+        norm: Where the batch norms of the dense layers stand, see `activated`.
 
     Raises:
         ValueError: The images are too small for the stages.
     """
-    trunk = stacked(stages)
-    before = length(trunk, input)
+    trunk = named_stages(stages)
+    features = _flat_size(trunk, input)
     trunk.add_module("flat", nn.Flatten())
     layers: list[nn.Module] = []
     for size in sizes:
-        layers += [*activated(nn.Linear(before, size), slope=slope, norm=norm), nn.Dropout(dropout)]
-        before = size
+        layers += [*activated(nn.Linear(features, size), slope=slope, norm=norm), nn.Dropout(dropout)]
+        features = size
     trunk.add_module("dense", nn.Sequential(*layers))
-    initialised(trunk, slope, norm=norm)
-    return Network(trunk, before, heads)
+    initialise(trunk, slope, norm=norm)
+    return Network(trunk, features, heads)
 
 
-def length(layers: nn.Module, input: InputSpec) -> int:
-    """How many numbers `layers` make of one image, found by running them without any data.
+def _flat_size(layers: nn.Module, input: InputSpec) -> int:
+    """Number of values that `layers` give for one image, found by a run on shapes alone.
 
     Raises:
-        ValueError: The image is too small for them.
+        ValueError: The image is too small for the layers.
     """
     shapes = copy.deepcopy(layers).to("meta").eval()
     try:
         with torch.no_grad():
             maps: Tensor = shapes(torch.empty(1, input.depth, input.size, input.size, device="meta"))
     except RuntimeError as error:
-        raise ValueError(f"images of {input.size}x{input.size} are too small for its layers") from error
+        raise ValueError(f"images of {input.size}x{input.size} pixels are too small for its layers") from error
     return maps[0].numel()
 
 
-def initialised(network: nn.Module, slope: float = 0.0, *, norm: str = "before") -> None:
-    """Gives kernels a spread that keeps signals of one size through many layers; biases become 0.
+def initialise(network: nn.Module, slope: float = 0.0, *, norm: str = "before") -> None:
+    """Initialises kernels so that signals keep their size through many layers; biases become 0.
 
-    With norms, that for ReLUs, leaky by `slope` (He et al., "Delving deep into rectifiers", ICCV 2015, equations 10
-    and 15). Without, that of Glorot and Bengio (AISTATS 2010, equation 16), as the programs with such networks use:
-    max-pooling and dropout raise signals, and under He's spread VGG13 on faces began at a loss of 15 instead of 2.1.
+    With batch norms, as He et al. for (leaky) ReLUs ("Delving deep into rectifiers", ICCV 2015, equations 10 and 15).
+    Without them, as Glorot and Bengio (AISTATS 2010, equation 16), which the programs with such networks use:
+    max-pooling and dropout raise signals, and with He's initialisation VGG13 on faces started at a loss of 15 instead
+    of 2.1.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

@@ -1,4 +1,4 @@
-"""What every network shares: a trunk that ends in features, and one linear head for each way of labelling."""
+"""What every network shares: a trunk, linear heads, and the conversion from the training form to the inference form."""
 
 import copy
 from collections.abc import Mapping
@@ -7,17 +7,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Fusible", "Network", "fuse"]
+__all__ = ["Fusible", "Network", "fold_norm", "fuse", "identity_kernel", "merged"]
 
 _Net = TypeVar("_Net", bound=nn.Module)
-
-
-class Fusible(nn.Module):
-    """A block whose training form can be replaced by an equal, cheaper one."""
-
-    def fused(self) -> nn.Module:
-        """The inference form: the same function in evaluation mode."""
-        raise NotImplementedError
 
 
 class Network(nn.Module):
@@ -55,6 +47,14 @@ class Network(nn.Module):
         return fuse(self)
 
 
+class Fusible(nn.Module):
+    """A block whose training form can be replaced by an equivalent, cheaper inference form."""
+
+    def fused(self) -> nn.Module:
+        """The inference form: the same function in evaluation mode."""
+        raise NotImplementedError
+
+
 def fuse(network: _Net) -> _Net:
     """A copy of a network in evaluation mode with every `Fusible` block in its inference form."""
     network = copy.deepcopy(network).eval()
@@ -69,3 +69,29 @@ def _fuse(module: nn.Module) -> None:
             setattr(module, name, child.fused())
         else:
             _fuse(child)
+
+
+def fold_norm(kernel: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Kernel (O, I, 3, 3) and bias (O,) equivalent to `kernel` followed by `norm` in evaluation mode."""
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        raise ValueError("norm: expected a batch norm with running statistics")
+    scale = norm.weight / torch.sqrt(variance + norm.eps)  # (O,)
+    return kernel * scale[:, None, None, None], norm.bias - mean * scale
+
+
+def identity_kernel(like: Tensor) -> Tensor:
+    """The 3x3 kernel (C, C, 3, 3) that leaves maps unchanged."""
+    kernel = torch.zeros_like(like)
+    kernel[:, :, 1, 1] = torch.eye(len(like))
+    return kernel
+
+
+def merged(branches: list[tuple[Tensor, Tensor]], stride: int) -> nn.Module:
+    """One 3x3 convolution with a bias, then ReLU: the sum of branches given as kernels (O, I, 3, 3) and biases (O,)."""
+    kernel = sum((kernel for kernel, _ in branches[1:]), branches[0][0])
+    bias = sum((bias for _, bias in branches[1:]), branches[0][1])
+    convolution = nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, stride, padding=1)
+    convolution.weight.copy_(kernel)
+    convolution.bias.copy_(bias)  # type: ignore[union-attr]
+    return nn.Sequential(convolution, nn.ReLU())

@@ -23,7 +23,7 @@ from mien.evaluation.detection import Tally, judge, operating_point
 from mien.faces.detectors import DetectorOptions
 from mien.faces.detectors.mien import MienDetector
 from mien.files import staging_folder
-from mien.models.detector import FaceDetector
+from mien.models.detection.face_detector import FaceDetector
 from mien.training.detection.scenes import Scene
 from mien.training.expression.export import publish
 from mien.training.quantize import Calibration, quantized

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mien.errors import ConfigError
 from mien.faces.detectors.mien import grid
-from mien.models.detector import FaceDetector
+from mien.models.detection.face_detector import FaceDetector
 from mien.training.detection.data import Batch
 from mien.training.detection.losses import box_iou, decoded, generalised_iou, landmark_loss, score_loss
 from mien.training.detection.recipe import DetectorRecipe

@@ -1,4 +1,4 @@
-"""Counting and drawing: figures against sums by hand and torch's own, images that are whole, for every network."""
+"""Counting and drawing of every network: counts compared with sums by hand and with torch, complete drawings."""
 
 import xml.etree.ElementTree as ElementTree
 from itertools import pairwise
@@ -13,7 +13,7 @@ from mien import models
 from mien.assets.manifest import InputSpec
 from mien.errors import ConfigError
 from mien.models.blocks.counting import anatomy
-from mien.models.blocks.drawing import drawn
+from mien.models.blocks.drawing import draw_network
 from mien.training.catalogue import listed
 
 HEADS = {"votes": 10, "fer2013": 7}
@@ -69,7 +69,7 @@ def test_measuring_leaves_no_hooks_behind() -> None:
 
 def test_nameless_layers_of_one_shape_are_one_stage() -> None:
     found = anatomy("plain", HEADS, GREY, **small("plain"))
-    assert [[slab.shape for slab in stage.slabs] for stage in found.stages] == [
+    assert [[part.shape for part in stage.parts] for stage in found.stages] == [
         [(4, 48, 48)],
         [(6, 24, 24)] * 2,
         [(8, 12, 12)] * 2,
@@ -79,33 +79,27 @@ def test_nameless_layers_of_one_shape_are_one_stage() -> None:
 @pytest.mark.parametrize("name", models.names())
 def test_the_drawing_is_whole(name: str) -> None:
     found = anatomy(name, HEADS, GREY)
-    root = ElementTree.fromstring(drawn("a <name> & more", found, "a note"))
+    root = ElementTree.fromstring(draw_network("a <name> & more", found, "a note"))
     _, _, width, height = map(float, root.attrib["viewBox"].split())
     words = [element.text or "" for element in root.iter(f"{SVG}text")]
     assert "a <name> & more" in words
     assert f"{found.parameters:,} parameters" in " ".join(words)
     assert {"votes", "fer2013", "10 classes", "7 classes"} <= set(words)
-    solids = [path for path in root.iter(f"{SVG}path") if path.get("fill") not in (None, "none")]
-    assert len(solids) >= 3 * sum(len(stage.slabs) for stage in found.stages)
-    for path in solids:
-        numbers = [float(word) for word in path.attrib["d"].replace("L", " ").strip("MZ ").split() if _number(word)]
-        if len(numbers) == 8:  # a face of a solid: four corners
-            assert all(0 <= x <= width for x in numbers[::2])
-            assert all(90 <= y <= height for y in numbers[1::2])
+    faces = [corners(face) for face in root.iter(f"{SVG}polygon")]
+    assert len(faces) == 3 * (1 + sum(len(stage.parts) for stage in found.stages))
+    for face in faces:
+        assert all(0 <= x <= width and 90 <= y <= height for x, y in face)
 
 
-def _number(word: str) -> bool:
-    return word.replace(".", "").replace("-", "").isdigit()
+def corners(face: ElementTree.Element) -> list[tuple[float, ...]]:
+    return [tuple(map(float, pair.split(","))) for pair in face.attrib["points"].split()]
 
 
 def test_solids_are_as_wide_as_channels_and_as_high_as_maps() -> None:
     """Of emonet's stages, each has twice the channels and half the side of the one before."""
-    root = ElementTree.fromstring(drawn("emonet", anatomy("emonet", {"own": 7}, GREY)))
-    fronts = [path.attrib["d"] for path in root.iter(f"{SVG}path") if path.get("fill") == "#5b8def"]
-    sides = []
-    for front in fronts[::2]:
-        corners = [tuple(map(float, pair.split())) for pair in front.strip("MZ ").split(" L")]
-        sides.append((corners[2][0] - corners[1][0], corners[0][1] - corners[1][1]))
+    root = ElementTree.fromstring(draw_network("emonet", anatomy("emonet", {"own": 7}, GREY)))
+    fronts = [corners(face) for face in root.iter(f"{SVG}polygon") if face.get("fill") == "#5b8def"]
+    sides = [(front[2][0] - front[1][0], front[0][1] - front[1][1]) for front in fronts[::2]]
     for (wide, high), (next_wide, next_high) in pairwise(sides):
         assert next_wide == pytest.approx(2 * wide, rel=0.02)
         assert next_high == pytest.approx(high / 2, rel=0.02)
@@ -114,11 +108,11 @@ def test_solids_are_as_wide_as_channels_and_as_high_as_maps() -> None:
 def test_the_drawing_in_the_documents_is_of_this_network() -> None:
     found = listed("vgg13-pld")
     committed = (ROOT / "docs" / "vgg13.svg").read_text(encoding="utf-8")
-    assert committed == drawn(found.recipe.name, found.anatomy, found.recipe.description)
+    assert committed == draw_network(found.recipe.name, found.anatomy, found.recipe.description)
 
 
-def test_networks_that_cannot_be_measured() -> None:
-    with pytest.raises(ConfigError, match="no network 'plane'"):
+def test_networks_that_cannot_be_built() -> None:
+    with pytest.raises(ConfigError, match="unknown network 'plane'"):
         anatomy("plane", HEADS, GREY)
     with pytest.raises(ConfigError, match="images of 16x16 are too small"):
         anatomy("fourlayer", HEADS, InputSpec(16, "grey", (0.5,), (0.25,)))

@@ -1,0 +1,1 @@
+"""Architectures of face detectors, one file each."""
