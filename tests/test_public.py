@@ -2,10 +2,15 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import assert_type
 
+import numpy as np
 import pytest
 
 import mien
+from mien.results import Face, Frame, FrameResult
 
 HEAVY = ("torch", "lightning", "fastapi", "ray", "pandas", "matplotlib", "h5py", "onnx", "sklearn", "pydantic")
 
@@ -46,3 +51,33 @@ after = dict(os.environ), threading.active_count(), list(warnings.filters), cv2.
 print(before == after)
 """
     assert _run(program).strip() == "True"
+
+
+def test_the_type_of_the_result_follows_from_what_is_analyzed(astronaut: Path) -> None:
+    """mypy checks `assert_type`; running shows that the types are true."""
+    image = np.zeros((48, 48, 3), np.uint8)
+    crops = mien.Analyzer(detector="whole-image")
+    assert isinstance(assert_type(mien.analyze(image), FrameResult), FrameResult)
+    assert isinstance(assert_type(mien.analyze(str(astronaut), emotions=7), FrameResult), FrameResult)
+    assert isinstance(assert_type(mien.analyze(astronaut, detector="mien"), FrameResult), FrameResult)
+    assert isinstance(assert_type(mien.analyze(Frame(image), classifier="mien-s"), FrameResult), FrameResult)
+    assert isinstance(assert_type(mien.analyze([image, image]), list[FrameResult]), list)
+    assert isinstance(assert_type(mien.analyze((astronaut, str(astronaut))), list[FrameResult]), list)
+    paths: list[Path] = [astronaut]
+    assert isinstance(assert_type(mien.analyze(paths), list[FrameResult]), list)
+    results = assert_type(mien.analyze(each for each in paths), Iterator[FrameResult])
+    assert assert_type(next(results), FrameResult).source == str(astronaut)
+    with astronaut.open("rb") as file:
+        assert isinstance(assert_type(crops.analyze(file), FrameResult), FrameResult)
+    assert isinstance(assert_type(crops.analyze([image]), list[FrameResult]), list)
+    assert_type(crops.analyze(iter([image])), Iterator[FrameResult])
+    assert_type(crops.stream([Frame(image)], max_delay=0), Iterator[FrameResult])
+    (face,) = assert_type(mien.detect(astronaut, min_score=0.5, detector="mien"), list[Face])
+    assert face.expression is None
+
+
+def test_wrong_arguments_are_type_errors() -> None:
+    with pytest.raises(TypeError):
+        mien.analyze("a.png", modle="mien-s")  # type: ignore[call-overload]
+    with pytest.raises(TypeError):
+        mien.detect("a.png", score=1)  # type: ignore[call-arg]

@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from mien.expression.probabilities import softmax
 from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 from torchmetrics.functional.classification import binary_calibration_error
 
 from mien.evaluation import calibration, metrics
+from mien.expression import softmax
 
 confidences = hnp.arrays(np.float64, st.integers(1, 80), elements=st.floats(0.1, 1))
 

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from PIL import Image
 
 from mien.errors import InputError
-from mien.media import find_images, read_frames
+from mien.media import find_images, open_frames, read_frames
 from mien.media.find import _natural
-from mien.results import FrameResult
+from mien.results import Frame, FrameResult
 
 
 @pytest.fixture
@@ -120,3 +121,25 @@ def test_numbers_in_names_count_as_numbers(numbers: list[int], stem: str) -> Non
 def test_any_names_can_be_ordered_and_the_order_is_one(texts: list[str]) -> None:
     backwards = texts[::-1]
     assert sorted(texts, key=_natural) == sorted(backwards, key=_natural)
+
+
+def test_open_frames_gives_the_frames_and_their_number(tmp_path: Path) -> None:
+    for name in ("b.png", "a.png"):
+        Image.new("RGB", (8, 6), "red").save(tmp_path / name)
+    (tmp_path / "c.png").write_text("no image")
+    source = open_frames([tmp_path])
+    assert source.total == 3
+    assert [path.name for path in source.paths] == ["a.png", "b.png", "c.png"]
+    for _ in range(2):  # it can be read again
+        *images, damaged = source
+        assert all(isinstance(frame, Frame) and frame.image.shape == (6, 8, 3) for frame in images)
+        assert [Path(frame.source).name for frame in images] == ["a.png", "b.png"]
+        assert isinstance(damaged, FrameResult)
+        assert damaged.error is not None
+    with pytest.raises(InputError, match="no images in the folder"):
+        open_frames([_made(tmp_path / "empty")])
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
