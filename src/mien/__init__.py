@@ -28,49 +28,27 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# The public names and their modules; None for a module of mien itself.
-_ORIGIN = {
-    "Analyzer": "mien.analyzer",
-    "AnalyzerOptions": "mien.analyzer",
-    "ClassifierOptions": "mien.expression.base",
-    "DetectorOptions": "mien.faces.detectors",
-    "Expression": "mien.results",
-    "Face": "mien.results",
-    "Frame": "mien.results",
-    "FrameResult": "mien.results",
-    "LANDMARKS": "mien.results",
-    "analyze": "mien.analyzer",
-    "detect": "mien.analyzer",
-    "emotions": None,
-    "errors": None,
+# The modules of the public names.
+_MODULES = {
+    "mien": ("emotions", "errors"),
+    "mien.analyzer": ("Analyzer", "AnalyzerOptions", "analyze", "detect"),
+    "mien.expression.base": ("ClassifierOptions",),
+    "mien.faces.detectors": ("DetectorOptions",),
+    "mien.results": ("LANDMARKS", "Expression", "Face", "Frame", "FrameResult"),
 }
 
-__all__ = [
-    "LANDMARKS",
-    "Analyzer",
-    "AnalyzerOptions",
-    "ClassifierOptions",
-    "DetectorOptions",
-    "Expression",
-    "Face",
-    "Frame",
-    "FrameResult",
-    "analyze",
-    "detect",
-    "emotions",
-    "errors",
-]
+__all__ = [name for names in _MODULES.values() for name in names]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ORIGIN:
-        raise AttributeError(f"module 'mien' has no attribute '{name}'")
-    origin = _ORIGIN[name]
-    value = (
-        importlib.import_module(f"mien.{name}") if origin is None else getattr(importlib.import_module(origin), name)
-    )
-    globals()[name] = value
-    return value
+    for module, names in _MODULES.items():
+        if name in names:
+            is_module = module == "mien"
+            found = importlib.import_module(f"mien.{name}" if is_module else module)
+            value = found if is_module else getattr(found, name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'mien' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:

@@ -1,9 +1,8 @@
 """The only place where an emotion is spelled: vocabularies, their order, aliases and mappings.
 
-There is one order. The vocabularies of 6, 7, 8 and 10 classes are parts of it, so that a column never
-changes its place: the first seven stand in the order of FER2013's codes 0-6 (Goodfellow et al. 2013),
-`contempt` joins them in FER+ (Barsoum et al. 2016), and `unknown` and `not_a_face` are what FER+'s
-annotators could vote for besides.
+There is one order, and the vocabularies of 6, 7, 8 and 10 classes are parts of it, so that columns never change their
+order. The first seven have the order of FER2013's codes 0-6 (Goodfellow et al. 2013); FER+ adds `contempt` (Barsoum et
+al. 2016); its annotators could also vote for `unknown` and `not_a_face`.
 """
 
 from collections.abc import Sequence
@@ -36,8 +35,8 @@ VOCABULARIES: Final[dict[int, tuple[str, ...]]] = {
     10: ALL,
 }
 
-# Where a class goes when the target vocabulary lacks it; classes not listed are dropped and the rest renormalised.
-# Joining disgust to anger is FER2013's customary six-class variant.
+# The class that takes over a class which the target vocabulary lacks; other such classes are dropped and the rest is
+# renormalised. The usual six-class variant of FER2013 merges disgust into anger.
 MERGED: Final = {"disgust": "anger"}
 
 ALIASES: Final = {
@@ -70,10 +69,10 @@ def vocabulary(size: int) -> tuple[str, ...]:
 
 
 def parse(name: str) -> str:
-    """The emotion that `name` means: its noun, a common alias, in any case, or its number in FER2013 and FER+ (0-7).
+    """The emotion that `name` means: its noun or an alias in any case, or its number in FER2013 and FER+ (0-7).
 
     Raises:
-        ConfigError: The name is neither.
+        ConfigError: The name is none of these.
     """
     key = name.strip().lower()
     noun = ALIASES.get(key, key)
@@ -85,9 +84,9 @@ def parse(name: str) -> str:
 
 
 def mapping(source: Sequence[str], target: Sequence[str]) -> NDArray[np.float32]:
-    """The matrix (S, T) that carries probabilities over `source` to sums over `target`, before renormalising.
+    """The matrix (S, T) that maps probabilities over `source` to sums over `target`, before renormalising.
 
-    A class that the target knows goes to itself; one that it lacks goes where `MERGED` says, or nowhere.
+    A class of the target maps to itself, another class as `MERGED` says or to nothing.
     """
     matrix = np.zeros((len(source), len(target)), np.float32)
     for row, name in enumerate(source):
@@ -98,9 +97,9 @@ def mapping(source: Sequence[str], target: Sequence[str]) -> NDArray[np.float32]
 
 
 def convert(probabilities: NDArray[np.float32], source: Sequence[str], target: Sequence[str]) -> NDArray[np.float32]:
-    """Carries probabilities (N, S) over `source` to (N, T) over `target`, each row summing to 1.
+    """Converts probabilities (N, S) over `source` to (N, T) over `target`, each row summing to 1.
 
-    Rows whose whole mass lies on classes that the target lacks become uniform: nothing is known of them.
+    If a row has probability only on classes that the target lacks, it becomes uniform.
     """
     if tuple(source) == tuple(target):
         return probabilities

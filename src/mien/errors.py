@@ -1,8 +1,10 @@
-"""Every error mien raises on purpose, and what each means for a shell and for a web client.
+"""Every error that mien raises on purpose, and its exit code and HTTP status.
 
-A message has two parts: what failed with what was found against what was expected, and a hint: what to do next.
-Programming mistakes (a wrong shape, a wrong type) stay ValueError and TypeError.
+A message has two parts: what failed, with what was found and what was expected; and a hint: what to do next.
+Programming errors (an array of a wrong shape or type) remain ValueError and TypeError.
 """
+
+from typing import Final
 
 __all__ = [
     "EXIT_CODES",
@@ -24,12 +26,12 @@ __all__ = [
 
 
 class MienError(Exception):
-    """Base of all errors below; catch it to catch everything mien raises on purpose.
+    """The base of all errors below; catch it to catch everything that mien raises on purpose.
 
     Attributes:
-        message: One line: what failed, what was found, what was expected. Several mistakes have a line each, indented,
-            under a line that says where they are.
-        hint: What to do next; empty where there is nothing to add.
+        message: One line: what failed, what was found, what was expected. Several errors have an indented line each,
+            below a line that says where they are.
+        hint: What to do next; empty if there is nothing to add.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -42,35 +44,35 @@ class MienError(Exception):
 
 
 class ConfigError(MienError):
-    """An option, a recipe or a name is not one that exists."""
+    """An option, a recipe or a name has an invalid value."""
 
 
 class InputError(MienError):
-    """A image, video or camera cannot be read."""
+    """An image, video or camera cannot be read."""
 
 
 class LimitError(InputError):
-    """An input is larger than the limit that protects the machine."""
+    """An input exceeds the limit that protects the machine."""
 
 
 class DataError(MienError):
-    """A data set file breaks its own format."""
+    """A data set is not in its documented format."""
 
 
 class WeightsError(MienError):
-    """A weight file is missing, damaged, or not the one its manifest info describes."""
+    """A file of weights is missing, damaged, or not the one that its manifest entry describes."""
 
 
 class DivergedError(MienError):
-    """A training run's loss is no number any more."""
+    """The loss of a training run became NaN or infinite."""
 
 
 class UnsupportedError(MienError):
-    """The installed version of a library cannot do what was asked."""
+    """The installed version of a library does not support the request."""
 
 
 class MissingExtraError(UnsupportedError):
-    """A feature needs packages that the light core does not install."""
+    """A feature needs packages that the core does not install."""
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs packages that are not installed", hint=f"pip install 'mien[{extra}]'")
@@ -82,11 +84,11 @@ class OutputError(MienError):
 
 
 class StoppedError(MienError):
-    """A person stopped what was being done; the hint says how to go on."""
+    """The user stopped the command; the hint says how to continue."""
 
 
-# The most specific class wins. 1 is kept for a bug (a traceback), 2 is what shells and click use for wrong usage.
-EXIT_CODES: dict[type[MienError], int] = {
+# The most specific class counts. 1 remains for bugs (a traceback); shells and click use 2 for wrong usage.
+EXIT_CODES: Final[dict[type[MienError], int]] = {
     ConfigError: 2,
     InputError: 3,
     DataError: 4,
@@ -98,28 +100,22 @@ EXIT_CODES: dict[type[MienError], int] = {
     MienError: 1,
 }
 
-HTTP_STATUS: dict[type[MienError], int] = {
+HTTP_STATUS: Final[dict[type[MienError], int]] = {
     ConfigError: 400,
     LimitError: 413,
     InputError: 422,
     DataError: 422,
     WeightsError: 503,
     UnsupportedError: 501,
-    OutputError: 500,
-    DivergedError: 500,
     MienError: 500,
 }
 
 
-def _look_up(table: dict[type[MienError], int], error: MienError) -> int:
-    return next(table[kind] for kind in type(error).__mro__ if kind in table)
-
-
 def exit_code(error: MienError) -> int:
-    """The process exit code for an error, from `EXIT_CODES`."""
-    return _look_up(EXIT_CODES, error)
+    """The exit code of the process for an error."""
+    return next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
 
 
 def http_status(error: MienError) -> int:
-    """The HTTP status for an error, from `HTTP_STATUS`."""
-    return _look_up(HTTP_STATUS, error)
+    """The HTTP status for an error."""
+    return next(HTTP_STATUS[kind] for kind in type(error).__mro__ if kind in HTTP_STATUS)

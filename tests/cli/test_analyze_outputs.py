@@ -37,7 +37,7 @@ def test_a_picture_from_a_pipe_and_from_a_file(astronaut: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"", "'stdin' is empty: 0 bytes"), (b"hello, world\n" * 99, "'stdin' is not a image")]
+    ("content", "said"), [(b"", "'stdin' is empty: 0 bytes"), (b"hello, world\n" * 99, "'stdin' is not an image")]
 )
 def test_standard_input_that_is_no_image(content: bytes, said: str) -> None:
     result = analyze("-", "--table", "-", stdin=content)

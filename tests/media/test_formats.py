@@ -137,7 +137,7 @@ def iso_file(major: bytes, *compatible: bytes) -> bytes:
 def test_heif_is_named_with_a_way_out(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "IMG_0001.HEIC"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="is a HEIF image, which is not read") as caught:
+    with pytest.raises(InputError, match="is a HEIF image, which Pillow cannot decode") as caught:
         read_image(path)
     assert "heif-convert" in caught.value.hint
     # In a folder it is not passed over in silence.
@@ -185,7 +185,7 @@ def test_every_format_has_a_bad_file_that_says_so(tmp_path: Path) -> None:
         content = encoded(Image.fromarray(quarters()), kind)
         path = tmp_path / f"x.{kind.lower()}"
         path.write_bytes(content[: len(content) // 2])
-        with pytest.raises(InputError, match=f"is a {kind} file that is damaged or cut short"):
+        with pytest.raises(InputError, match=f"is a {kind} file that is damaged or incomplete"):
             read_image(path)
 
 
@@ -218,11 +218,11 @@ class Endless(io.RawIOBase):
 
 def test_a_stream_without_end_is_not_read_to_it() -> None:
     nothing = Endless(b"")
-    with pytest.raises(InputError, match="is not a image"):
+    with pytest.raises(InputError, match="is not an image"):
         read_image(nothing)  # type: ignore[arg-type]
     assert nothing.taken < 1000
     image = Endless(encoded(Image.fromarray(quarters()), "PNG"))
-    with pytest.raises(LimitError, match="holds more than"):
+    with pytest.raises(LimitError, match="has more than"):
         read_image(image, max_pixels=64 * 48)  # type: ignore[arg-type]
     assert image.taken < 200_000_000
 

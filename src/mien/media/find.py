@@ -11,29 +11,28 @@ from mien.errors import InputError
 
 __all__ = ["SUFFIXES", "find_images"]
 
-# What counts as a image inside a folder; a file that is named outright is tried whatever its suffix. HEIF is not
-# read, and said so image by image: passed over in silence, half a telephone's album would be missing.
+# The suffixes of images in a folder; a file that is named itself is tried whatever its suffix. HEIF cannot be read, but
+# is included, so that each file gives an error: without one, half of a phone's album would be missing silently.
 SUFFIXES: Final = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"}
 )
 
 
 def find_images(paths: Sequence[str | Path], recursive: bool = True) -> list[Path]:
-    """The images that `paths` name, each once, in the order given.
+    """The images that `paths` name, each once, in the given order.
 
-    A folder stands for the images in it, by suffix and in natural order (2 before 10), without hidden files
-    and folders and without what mien itself drew (`*.annotated.*`). A glob pattern (`photos/*.jpg`; `**` crosses
-    folders) stands for what it matches, as in a shell. What does not exist, and a pattern without a match, stays in
-    the list: reading it gives the error that says so. "-" is standard input and stays as it is; a file of that name
+    A folder stands for its images, by suffix and in natural order (2 before 10), without hidden files and folders and
+    without the images that mien has drawn (`*.annotated.*`). A glob pattern (`photos/*.jpg`; `**` crosses folders)
+    stands for its matches, as in a shell. A path that does not exist, a pattern without a match and, beside other
+    images, an empty folder stay in the list: reading them gives the error. "-" is standard input; a file of that name
     is "./-".
 
     Args:
         paths: Files, folders and patterns.
-        recursive: Look into the folders of folders as well.
+        recursive: Include the images in subfolders.
 
     Raises:
-        InputError: Nothing was found but folders without a image, or a folder cannot be listed. Beside other
-            images an empty folder stays in the list: reading it gives the error.
+        InputError: There are only folders without images, or a folder cannot be listed.
     """
     found: dict[str, Path] = {}
     empty = None
@@ -44,13 +43,15 @@ def find_images(paths: Sequence[str | Path], recursive: bool = True) -> list[Pat
         for image in images:
             found.setdefault(os.path.abspath(image), image)
     if empty is not None and all(path.is_dir() for path in found.values()):
-        raise InputError(f"no images in the folder '{empty}'", hint=f"looked for {' '.join(sorted(SUFFIXES))}")
+        raise InputError(
+            f"no images in the folder '{empty}'", hint=f"image files end with {' '.join(sorted(SUFFIXES))}"
+        )
     return list(found.values())
 
 
 def _path(name: str | Path) -> Path:
     path = Path(name)
-    # Path("./-") forgets its folder, and would be standard input.
+    # Path("./-") drops the folder, and would be standard input.
     return Path.cwd() / path if str(path) == "-" and str(name) != "-" else path
 
 
@@ -62,20 +63,20 @@ def _expand(path: Path, recursive: bool) -> list[Path]:
     if os.path.lexists(path) or not glob.has_magic(str(path)):
         return [path]
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=_natural_path)
-    # A folder that a pattern happens to match may well hold no images: that is no mistake of the user's.
+    # It is no error if a folder that matches a pattern has no images.
     images = [image for match in matches for image in (_inside(match, recursive) if match.is_dir() else [match])]
     return images or [path]
 
 
 def _inside(folder: Path, recursive: bool) -> Iterator[Path]:
-    """The images of a folder in natural order: its own first, then those of each folder in it."""
+    """The images of a folder in natural order: first its own, then those of its subfolders."""
     for parent, folders, files in os.walk(folder, onerror=_not_listed):
-        # os.walk goes on with what is left in `folders`.
+        # os.walk continues with what remains in `folders`.
         seen = [name for name in folders if recursive and not name.startswith(".")]
         folders[:] = sorted(seen, key=_natural)
         for name in sorted(files, key=_natural):
             stem, suffix = os.path.splitext(name)
-            drawn = stem.endswith(".annotated")  # an earlier result of mien's is no new image
+            drawn = stem.endswith(".annotated")  # by an earlier run of mien
             if not name.startswith(".") and not drawn and suffix.lower() in SUFFIXES:
                 yield Path(parent, name)
 

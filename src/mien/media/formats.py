@@ -1,7 +1,6 @@
-"""What kind of image a file is, from its first bytes; and what to say of the kinds that are not read.
+"""The format of an image file, from its first bytes, and errors for the formats that cannot be read.
 
-A kind is what Pillow calls a format. Its plugins do the telling, except for the family of ISO files (AVIF, HEIF),
-whose first name alone does not tell a image's coding.
+Pillow's plugins recognise the formats, except for ISO files (AVIF, HEIF), whose first brand does not tell the coding.
 """
 
 import struct
@@ -18,7 +17,7 @@ from mien.errors import InputError
 
 __all__ = ["FORMATS", "PREFIX", "image_format"]
 
-# Pillow's names of the formats that are read; importing their plugins is what registers them with Pillow.
+# Pillow's names of the formats that can be read; importing their plugins registers them with Pillow.
 FORMATS: Final = tuple(
     str(plugin.format)
     for plugin in (
@@ -32,7 +31,7 @@ FORMATS: Final = tuple(
     )
 )
 
-# Bytes that suffice to tell a kind.
+# The number of bytes that are enough to recognise a format.
 PREFIX: Final = 64
 
 # Codings that the brands of an ISO file announce (ISO/IEC 23008-12, annex B; AV1 Image File Format, section 7).
@@ -48,33 +47,33 @@ def image_format(prefix: bytes, name: str) -> str:
         name: For messages.
 
     Raises:
-        InputError: It is empty, no image, or of a kind that is not read here (HEIF; AVIF where Pillow was built
-            without it), with what to do instead.
+        InputError: The file is empty, not an image, or in a format that cannot be read (HEIF; AVIF if Pillow was built
+            without it); the hint says what to do.
     """
     if not prefix:
         raise InputError(f"'{name}' is empty: 0 bytes")
     brands = _brands(prefix)
     if brands & _HEIF and not brands & _AVIF:
         raise InputError(
-            f"'{name}' is a HEIF image, which is not read: its coding, HEVC, is none that Pillow decodes",
-            hint="convert it first: heif-convert photo.heic photo.jpg; or let the telephone store JPEG",
+            f"'{name}' is a HEIF image, which Pillow cannot decode",
+            hint="convert it first: heif-convert photo.heic photo.jpg; or set the phone to store JPEG",
         )
     if brands & _AVIF and "AVIF" not in FORMATS:
         raise InputError(
             f"'{name}' is in the format AVIF, which the installed Pillow does not read",
             hint="pip install --upgrade 'pillow>=11.3'",
         )
-    for kind in FORMATS:
-        accepts = Image.OPEN[kind][1]
+    for known in FORMATS:
+        accepts = Image.OPEN[known][1]
         answer = accepts(prefix) if accepts is not None else False
         if answer is True:
-            return kind
-        if answer:  # a sentence, which says that this Pillow was built without the decoder
+            return known
+        if answer:  # text: this Pillow was built without the decoder
             raise InputError(
-                f"'{name}' is in the format {kind}, which the installed Pillow was built without",
+                f"'{name}' is in the format {known}, which the installed Pillow was built without",
                 hint="pip install --force-reinstall --upgrade pillow",
             )
-    raise InputError(f"'{name}' is not a image", hint=f"these are read: {', '.join(FORMATS)}")
+    raise InputError(f"'{name}' is not an image", hint=f"mien reads {', '.join(FORMATS)}")
 
 
 def _brands(prefix: bytes) -> frozenset[bytes]:

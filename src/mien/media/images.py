@@ -1,6 +1,6 @@
-"""Any common image file to (H, W, 3) uint8 RGB, upright, with a limit that holds before decoding.
+"""Reads any common image file as (H, W, 3) uint8 RGB, upright, with a size limit that is checked before decoding.
 
-Pillow decodes, because its opening is lazy: size, colour mode and orientation are known before a pixel is.
+Pillow decodes because it opens files lazily: size, colour mode and orientation are known before any pixel.
 """
 
 import io
@@ -22,22 +22,21 @@ from mien.results import Frame, FrameResult
 
 __all__ = ["MAX_PIXELS", "STANDARD_INPUT", "as_rgb", "read_frame", "read_frames", "read_image"]
 
-# Passes cameras of 100 and telephones of 200 megapixels, and panoramas; decoding that many takes about 2 GB for
-# a moment.
+# Allows cameras of 100 and phones of 200 megapixels, and panoramas; decoding so many takes about 2 GB for a moment.
 MAX_PIXELS: Final = 200_000_000
 
-# The path that stands for standard input, and the source of the frame that was read from it.
+# The path that means standard input, and the source of the frame that is read from it.
 STANDARD_INPUT: Final = "-"
 _STDIN: Final = "stdin"
 
-# The most that one pixel takes in a file (four channels of 16 bits, uncompressed), and room for what is not pixels:
-# more of a stream is not taken into memory.
+# The largest size of a pixel in a file (four channels of 16 bits, uncompressed), and space for what is not pixels: no
+# more of a stream is read into memory.
 _BYTES_PER_PIXEL, _BYTES_BESIDES, _CHUNK = 8, 64 * 2**20, 2**20
 
-# Formats whose further images are an animation, or pages; those of a JPEG (MPO) are previews and depth maps.
+# Formats in which further images are an animation or pages; in a JPEG (MPO) they are previews and depth maps.
 _SEVERAL: Final = {"GIF": "frames", "PNG": "frames", "WEBP": "frames", "AVIF": "frames", "TIFF": "pages"}
 
-# Values of no fixed range, or of a colour space that Pillow does not turn into RGB.
+# Values without a fixed range, or in a colour space that Pillow does not convert to RGB.
 _32_BITS: Final = "32-bit pixels of unknown range, expected 8 or 16 bits"
 _UNREAD_MODES: Final = {"I": _32_BITS, "F": _32_BITS, "LAB": "L*a*b* pixels, expected grey, RGB or CMYK"}
 
@@ -45,22 +44,22 @@ _UNREAD_MODES: Final = {"I": _32_BITS, "F": _32_BITS, "LAB": "L*a*b* pixels, exp
 def read_image(source: str | Path | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Reads one image as (H, W, 3) uint8 RGB.
 
-    Grey, palette, CMYK and 16-bit images are converted, transparent ones laid on white, and the EXIF
-    orientation is applied. Of an animation or of several pages the first is read.
+    Grey, palette, CMYK and 16-bit images are converted, transparent pixels become white, and the EXIF orientation is
+    applied. Only the first image of an animation or of several pages is read.
 
     Args:
         source: A path ("-" is standard input), a file's content, or an open binary file.
         max_pixels: The largest width times height that is decoded.
 
     Raises:
-        LimitError: The image's header announces more than `max_pixels`; nothing was decoded.
-        InputError: The file is missing, empty, damaged, cut short, no image, a folder, or may not be read.
+        LimitError: The header of the image gives more than `max_pixels`; nothing was decoded.
+        InputError: The file is missing, empty, damaged, incomplete, not an image, a folder, or not readable.
     """
     return read_frame(source, max_pixels=max_pixels).image
 
 
 def read_frame(source: str | Path | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Frame:
-    """Reads one image, as `read_image` does, with where it came from and a note where not all of it was read."""
+    """Reads one image like `read_image`, with its source, and a note if only a part of the file was read."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _decode(io.BytesIO(source), "image in memory", max_pixels)
     if not isinstance(source, (str, Path)):
@@ -73,12 +72,10 @@ def read_frame(source: str | Path | bytes | BinaryIO, *, max_pixels: int = MAX_P
 
 
 def read_frames(paths: Iterable[str | Path], *, max_pixels: int = MAX_PIXELS) -> Iterator[Frame | FrameResult]:
-    """Reads images one after the other, in order; memory does not grow with their number.
-
-    While the caller works on one image the next is decoded on a thread.
+    """Reads images one after the other, in constant memory; a thread decodes the next one while the caller works.
 
     Yields:
-        A `Frame`, or for a image that cannot be read a `FrameResult` with its `error`.
+        A `Frame`, or a `FrameResult` with its `error` for an image that cannot be read.
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="mien-read") as thread:
         ahead: Future[Frame | FrameResult] | None = None
@@ -91,11 +88,11 @@ def read_frames(paths: Iterable[str | Path], *, max_pixels: int = MAX_PIXELS) ->
 
 
 def as_rgb(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A user's array as (H, W, 3) uint8 RGB; one that already is that is returned as it is, not copied.
+    """An array as (H, W, 3) uint8 RGB; one that already has this form is not copied.
 
     Args:
-        array: uint8 of shape (H, W) or (H, W, 1) grey, (H, W, 3) RGB, or (H, W, 4) RGBA, to be laid on
-            white. The colour order is RGB; `cv2.imread` gives BGR: turn it with `array[..., ::-1]`.
+        array: uint8 of shape (H, W) or (H, W, 1) grey, (H, W, 3) RGB, or (H, W, 4) RGBA, whose transparent pixels
+            become white. The colour order is RGB; `cv2.imread` gives BGR: reverse it with `array[..., ::-1]`.
 
     Raises:
         TypeError: It is not an array of uint8.
@@ -119,9 +116,9 @@ def as_rgb(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _to_uint8(dtype: np.dtype[np.generic]) -> str:
-    """What to do with an array of another type, where its customary range is known."""
+    """How to convert an array of another type, if its usual range is known."""
     if dtype == np.uint16:
-        return "; of 16 bits take the upper ones: (array >> 8).astype('uint8')"
+        return "; for 16 bits use the upper byte: (array >> 8).astype('uint8')"
     if np.issubdtype(dtype, np.floating):
         return "; if its values are 0-1: (array * 255).round().astype('uint8')"
     return ""
@@ -136,17 +133,17 @@ def _frame_or_error(path: str, max_pixels: int) -> Frame | FrameResult:
 
 @contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
-    """The file at `path`, open; every way in which that can fail has its own words."""
+    """The opened file at `path`; each way in which opening can fail has its own message."""
     try:
         if os.path.isdir(path):
-            raise InputError(f"'{path}' is a folder, not a image", hint="name the images inside it")
-        if os.path.exists(path) and not os.path.isfile(path):  # a named pipe would wait for ever
-            raise InputError(f"'{path}' is not a regular file", hint="of a pipe: mien analyze - < PIPE")
-        file = open(path, "rb")  # noqa: SIM115  (closed below; only the opening may be caught here)
+            raise InputError(f"'{path}' is a folder, not an image", hint="give the images in it")
+        if os.path.exists(path) and not os.path.isfile(path):  # a named pipe could block
+            raise InputError(f"'{path}' is not a regular file", hint="read a pipe with: mien analyze - < PIPE")
+        file = open(path, "rb")  # noqa: SIM115  (closed below; only opening it is inside of `try`)
     except FileNotFoundError:
         raise InputError(f"'{path}' does not exist") from None
     except PermissionError:
-        raise InputError(f"'{path}' may not be read: permission denied") from None
+        raise InputError(f"'{path}' cannot be read: permission denied") from None
     except (OSError, ValueError) as error:  # a name too long, or with a null byte
         raise InputError(f"'{path}' cannot be opened: {getattr(error, 'strerror', error)}") from None
     with file:
@@ -155,15 +152,15 @@ def _opened(path: str) -> Iterator[BinaryIO]:
 
 def _standard_input(max_pixels: int) -> BinaryIO:
     if sys.stdin is None or sys.stdin.isatty():
-        raise InputError("standard input is a terminal, expected a image", hint="mien analyze - < photo.jpg")
+        raise InputError("standard input is a terminal, expected an image", hint="mien analyze - < photo.jpg")
     return _seekable(sys.stdin.buffer, _STDIN, max_pixels)
 
 
 def _seekable(file: BinaryIO, name: str, max_pixels: int) -> BinaryIO:
-    """The file itself, or of a stream its content: a pipe cannot go back to its beginning, which headers ask for.
+    """The file itself; or the content of a stream, because reading a header needs to go back to the beginning.
 
-    What is no image is refused from its first bytes, and what is longer than a image can be is not read on:
-    a stream may never end.
+    A stream is refused if its first bytes are not an image, or when it becomes longer than an image can be: it may
+    never end.
     """
     if file.seekable():
         return file
@@ -175,7 +172,7 @@ def _seekable(file: BinaryIO, name: str, max_pixels: int) -> BinaryIO:
         content.write(part)
         if content.tell() > limit:
             raise LimitError(
-                f"'{name}' holds more than {limit:,} bytes",
+                f"'{name}' has more than {limit:,} bytes, the limit for an image",
                 hint="scale the image down, or read it with a higher max_pixels",
             )
         part = file.read(_CHUNK)
@@ -183,12 +180,12 @@ def _seekable(file: BinaryIO, name: str, max_pixels: int) -> BinaryIO:
 
 
 def _decode(file: BinaryIO, name: str, max_pixels: int) -> Frame:
-    """The image in `file`, a seekable one; `name` is for messages."""
+    """The image in a seekable file; `name` is for messages."""
     file.seek(0)
     kind = image_format(file.read(PREFIX), name)
     try:
-        # Image.open would judge the size by Image.MAX_IMAGE_PIXELS, which belongs to the whole process, and
-        # with warnings. The registry that it uses opens the header likewise and leaves the limit to us.
+        # Image.open would check the size against Image.MAX_IMAGE_PIXELS, which is a setting of the whole process, and
+        # issue warnings. Its registry also opens the header, and leaves the limit to us.
         file.seek(0)
         image = Image.OPEN[kind][0](file, name)
         _check_size(image, name, max_pixels)
@@ -198,40 +195,40 @@ def _decode(file: BinaryIO, name: str, max_pixels: int) -> Frame:
     except InputError:
         raise
     except (Image.DecompressionBombError, MemoryError):
-        raise LimitError(f"'{name}' holds more pixels than can be decoded here") from None
+        raise LimitError(f"'{name}' has more pixels than the memory here can hold") from None
     except Exception as error:
-        # Pillow's decoders meet damaged files with nearly every exception there is: OSError, SyntaxError,
-        # ValueError, IndexError, struct.error, zlib.error ...
+        # For damaged files Pillow raises many kinds of exceptions: OSError, SyntaxError, ValueError, IndexError,
+        # struct.error, zlib.error ...
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"'{name}' is a {kind} file that is damaged or cut short: {reason}") from error
+        raise InputError(f"'{name}' is a {kind} file that is damaged or incomplete: {reason}") from error
 
 
 def _check_size(image: ImageFile.ImageFile, name: str, max_pixels: int) -> None:
     pixels = image.width * image.height
     if pixels > max_pixels:
         raise LimitError(
-            f"'{name}' holds {image.width} x {image.height} = {pixels:,} pixels, the limit is {max_pixels:,}",
+            f"'{name}' has {image.width} x {image.height} = {pixels:,} pixels, the limit is {max_pixels:,}",
             hint="scale the image down, or read it with a higher max_pixels",
         )
 
 
 def _note(image: ImageFile.ImageFile, kind: str) -> str | None:
-    """That there is more in the file than the first image, which is all that is read."""
+    """What to tell if the file has more images than the first one, which is read."""
     count = getattr(image, "n_frames", 1)
     return f"only the first of {count} {_SEVERAL[kind]} was read" if kind in _SEVERAL and count > 1 else None
 
 
 def _to_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
     if image.mode.startswith("I;16"):
-        # The high byte, as Pillow itself takes it from 16-bit colour.
+        # The high byte, as Pillow does with 16-bit colour.
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in _UNREAD_MODES:
-        raise InputError(f"'{name}' has {_UNREAD_MODES[image.mode]}", hint="save it as PNG or JPEG with a image editor")
+        raise InputError(f"'{name}' has {_UNREAD_MODES[image.mode]}", hint="convert it to PNG or JPEG")
     return np.array(_on_white(image))
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """The image in RGB, what is transparent laid on white."""
+    """The image in RGB, with transparent pixels on white."""
     if image.has_transparency_data:
         opaque = Image.new("RGBA", image.size, "white")
         opaque.alpha_composite(image.convert("RGBA"))
