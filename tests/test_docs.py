@@ -107,7 +107,7 @@ def test_commands_of_examples_parse(path: Path) -> None:
 def test_commands_in_the_text_exist(path: Path) -> None:
     text = re.sub(r"\s+", " ", re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL))
     for code in re.findall(r"`mien ([a-z][^`]*)`", text):
-        _, command, rest = _resolve(code.replace("|", " ").split())
+        _, command, rest = _resolve([word for word in re.split(r"[ |]", code) if not word.startswith("<")])
         options = {option for parameter in command.params for option in parameter.opts}
         assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= options, code
 
@@ -118,8 +118,9 @@ def place(tmp_path: Path, astronaut: Path, monkeypatch: pytest.MonkeyPatch) -> P
     for name in ("photo.jpg", "party.jpg", "holiday/1.jpg", "crops/1.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(astronaut, tmp_path / name)
-    for name in ("own.onnx", "a.onnx", "b.onnx"):
-        shutil.copy(ROOT / "src" / "mien" / "assets" / "mien-s.onnx", tmp_path / name)
+    models = {"own.onnx": "mien-s", "a.onnx": "mien-s", "b.onnx": "mien-s", "own-detector.onnx": "mien-detector"}
+    for name, model in models.items():
+        shutil.copy(ROOT / "src" / "mien" / "assets" / f"{model}.onnx", tmp_path / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -149,5 +150,5 @@ def test_other_commands_of_examples_exist(path: Path) -> None:
     assert {word for line in _shell(path) if line.startswith("make ") for word in line.split()[1:]} <= set(targets)
     for found in re.findall(r"(?:mien|\.)\[(\w+(?:,\w+)*)\]", text):
         assert set(found.split(",")) <= set(extras), found
-    for module in re.findall(r"python -m ((?:scripts|benchmarks)\.\w+)", text):
+    for module in re.findall(r"python -m ((?:scripts|benchmarks)\.\w+)", text.partition("git checkout")[0]):
         assert importlib.util.find_spec(module) is not None, module
