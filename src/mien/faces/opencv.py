@@ -57,8 +57,10 @@ def shrunk(image: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], N
 @contextmanager
 def silent_opencv() -> Iterator[None]:
     """OpenCV logs nothing inside the `with` block: its exceptions already say what went wrong."""
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # OpenCV 4.13 moved the function.
+    set_level = cv2.utils.logging.setLogLevel if hasattr(cv2.utils, "logging") else cv2.setLogLevel
+    level = set_level(0)
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        set_level(level)
