@@ -57,10 +57,9 @@ def shrunk(image: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], N
 @contextmanager
 def silent_opencv() -> Iterator[None]:
     """OpenCV logs nothing inside the `with` block: its exceptions already say what went wrong."""
-    # OpenCV 4.13 moved the function.
-    set_level = cv2.utils.logging.setLogLevel if hasattr(cv2.utils, "logging") else cv2.setLogLevel
-    level = set_level(0)
+    logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 4.13 moved the function
+    level = logging.setLogLevel(0)
     try:
         yield
     finally:
-        set_level(level)
+        logging.setLogLevel(level)
