@@ -5,7 +5,6 @@ depthwise one and a pointwise one (as YuNet has them), in full precision and in 
 Accuracy is not compared: the operations differ several times.
 """
 
-import io
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -79,10 +78,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             full = Path(folder) / "full.onnx"
             onnx.save(graph, full)
-            small = int8_form(full, Path(folder) / "int8.onnx", graph, scenes)
-        for form, each in (("full", graph), ("int8", small)):
-            file = io.BytesIO(each.SerializeToString())
-            session = Session(file.getvalue(), title)
+            small = int8_form(full, graph, scenes)
+        for form, each in (("full", graph.SerializeToString()), ("int8", small)):
+            session = Session(each, title)
             figures[f"{title}, {form}"] = measure(lambda session=session: session.run(image), repeats=60)  # type: ignore[misc]
     medians = {name: each.median for name, each in figures.items()}
     ratios = {

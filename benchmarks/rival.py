@@ -144,7 +144,7 @@ def main() -> None:
     with h5py.File(io.BytesIO(content)) as file:
         rival = Session(_Translation(file).model(), "mini-xception")
     samples = store.load(data, "val")
-    ours, small = OnnxClassifier().with_classes(7), OnnxClassifier("mien-base-int8").with_classes(7)
+    ours, small = OnnxClassifier().with_classes(7), OnnxClassifier("mien-m-int8").with_classes(7)
     session_input = normalised(fitted(samples.images[:1], ours.info.input), ours.info.input)
     face = _theirs(samples.images[:1])
     crowd, our_crowd = np.repeat(face, 32, axis=0), np.repeat(session_input, 32, axis=0)

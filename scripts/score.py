@@ -28,7 +28,7 @@ WAYS: Final = {
 
 def members() -> list[str]:
     """Models that vote together: the int8 forms would only repeat the full ones."""
-    return [name for name in shipped_models() if not name.endswith("-int8")]
+    return [name for name in shipped_models("expression") if not name.endswith("-int8")]
 
 
 def judge(store: Path, file: str, *options: str) -> None:
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*")
     parser.add_argument("--teachers", nargs="+", help="exported teachers, for the vote of the default model with them")
     asked = parser.parse_args()
-    for model in asked.models or shipped_models():
+    for model in asked.models or shipped_models("expression"):
         for ending, options in WAYS.items() if model in members() else [("", [])]:
             judge(asked.store, f"{model}{ending}", "--model", model, *options)
     judge(asked.store, f"{ENSEMBLE}.flip", "--ensemble", ",".join(members()), "--tta", "flip")

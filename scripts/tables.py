@@ -16,7 +16,7 @@ from benchmarks.face_copies import COPIES
 from benchmarks.results import FOLDER, Measurement, Results, load, markdown, origin
 from scripts.score import ENSEMBLE, TEACHERS, members
 
-from mien.assets.manifest import shipped_models
+from mien.assets.manifest import default_model, shipped_models
 from mien.evaluation.intervals import Estimate
 from mien.evaluation.report.text import points
 from mien.output import schema
@@ -68,7 +68,7 @@ def accuracy() -> str:
     """Every shipped model under every protocol."""
     lines = ["| model | protocol | faces | accuracy, % | macro F1, % | calibration error, % | above chance, % |"]
     lines.append("|---|---|---:|---:|---:|---:|---:|")
-    for model in shipped_models():
+    for model in shipped_models("expression"):
         for found in _judged(model).values():
             title = ", ".join(found["protocol"].split(", ")[:-2])
             cells = [
@@ -133,7 +133,7 @@ def tta() -> str:
 
 def classes() -> str:
     """Per-class figures of the default model."""
-    model = next(iter(shipped_models()))
+    model = default_model()
     parts = []
     for name in ("labels", "majority"):
         found = _judged(model)[name]

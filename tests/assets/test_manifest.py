@@ -14,8 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mien
-from mien.assets.manifest import FOLDER, Head, InputSpec, ModelInfo, dump_toml, info, shipped_models
+from mien.assets.manifest import (
+    FOLDER,
+    METADATA_KEY,
+    Head,
+    InputSpec,
+    ModelInfo,
+    default_model,
+    info_in,
+    model_info,
+    read_manifest,
+    shipped_models,
+)
+from mien.assets.signature import CELL_VALUES, Detections, Features, ImageInput, KeypointInput, Landmarks
 from mien.errors import ConfigError, WeightsError
+from mien.training.artifacts import dump_toml
 
 SOURCE = Path(mien.__file__).parent
 LANDMARKS = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.75), (0.65, 0.75))
@@ -25,10 +38,10 @@ LANDMARKS = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.75), (0.65, 0.75))
 def some() -> ModelInfo:
     return ModelInfo(
         name="some",
+        task="expression",
         description="A model",
-        input=InputSpec(48, "grey", (0.5,), (0.25,)),
-        heads=(Head("votes", ("anger", "fear"), 0.7, 0.4), Head("labels", ("anger",))),
-        landmarks=LANDMARKS,
+        inputs=(ImageInput("images", InputSpec(48, "grey", (0.5,), (0.25,)), LANDMARKS),),
+        outputs=(Head("votes", ("anger", "fear"), 0.7, 0.4), Head("labels", ("anger",)), Features(8)),
         architecture={"name": "plain", "widths": [8, 16]},
         scores={"val": {"accuracy": 0.5, "faces": 3}},
     )
@@ -55,36 +68,76 @@ def test_a_temperature_is_above_nothing(temperature: float) -> None:
 def test_the_template_is_in_pixels(some: ModelInfo) -> None:
     np.testing.assert_allclose(some.crop_spec.points, np.array(LANDMARKS) * 48, rtol=1e-6)
     assert some.crop_spec.points.dtype == np.float32
-    with pytest.raises(ConfigError, match="does not say how its faces are framed"):
-        _ = replace(some, landmarks=()).crop_spec.points
+    with pytest.raises(ConfigError, match="does not say where a face's landmarks lie"):
+        _ = replace(some, inputs=(replace(some.image, landmarks=()),)).crop_spec.points
 
 
-SPOILT: dict[str, Any] = {
-    "no input": ("input", None),
-    "input is a word": ("input", "grey"),
-    "a foreign key": ("colour", "red"),
-    "foreign key of a head": ("heads", [{"name": "votes", "emotions": ["anger"], "scale": 2}]),
-    "heads are words": ("heads", ["votes"]),
-    "a head without a name": ("heads", [{"emotions": ["anger"]}]),
-    "temperature is a word": ("heads", [{"name": "a", "emotions": ["anger"], "temperature": "hot"}]),
-    "temperature is 0": ("heads", [{"name": "a", "emotions": ["anger"], "temperature": 0}]),
-    "four landmarks": ("landmarks", LANDMARKS[:4]),
-    "landmarks are words": ("landmarks", ["ab", "cd", "ef", "gh", "ij"]),
-    "landmarks are numbers": ("landmarks", [1, 2, 3, 4, 5]),
-    "three means": ("input", {"size": 48, "channels": "grey", "mean": [1, 1, 1], "std": [1]}),
+def test_a_description_gives_its_parts(some: ModelInfo) -> None:
+    assert some.input == InputSpec(48, "grey", (0.5,), (0.25,))
+    assert [head.name for head in some.heads] == ["votes", "labels"]
+    assert some.features == Features(8)
+    with pytest.raises(ConfigError, match="the model 'some' detects no faces"):
+        _ = some.detections
+
+
+def test_shapes_of_images_keypoints_and_windows() -> None:
+    spec = InputSpec(48, "rgb", (0.5,) * 3, (0.2,) * 3)
+    assert ImageInput("images", spec).shape == (None, 3, 48, 48)
+    assert ImageInput("images", spec, frames=8).shape == (None, 8, 3, 48, 48)
+    assert ImageInput("images").shape == (None, None, None, 3)
+    assert KeypointInput("keypoints", "68", 68).shape == (None, 68, 2)
+    assert KeypointInput("keypoints", "68", 68, frames=16).shape == (None, 16, 68, 2)
+    assert Landmarks("landmarks", "68", 68).shape == (None, 68, 2)
+    assert Detections().shape == (None, None, CELL_VALUES)
+
+
+def test_a_sequence_model_over_keypoints_takes_no_images() -> None:
+    inputs = (KeypointInput("keypoints", "68", 68, frames=16),)
+    made = ModelInfo("sequence", "expression", "", inputs, (Head("labels", ("anger", "fear")), Features(4)))
+    assert read_manifest(dump_toml(made), "text") == {"sequence": made}
+    with pytest.raises(ConfigError, match="the model 'sequence' takes no images"):
+        _ = made.input
+    with pytest.raises(ConfigError, match="takes whole images, not faces"):
+        _ = model_info("mien-detector").input
+
+
+IMAGES = {"kind": "image", "name": "images", "spec": {"size": 48, "channels": "grey", "mean": [1], "std": [1]}}
+VOTES = {"kind": "logits", "name": "votes", "emotions": ["anger"]}
+WRONG: dict[str, Any] = {
+    "no inputs": ("inputs", None),
+    "inputs are a word": ("inputs", "grey"),
+    "an input is a word": ("inputs", ["grey"]),
+    "an input without a kind": ("inputs", [{"name": "images"}]),
+    "an input of an unknown kind": ("inputs", [IMAGES | {"kind": "sound"}]),
+    "an input of an output's kind": ("inputs", [VOTES]),
+    "an unknown key": ("colour", "red"),
+    "an unknown task": ("task", "sums"),
+    "an unknown key of a head": ("outputs", [VOTES | {"scale": 2}]),
+    "heads are words": ("outputs", ["votes"]),
+    "a head without a name": ("outputs", [{"kind": "logits", "emotions": ["anger"]}]),
+    "two outputs of one name": ("outputs", [VOTES, VOTES]),
+    "temperature is a word": ("outputs", [VOTES | {"temperature": "hot"}]),
+    "temperature is 0": ("outputs", [VOTES | {"temperature": 0}]),
+    "no features": ("outputs", [{"kind": "features", "name": "features", "size": 0}]),
+    "an operating point of 1": ("outputs", [{"kind": "detections", "name": "cells", "operating_point": 1}]),
+    "four landmarks": ("inputs", [IMAGES | {"landmarks": LANDMARKS[:4]}]),
+    "landmarks are words": ("inputs", [IMAGES | {"landmarks": ["abc", "def", "ghi", "jkl", "mno"]}]),
+    "landmarks are numbers": ("inputs", [IMAGES | {"landmarks": [1, 2, 3, 4, 5]}]),
+    "a window of no frames": ("inputs", [IMAGES | {"frames": 0}]),
+    "three means": ("inputs", [IMAGES | {"spec": {"size": 48, "channels": "grey", "mean": [1, 1, 1], "std": [1]}}]),
 }
 
 
-@pytest.mark.parametrize("case", SPOILT)
-def test_entries_that_are_none(some: ModelInfo, case: str) -> None:
-    key, value = SPOILT[case]
-    plain = some.as_dict() | {key: value}
-    with pytest.raises(WeightsError, match=r"here\.onnx: its info is not one mien understands: ") as caught:
-        ModelInfo.from_json(json.dumps(plain), "here.onnx")
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_descriptions(some: ModelInfo, case: str) -> None:
+    key, value = WRONG[case]
+    text = json.dumps({"format": 1} | some.as_dict() | {key: value})
+    with pytest.raises(WeightsError, match=r"here\.onnx: the description of the model is wrong: ") as caught:
+        info_in({METADATA_KEY: text}, "here.onnx")
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("key", ["name", "input", "heads", "landmarks"])
+@pytest.mark.parametrize("key", ["name", "task", "inputs", "outputs"])
 def test_a_key_that_is_missing(some: ModelInfo, key: str) -> None:
     plain = some.as_dict()
     del plain[key]
@@ -92,10 +145,11 @@ def test_a_key_that_is_missing(some: ModelInfo, key: str) -> None:
         ModelInfo.from_dict(plain, "here.onnx")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"words"', "[[1, 2]]"])
-def test_metadata_that_is_no_entry(text: str) -> None:
-    with pytest.raises(WeightsError, match="its info is not"):
-        ModelInfo.from_json(text, "here.onnx")
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"words"', "[[1, 2]]", '{"format": 2}'])
+def test_metadata_that_is_no_description(text: str) -> None:
+    with pytest.raises(WeightsError, match=r"is not JSON|expected a model description of format 1"):
+        info_in({METADATA_KEY: text}, "here.onnx")
+    assert info_in({"other": text}, "here.onnx") is None
 
 
 # --- reading back
@@ -116,42 +170,59 @@ heads = st.builds(
     temperature=st.floats(1e-6, 1e6),
     threshold=st.floats(0, 1),
 )
-all_entries = st.builds(
+counts = st.integers(1, 2**31)
+specs = [InputSpec(48, "grey", (0.1,), (0.3,)), InputSpec(64, "rgb", (0.1, 1 / 3, 1e-9), (1e9, 1, 2))]
+landmarks = st.just(()) | st.tuples(points, points, points, points, points)
+images = st.builds(ImageInput, texts, st.sampled_from([None, *specs]), landmarks, counts)
+inputs = images | st.builds(KeypointInput, texts, texts, counts, counts)
+outputs = (
+    heads
+    | st.builds(Features, counts, texts)
+    | st.builds(Landmarks, texts, texts, counts)
+    | st.builds(Detections, texts, st.floats(0.01, 0.99))
+)
+
+
+def distinct(parts: list[Any], side: str) -> tuple[Any, ...]:
+    """Parts with different names."""
+    return tuple(replace(part, name=f"{side}{index}{part.name}") for index, part in enumerate(parts))
+
+
+all_models = st.builds(
     ModelInfo,
     name=texts,
+    task=st.sampled_from(["expression", "detection", "landmarks"]),
     description=texts,
-    input=st.sampled_from(
-        [InputSpec(48, "grey", (0.1,), (0.3,)), InputSpec(64, "rgb", (0.1, 1 / 3, 1e-9), (1e9, 1, 2))]
-    ),
-    heads=st.lists(heads, max_size=3).map(tuple),
-    landmarks=st.just(()) | st.tuples(points, points, points, points, points),
+    inputs=st.lists(inputs, max_size=2).map(lambda parts: distinct(parts, "in")),
+    outputs=st.lists(outputs, max_size=3).map(lambda parts: distinct(parts, "out")),
+    form=st.sampled_from(["full", "int8"]),
     architecture=tables,
     licence=texts,
     data=texts,
     scores=tables,
-    file=texts,
-    sha256=texts,
 )
 
 
-@given(all_entries)
-def test_any_entry_reads_back_from_toml_and_json(made: ModelInfo) -> None:
-    read = tomllib.loads(dump_toml(made))
-    assert list(read) == [made.name]
-    assert ModelInfo.from_dict({"name": made.name, **read[made.name]}, "toml") == made
-    assert ModelInfo.from_json(made.to_json(), "json") == made
+@given(all_models)
+def test_any_description_reads_back_from_toml_and_json(made: ModelInfo) -> None:
+    assert read_manifest(dump_toml(made), "toml") == {made.name: made}
+    assert info_in({METADATA_KEY: made.to_json()}, "json") == made
 
 
-@pytest.mark.parametrize("name", ["v1.0", "mien-base", "Gesicht ä", "a.b.c", '"', "😀", "\x7f"])
-def test_names_that_toml_would_take_apart(some: ModelInfo, name: str) -> None:
+@pytest.mark.parametrize("name", ["v1.0", "mien-m", "Gesicht ä", "a.b.c", '"', "😀", "\x7f"])
+def test_names_that_need_quotes_in_toml(some: ModelInfo, name: str) -> None:
     made = replace(some, name=name, description=f"{name} 😀 \\ \n \x00 \x7f", architecture={name: {name: [name]}})
-    read = tomllib.loads(dump_toml(made))
-    assert ModelInfo.from_dict({"name": name, **read[name]}, "toml") == made
+    assert read_manifest(dump_toml(made), "toml") == {name: made}
 
 
-def test_two_entries_stand_in_one_file(some: ModelInfo) -> None:
-    text = dump_toml(some) + "\n" + dump_toml(replace(some, name="v2.0"))
-    assert list(tomllib.loads(text)) == ["some", "v2.0"]
+def test_several_models_in_one_file(some: ModelInfo) -> None:
+    assert list(read_manifest(dump_toml(some, replace(some, name="v2.0")), "toml")) == ["some", "v2.0"]
+
+
+def test_hashes_are_in_the_manifest_only(some: ModelInfo) -> None:
+    filed = replace(some, file="some.onnx", sha256="0" * 64, training_file="some.safetensors", training_sha256="1" * 64)
+    assert read_manifest(dump_toml(filed), "toml") == {"some": filed}
+    assert info_in({METADATA_KEY: filed.to_json()}, "json") == some
 
 
 # --- the shipped ones
@@ -162,16 +233,26 @@ def test_the_shipped_entries_are_whole() -> None:
         assert known.name == name
         assert (FOLDER / known.file).is_file()
         assert len(known.sha256) == 64
-        assert known.heads
         assert known.licence
         assert known.data
         assert known.scores
-        assert tomllib.loads(dump_toml(known))[name]["input"]["mean"] == list(known.input.mean)
+        assert known.features
+    assert read_manifest(dump_toml(*shipped_models().values()), "again") == shipped_models()
+
+
+def test_models_by_task() -> None:
+    for task in ("expression", "detection"):
+        models = shipped_models(task)
+        assert models
+        assert {known.task for known in models.values()} == {task}
+        assert default_model(task) == next(iter(models))
+    assert default_model() == "mien-m"
+    assert default_model("detection") == "mien-detector"
 
 
 def test_a_model_that_is_none() -> None:
     with pytest.raises(ConfigError, match="there is no model 'mien-bass'") as caught:
-        info("mien-bass")
+        model_info("mien-bass")
     assert all(name in caught.value.hint for name in shipped_models())
 
 
@@ -184,7 +265,10 @@ def constants() -> set[float]:
     Numbers of two digits or fewer, as one half, mean too many other things to be told by their value.
     """
     found: set[float] = set()
-    inputs = [(info.input.mean, info.input.std, info.landmarks, info.input.size) for info in shipped_models().values()]
+    inputs = [
+        (info.input.mean, info.input.std, info.image.landmarks, info.input.size)
+        for info in shipped_models("expression").values()
+    ]
     for path in (SOURCE / "recipes").rglob("*.toml"):
         table = tomllib.loads(path.read_text(encoding="utf-8")).get("input")
         if table is None:  # a detector takes images as they are

@@ -18,14 +18,30 @@ def session(tiny_model: Path) -> Session:
 
 def test_it_knows_names_shapes_and_metadata(session: Session) -> None:
     assert session.inputs == {"images": (None, 1, 48, 48)}
-    assert session.outputs == {"votes": (None, 10), "fer2013": (None, 7)}
+    assert session.outputs == {"votes": (None, 10), "fer2013": (None, 7), "features": (None, 24)}
     assert set(session.metadata) == {METADATA_KEY}
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 33])
 def test_any_number_of_images(session: Session, count: int) -> None:
     found = session.run(np.zeros((count, 1, 48, 48), np.float32))
-    assert {name: values.shape for name, values in found.items()} == {"votes": (count, 10), "fer2013": (count, 7)}
+    shapes = {name: values.shape for name, values in found.items()}
+    assert shapes == {"votes": (count, 10), "fer2013": (count, 7), "features": (count, 24)}
+
+
+@pytest.mark.parametrize("outputs", [["fer2013"], ["features", "votes"]])
+def test_the_outputs_that_are_wanted(session: Session, outputs: list[str]) -> None:
+    images = np.random.default_rng(0).normal(size=(3, 1, 48, 48)).astype(np.float32)
+    everything = session.run(images)
+    found = session.run(images, outputs=outputs)
+    assert list(found) == outputs
+    for name in outputs:
+        np.testing.assert_array_equal(found[name], everything[name])
+
+
+def test_an_output_that_the_network_does_not_have(session: Session) -> None:
+    with pytest.raises(WeightsError, match="tiny: cannot be run: "):
+        session.run(np.zeros((1, 1, 48, 48), np.float32), outputs=["age"])
 
 
 def test_threads_do_not_change_what_it_says(tiny_model: Path, session: Session) -> None:
@@ -51,6 +67,6 @@ def test_arrays_that_it_does_not_take(session: Session, wrong: NDArray[np.float3
 
 
 def test_bytes_that_are_no_network(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(WeightsError, match="here: is no ONNX network: "):
+    with pytest.raises(WeightsError, match="here: is not an ONNX network: "):
         Session(b"words", "here")
     assert capfd.readouterr() == ("", "")

@@ -196,7 +196,7 @@ def test_a_swapped_weight_file_is_refused(astronaut: Path, tmp_path: Path) -> No
     fake.write_bytes(b"\x08\x09 no network")
     result = mien("analyze", astronaut, "--model", fake)
     assert result.returncode == 5
-    assert "is no ONNX network" in result.stderr
+    assert "is not an ONNX network" in result.stderr
 
 
 def test_a_reader_who_leaves_gets_no_complaint(folder: Path) -> None:

@@ -32,23 +32,23 @@ def mien(place: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.parametrize(
-    "typed", [("--ensemble", "mien-base,seven.onnx"), ("--ensemble", "mien-base", "--ensemble", "seven.onnx")]
+    "typed", [("--ensemble", "mien-s,seven.onnx"), ("--ensemble", "mien-s", "--ensemble", "seven.onnx")]
 )
 def test_analyze(place: Path, typed: tuple[str, ...]) -> None:
     done = mien(place, "analyze", "face.png", "--faces-are-crops", "--json", *typed)
     assert done.returncode == 0, done.stderr
     (face,) = json.loads(done.stdout)["faces"]
     pixels = np.asarray(Image.open(place / "face.png").convert("RGB"))
-    expected = Ensemble(["mien-base", place / "seven.onnx"])([pixels])[0]
+    expected = Ensemble(["mien-s", place / "seven.onnx"])([pixels])[0]
     assert face["emotions"] == pytest.approx(expected.as_dict(), abs=1e-6)
 
 
 def test_evaluate(place: Path) -> None:
-    options = ("faces.h5", "--protocol", "majority", "--json", "--ensemble", "mien-base,seven.onnx", "--vote", "hard")
+    options = ("faces.h5", "--protocol", "majority", "--json", "--ensemble", "mien-s,seven.onnx", "--vote", "hard")
     done = mien(place, "evaluate", *options)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["model"] == "mien-base + seven (hard vote)"
+    assert found["model"] == "mien-s + seven (hard vote)"
     assert list(found["protocols"]) == ["majority"]
 
 
@@ -56,10 +56,10 @@ def test_evaluate(place: Path) -> None:
     ("options", "message"),
     [
         (("--vote", "hard"), "the vote 'hard' is of an ensemble"),
-        (("--ensemble", "mien-base", "--vote", "loud"), "there is no vote 'loud'"),
-        (("--ensemble", "mien-base", "--model", "mien-base"), "two ways to read"),
+        (("--ensemble", "mien-s", "--vote", "loud"), "there is no vote 'loud'"),
+        (("--ensemble", "mien-s", "--model", "mien-s"), "two ways to read"),
         (("--ensemble", "seven.onnx", "--emotions", "8"), "no member tells all of"),
-        (("--ensemble", "mien-base,nobody"), "there is no model 'nobody'"),
+        (("--ensemble", "mien-s,nobody"), "there is no model 'nobody'"),
     ],
 )
 def test_what_is_refused(place: Path, options: tuple[str, ...], message: str) -> None:

@@ -37,22 +37,22 @@ def seven(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def comparison(tiny_model: Path, seven: Path, val: Samples, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     place = tmp_path_factory.mktemp("place")
-    given = candidates(["mien-base", "nobody", str(seven)], [f"mien-base,{tiny_model}"], lambda *_: None, place)
+    given = candidates(["mien-s", "nobody", str(seven)], [f"mien-s,{tiny_model}"], lambda *_: None, place)
     return compare(given, val, split="val", repeats=5)
 
 
 def test_every_candidate_has_its_row(comparison: Comparison) -> None:
-    assert [row.name for row in comparison.rows] == ["mien-base", "nobody", "seven<b>", "tiny", "mien-base + tiny"]
+    assert [row.name for row in comparison.rows] == ["mien-s", "nobody", "seven<b>", "tiny", "mien-s + tiny"]
     assert [row.name for row in comparison.failed] == ["nobody"]
-    assert comparison.rows[-1].members == ("mien-base", "tiny")
+    assert comparison.rows[-1].members == ("mien-s", "tiny")
     assert list(comparison.protocols) == ["labels", "majority", "argmax"]
 
 
 def test_figures_are_those_of_each_alone(comparison: Comparison, tiny_model: Path, val: Samples) -> None:
     alone = {
-        "mien-base": evaluate_model("mien-base", val, split="val"),
+        "mien-s": evaluate_model("mien-s", val, split="val"),
         "tiny": evaluate_model(tiny_model, val, split="val"),
-        "mien-base + tiny": evaluate_model(None, val, split="val", ensemble=["mien-base", tiny_model]),
+        "mien-s + tiny": evaluate_model(None, val, split="val", ensemble=["mien-s", tiny_model]),
     }
     rows = {row.name: row for row in comparison.good}
     for name, expected in alone.items():
@@ -60,9 +60,9 @@ def test_figures_are_those_of_each_alone(comparison: Comparison, tiny_model: Pat
         assert found is not None
         assert json.dumps(found.as_dict()) == json.dumps(expected.as_dict())
     for protocol, predicted in alone["tiny"].predictions.items():
-        expected_test = mcnemar(alone["mien-base"].predictions[protocol].correct, predicted.correct)
+        expected_test = mcnemar(alone["mien-s"].predictions[protocol].correct, predicted.correct)
         assert rows["tiny"].against[protocol] == expected_test
-    assert rows["mien-base"].against == {}
+    assert rows["mien-s"].against == {}
 
 
 def test_a_model_takes_part_where_it_can(comparison: Comparison) -> None:
@@ -120,16 +120,16 @@ def test_the_folder_holds_every_table_and_image(comparison: Comparison, val: Sam
         rows = list(csv.DictReader(file))
     assert len(rows) == judged + 1
     assert [row["model"] for row in rows if row["error"]] == ["nobody"]
-    base = next(row for row in comparison.good if row.name == "mien-base")
+    base = next(row for row in comparison.good if row.name == "mien-s")
     assert base.evaluation is not None
     found = base.evaluation.scores["labels"]
-    first = next(row for row in rows if (row["model"], row["protocol"]) == ("mien-base", "labels"))
+    first = next(row for row in rows if (row["model"], row["protocol"]) == ("mien-s", "labels"))
     assert float(first["accuracy"]) == pytest.approx(found.accuracy.value, abs=1e-6)
-    with (tmp_path / "a" / "out" / "mien-base-labels-confusion.csv").open(newline="", encoding="utf-8") as file:
+    with (tmp_path / "a" / "out" / "mien-s-labels-confusion.csv").open(newline="", encoding="utf-8") as file:
         header, *body = list(csv.reader(file))
     assert tuple(header[1:]) == found.classes
     np.testing.assert_array_equal(np.array([line[1:] for line in body], int), found.confusion)
-    with (tmp_path / "a" / "out" / "mien-base-labels-classes.csv").open(newline="", encoding="utf-8") as file:
+    with (tmp_path / "a" / "out" / "mien-s-labels-classes.csv").open(newline="", encoding="utf-8") as file:
         classes = list(csv.DictReader(file))
     assert [float(row["recall"]) for row in classes] == pytest.approx(
         [row.recall.value for row in found.rows], abs=1e-6
@@ -151,7 +151,7 @@ def test_nothing_to_compare(val: Samples) -> None:
 
 
 def test_the_first_that_can_is_what_is_held_against(val: Samples) -> None:
-    found = compare([Candidate("no", ("no",)), Candidate("a", ("mien-base",)), Candidate("b", ("mien-base",))], val,
+    found = compare([Candidate("no", ("no",)), Candidate("a", ("mien-s",)), Candidate("b", ("mien-s",))], val,
                     split="val", protocols=["labels"], repeats=5)  # fmt: skip
     assert [len(row.against) for row in found.rows] == [0, 0, 1]
     assert found.rows[2].against["labels"].p == 1
@@ -196,32 +196,32 @@ def test_the_command(tiny_run: Path, tiny_samples: Samples, tmp_path: Path) -> N
         command = [sys.executable, "-m", "mien", "compare", *arguments, "--data", "faces.h5", "--protocol", "labels"]
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
 
-    done = mien("mien-base", "my-run", "--ensemble", "mien-base,my-run", "--vote", "hard", "--json", "--out", "out")
+    done = mien("mien-s", "my-run", "--ensemble", "mien-s,my-run", "--vote", "hard", "--json", "--out", "out")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert [row["name"] for row in found["rows"]] == ["mien-base", "my-run", "mien-base + my-run"]
+    assert [row["name"] for row in found["rows"]] == ["mien-s", "my-run", "mien-s + my-run"]
     taught = found["rows"][1]["evaluation"]["protocols"]["labels"]["accuracy"]["value"]
     assert taught > found["rows"][0]["evaluation"]["protocols"]["labels"]["accuracy"]["value"]
     assert (tmp_path / "out" / "report.html").is_file()
     assert sorted(path.name for path in run.iterdir()) == ["best.ckpt", "recipe.toml"]  # nothing is left in the run
-    done = mien("mien-base", "none.onnx", "--report", "out.html")
+    done = mien("mien-s", "none.onnx", "--report", "out.html")
     assert done.returncode == 5  # of wrong weights
     assert "none.onnx: no such weights" in done.stderr
-    assert "mien-base " in done.stdout
+    assert "mien-s " in done.stdout
     assert Page((tmp_path / "out.html").read_text(encoding="utf-8")).open == []
     assert mien("nobody").returncode == 2
 
 
 def test_members_without_all_the_classes_may_vote(seven: Path, val: Samples, tmp_path: Path) -> None:
     three = linear_model(tmp_path / "three.onnx", ("anger", "fear", "neutral"), size=24)
-    given = candidates([str(seven)], [f"{seven},{three},mien-base"], lambda *_: None, tmp_path / "place")
+    given = candidates([str(seven)], [f"{seven},{three},mien-s"], lambda *_: None, tmp_path / "place")
     assert [each.part for each in given] == [False, True, True, False]
     found = compare(given, val, split="val", protocols=["labels"], repeats=3)
     assert [row.name for row in found.failed] == ["three"]
     assert all(row.part for row in found.failed)
     assert found.rows[-1].evaluation is not None
     store.save(val, tmp_path / "faces.h5")
-    line = ["compare", "--ensemble", f"mien-base,{three}", "--data", "faces.h5", "--protocol", "labels"]
+    line = ["compare", "--ensemble", f"mien-s,{three}", "--data", "faces.h5", "--protocol", "labels"]
     done = subprocess.run([sys.executable, "-m", "mien", *line], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "three votes, but cannot be judged alone" in done.stderr

@@ -85,19 +85,19 @@ def test_a_recurrent_layer() -> None:
 
 
 def test_the_shipped_models() -> None:
-    """By the recipe: a stem of 32 at 48 px, 48x2 at 24, 96x4 at 12, 192x3 at 6, and heads of 10 and 7."""
-    layers = [(1, 32, 48), (32, 48, 24), (48, 48, 24), (48, 96, 12), *[(96, 96, 12)] * 3, (96, 192, 6)]
-    layers += [(192, 192, 6)] * 2
-    parameters = sum(9 * before * after + after for before, after, _ in layers) + 193 * 17
-    operations = sum(9 * before * after * side * side for before, after, side in layers) + 192 * 17
-    assert count_cost(model_bytes("mien-base")) == (parameters, operations)
-    assert count_cost(model_bytes("mien-base-int8")) == (parameters, operations)  # scales are no parameters
+    """By the recipe: a stem of 32 at 48 px, 64x3 at 24, 128x4 at 12, 256x2 at 6, and heads of 10 and 7."""
+    layers = [(1, 32, 48), (32, 64, 24), *[(64, 64, 24)] * 2, (64, 128, 12), *[(128, 128, 12)] * 3, (128, 256, 6)]
+    layers += [(256, 256, 6)]
+    parameters = sum(9 * before * after + after for before, after, _ in layers) + 257 * 17
+    operations = sum(9 * before * after * side * side for before, after, side in layers) + 256 * 17
+    assert count_cost(model_bytes("mien-m")) == (parameters, operations)
+    assert count_cost(model_bytes("mien-m-int8")) == (parameters, operations)  # scales are no parameters
 
 
 def test_the_cost_of_an_ensemble_is_the_sum(tmp_path: Path) -> None:
     small = linear_model(tmp_path / "small.onnx", vocabulary(8))
-    alone = [cost_of([model], load_classifier(model), repeats=5) for model in ("mien-base", small)]
-    both = cost_of(["mien-base", small], load_classifier(["mien-base", small]), repeats=5)
+    alone = [cost_of([model], load_classifier(model), repeats=5) for model in ("mien-s", small)]
+    both = cost_of(["mien-s", small], load_classifier(["mien-s", small]), repeats=5)
     assert both.parameters == sum(cost.parameters or 0 for cost in alone)
     assert both.operations == sum(cost.operations or 0 for cost in alone)
     assert alone[1].parameters == alone[1].operations == 24 * 24 * 8
@@ -113,7 +113,7 @@ import sys
 sys.modules["onnx"] = None
 from mien.evaluation.cost import cost_of
 from mien.expression import ClassifierOptions, load_classifier
-cost = cost_of(["mien-base"], load_classifier("mien-base"), repeats=5)
+cost = cost_of(["mien-s"], load_classifier("mien-s"), repeats=5)
 print(cost.parameters, cost.operations, cost.milliseconds > 0, "torch" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)

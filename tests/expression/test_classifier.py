@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import helper
 from tests.drawn import draw_face
 
-from mien.assets.manifest import METADATA_KEY, ModelInfo
+from mien.assets.manifest import METADATA_KEY, info_in
 from mien.emotions import vocabulary
 from mien.errors import ConfigError, WeightsError
 from mien.expression import ClassifierOptions, OnnxClassifier
@@ -139,11 +139,12 @@ def test_emotions_may_be_named(tiny_model: Path, faces: NDArray[np.uint8]) -> No
 def with_heads(path: Path, target: Path, *names: str) -> Path:
     """The model with these heads alone."""
     graph = onnx.load(path)
-    old = ModelInfo.from_json({item.key: item.value for item in graph.metadata_props}[METADATA_KEY], str(path))
+    old = info_in({item.key: item.value for item in graph.metadata_props}, str(path))
+    assert old is not None
     kept = [output for output in graph.graph.output if output.name in names]
     del graph.graph.output[:]
     graph.graph.output.extend(kept)
-    info = replace(old, heads=tuple(head for head in old.heads if head.name in names))
+    info = replace(old, outputs=tuple(head for head in old.heads if head.name in names))
     helper.set_model_props(graph, {METADATA_KEY: info.to_json()})
     onnx.save(graph, target)
     return target
@@ -177,7 +178,7 @@ def test_a_model_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no model 'nobody'"):
         OnnxClassifier("nobody")
     (tmp_path / "words.onnx").write_text("words", encoding="utf-8")
-    with pytest.raises(WeightsError, match="is no ONNX network"):
+    with pytest.raises(WeightsError, match="is not an ONNX network"):
         OnnxClassifier(tmp_path / "words.onnx")
 
 
@@ -185,4 +186,4 @@ def test_the_head_that_fits_best(tiny_model: Path) -> None:
     info = OnnxClassifier(tiny_model).info
     assert head_for(info, ("contempt",)).name == "votes"
     assert head_for(info, ("fear",)).name == "fer2013"
-    assert head_for(replace(info, heads=info.heads[::-1]), ("fear",)).name == "fer2013"
+    assert head_for(replace(info, outputs=info.heads[::-1]), ("fear",)).name == "fer2013"

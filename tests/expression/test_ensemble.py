@@ -13,7 +13,8 @@ from onnx import TensorProto, helper
 from tests.drawn import draw_face
 
 import mien
-from mien.assets.manifest import METADATA_KEY, Head, InputSpec, ModelInfo, info, shipped_models
+from mien.assets.manifest import METADATA_KEY, Head, InputSpec, ModelInfo, default_model, model_info
+from mien.assets.signature import ImageInput
 from mien.emotions import ALL, vocabulary
 from mien.errors import ConfigError
 from mien.expression import Classifier, ClassifierOptions, Ensemble, OnnxClassifier, load_classifier
@@ -151,8 +152,9 @@ def linear_model(
     """An exported model of one matrix, with an info as `mien export` writes it."""
     depth = 1 if channels == "grey" else 3
     spec = InputSpec(size, channels, (0.5,) * depth, (0.25,) * depth)  # type: ignore[arg-type]
-    crop_spec = next(iter(shipped_models().values())).landmarks if landmarks is None else landmarks
-    known = ModelInfo(path.stem, "linear", spec, (Head("labels", classes, 2.0, 0.3),), crop_spec)
+    points = model_info(default_model()).image.landmarks if landmarks is None else landmarks
+    heads = (Head("labels", classes, 2.0, 0.3),)
+    known = ModelInfo(path.stem, "expression", "linear", (ImageInput("images", spec, points),), heads)
     weights = np.random.default_rng(seed).normal(0, 0.2, (depth * size * size, len(classes))).astype(np.float32)
     graph = helper.make_graph(
         [
@@ -184,49 +186,49 @@ def seven(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("size", [6, 7, 8, 10])
 def test_one_member_reads_as_the_classifier_does(faces: NDArray[np.uint8], size: int) -> None:
-    one, alone = Ensemble(ClassifierOptions("mien-base", emotions=size)), OnnxClassifier("mien-base").with_classes(size)
+    one, alone = Ensemble(ClassifierOptions("mien-s", emotions=size)), OnnxClassifier("mien-s").with_classes(size)
     np.testing.assert_array_equal(one.predict_proba(faces), alone.predict_proba(faces))
     assert (one.emotions, one.threshold, one.name) == (alone.emotions, alone.threshold, alone.name)
     assert [read.uncertain for read in one(faces)] == [read.uncertain for read in alone(faces)]
-    hard = Ensemble(ClassifierOptions("mien-base", emotions=size, vote="hard")).predict_proba(faces)
+    hard = Ensemble(ClassifierOptions("mien-s", emotions=size, vote="hard")).predict_proba(faces)
     np.testing.assert_array_equal(hard.argmax(axis=1), alone.predict_proba(faces).argmax(axis=1))
 
 
 def test_members_of_other_sizes_channels_and_classes(seven: Path, faces: NDArray[np.uint8]) -> None:
-    mixed = Ensemble(["mien-base", seven, "mien-base-int8"])
+    mixed = Ensemble(["mien-s", seven, "mien-m-int8"])
     assert mixed.emotions == EIGHT  # what any member knows
     found = mixed.predict_proba(faces)
     parts = [
-        OnnxClassifier("mien-base").predict_proba(faces),
+        OnnxClassifier("mien-s").predict_proba(faces),
         OnnxClassifier(seven).with_classes(7).predict_proba(faces),
-        OnnxClassifier("mien-base-int8").predict_proba(faces),
+        OnnxClassifier("mien-m-int8").predict_proba(faces),
     ]
     expected = joined(parts, [EIGHT, vocabulary(7), EIGHT], EIGHT)
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    swapped = Ensemble([seven, "mien-base-int8", "mien-base"])
+    swapped = Ensemble([seven, "mien-m-int8", "mien-s"])
     np.testing.assert_allclose(swapped.predict_proba(faces), found, atol=1e-6)
     assert swapped.threshold == pytest.approx(mixed.threshold)
     assert mixed.threshold == pytest.approx(np.mean([member.threshold for member in mixed.members]))
-    assert mixed.name == "mien-base + seven + mien-base-int8"
+    assert mixed.name == "mien-s + seven + mien-m-int8"
     np.testing.assert_allclose(
-        Ensemble(ClassifierOptions(("mien-base", seven), emotions=7)).predict_proba(faces),
-        (OnnxClassifier("mien-base").with_classes(7).predict_proba(faces) + parts[1]) / 2,
+        Ensemble(ClassifierOptions(("mien-s", seven), emotions=7)).predict_proba(faces),
+        (OnnxClassifier("mien-s").with_classes(7).predict_proba(faces) + parts[1]) / 2,
         atol=1e-6,
     )
 
 
 @pytest.mark.parametrize("vote", VOTES)
 def test_with_classes_uses_the_same_logits(seven: Path, faces: NDArray[np.uint8], vote: Vote) -> None:
-    members = ("mien-base", seven)
+    members = ("mien-s", seven)
     for eight in (
         Ensemble(ClassifierOptions(members, vote=vote, abstain=0.4)),
-        OnnxClassifier(ClassifierOptions("mien-base", abstain=0.4, tta="flip")),
+        OnnxClassifier(ClassifierOptions("mien-s", abstain=0.4, tta="flip")),
     ):
         other = eight.with_classes(vocabulary(7))
         if isinstance(eight, Ensemble):
             fresh: Classifier = Ensemble(ClassifierOptions(members, vote=vote, emotions=7, abstain=0.4))
         else:
-            fresh = OnnxClassifier(ClassifierOptions("mien-base", emotions=7, abstain=0.4, tta="flip"))
+            fresh = OnnxClassifier(ClassifierOptions("mien-s", emotions=7, abstain=0.4, tta="flip"))
         logits = eight.logits(faces)
         np.testing.assert_array_equal(other.proba_from(logits), fresh.predict_proba(faces))
         np.testing.assert_array_equal(eight.proba_from(logits), eight.predict_proba(faces))
@@ -237,13 +239,13 @@ def test_with_classes_uses_the_same_logits(seven: Path, faces: NDArray[np.uint8]
 
 def test_no_faces(seven: Path) -> None:
     for vote in VOTES:
-        assert Ensemble(ClassifierOptions(("mien-base", seven), vote=vote)).predict_proba([]).shape == (0, 8)
-        assert Ensemble(ClassifierOptions(("mien-base", seven), vote=vote))([]) == []
+        assert Ensemble(ClassifierOptions(("mien-s", seven), vote=vote)).predict_proba([]).shape == (0, 8)
+        assert Ensemble(ClassifierOptions(("mien-s", seven), vote=vote))([]) == []
 
 
 @pytest.mark.parametrize(("abstain", "uncertain"), [(0.0, False), (1.0, True)])
 def test_abstaining(faces: NDArray[np.uint8], abstain: float, uncertain: bool) -> None:
-    read = Ensemble(ClassifierOptions(("mien-base", "mien-base-int8"), abstain=abstain))(faces)
+    read = Ensemble(ClassifierOptions(("mien-s", "mien-m-int8"), abstain=abstain))(faces)
     assert {expression.uncertain for expression in read} == {uncertain}
 
 
@@ -266,7 +268,7 @@ def test_own_classes_vote_too(tmp_path: Path, faces: NDArray[np.uint8]) -> None:
     )
     np.testing.assert_allclose(pair.predict_proba(faces), expected, atol=1e-6)
     with pytest.raises(ConfigError, match="'own0' knows none of the classes anger") as caught:
-        Ensemble(["mien-base", members[0]])
+        Ensemble(["mien-s", members[0]])
     assert "bored, keen" in caught.value.hint
 
 
@@ -275,22 +277,22 @@ def test_what_is_no_ensemble(seven: Path, tmp_path: Path) -> None:
         Ensemble(ClassifierOptions(seven, emotions=8))
     assert "seven: anger" in caught.value.hint
     with pytest.raises(ConfigError, match=r"vote: unknown value 'loud' \(choose one of soft, hard\)"):
-        ClassifierOptions("mien-base", vote="loud")  # type: ignore[arg-type]
+        ClassifierOptions("mien-s", vote="loud")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="model: expected at least one name"):
         ClassifierOptions(())
     with pytest.raises(ConfigError, match="no model 'nobody'"):
-        Ensemble(["mien-base", "nobody"])
+        Ensemble(["mien-s", "nobody"])
     with pytest.raises(ConfigError, match=r"--vote needs several models \(name them: --model A,B\)"):
-        load_classifier(ClassifierOptions("mien-base", vote="hard"))
+        load_classifier(ClassifierOptions("mien-s", vote="hard"))
     with pytest.raises(ConfigError, match="expected one model, got 2"):
-        OnnxClassifier("mien-base,mien-s")
+        OnnxClassifier("mien-m,mien-s")
 
 
 def test_the_head_that_knows_most() -> None:
-    base = info("mien-base")
+    base = model_info("mien-s")
     assert known_of(base, ("contempt", "fear")) == ("contempt", "fear")
     assert known_of(base, ("fear", "boredom")) == ("fear",)
-    fewer = replace(base, heads=tuple(head for head in base.heads if len(head.emotions) == 7))
+    fewer = replace(base, outputs=tuple(head for head in base.heads if len(head.emotions) == 7))
     assert known_of(fewer, ALL) == vocabulary(7)
 
 
@@ -304,25 +306,25 @@ def test_text_with_commas_names_several_models(tmp_path: Path, monkeypatch: pyte
 
 
 def test_text_with_commas_is_an_ensemble(faces: NDArray[np.uint8]) -> None:
-    both, listed = load_classifier("mien-base,mien-s"), load_classifier(["mien-base", "mien-s"])
+    both, listed = load_classifier("mien-m,mien-s"), load_classifier(["mien-m", "mien-s"])
     assert isinstance(both, Ensemble)
-    assert both.name == "mien-base + mien-s"
+    assert both.name == "mien-m + mien-s"
     np.testing.assert_array_equal(both.predict_proba(faces), listed.predict_proba(faces))
-    assert isinstance(load_classifier("mien-base"), OnnxClassifier)
+    assert isinstance(load_classifier("mien-s"), OnnxClassifier)
 
 
 # --- in the analyzer
 
 
 def test_the_analyzer_crops_once_for_each_crop_spec(astronaut: Path, tmp_path: Path) -> None:
-    wide = tuple((0.25 + x / 2, 0.25 + y / 2) for x, y in info("mien-base").landmarks)
+    wide = tuple((0.25 + x / 2, 0.25 + y / 2) for x, y in model_info("mien-s").image.landmarks)
     other = linear_model(tmp_path / "wide.onnx", vocabulary(7), size=40, channels="rgb", landmarks=wide)
-    analyzer = mien.Analyzer(classifier=["mien-base", other, "mien-base-int8"], emotions=7)
+    analyzer = mien.Analyzer(classifier=["mien-s", other, "mien-m-int8"], emotions=7)
     assert len(analyzer.classifier.crop_specs) == 2
     (face,) = analyzer.analyze(astronaut)
-    singles = [mien.Analyzer(classifier=model, emotions=7).analyze(astronaut)[0] for model in ("mien-base", other)]
+    singles = [mien.Analyzer(classifier=model, emotions=7).analyze(astronaut)[0] for model in ("mien-s", other)]
     parts = [single.expression.probabilities for single in singles if single.expression]
-    small = mien.Analyzer(classifier="mien-base-int8", emotions=7).analyze(astronaut)[0].expression
+    small = mien.Analyzer(classifier="mien-m-int8", emotions=7).analyze(astronaut)[0].expression
     assert small is not None
     assert face.expression is not None
     np.testing.assert_allclose(face.expression.probabilities, np.mean([*parts, small.probabilities], axis=0), atol=1e-5)
@@ -331,14 +333,12 @@ def test_the_analyzer_crops_once_for_each_crop_spec(astronaut: Path, tmp_path: P
 
 def test_crops_for_the_wrong_number_of_crop_specs_are_refused(faces: NDArray[np.uint8]) -> None:
     with pytest.raises(ValueError, match="expected crops for each of 1 crop specs, or one, got 2"):
-        Ensemble(["mien-base", "mien-s"]).logits(faces, faces)
+        Ensemble(["mien-m", "mien-s"]).logits(faces, faces)
 
 
 def test_mien_analyze_takes_an_ensemble(astronaut: Path) -> None:
-    options = mien.AnalyzerOptions(classifier=ClassifierOptions(("mien-base", "mien-base-int8"), vote="hard"))
+    options = mien.AnalyzerOptions(classifier=ClassifierOptions(("mien-s", "mien-m-int8"), vote="hard"))
     result = mien.analyze(astronaut, options=options)
     assert result[0].emotion == "happiness"
-    crops = mien.analyze(
-        np.zeros((48, 48), np.uint8), classifier=["mien-base", "mien-base-int8"], detector="whole-image"
-    )
+    crops = mien.analyze(np.zeros((48, 48), np.uint8), classifier=["mien-s", "mien-m-int8"], detector="whole-image")
     assert len(crops) == 1

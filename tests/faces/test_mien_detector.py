@@ -1,6 +1,5 @@
 """mien's own detector: landmarks, crowds, sizes, and what is no detector."""
 
-import json
 from pathlib import Path
 
 import cv2
@@ -9,8 +8,9 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from mien.assets.detectors import METADATA_KEY, DetectorInfo, dump_toml, open_detector, shipped
-from mien.assets.manifest import FOLDER
+from mien.assets.manifest import FOLDER, METADATA_KEY, info_in, model_info
+from mien.assets.signature import Detections
+from mien.assets.store import open_model
 from mien.errors import WeightsError
 from mien.faces.detectors import DetectorOptions, load
 from mien.faces.detectors.mien import MienDetector, grid
@@ -83,40 +83,35 @@ def test_cells_are_counted_as_the_network_does() -> None:
 
 class TestWeights:
     def test_what_ships_is_small_and_says_where_it_comes_from(self) -> None:
-        info, session = open_detector()
+        info, session = open_model(task="detection")
         assert (FOLDER / info.file).stat().st_size <= 1_000_000
         assert info.licence
         assert info.data
-        own = DetectorInfo.from_dict(json.loads(session.metadata[METADATA_KEY]), "the file")
+        own = info_in(session.metadata, "the file")
+        assert own is not None
         assert own.scores == info.scores
-        assert own.operating_point == info.operating_point
+        assert own.detections == info.detections
 
-    def test_a_file_of_its_own_is_taken(self, astronaut: NDArray[np.uint8], tmp_path: Path) -> None:
+    def test_another_file_can_be_given(self, astronaut: NDArray[np.uint8], tmp_path: Path) -> None:
         copy = tmp_path / "own.onnx"
-        copy.write_bytes((FOLDER / shipped().file).read_bytes())
+        copy.write_bytes((FOLDER / model_info("mien-detector").file).read_bytes())
         found = load(DetectorOptions(weights=copy)).detect(astronaut)
         assert np.array_equal(found.boxes, load("mien").detect(astronaut).boxes)
 
-    def test_what_is_no_detector_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(WeightsError, match="carries no info of mien's for a face detector"):
-            load(DetectorOptions(weights=FOLDER / "mien-base.onnx"))
+    def test_a_file_that_is_not_a_detector_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(WeightsError, match="is a model for expression, expected one for detection"):
+            load(DetectorOptions(weights=FOLDER / "mien-s.onnx"))
         with pytest.raises(WeightsError, match="no such weights"):
             load(DetectorOptions(weights=tmp_path / "none.onnx"))
-        model = onnx.load(FOLDER / "mien-base.onnx")
-        for info, reason in ({"nonsense": 1}, "not one mien understands"), ({"name": "x"}, "expected images"):
-            onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(info)})
+        model = onnx.load(FOLDER / "mien-s.onnx")
+        right = model_info("mien-detector").to_json()
+        for text, reason in ('{"format": 1, "nonsense": 1}', "is wrong"), (right, "the network's inputs are"):
+            onnx.helper.set_model_props(model, {METADATA_KEY: text})
             (tmp_path / "swapped.onnx").write_bytes(model.SerializeToString())
             with pytest.raises(WeightsError, match=reason):
                 load(DetectorOptions(weights=tmp_path / "swapped.onnx"))
 
     @pytest.mark.parametrize("point", [0, 1, -0.5, float("nan")])
     def test_an_operating_point_lies_between_0_and_1(self, point: float) -> None:
-        with pytest.raises(WeightsError, match="operating_point"):
-            DetectorInfo.from_dict({"name": "x", "operating_point": point}, "here")
-
-    def test_the_entry_survives_as_toml(self) -> None:
-        import tomllib
-
-        info = shipped()
-        (name, table), *_ = tomllib.loads(dump_toml(info)).items()
-        assert DetectorInfo.from_dict({"name": name, **table}, "text") == info
+        with pytest.raises(ValueError, match="operating_point"):
+            Detections(operating_point=point)

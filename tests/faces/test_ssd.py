@@ -110,5 +110,5 @@ def test_another_network_is_refused(tmp_path: Path, definition: str, message: st
 @here
 def test_an_onnx_network_is_refused(tmp_path: Path) -> None:
     path = write_network(tmp_path)
-    path.write_bytes((Path(__file__).parents[2] / "src" / "mien" / "assets" / "mien-base.onnx").read_bytes())
+    path.write_bytes((Path(__file__).parents[2] / "src" / "mien" / "assets" / "mien-s.onnx").read_bytes())
     assert "is no Caffe network" in refused(path)

@@ -74,14 +74,14 @@ def test_half_is_its_operating_point(weights: Path, astronaut: NDArray[np.uint8]
 
 
 def test_another_network_is_refused() -> None:
-    wrong = ROOT / "src" / "mien" / "assets" / "mien-base.onnx"
+    wrong = ROOT / "src" / "mien" / "assets" / "mien-s.onnx"
     assert "is not YuNet: it gives fer2013, votes, expected cls, obj, bbox and kps" in refused(wrong)
 
 
 def test_what_is_no_network_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "yunet.onnx"
     path.write_text("<html>log in first</html>")
-    assert "is no ONNX network" in refused(path)
+    assert "is not an ONNX network" in refused(path)
     path.write_bytes(b"")
     assert "yunet.onnx" in refused(path)
     assert "cannot be read" in refused(tmp_path)
@@ -92,7 +92,7 @@ def test_what_is_no_network_is_refused(tmp_path: Path) -> None:
 def test_a_half_downloaded_network_is_refused(weights: Path, tmp_path: Path) -> None:
     path = tmp_path / "yunet.onnx"
     path.write_bytes(weights.read_bytes()[:200_000])
-    assert "is no ONNX network" in refused(path)
+    assert "is not an ONNX network" in refused(path)
 
 
 @pytest.mark.real_data

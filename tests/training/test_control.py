@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from tests.tiny import tiny_recipe
 
-from mien.assets.manifest import FOLDER, shipped_models
+from mien.assets.store import training_form
 from mien.datasets import Samples, store
 from mien.errors import EXIT_CODES, ConfigError, StoppedError
 from mien.training import fit, kind, load_recipe, planned
@@ -56,19 +56,19 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 class TestFrom:
     def test_a_shipped_model_gives_its_weights_and_a_tenth_of_its_rate(self) -> None:
-        recipe, said = planned("mien-base", ["epochs=1"], start="mien-base")
-        assert recipe.optimizer.lr == pytest.approx(load_recipe("mien-base").optimizer.lr / 10)
+        recipe, said = planned("mien-detector", ["epochs=1"], start="mien-detector")
+        assert recipe.optimizer.lr == pytest.approx(load_recipe("mien-detector").optimizer.lr / 10)
         assert any("a tenth of that run's first" in line for line in said)
 
     def test_a_rate_that_is_told_stays(self) -> None:
-        recipe, _ = planned("mien-base", ["optimizer.lr=0.02"], start="mien-base")
+        recipe, _ = planned("mien-detector", ["optimizer.lr=0.02"], start="mien-detector")
         assert recipe.optimizer.lr == 0.02
 
     def test_the_network_is_the_shipped_one_before_it_learns(self, tiny_samples: Samples) -> None:
-        recipe, _ = planned("mien-base", ["epochs=1"], start="mien-base")
+        recipe, _ = planned("mien-s", ["epochs=1"], start="mien-s")
         setup = kind("expression").setup(recipe, tiny_samples)
-        assert take(setup.task, "mien-base") == []
-        shipped = safetensors.torch.load((FOLDER / shipped_models()["mien-base"].training_file).read_bytes())
+        assert take(setup.task, "mien-s") == []
+        shipped = safetensors.torch.load(training_form("mien-s"))
         own = setup.task.network.state_dict()  # type: ignore[union-attr]
         assert all(torch.equal(own[name].float(), value.float()) for name, value in shipped.items())
 
@@ -97,16 +97,16 @@ class TestFrom:
         assert not any("votes" in line for line in lines)
 
     def test_another_network_is_refused(self, tiny_run: Path, data: Path, tmp_path: Path) -> None:
-        done = mien("mien-base", "--from", tiny_run, "--data", data, "--out", tmp_path / "run", "--quiet")
+        done = mien("mien-s", "--from", tiny_run, "--data", data, "--out", tmp_path / "run", "--quiet")
         assert done.returncode == EXIT_CODES[ConfigError]
         assert "are those of another network" in done.stderr
         assert not (tmp_path / "run").exists()
 
     def test_nothing_of_that_name(self, data: Path, tmp_path: Path) -> None:
-        done = mien("mien-base", "--from", "nobody", "--data", data, "--out", tmp_path / "run")
+        done = mien("mien-s", "--from", "nobody", "--data", data, "--out", tmp_path / "run")
         assert done.returncode == EXIT_CODES[ConfigError]
         assert "is nothing to start from" in done.stderr
-        assert "mien-base" in done.stderr
+        assert "mien-s" in done.stderr
 
 
 class TestRounds:

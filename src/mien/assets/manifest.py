@@ -1,160 +1,92 @@
-"""What travels with weights: labels, preprocessing, calibration, licence, provenance, scores.
+"""What travels with weights: inputs, outputs, preprocessing, calibration, licence, provenance, scores.
 
-An `ModelInfo` stands twice: in `manifest.toml` for the weights that ship in the package, and as JSON in the metadata of
-every ONNX file that `mien export` writes, so that a file on its own can be used. No constant of it stands elsewhere.
+There is one `ModelInfo` for every kind of model. It is in `manifest.toml` for the models in the package, and as JSON in
+the metadata of every file that `mien export` writes, so that a file can be used on its own. No constant of it is
+repeated elsewhere.
 """
 
 import json
-import math
-import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, TypeVar, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mien.assets.signature import (
+    INPUTS,
+    OUTPUTS,
+    CropSpec,
+    Detections,
+    Features,
+    Head,
+    ImageInput,
+    InputSpec,
+    KeypointInput,
+    Landmarks,
+    from_tables,
+)
 from mien.errors import ConfigError, WeightsError
 
 __all__ = [
+    "FORMAT",
     "METADATA_KEY",
     "CropSpec",
     "Head",
-    "Illumination",
     "InputSpec",
     "ModelInfo",
-    "dump_toml",
-    "five_points",
-    "info",
+    "Task",
+    "default_model",
+    "info_in",
+    "model_info",
+    "read_manifest",
     "shipped_models",
-    "toml_key",
-    "toml_value",
 ]
 
 FOLDER: Final = Path(__file__).parent
-METADATA_KEY: Final = "mien.info"
-Illumination = Literal["none", "plane"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CropSpec:
-    """Where a crop shall show a face's landmarks.
-
-    Attributes:
-        size: Side of the square crop in pixels.
-        points: (5, 2) float32 x, y in pixels of the crop, in the order of `results.LANDMARKS`.
-    """
-
-    size: int
-    points: NDArray[np.float32]
-
-    def resized(self, size: int) -> "CropSpec":
-        """The same crop at another size."""
-        return CropSpec(size, (self.points / self.size * size).astype(np.float32))
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"size: expected a number of pixels above 0, got {self.size}")
-        object.__setattr__(self, "points", five_points(self.points))
-
-
-def five_points(value: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A read-only float32 copy of five finite points."""
-    points = np.array(value, np.float32)
-    if points.shape != (5, 2) or not np.isfinite(points).all():
-        raise ValueError(f"points: expected (5, 2) finite numbers, got {points.shape} {points.tolist()}")
-    points.flags.writeable = False
-    return points
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """What a network wants to see: square images, (value / 255 - mean) / std.
-
-    Attributes:
-        size: Side in pixels.
-        channels: "grey" (one channel) or "rgb".
-        mean: One number a channel, for values 0-1.
-        std: Likewise.
-        illumination: What each image goes through before mean and std: "none", or "plane": its histogram is equalised,
-            the plane of light that fits it best is taken away, and it gets unit variance.
-    """
-
-    size: int
-    channels: Literal["grey", "rgb"]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    illumination: Illumination = "none"
-
-    def __post_init__(self) -> None:
-        for name in ("mean", "std"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-            if len(getattr(self, name)) != self.depth:
-                raise ValueError(f"{name}: expected {self.depth} numbers for {self.channels}")
-        if not all(value > 0 for value in self.std):
-            raise ValueError(f"std: expected numbers above 0, got {self.std}")
-        if self.illumination not in get_args(Illumination):
-            raise ValueError(
-                f"illumination: expected one of {', '.join(get_args(Illumination))}, got '{self.illumination}'"
-            )
-
-    @property
-    def depth(self) -> int:
-        """Number of channels."""
-        return 1 if self.channels == "grey" else 3
-
-
-@dataclass(frozen=True)
-class Head:
-    """One output of a network.
-
-    Attributes:
-        name: Of the ONNX output, which holds logits (N, C).
-        emotions: The C classes.
-        temperature: Divides the logits before the softmax (Guo et al. 2017).
-        threshold: Top probabilities under it are uncertain.
-    """
-
-    name: str
-    emotions: tuple[str, ...]
-    temperature: float = 1.0
-    threshold: float = 0.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "emotions", tuple(self.emotions))
-        if not self.temperature > 0:
-            raise ValueError(f"temperature: expected a positive number, got {self.temperature}")
+FORMAT: Final = 1  # of the description; a file of another format has to be exported again
+METADATA_KEY: Final = "mien.model"
+_AGAIN: Final = "export it again with `mien export`"
+# Models that no longer ship, and what to use instead.
+REPLACED: Final = {
+    "mien-base": "mien-s or mien-m",
+    "mien-base-int8": "mien-m-int8",
+    "mien-s-int8": "mien-s or mien-m-int8",
+    "mien-s-third-int8": "mien-s or mien-m-int8",
+}
+Task = Literal["expression", "detection", "landmarks"]
+_Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """All that is known of one model.
+    """The description of one model.
 
     Attributes:
-        name: What `--model` takes.
+        name: As given to `--model`.
+        task: What it does.
         description: One sentence.
-        input: Size, channels and normalisation.
-        heads: By order of the ONNX outputs.
-        landmarks: (5, 2) where the five landmarks land in the crop, as fractions of its side; empty where that is
-            unknown, and the model then reads cropped faces only.
-        architecture: Name in `mien.models` and its options, to build the training form.
+        inputs: In the order in which they are given to the network.
+        outputs: In any order.
+        form: "full" or "int8".
+        architecture: Name of the module in `mien.models`, and the network's options.
         licence: Of the weights.
         data: What they were trained on.
-        scores: Measured figures by protocol.
+        scores: Measured figures.
         file: Name of the ONNX file beside the manifest; empty inside the file itself.
         sha256: Of that file.
-        training_file: Name of the unfused training form (safetensors, fp16).
+        training_file: Name of the form that training can start from (safetensors, fp16).
         training_sha256: Of that file.
     """
 
     name: str
+    task: Task
     description: str
-    input: InputSpec
-    heads: tuple[Head, ...]
-    landmarks: tuple[tuple[float, float], ...]
+    inputs: tuple[ImageInput | KeypointInput, ...]
+    outputs: tuple[Head | Features | Landmarks | Detections, ...]
+    form: Literal["full", "int8"] = "full"
     architecture: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     data: str = ""
@@ -164,113 +96,176 @@ class ModelInfo:
     training_file: str = ""
     training_sha256: str = ""
 
+    def __post_init__(self) -> None:
+        if self.task not in get_args(Task):
+            raise ValueError(f"task: expected one of {', '.join(get_args(Task))}, got '{self.task}'")
+        names = [part.name for part in (*self.inputs, *self.outputs)]
+        if len(set(names)) != len(names):
+            raise ValueError(f"inputs and outputs: expected different names, got {', '.join(names)}")
+
+    @property
+    def image(self) -> ImageInput:
+        """The input that takes images.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        if found := _first(ImageInput, self.inputs):
+            return found
+        raise ConfigError(f"the model '{self.name}' takes no images", hint="choose another --model")
+
+    @property
+    def input(self) -> InputSpec:
+        """Size and normalisation of its images.
+
+        Raises:
+            ConfigError: It takes none, or images of any size.
+        """
+        if found := self.image.spec:
+            return found
+        raise ConfigError(f"the model '{self.name}' takes whole images, not faces", hint="choose another --model")
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """The outputs that hold class logits."""
+        return tuple(part for part in self.outputs if isinstance(part, Head))
+
+    @property
+    def features(self) -> Features | None:
+        """The output that holds the features of the trunk."""
+        return _first(Features, self.outputs)
+
+    @property
+    def detections(self) -> Detections:
+        """The output that holds faces.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        if found := _first(Detections, self.outputs):
+            return found
+        raise ConfigError(f"the model '{self.name}' detects no faces", hint="give another --detector-weights")
+
     @property
     def crop_spec(self) -> CropSpec:
         """How a detected face is cropped for this model.
 
         Raises:
-            ConfigError: The info does not know them.
+            ConfigError: The description does not say it.
         """
-        if not self.landmarks:
+        if not self.image.landmarks:
             raise ConfigError(
-                f"the model '{self.name}' does not say how its faces are framed",
+                f"the model '{self.name}' does not say where a face's landmarks lie in its images",
                 hint="give it faces that are cropped already: --faces-are-crops",
             )
-        return CropSpec(self.input.size, np.asarray(self.landmarks, np.float32) * self.input.size)
+        return CropSpec(self.input.size, np.asarray(self.image.landmarks, np.float32) * self.input.size)
+
+    def with_outputs(self, *changed: Head | Detections) -> "ModelInfo":
+        """The description with these outputs in the place of those that have their names."""
+        by_name = {part.name: part for part in changed}
+        return replace(self, outputs=tuple(by_name.get(part.name, part) for part in self.outputs))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain types."""
+        """Plain types, without what is None."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        for key, kinds in (("inputs", INPUTS), ("outputs", OUTPUTS)):
+            named = {form: kind for kind, form in kinds.items()}
+            plain[key] = [
+                {"kind": named[type(part)]} | {name: value for name, value in values.items() if value is not None}
+                for part, values in zip(getattr(self, key), plain[key], strict=True)
+            ]
         return plain
 
     def to_json(self) -> str:
-        """For the metadata of an ONNX file."""
-        return json.dumps(self.as_dict(), sort_keys=True)
+        """For the metadata of a file, which cannot hold its own hash."""
+        inside = replace(self, file="", sha256="", training_file="", training_sha256="")
+        return json.dumps({"format": FORMAT} | inside.as_dict(), sort_keys=True)
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any], origin: str) -> "ModelInfo":
-        """The info described by plain types.
+        """The description made of plain types.
 
         Raises:
-            WeightsError: Something is missing or of the wrong form; `origin` says where.
+            WeightsError: Something is missing or has a wrong form; `origin` says where.
         """
         try:
             values = dict(plain)
-            values["input"] = InputSpec(**values["input"])
-            values["heads"] = tuple(Head(**head) for head in values["heads"])
-            values["landmarks"] = tuple((float(x), float(y)) for x, y in values["landmarks"])
-            if len(values["landmarks"]) not in (0, 5):
-                raise ValueError(f"landmarks: expected 5 points or none, got {len(values['landmarks'])}")
+            values["inputs"] = from_tables(INPUTS, values["inputs"])
+            values["outputs"] = from_tables(OUTPUTS, values["outputs"])
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
-            raise WeightsError(
-                f"{origin}: its info is not one mien understands: {error}", hint="export the model again"
-            ) from error
+            reason = f"{error} is missing" if isinstance(error, KeyError) else error
+            raise WeightsError(f"{origin}: the description of the model is wrong: {reason}", hint=_AGAIN) from error
 
-    @classmethod
-    def from_json(cls, text: str, origin: str) -> "ModelInfo":
-        """The info in an ONNX file's metadata."""
-        try:
-            plain = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise WeightsError(f"{origin}: its info is not JSON: {error}", hint="export the model again") from error
-        return cls.from_dict(plain, origin)
+
+def _first(kind: type[_Part], parts: Iterable[object]) -> _Part | None:
+    return next((part for part in parts if isinstance(part, kind)), None)
+
+
+def info_in(metadata: Mapping[str, str], origin: str) -> ModelInfo | None:
+    """The description in the metadata of an ONNX or safetensors file; None if mien did not make the file.
+
+    Raises:
+        WeightsError: It has another format, or is wrong.
+    """
+    if METADATA_KEY not in metadata and not any(key.startswith("mien.") for key in metadata):
+        return None
+    try:
+        plain = json.loads(metadata.get(METADATA_KEY, "{}"))
+    except json.JSONDecodeError as error:
+        raise WeightsError(f"{origin}: the description of the model is not JSON: {error}", hint=_AGAIN) from error
+    return ModelInfo.from_dict(_checked(plain, origin), origin)
+
+
+def _checked(plain: object, origin: str) -> dict[str, Any]:
+    """The table without its format.
+
+    Raises:
+        WeightsError: It is not a table, or has another format.
+    """
+    values = dict(plain) if isinstance(plain, dict) else {}
+    found = values.pop("format", "of an earlier version of mien")
+    if found != FORMAT:
+        raise WeightsError(
+            f"{origin}: expected a model description of format {FORMAT}, found format {found}", hint=_AGAIN
+        )
+    return values
+
+
+def read_manifest(text: str, origin: str) -> dict[str, ModelInfo]:
+    """The models of a manifest (TOML) by name.
+
+    Raises:
+        WeightsError: It has another format, or an entry is wrong.
+    """
+    models = _checked(tomllib.loads(text), origin).get("models", {})
+    return {name: ModelInfo.from_dict({"name": name, **table}, f"{origin} [{name}]") for name, table in models.items()}
 
 
 @cache
-def shipped_models() -> Mapping[str, ModelInfo]:
-    """The shipped models by name, the default first."""
-    tables = tomllib.loads((FOLDER / "manifest.toml").read_text(encoding="utf-8"))
-    return {
-        name: ModelInfo.from_dict({"name": name, **table}, f"manifest.toml [{name}]") for name, table in tables.items()
-    }
+def shipped_models(task: Task | None = None) -> Mapping[str, ModelInfo]:
+    """The shipped models by name, or those of one task; the default of each task comes first."""
+    if task is None:
+        return read_manifest((FOLDER / "manifest.toml").read_text(encoding="utf-8"), "manifest.toml")
+    return {name: info for name, info in shipped_models().items() if info.task == task}
 
 
-def info(name: str) -> ModelInfo:
+def default_model(task: Task = "expression") -> str:
+    """Name of the model that is used if none is given: the first of its task in the manifest."""
+    return next(iter(shipped_models(task)))
+
+
+def model_info(name: str, task: Task | None = None) -> ModelInfo:
     """The shipped model `name`.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no such model, it no longer ships, or it has another task.
     """
-    try:
-        return shipped_models()[name]
-    except KeyError:
-        known = ", ".join(shipped_models())
-        raise ConfigError(
-            f"there is no model '{name}'", hint=f"known: {known}; or give the path of an .onnx file"
-        ) from None
-
-
-def dump_toml(info: ModelInfo) -> str:
-    """The info as a table of `manifest.toml`."""
-    plain = info.as_dict()
-    name = toml_key(plain.pop("name"))
-    lines = [f"[{name}]"]
-    tables: list[tuple[str, Any]] = []
-    for key, value in plain.items():
-        if isinstance(value, dict):
-            tables.append((f"[{name}.{key}]", value))
-        elif value and isinstance(value, list) and isinstance(value[0], dict):
-            tables.extend((f"[[{name}.{key}]]", item) for item in value)
-        else:
-            lines.append(f"{key} = {toml_value(value)}")
-    for header, table in tables:
-        lines += ["", header, *(f"{toml_key(key)} = {toml_value(value)}" for key, value in table.items())]
-    return "\n".join(lines) + "\n"
-
-
-def toml_key(key: str) -> str:
-    """A key in TOML: bare where that is allowed, else quoted."""
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_value(key)
-
-
-def toml_value(value: Any) -> str:
-    """A plain value in TOML, of which JSON's scalars and arrays are almost part; a table becomes an inline one."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{toml_key(key)} = {toml_value(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(toml_value, value)) + "]"
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)  # nan, inf and -inf
-    # Unlike JSON, TOML knows no pairs of escapes for the characters beyond 16 bits, and wants one for DEL.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if found := shipped_models(task).get(name):
+        return found
+    if name in REPLACED:
+        raise ConfigError(f"the model '{name}' no longer ships", hint=f"use {REPLACED[name]}")
+    hint = f"known: {', '.join(shipped_models(task))}; or give the path of an .onnx file"
+    if other := shipped_models().get(name):
+        raise ConfigError(f"the model '{name}' is for {other.task}, expected one for {task}", hint=hint)
+    raise ConfigError(f"there is no model '{name}'", hint=hint)

@@ -1,6 +1,6 @@
-"""The one door to onnxruntime."""
+"""ONNX networks on onnxruntime: the only module that runs them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -17,43 +17,58 @@ _FATAL_ONLY: Final = 4
 class Session:
     """A network ready to run on the processor, made from the bytes of an ONNX file.
 
-    One thread unless told otherwise: more give latency spikes on shared machines and little speed with small nets.
-    Several threads of a program may use one session at a time.
+    It uses one thread by default: more cause latency spikes on shared machines and speed up small networks little.
+    Several threads of a program may use one session at the same time.
 
     Attributes:
         inputs: Name and shape of each input; None where a dimension is free.
-        outputs: Likewise.
-        metadata: The file's own key-value pairs.
+        outputs: Name and shape of each output; None where a dimension is free.
+        metadata: The file's key-value pairs.
     """
 
     def __init__(self, model: bytes, origin: str, *, threads: int = 1) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = _FATAL_ONLY  # what goes wrong is said by the exceptions below
+        options.log_severity_level = _FATAL_ONLY  # the exceptions below report what goes wrong
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own exceptions have no common base
+        except Exception as error:  # onnxruntime's exceptions have no common base class
             reason = str(error).splitlines()[0]
-            raise WeightsError(f"{origin}: is no ONNX network: {reason}", hint="fetch or export it again") from error
+            raise WeightsError(
+                f"{origin}: is not an ONNX network: {reason}", hint="fetch or export it again"
+            ) from error
         self.origin = origin
         self.inputs = {node.name: _shape(node.shape) for node in self._session.get_inputs()}
         self.outputs = {node.name: _shape(node.shape) for node in self._session.get_outputs()}
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
 
-    def run(self, *arrays: NDArray[np.float32] | NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """Runs the network on its inputs, in order; returns its outputs by name.
+    def run(
+        self, *arrays: NDArray[np.float32] | NDArray[np.uint8], outputs: Sequence[str] | None = None
+    ) -> dict[str, NDArray[np.float32]]:
+        """Runs the network.
+
+        onnxruntime computes a network as a whole; an output that is not requested only saves its copy. An optional
+        output should therefore lie on the way to the others, as features do, or be cheap.
+
+        Args:
+            arrays: One for each input, in order.
+            outputs: Names of the outputs that are wanted; None for all.
+
+        Returns:
+            The outputs by name.
 
         Raises:
-            WeightsError: The network does not take these arrays.
+            WeightsError: The network does not accept these arrays, or has no such output.
         """
         feed = dict(zip(self.inputs, arrays, strict=True))
+        wanted = list(self.outputs if outputs is None else outputs)
         try:
-            results = self._session.run(None, feed)
+            results = self._session.run(wanted, feed)
         except Exception as error:
             reason = str(error).splitlines()[0]
             raise WeightsError(f"{self.origin}: cannot be run: {reason}", hint="is it the right network?") from error
-        return dict(zip(self.outputs, results, strict=True))
+        return dict(zip(wanted, results, strict=True))
 
 
 def _shape(shape: list[int | str | None]) -> tuple[int | None, ...]:

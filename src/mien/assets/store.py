@@ -1,40 +1,50 @@
-"""Finds weights and opens them, checked: the shipped ones against their hash, a file against what it says of itself."""
+"""Finds weights and opens them, checked: shipped files against their hash, any file against its description."""
 
 import hashlib
 from pathlib import Path
 from typing import Final
 
-from mien.assets.manifest import FOLDER, METADATA_KEY, ModelInfo, info, shipped_models
+from mien.assets.manifest import FOLDER, ModelInfo, Task, default_model, info_in, model_info, shipped_models
 from mien.assets.session import Session
-from mien.errors import WeightsError
+from mien.errors import ConfigError, WeightsError
 
-__all__ = ["default_model", "model_bytes", "open_model", "read_weights", "verified"]
+__all__ = ["model_bytes", "open_model", "read_weights", "training_form", "verified"]
 
 REINSTALL: Final = "install mien again: pip install --force-reinstall --no-deps mien"
 
 
-def default_model() -> str:
-    """The model that is used where none is named: the manifest's first."""
-    return next(iter(shipped_models()))
+def open_model(
+    model: str | Path | None = None, *, task: Task = "expression", threads: int = 1
+) -> tuple[ModelInfo, Session]:
+    """Opens a shipped model by its name, or an exported one by the path of its ONNX file.
 
-
-def open_model(model: str | Path | None = None, *, threads: int = 1) -> tuple[ModelInfo, Session]:
-    """Opens a shipped model by its name, or any exported one by the path of its ONNX file.
+    Args:
+        model: Name or path; None for the default of the task.
+        task: What the model must be for.
+        threads: That the network may use.
 
     Raises:
-        ConfigError: There is no model of that name.
-        WeightsError: The file is missing, damaged, or was not exported by mien.
+        ConfigError: There is no model of that name, or it is for another task.
+        WeightsError: The file is missing or damaged, was not exported by mien, or is for another task.
     """
-    chosen = model or default_model()
-    data = model_bytes(chosen)
-    if not _is_file(chosen):
-        known = info(str(chosen))
-        session = Session(data, known.file, threads=threads)
+    chosen = model or default_model(task)
+    if _is_file(chosen):
+        session = Session(read_weights(Path(chosen)), str(chosen), threads=threads)
+        info = info_in(session.metadata, session.origin)
+        if info is None:
+            raise WeightsError(
+                f"{chosen}: mien did not export this file, so its classes and preprocessing are unknown",
+                hint="make the file with `mien export`",
+            )
+        if info.task != task:
+            raise WeightsError(
+                f"{chosen}: is a model for {info.task}, expected one for {task}", hint="is it the right file?"
+            )
     else:
-        session = Session(data, str(chosen), threads=threads)
-        known = _own_info(session)
-    _check_shapes(known, session)
-    return known, session
+        info = model_info(str(chosen), task)
+        session = Session(verified(FOLDER / info.file, info.sha256), info.file, threads=threads)
+    _check_shapes(info, session)
+    return info, session
 
 
 def model_bytes(model: str | Path) -> bytes:
@@ -46,12 +56,26 @@ def model_bytes(model: str | Path) -> bytes:
     """
     if _is_file(model):
         return read_weights(Path(model))
-    known = info(str(model))
-    return verified(FOLDER / known.file, known.sha256)
+    info = model_info(str(model))
+    return verified(FOLDER / info.file, info.sha256)
+
+
+def training_form(name: str) -> bytes:
+    """The safetensors file of a shipped model, from which training can start.
+
+    Raises:
+        ConfigError: There is no model of that name.
+        WeightsError: The file is missing or damaged.
+    """
+    info = model_info(name)
+    if not info.training_file:
+        able = ", ".join(known.name for known in shipped_models().values() if known.training_file)
+        raise ConfigError(f"the model '{name}' ships without its training form", hint=f"start from one of {able}")
+    return verified(FOLDER / info.training_file, info.training_sha256)
 
 
 def verified(path: Path, sha256: str, *, hint: str = REINSTALL) -> bytes:
-    """The bytes of a file, if they have the hash that its info names; `hint` says how to mend it if not.
+    """The content of a file that must have this hash; `hint` says how to repair it.
 
     Raises:
         WeightsError: The file is missing, or has another hash.
@@ -67,44 +91,35 @@ def verified(path: Path, sha256: str, *, hint: str = REINSTALL) -> bytes:
 
 
 def _is_file(model: str | Path) -> bool:
-    """A path is meant, not the name of a shipped model."""
+    """Whether a path is meant, not the name of a shipped model."""
     return str(model) not in shipped_models() and (Path(model).suffix == ".onnx" or Path(model).exists())
 
 
-def _own_info(session: Session) -> ModelInfo:
-    if METADATA_KEY not in session.metadata:
+def _check_shapes(info: ModelInfo, session: Session) -> None:
+    """The network must have the inputs and outputs of its description."""
+    expected = {part.name: part.shape for part in info.inputs}
+    if list(session.inputs.items()) != list(expected.items()):
         raise WeightsError(
-            f"{session.origin}: carries no info of mien's, so its labels and preprocessing are unknown",
-            hint="make the file with `mien export`",
-        )
-    return ModelInfo.from_json(session.metadata[METADATA_KEY], session.origin)
-
-
-def _check_shapes(known: ModelInfo, session: Session) -> None:
-    """The network must have the one input and the heads that its info names."""
-    expected = (known.input.depth, known.input.size, known.input.size)
-    shapes = list(session.inputs.values())
-    if len(shapes) != 1 or shapes[0][1:] != expected:
-        raise WeightsError(
-            f"{session.origin}: takes {shapes}, its info says (N, {', '.join(map(str, expected))})",
+            f"{session.origin}: the network's inputs are {session.inputs}, its description says {expected}",
             hint="is it the right file?",
         )
-    heads = {head.name: (None, len(head.emotions)) for head in known.heads}
-    if session.outputs != heads:
+    expected = {part.name: part.shape for part in info.outputs}
+    if session.outputs != expected:
         raise WeightsError(
-            f"{session.origin}: gives {session.outputs}, its info says {heads}", hint="is it the right file?"
+            f"{session.origin}: the network's outputs are {session.outputs}, its description says {expected}",
+            hint="is it the right file?",
         )
 
 
 def read_weights(path: Path) -> bytes:
-    """The bytes of any weight file.
+    """The content of a file of weights.
 
     Raises:
-        WeightsError: There is none, or it cannot be read.
+        WeightsError: There is no such file, or it cannot be read.
     """
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise WeightsError(f"{path}: no such weights", hint="check the path of the file") from None
+        raise WeightsError(f"{path}: no such weights file", hint="check the path of the weights") from None
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}", hint="give the path of a file") from error

@@ -26,14 +26,13 @@ def register(app: typer.Typer) -> None:
 
 def list_models() -> None:
     """Shows the models that ship with mien, the weights that can be fetched, and the networks that can be trained."""
-    from mien.assets.manifest import shipped_models
+    from mien.assets.manifest import default_model, shipped_models
     from mien.assets.remote import fetchables
     from mien.errors import MissingExtraError
 
     print("shipped:")
-    for number, info in enumerate(shipped_models().values()):
-        print("\n".join(_shipped(info, default=number == 0)))
-    print("\n".join(_shipped_detector()))
+    for info in shipped_models().values():
+        print("\n".join(_shipped(info, default=info.name == default_model(info.task))))
     print("fetched on request, by `mien models fetch NAME`:")
     for weights in fetchables().values():
         print("\n".join(_on_request(weights)))
@@ -99,28 +98,17 @@ def _shipped(info: "ModelInfo", *, default: bool) -> list[str]:
 
     path = FOLDER / info.file
     size = _megabytes(path) if path.exists() else "missing"
-    side = info.input.size
-    lines = [
+    spec = info.image.spec
+    scores = info.scores.values() if info.task == "expression" else ()
+    return [
         f"  {info.name}{' (default)' if default else ''}: {info.description}",
-        f"    input   {side}x{side} {info.input.channels}",
+        f"    input   {f'{spec.size}x{spec.size} {spec.channels}' if spec else 'images of any size'}",
         *(f"    head    {head.name}: {', '.join(head.emotions)}" for head in info.heads),
         *(
             f"    score   accuracy {score['accuracy']:.1%} on {score['faces']:,} faces ({score['protocol']})"
-            for score in info.scores.values()
+            for score in scores
         ),
-        f"    file    {info.file}, {size}, {info.licence}",
-    ]
-    return lines
-
-
-def _shipped_detector() -> list[str]:
-    from mien.assets.detectors import shipped
-    from mien.assets.manifest import FOLDER
-
-    info = shipped()
-    return [
-        f"  {info.name}: {info.description}",
-        f"    file    {info.file}, {info.form}, {_megabytes(FOLDER / info.file)}, {info.licence}",
+        f"    file    {info.file}, {info.form}, {size}, {info.licence}",
     ]
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mien import emotions as vocabularies
 from mien.assets.manifest import CropSpec, Head, ModelInfo
+from mien.assets.signature import Features
 from mien.assets.store import open_model
 from mien.errors import ConfigError
 from mien.expression.base import Classifier, ClassifierSource, Emotions, Images, Logits, as_options, softmax
@@ -100,15 +101,17 @@ class OnnxClassifier(Classifier):
     def logits(self, *faces: Images) -> Logits:
         """See `Classifier.logits`."""
         (images,) = faces
-        parts: dict[str, list[NDArray[np.float32]]] = {
-            head.name: [np.empty((0, len(head.emotions)), np.float32)] for head in self.info.heads
-        }
         views = [view for image in images for view in tta_images(image, self.options.tta)]
-        for start in range(0, len(views), self.options.batch_size):
-            batch = fitted(views[start : start + self.options.batch_size], self.info.input)
-            for name, values in self._session.run(normalised(batch, self.info.input)).items():
+        return [self._outputs(views, self.info.heads)]
+
+    def _outputs(self, images: Images, outputs: Sequence[Head | Features]) -> dict[str, NDArray[np.float32]]:
+        """The network's outputs (N, size) by name."""
+        parts = {output.name: [np.empty((0, output.shape[1] or 0), np.float32)] for output in outputs}
+        for start in range(0, len(images), self.options.batch_size):
+            batch = fitted(images[start : start + self.options.batch_size], self.info.input)
+            for name, values in self._session.run(normalised(batch, self.info.input), outputs=list(parts)).items():
                 parts[name].append(values)
-        return [{name: np.concatenate(values) for name, values in parts.items()}]
+        return {name: np.concatenate(values) for name, values in parts.items()}
 
     def proba_from(self, logits: Logits) -> NDArray[np.float32]:
         """See `Classifier.proba_from`; the mean over the views of test-time augmentation."""
@@ -120,4 +123,10 @@ class OnnxClassifier(Classifier):
 
     def features(self, *faces: Images) -> NDArray[np.float32]:
         """See `Classifier.features`."""
-        raise ConfigError(f"the model '{self.name}' does not give features", hint="export it again with `mien export`")
+        (images,) = faces
+        output = self.info.features
+        if output is None:
+            raise ConfigError(
+                f"the model '{self.name}' does not give features", hint="export it again with `mien export`"
+            )
+        return self._outputs(images, [output])[output.name]

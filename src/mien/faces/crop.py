@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.assets.manifest import CropSpec, five_points
+from mien.assets.signature import CropSpec, five_points
 from mien.faces.opencv import resized
 from mien.results import Frame
 

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, overload
 
+import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from mien import models
-from mien.assets.manifest import Illumination, InputSpec, toml_key, toml_value
+from mien.assets.manifest import InputSpec
+from mien.assets.signature import Illumination
 from mien.errors import ConfigError, InputError
 from mien.training.config_errors import Place, follows, meant, mend, mistake
 from mien.training.recipe_base import Fraction, RunRecipe, Table
@@ -248,13 +250,4 @@ def _put(plain: dict[str, Any], key: str, value: Any) -> None:
 
 def to_toml(recipe: RunRecipe) -> str:
     """The resolved recipe, every key written out, as it is saved with a run."""
-    return "\n".join(_table("", recipe.model_dump(mode="json", exclude_none=True))) + "\n"
-
-
-def _table(prefix: str, table: dict[str, Any]) -> list[str]:
-    plain = [f"{toml_key(key)} = {toml_value(value)}" for key, value in table.items() if not isinstance(value, dict)]
-    lines = [f"\n[{prefix}]", *plain] if prefix and (plain or not table) else plain
-    for key, value in table.items():
-        if isinstance(value, dict):
-            lines += _table(f"{prefix}.{toml_key(key)}" if prefix else toml_key(key), value)
-    return lines
+    return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))

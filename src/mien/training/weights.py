@@ -12,8 +12,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from mien.assets.manifest import FOLDER, METADATA_KEY, ModelInfo, shipped_models
-from mien.assets.store import read_weights, verified
+from mien.assets.manifest import REPLACED, info_in, shipped_models
+from mien.assets.store import read_weights, training_form
 from mien.errors import ConfigError, WeightsError
 from mien.training import checkpoints
 from mien.training.recipe import changed, load, recipe_names
@@ -49,11 +49,8 @@ def origin(source: str) -> Origin:
         WeightsError: The weights are missing, damaged, or hold more than weights.
     """
     path = Path(source)
-    if source in shipped_models():
-        info = shipped_models()[source]
-        if not info.training_file:
-            raise ConfigError(f"the model '{source}' has no training form", hint="start from the one it was made of")
-        return _exported(verified(FOLDER / info.training_file, info.training_sha256), source)
+    if source in shipped_models() or source in REPLACED:
+        return _exported(training_form(source), source)
     if path.is_dir():
         content = checkpoints.read(path / "best.ckpt")
         classes = content.get("hyper_parameters", {}).get("classes", {})
@@ -65,9 +62,9 @@ def origin(source: str) -> Origin:
         )
     if path.suffix == ".safetensors":
         return _exported(read_weights(path), source)
-    shipped = ", ".join(name for name, info in shipped_models().items() if info.training_file)
     raise ConfigError(
-        f"'{source}' is nothing to start from", hint=f"give a run's folder, a .safetensors file, or one of {shipped}"
+        f"'{source}' is nothing to start from",
+        hint=f"give a run's folder, a .safetensors file, or one of {', '.join(shipped_models())}",
     )
 
 
@@ -88,8 +85,7 @@ def _exported(data: bytes, source: str) -> Origin:
         raise WeightsError(f"{source}: is no .safetensors file: {error}", hint="export the run again") from error
     classes: dict[str, tuple[str, ...]] = {}
     recipe = None
-    if METADATA_KEY in metadata:
-        info = ModelInfo.from_json(metadata[METADATA_KEY], source)
+    if info := info_in(metadata, source):
         classes = {head.name: head.emotions for head in info.heads}
         recipe = load(info.name) if info.name in recipe_names() else None
     return Origin(source, {name: value.float() for name, value in weights.items()}, classes, recipe)

@@ -90,8 +90,8 @@ def test_what_cannot_be_cropped_is_said(faces: Samples) -> None:
         add_detector_crops(replace(faces, images=faces.images[:, :40]), detectors.load(), FRAMING)
     with pytest.raises(DataError, match="no 'train' rows"):
         add_detector_crops(faces.only("val"), detectors.load(), FRAMING)
-    with pytest.raises(ConfigError, match="framed"):
-        add_detector_crops(faces, detectors.load(), replace(FRAMING, landmarks=()))
+    with pytest.raises(ConfigError, match="landmarks lie"):
+        add_detector_crops(faces, detectors.load(), replace(FRAMING, inputs=(replace(FRAMING.image, landmarks=()),)))
 
 
 def test_the_command(faces: Samples, tmp_path: Path) -> None:

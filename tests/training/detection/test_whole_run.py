@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,8 @@ import pytest
 import torch
 from tests.face_images import drawn_image, write_images
 
-from mien.assets.detectors import METADATA_KEY, open_detector
+from mien.assets.manifest import METADATA_KEY, read_manifest
+from mien.assets.store import open_model
 from mien.errors import ConfigError, DataError, WeightsError
 from mien.faces.boxes import iou
 from mien.faces.detectors import DetectorOptions, load
@@ -101,16 +101,17 @@ def test_the_export_reads_images(run: Path, folder: Path, tmp_path: Path) -> Non
     out = tmp_path / "own.onnx"
     written = kind("detection").export(load_recipe(run / "recipe.toml"), run, folder, out, licence="Apache-2.0")
     assert {path.suffix for path in written} == {".onnx", ".safetensors", ".toml"}
-    info, session = open_detector(out)
+    info, session = open_model(out, task="detection")
     assert info.licence == "Apache-2.0"
     assert "train" in info.data
     assert info.architecture["neck"] == 8
     assert info.form == ("int8" if info.scores["int8_f1"] >= info.scores["full_f1"] - 0.01 else "full")
     assert (b"QuantizeLinear" in out.read_bytes()) == (info.form == "int8")
     assert METADATA_KEY in session.metadata
-    ((name, table),) = tomllib.loads((tmp_path / "own.entry.toml").read_text()).items()
+    ((name, entry),) = read_manifest((tmp_path / "own.entry.toml").read_text(), "the entry").items()
     assert name == "mien-detector"
-    assert table["operating_point"] == info.operating_point
+    assert entry.detections == info.detections
+    assert entry.features == info.features
     image = drawn_image(np.random.default_rng(50), 1)
     found = load(DetectorOptions("mien", weights=out)).detect(image.image, min_score=0.2)
     assert float(iou(found.boxes, image.boxes).max()) > 0.4

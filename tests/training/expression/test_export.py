@@ -1,7 +1,6 @@
 """Exporting: the file says what the checkpoint says and carries its info; where it is wrong, nothing is written."""
 
 import json
-import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -16,8 +15,8 @@ import torch
 from tests.tiny import LANDMARKS, taught_recipe, tiny_recipe
 
 from mien import models
-from mien.assets.manifest import METADATA_KEY, ModelInfo
-from mien.assets.store import verified
+from mien.assets.manifest import METADATA_KEY, ModelInfo, info_in, read_manifest
+from mien.assets.store import open_model, verified
 from mien.datasets import Samples
 from mien.errors import ConfigError, MienError, OutputError, WeightsError
 from mien.evaluation import calibration, evaluate_model, protocols_of
@@ -49,15 +48,16 @@ def val(tiny_samples: Samples) -> Samples:
 def within(tiny_model: Path) -> ModelInfo:
     """The info inside the file."""
     properties = {item.key: item.value for item in onnx.load(tiny_model).metadata_props}
-    return ModelInfo.from_json(properties[METADATA_KEY], "the file")
+    found = info_in(properties, "the file")
+    assert found is not None
+    return found
 
 
 @pytest.fixture(scope="module")
 def beside(tiny_model: Path) -> ModelInfo:
     """The info in the table beside it."""
-    tables = tomllib.loads(tiny_model.with_suffix(".entry.toml").read_text(encoding="utf-8"))
-    (name,) = tables
-    return ModelInfo.from_dict({"name": name, **tables[name]}, "the table")
+    (found,) = read_manifest(tiny_model.with_suffix(".entry.toml").read_text(encoding="utf-8"), "the table").values()
+    return found
 
 
 def test_three_files_and_no_more(tiny_model: Path) -> None:
@@ -81,6 +81,17 @@ def test_the_file_says_what_the_checkpoint_says(tiny_model: Path, tiny_run: Path
         assert list(found) == ["votes", "fer2013"]
         for head, logits in found.items():
             np.testing.assert_allclose(logits, expected[head], atol=1e-4)
+
+
+def test_the_file_gives_the_features_that_its_heads_read(tiny_model: Path, tiny_run: Path, val: Samples) -> None:
+    info, session = open_model(tiny_model)
+    images = normalised(fitted(val.images, info.input), info.input)
+    with torch.no_grad():
+        expected = load_task(tiny_run / "best.ckpt").network.features(torch.from_numpy(images))
+    assert info.features is not None
+    found = session.run(images, outputs=[info.features.name])[info.features.name]
+    assert found.shape == (len(val), info.features.size)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_the_task_normalises_as_reading_does(tiny_run: Path, val: Samples) -> None:
@@ -109,7 +120,7 @@ def test_the_entry_says_everything(within: ModelInfo, tiny_samples: Samples) -> 
     recipe = taught_recipe()
     assert (within.name, within.licence) == ("tiny", "Apache-2.0")
     assert within.input == recipe.input.spec()
-    assert [list(point) for point in within.landmarks] == LANDMARKS
+    assert [list(point) for point in within.image.landmarks] == LANDMARKS
     assert [head.name for head in within.heads] == ["votes", "fer2013"]
     assert [len(head.emotions) for head in within.heads] == [10, 7]
     assert within.data == "fer2013, FER2013 and FER+ votes"
@@ -135,8 +146,9 @@ def test_the_training_form_can_be_built_again(
 ) -> None:
     path = tiny_model.with_suffix(".safetensors")
     with safetensors.safe_open(path, "pt") as file:
-        own = ModelInfo.from_json(file.metadata()[METADATA_KEY], str(path))
+        own = info_in(file.metadata(), str(path))
     assert own == unfiled(beside)
+    assert own is not None
     state = safetensors.torch.load_file(path)
     assert {value.dtype for value in state.values()} <= {torch.float16, torch.int64}
     options = dict(own.architecture)
@@ -195,7 +207,7 @@ def test_one_head_alone_is_exported_too(tiny_samples: Samples, val: Samples, tmp
     export_run(tmp_path / "run", val, tmp_path / "own.onnx", checkpoint="last")
     info = OnnxClassifier(tmp_path / "own.onnx").with_classes(7).info
     assert info.heads[0].temperature != 1
-    assert info.landmarks == ()
+    assert info.image.landmarks == ()
     assert set(info.scores) == ({"val_labels"} if source == "labels" else {"val_labels", "val_majority", "val_argmax"})
 
 
@@ -250,7 +262,7 @@ def test_a_place_that_cannot_be_written(tiny_run: Path, val: Samples, tmp_path: 
 def test_the_metadata_is_json(tiny_model: Path) -> None:
     properties = {item.key: item.value for item in onnx.load(tiny_model).metadata_props}
     assert set(properties) == {METADATA_KEY}
-    assert json.loads(properties[METADATA_KEY])["input"]["size"] == 48
+    assert json.loads(properties[METADATA_KEY])["inputs"][0]["spec"]["size"] == 48
 
 
 def test_a_blocked_target_leaves_the_other_files_as_they_were(tiny_run: Path, val: Samples, tmp_path: Path) -> None:

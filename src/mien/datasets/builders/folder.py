@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.assets.manifest import InputSpec, shipped_models
+from mien.assets.manifest import InputSpec, default_model, model_info
 from mien.datasets import class_folders as classfolders
 from mien.datasets.samples import SPLITS, Samples, without_duplicates
 from mien.errors import ConfigError, DataError, InputError
@@ -141,7 +141,7 @@ class _Shaper:
         from mien.faces.align import Aligner  # late, as below: the command line lists data sets without OpenCV
 
         self.spec, self.keep_faceless = spec, keep_faceless
-        crop_spec = next(iter(shipped_models().values())).crop_spec.resized(spec.size)
+        crop_spec = model_info(default_model()).crop_spec.resized(spec.size)
         self.aligner = None if detector is None else Aligner(detector, [crop_spec])
         self.kept_whole = 0
 

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.assets.detectors import STRIDES, open_detector
 from mien.assets.session import Session
+from mien.assets.signature import STRIDES
+from mien.assets.store import open_model
 from mien.faces.boxes import intersection, iou, nms
 from mien.faces.detectors import Detections, DetectorOptions
 from mien.faces.opencv import shrunk
@@ -72,7 +73,7 @@ class MienDetector:
     def _candidates(self, image: NDArray[np.uint8], scale: float) -> "_Candidates":
         """The cells' candidates for faces in an image searched at that scale."""
         sheet, factor = _prepared(image, scale)
-        (cells,) = self._session.run(sheet[None]).values()  # (1, cells, 15)
+        cells = self._session.run(sheet[None], outputs=["cells"])["cells"]  # (1, cells, 15)
         return _decoded(cells[0], *self._grid(*sheet.shape[:2]), factor)
 
     def _faces(self, cells: "_Candidates", min_score: float) -> Detections:
@@ -184,5 +185,5 @@ def load(options: DetectorOptions) -> MienDetector:
     Raises:
         WeightsError: The weights are missing, damaged, or no detector that mien exported.
     """
-    info, session = open_detector(options.weights)
-    return MienDetector(options, session, info.operating_point)
+    info, session = open_model(options.weights, task="detection")
+    return MienDetector(options, session, info.detections.operating_point)

@@ -14,7 +14,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from mien.assets.detectors import OUTPUTS
+from mien.assets.signature import CELL_VALUES
 from mien.models.blocks.network import Fusible, fold_norm, fuse, identity_kernel, merged
 
 __all__ = ["FaceDetector"]
@@ -78,9 +78,10 @@ class FaceDetector(nn.Module):
             )
             channels = width
         self.stages = nn.ModuleList(stages)
+        self.widths = tuple(widths)
         self.sides = nn.ModuleList(nn.Conv2d(width, neck, 1) for width in widths)
         self.mixers = nn.ModuleList(Convolution(neck, neck) for _ in widths)
-        self.heads = nn.ModuleList(nn.Conv2d(neck, OUTPUTS, 1) for _ in widths)
+        self.heads = nn.ModuleList(nn.Conv2d(neck, CELL_VALUES, 1) for _ in widths)
         for head in self.heads.children():
             for name, weight in head.named_parameters():
                 if name == "bias":
@@ -89,16 +90,20 @@ class FaceDetector(nn.Module):
                 else:
                     nn.init.normal_(weight, std=0.01)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) RGB, values 0-1, sides multiples of 32 -> (N, cells, 15), the smallest stride first.
-
-        Each stride has H / stride * W / stride cells, row by row.
-        """
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """Images (N, 3, H, W) RGB, values 0-1, sides multiples of 32 -> maps (N, C, h, w) of strides 8, 16 and 32."""
         maps = self.stem(images)
         levels = []
         for stage in self.stages:
             maps = stage(maps)
             levels.append(maps)
+        return levels
+
+    def cells(self, levels: list[Tensor]) -> Tensor:
+        """The maps of `levels` -> cells (N, cells, 15), the smallest stride first.
+
+        Each stride has H / stride * W / stride cells, row by row.
+        """
         above = None
         rows = []
         for level in reversed(range(len(levels))):
@@ -109,6 +114,10 @@ class FaceDetector(nn.Module):
             found = self.heads[level](self.mixers[level](mixed))  # (N, 15, h, w)
             rows.append(found.permute(0, 2, 3, 1).flatten(1, 2))  # (N, h * w, 15)
         return torch.cat(rows[::-1], dim=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images as `levels` takes them -> cells as `cells` gives them."""
+        return self.cells(self.levels(images))
 
     def fused(self) -> "FaceDetector":
         """A copy in evaluation mode, every convolution fused with its norms."""

@@ -5,7 +5,8 @@ from pathlib import Path
 import lightning
 import torch
 
-from mien.assets.detectors import DetectorInfo
+from mien.assets.manifest import ModelInfo
+from mien.assets.signature import Detections, Features, ImageInput
 from mien.datasets import face_images
 from mien.training.checkpoints import readable
 from mien.training.detection.data import Scenes
@@ -57,10 +58,13 @@ def export(
         task = DetectorModule.load_from_checkpoint(path, map_location="cpu", weights_only=True).eval()
     scenes = Scenes(data, recipe)
     counts = face_images.fingerprint(data)["images"]
-    info = DetectorInfo(
+    info = ModelInfo(
         name=recipe.name,
+        task="detection",
         description=recipe.description,
-        architecture=recipe.model.options,
+        inputs=(ImageInput("images"),),
+        outputs=(Detections("cells"), Features(task.network.widths[-1])),
+        architecture={"name": "face_detector", **recipe.model.options},
         licence=licence,
         data=f"labelled images {counts}",
     )

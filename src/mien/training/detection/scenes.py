@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from mien.assets.detectors import STRIDES
+from mien.assets.signature import STRIDES
 from mien.datasets.face_images import MIRRORED, FaceImage
 from mien.evaluation.detection import sides
 from mien.training.detection.occlusion import cover

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.assets.detectors import STRIDES
+from mien.assets.signature import STRIDES
 
 __all__ = ["FREE", "IGNORED", "assign"]
 

@@ -1,0 +1,259 @@
+"""A network's inputs and outputs: their names, shapes and meaning."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeVar, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "CELL_VALUES",
+    "INPUTS",
+    "OUTPUTS",
+    "STRIDES",
+    "CropSpec",
+    "Detections",
+    "Features",
+    "Head",
+    "Illumination",
+    "ImageInput",
+    "InputSpec",
+    "KeypointInput",
+    "Landmarks",
+    "five_points",
+    "from_tables",
+]
+
+# A detector's cells have these strides, in this order. Each cell holds a score (logit), a box (centre x, y; logarithm
+# of width, height) and five points (x, y), in units of the stride, relative to the middle of the cell.
+STRIDES: Final = (8, 16, 32)
+CELL_VALUES: Final = 1 + 4 + 10
+
+Illumination = Literal["none", "plane"]
+Shape = tuple[int | None, ...]  # None: any size
+_Part = TypeVar("_Part")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CropSpec:
+    """Size of a face crop, and where the face's landmarks lie in it.
+
+    Attributes:
+        size: Side of the square crop in pixels.
+        points: (5, 2) float32 x, y in pixels of the crop, in the order of `results.LANDMARKS`.
+    """
+
+    size: int
+    points: NDArray[np.float32]
+
+    def resized(self, size: int) -> "CropSpec":
+        """The same crop at another size."""
+        return CropSpec(size, (self.points / self.size * size).astype(np.float32))
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size: expected a number of pixels above 0, got {self.size}")
+        object.__setattr__(self, "points", five_points(self.points))
+
+
+def five_points(value: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A read-only float32 copy of five finite points.
+
+    Raises:
+        ValueError: The shape is not (5, 2), or a number is not finite.
+    """
+    points = np.array(value, np.float32)
+    if points.shape != (5, 2) or not np.isfinite(points).all():
+        raise ValueError(f"points: expected (5, 2) finite numbers, got {points.shape} {points.tolist()}")
+    points.flags.writeable = False
+    return points
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """The form of a network's images: square, (value / 255 - mean) / std.
+
+    Attributes:
+        size: Side in pixels.
+        channels: "grey" (one channel) or "rgb".
+        mean: One number for each channel, for values 0-1.
+        std: One number for each channel.
+        illumination: How the illumination is normalised before mean and std: "none", or "plane": the histogram is
+            equalised, the best-fitting plane is subtracted, and the image is scaled to unit variance.
+    """
+
+    size: int
+    channels: Literal["grey", "rgb"]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    illumination: Illumination = "none"
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+            if len(getattr(self, name)) != self.depth:
+                raise ValueError(f"{name}: expected {self.depth} numbers for {self.channels}")
+        if not all(value > 0 for value in self.std):
+            raise ValueError(f"std: expected numbers above 0, got {self.std}")
+        if self.illumination not in get_args(Illumination):
+            raise ValueError(
+                f"illumination: expected one of {', '.join(get_args(Illumination))}, got '{self.illumination}'"
+            )
+
+    @property
+    def depth(self) -> int:
+        """Number of channels."""
+        return 1 if self.channels == "grey" else 3
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """An input that takes images.
+
+    Attributes:
+        name: Of the ONNX input.
+        spec: Its size and normalisation; None: uint8 RGB images (N, H, W, 3) of any size, values 0-255.
+        landmarks: (5, 2) where the five landmarks lie in a crop, as fractions of its side; empty if unknown, and the
+            model then takes cropped faces only.
+        frames: Length T of a window of images; 1 for still images.
+    """
+
+    name: str = "images"
+    spec: InputSpec | None = None
+    landmarks: tuple[tuple[float, float], ...] = ()
+    frames: int = 1
+
+    def __post_init__(self) -> None:
+        spec = InputSpec(**self.spec) if isinstance(self.spec, dict) else self.spec
+        object.__setattr__(self, "spec", spec)
+        object.__setattr__(self, "landmarks", tuple((float(x), float(y)) for x, y in self.landmarks))
+        if len(self.landmarks) not in (0, 5):
+            raise ValueError(f"landmarks: expected 5 points or none, got {len(self.landmarks)}")
+
+    @property
+    def shape(self) -> Shape:
+        """(N, C, size, size) or (N, H, W, 3); with T after N for a window."""
+        spec = self.spec
+        return _windowed(self.frames, (None, None, 3) if spec is None else (spec.depth, spec.size, spec.size))
+
+
+@dataclass(frozen=True)
+class KeypointInput:
+    """An input that takes keypoints, x and y.
+
+    Attributes:
+        name: Of the ONNX input.
+        scheme: Name of the set of keypoints.
+        count: How many there are.
+        frames: Length T of a window; 1 for still images.
+    """
+
+    name: str
+    scheme: str
+    count: int
+    frames: int = 1
+
+    @property
+    def shape(self) -> Shape:
+        """(N, count, 2); with T after N for a window."""
+        return _windowed(self.frames, (self.count, 2))
+
+
+@dataclass(frozen=True)
+class Head:
+    """An output that holds class logits (N, C).
+
+    Attributes:
+        name: Of the ONNX output.
+        emotions: The C classes.
+        temperature: Divides the logits before the softmax (Guo et al. 2017).
+        threshold: A prediction is uncertain if its probability is lower.
+    """
+
+    name: str
+    emotions: tuple[str, ...]
+    temperature: float = 1.0
+    threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "emotions", tuple(self.emotions))
+        if not self.temperature > 0:
+            raise ValueError(f"temperature: expected a positive number, got {self.temperature}")
+
+    @property
+    def shape(self) -> Shape:
+        """(N, C)."""
+        return None, len(self.emotions)
+
+
+@dataclass(frozen=True)
+class Features:
+    """An output that holds what the trunk computes and the heads read: (N, size)."""
+
+    size: int
+    name: str = "features"
+
+    @property
+    def shape(self) -> Shape:
+        """(N, size)."""
+        return None, self.size
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """An output that holds `count` keypoints x, y of the set `scheme`, as fractions of the image: (N, count, 2)."""
+
+    name: str
+    scheme: str
+    count: int
+
+    @property
+    def shape(self) -> Shape:
+        """(N, count, 2)."""
+        return None, self.count, 2
+
+
+@dataclass(frozen=True)
+class Detections:
+    """An output that holds a face detector's cells (N, cells, CELL_VALUES).
+
+    Attributes:
+        name: Of the ONNX output.
+        operating_point: The network's score, 0-1, that is mapped to 0.5.
+    """
+
+    name: str = "cells"
+    operating_point: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.operating_point) and 0 < self.operating_point < 1):
+            raise ValueError(f"operating_point: expected a number between 0 and 1, got {self.operating_point}")
+
+    @property
+    def shape(self) -> Shape:
+        """(N, cells, CELL_VALUES)."""
+        return None, None, CELL_VALUES
+
+
+INPUTS: Final = {"image": ImageInput, "keypoints": KeypointInput}
+OUTPUTS: Final = {"logits": Head, "features": Features, "landmarks": Landmarks, "detections": Detections}
+
+
+def _windowed(frames: int, shape: Shape) -> Shape:
+    return (None, *shape) if frames == 1 else (None, frames, *shape)
+
+
+def from_tables(kinds: Mapping[str, type[_Part]], parts: Iterable[Mapping[str, Any]]) -> tuple[_Part, ...]:
+    """Inputs or outputs from plain types, whose key `kind` names their class."""
+    made = []
+    for part in parts:
+        values = dict(part)
+        kind = values.pop("kind")
+        if kind not in kinds:
+            raise ValueError(f"kind: expected one of {', '.join(kinds)}, got '{kind}'")
+        if any(value < 1 for name, value in values.items() if name in ("size", "count", "frames")):
+            raise ValueError(f"{kind}: expected whole numbers above 0, got {values}")
+        made.append(kinds[kind](**values))
+    return tuple(made)
