@@ -15,7 +15,7 @@ from mien.datasets import store
 from mien.datasets.builders.folder import build
 from mien.errors import ConfigError
 from mien.evaluation import evaluate_model
-from mien.evaluation.report.page import page
+from mien.evaluation.report.page import evaluation_page
 from mien.output import OVERLAYS, annotate, open_table, to_pandas
 from mien.output.drawing.palette import colour_of
 from mien.training import export_run, fit
@@ -52,7 +52,7 @@ def test_the_model_is_judged_on_them(made: Path) -> None:
     assert scores.classes == CLASSES
     assert "folder faces, 3 classes" in scores.protocol
     assert scores.accuracy.value > 0.5  # by chance: a third
-    assert "keen on it" in page(evaluation, samples)
+    assert "keen on it" in evaluation_page(evaluation, samples)
     with pytest.raises(ConfigError, match="no head for the classes of the data: amazed, keen on it, Ödnis"):
         evaluate_model(None, samples, split="val")
 

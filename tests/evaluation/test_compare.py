@@ -1,4 +1,4 @@
-"""Several models on the same faces: figures that are those of each alone, and one failure that spoils nothing."""
+"""Comparisons: the scores are those of each model alone, and a model that fails does not stop the others."""
 
 import csv
 import json
@@ -30,14 +30,14 @@ def val(tiny_samples: Samples) -> Samples:
 
 @pytest.fixture(scope="module")
 def seven(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that knows no votes."""
+    """A model without the classes of the votes."""
     return linear_model(tmp_path_factory.mktemp("seven") / "seven<b>.onnx", vocabulary(7), size=32, channels="rgb")
 
 
 @pytest.fixture(scope="module")
 def comparison(tiny_model: Path, seven: Path, val: Samples, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     place = tmp_path_factory.mktemp("place")
-    given = candidates(["mien-s", "nobody", str(seven)], [f"mien-s,{tiny_model}"], lambda *_: None, place)
+    given = candidates(["mien-s", "nobody", str(seven), f"mien-s,{tiny_model}"], lambda *_: None, place)
     return compare(given, val, split="val", repeats=5)
 
 
@@ -52,7 +52,7 @@ def test_figures_are_those_of_each_alone(comparison: Comparison, tiny_model: Pat
     alone = {
         "mien-s": evaluate_model("mien-s", val, split="val"),
         "tiny": evaluate_model(tiny_model, val, split="val"),
-        "mien-s + tiny": evaluate_model(None, val, split="val", ensemble=["mien-s", tiny_model]),
+        "mien-s + tiny": evaluate_model(["mien-s", tiny_model], val, split="val"),
     }
     rows = {row.name: row for row in comparison.good}
     for name, expected in alone.items():
@@ -73,7 +73,7 @@ def test_a_model_takes_part_where_it_can(comparison: Comparison) -> None:
     assert row.cost.parameters == row.cost.operations == 32 * 32 * 3 * 7
 
 
-def test_the_text_says_it_all(comparison: Comparison) -> None:
+def test_the_text_has_every_score(comparison: Comparison) -> None:
     text = comparison_text(comparison)
     for row in comparison.good:
         assert row.evaluation is not None
@@ -93,7 +93,7 @@ def test_the_page_is_whole(comparison: Comparison, val: Samples) -> None:
     assert not {"script", "b>", "drawn", "link"} & set(found.tags)
     assert "seven&lt;b&gt;" in html
     assert html.count("<section>") == 3
-    assert "there is no model &#x27;nobody&#x27;" in html
+    assert "there is no model &#39;nobody&#39;" in html
     for row in comparison.good:
         assert row.evaluation is not None
         for scores in row.evaluation.scores.values():
@@ -101,7 +101,7 @@ def test_the_page_is_whole(comparison: Comparison, val: Samples) -> None:
     labels, majority, _ = html.split("<section>")[1:]
     assert labels.count('class="confusion"') == 4
     assert majority.count('class="confusion"') == 3
-    assert "without classes for it: seven&lt;b&gt;" in majority
+    assert "without its classes: seven&lt;b&gt;" in majority
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -144,7 +144,7 @@ def test_the_folder_holds_every_table_and_image(comparison: Comparison, val: Sam
 
 
 def test_nothing_to_compare(val: Samples) -> None:
-    with pytest.raises(ConfigError, match="nothing to compare"):
+    with pytest.raises(ConfigError, match="no models to compare"):
         compare([], val, split="val")
     with pytest.raises(ConfigError, match="no model 'nobody'"):
         compare([Candidate("nobody", ("nobody",)), Candidate("no", ("no",))], val, split="val")
@@ -172,7 +172,7 @@ def test_runs_are_exported_and_names_differ(tmp_path: Path) -> None:
 
     a, b, empty = (str(tmp_path / place) for place in ("a/run", "b/run", "empty"))
     (tmp_path / "place").mkdir()
-    found = candidates([a, b, empty, "x.onnx"], [f"{a},{b}", f"{a},y.onnx"], export, tmp_path / "place")
+    found = candidates([a, b, empty, "x.onnx", f"{a},{b}", f"{a},y.onnx"], export, tmp_path / "place")
     assert told == [Path(a), Path(b)]  # once each
     assert [each.name for each in found] == ["run", b, "empty", "x", "y", f"run + {b}", "run + y"]
     assert [type(each.error) for each in found] == [
@@ -182,7 +182,7 @@ def test_runs_are_exported_and_names_differ(tmp_path: Path) -> None:
     assert found[0].models[0].read_bytes() == b"onnx"
     assert found[-1].models == (found[0].models[0], "y.onnx")
     assert isinstance(found[2].error, MienError)
-    assert "is no run" in found[2].error.message
+    assert "is not the folder of a run" in found[2].error.message
 
 
 def test_the_command(tiny_run: Path, tiny_samples: Samples, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_the_command(tiny_run: Path, tiny_samples: Samples, tmp_path: Path) -> N
         command = [sys.executable, "-m", "mien", "compare", *arguments, "--data", "faces.h5", "--protocol", "labels"]
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
 
-    done = mien("mien-s", "my-run", "--ensemble", "mien-s,my-run", "--vote", "hard", "--json", "--out", "out")
+    done = mien("mien-s", "my-run", "mien-s,my-run", "--vote", "hard", "--json", "--out", "out")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert [row["name"] for row in found["rows"]] == ["mien-s", "my-run", "mien-s + my-run"]
@@ -214,24 +214,19 @@ def test_the_command(tiny_run: Path, tiny_samples: Samples, tmp_path: Path) -> N
 
 def test_members_without_all_the_classes_may_vote(seven: Path, val: Samples, tmp_path: Path) -> None:
     three = linear_model(tmp_path / "three.onnx", ("anger", "fear", "neutral"), size=24)
-    given = candidates([str(seven)], [f"{seven},{three},mien-s"], lambda *_: None, tmp_path / "place")
+    given = candidates([str(seven), f"{seven},{three},mien-s"], lambda *_: None, tmp_path / "place")
     assert [each.part for each in given] == [False, True, True, False]
     found = compare(given, val, split="val", protocols=["labels"], repeats=3)
     assert [row.name for row in found.failed] == ["three"]
     assert all(row.part for row in found.failed)
     assert found.rows[-1].evaluation is not None
     store.save(val, tmp_path / "faces.h5")
-    line = ["compare", "--ensemble", f"mien-s,{three}", "--data", "faces.h5", "--protocol", "labels"]
+    line = ["compare", f"mien-s,{three}", "--data", "faces.h5", "--protocol", "labels"]
     done = subprocess.run([sys.executable, "-m", "mien", *line], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "three votes, but cannot be judged alone" in done.stderr
+    assert "three is a member of an ensemble, but cannot be evaluated alone" in done.stderr
     alone = subprocess.run(
         [sys.executable, "-m", "mien", *line, str(three)], capture_output=True, text=True, cwd=tmp_path
     )
     assert alone.returncode == 2
     assert "error: three: " in alone.stderr
-
-
-def test_no_such_vote(val: Samples) -> None:
-    with pytest.raises(ConfigError, match="there is no vote 'loud'"):
-        compare([], val, split="val", vote="loud")

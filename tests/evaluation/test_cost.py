@@ -102,7 +102,7 @@ def test_the_cost_of_an_ensemble_is_the_sum(tmp_path: Path) -> None:
     assert both.operations == sum(cost.operations or 0 for cost in alone)
     assert alone[1].parameters == alone[1].operations == 24 * 24 * 8
     assert 0 < both.low <= both.milliseconds <= both.high
-    flip = cost_of([small], load_classifier(ClassifierOptions(small, tta="flip")), tta="flip", repeats=5)
+    flip = cost_of([small], load_classifier(ClassifierOptions(small, tta="flip")), repeats=5)
     assert flip.parameters == alone[1].parameters
     assert flip.operations == 2 * 24 * 24 * 8
 

@@ -12,7 +12,7 @@ from mien.datasets import Samples, store
 from mien.errors import ConfigError
 from mien.evaluation import evaluate_model
 from mien.evaluation.intervals import Estimate
-from mien.evaluation.report.page import page
+from mien.evaluation.report.page import evaluation_page
 from mien.evaluation.report.text import points, text
 from mien.evaluation.robustness import CORRUPTIONS, accuracy_drops, corrupted, select_corruptions
 from mien.expression import OnnxClassifier
@@ -128,10 +128,10 @@ def test_a_model_under_corruptions(samples: Samples, tiny_model: Path) -> None:
         assert "drop, points" in written
         assert written.isascii()
         assert all(len(line) <= 100 for line in written.splitlines())
-    shown = page(found, samples)
+    shown = evaluation_page(found, samples)
     assert "Robustness" in shown
     assert CORRUPTIONS["mask"].meaning in shown
-    assert "Robustness" not in page(evaluate_model(tiny_model, samples, split="val"), samples)
+    assert "Robustness" not in evaluation_page(evaluate_model(tiny_model, samples, split="val"), samples)
 
 
 def test_all_of_them_and_each_named_with_what_it_is(samples: Samples, tiny_model: Path) -> None:

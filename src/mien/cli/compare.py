@@ -4,61 +4,59 @@ import json
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated
 
 import typer
 
 from mien.cli import console, say
+from mien.cli.options import AsJson, Only, command
 from mien.errors import exit_code
-
-if TYPE_CHECKING:
-    from mien.expression.tta import Tta
+from mien.expression import ClassifierOptions
 
 __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command()(compare)
+    app.command("compare")(command(compare))
 
 
 def compare(
-    data: Annotated[Path, typer.Option(help="The store to judge on, from `mien data build`.")],
+    data: Annotated[Path, typer.Option(help="The store to evaluate on, from `mien data build`.")],
+    classifier: Annotated[ClassifierOptions, Only({"vote", "tta"})],
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Shipped models' names, exported .onnx files, folders of runs; the first is held against.",
+            help="Names of shipped models, .onnx files, folders of runs; A,B for an ensemble and its members. "
+            "The others are tested against the first.",
             show_default=False,
         ),
     ] = None,
-    ensemble: Annotated[
-        list[str] | None,
-        typer.Option(help="Compare an ensemble too, and its members: A,B,C; may be repeated.", show_default=False),
-    ] = None,
-    vote: Annotated[str, typer.Option(help="How ensembles vote: soft or hard.")] = "soft",
-    split: Annotated[str, typer.Option(help="Which rows: train, val (PublicTest) or test (PrivateTest).")] = "val",
+    split: Annotated[str, typer.Option(help="Which faces: train, val (PublicTest) or test (PrivateTest).")] = "val",
     protocol: Annotated[
         list[str] | None,
-        typer.Option(help="Who counts as the truth; may be repeated.", show_default="all that data and models allow"),
+        typer.Option(
+            help="Definition of the true labels; can be repeated.", show_default="all that data and models allow"
+        ),
     ] = None,
-    tta: Annotated[str, typer.Option(help="Average over tta of each face: none, flip or ten-crop.")] = "none",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
     out: Annotated[
         Path | None,
         typer.Option(help="Write the report, and every table as CSV and PNG, into this folder.", show_default=False),
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write the report alone (.html).", show_default=False)] = None,
+    report: Annotated[Path | None, typer.Option(help="Write only the report (.html).", show_default=False)] = None,
 ) -> None:
     """Compares models on the same faces: scores with intervals, McNemar's test against the first, size and speed.
 
-    A run is exported first and judged by the file, its temperatures fitted on the store's val split. One that cannot
-    be judged is named, and the others go on; the exit code is then that of its error.
+    A run is exported first, with temperatures fitted on the store's val split, and the file is evaluated. A model that
+    cannot be evaluated is named, and the others continue; the exit code is then that of its error.
     """
     from mien.datasets import store
     from mien.evaluation.compare import candidates
     from mien.evaluation.compare import compare as compared
     from mien.evaluation.report.comparison_files import comparison_text, need_plots, write_folder
     from mien.evaluation.report.comparison_page import comparison_page
+    from mien.evaluation.report.page import need_templates
     from mien.evaluation.report.text import open_report
 
     def export(run: Path, target: Path) -> None:
@@ -68,22 +66,22 @@ def compare(
 
     if out:
         need_plots()
+    if out or report:
+        need_templates()
     samples = store.load(data, split)
     with ExitStack() as stack:
         report_file = stack.enter_context(open_report(report)) if report else None
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mien-compare-")))
-        status = stack.enter_context(console().status("making ready"))
-        given = candidates(models or (), ensemble or (), export, place)
+        status = stack.enter_context(console().status("preparing"))
         comparison = compared(
-            given,
+            candidates(models or (), export, place),
             samples,
             split=split,
             protocols=protocol,
-            tta=cast("Tta", tta),
-            vote=vote,
-            begun=lambda name: status.update(f"judging {name} on {len(samples):,} faces"),
+            options=classifier,
+            begun=lambda name: status.update(f"evaluating {name} on {len(samples):,} faces"),
         )
-        page = comparison_page(comparison, samples, data=data.name)
+        page = comparison_page(comparison, samples, data=data.name) if out or report else ""
         if report_file:
             report_file.write(page)
         written = write_folder(comparison, out, page) if out else []
@@ -95,7 +93,11 @@ def compare(
     errors = [row.error for row in comparison.failed if row.error and not row.part]
     for row in comparison.failed:
         if row.error and row.part:
-            say("note", "cyan", f"{row.name} votes, but cannot be judged alone: {row.error.message}")
+            say(
+                "note",
+                "cyan",
+                f"{row.name} is a member of an ensemble, but cannot be evaluated alone: {row.error.message}",
+            )
         elif row.error:
             say("error", "red", f"{row.name}: {row.error}")
     if errors:

@@ -4,7 +4,7 @@ The images of a store are faces already, cut too close for a detector. Padded an
 detector and the crop function, and what comes back is read like any face that was found.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import cv2
@@ -87,23 +87,23 @@ def find_and_crop(
     Returns:
         The crops (N, size, size, 3) uint8 RGB, and which faces were found (N,) bool.
     """
-    (crops,), found = find_and_crop_each(faces, detector, [crop_spec], border)
+    (crops,), found = find_and_crop_each(faces, Aligner(detector, [crop_spec]), border)
     return crops, found
 
 
 def find_and_crop_each(
-    faces: Iterable[NDArray[np.uint8]], detector: Detector, crop_specs: Sequence[CropSpec], border: Border = "reflect"
+    faces: Iterable[NDArray[np.uint8]], aligner: Aligner, border: Border = "reflect"
 ) -> tuple[list[NDArray[np.uint8]], NDArray[np.bool_]]:
-    """The same with crops for several crop specs: a list of them, one for each.
+    """The same with crops for each crop spec of an aligner.
 
     Raises:
         ConfigError: The detector does not search for faces.
     """
-    aligner = Aligner(detector, crop_specs)
     if aligner.boxes_are_crops:
-        raise ConfigError(f"the detector '{detector.name}' does not search for faces", hint="choose another detector")
-    missed = tuple(np.zeros((crop_spec.size, crop_spec.size, 3), np.uint8) for crop_spec in crop_specs)
-    crops: list[list[NDArray[np.uint8]]] = [[] for _ in crop_specs]
+        name = aligner.detector.name
+        raise ConfigError(f"the detector '{name}' does not search for faces", hint="choose another detector")
+    missed = tuple(np.zeros((crop_spec.size, crop_spec.size, 3), np.uint8) for crop_spec in aligner.crop_specs)
+    crops: list[list[NDArray[np.uint8]]] = [[] for _ in missed]
     found = []
     for face in faces:
         largest = aligner.largest(on_canvas(face, _CANVAS / (2 * max(face.shape[:2])), border))

@@ -1,18 +1,16 @@
-"""Several models on the same faces: each judged as `evaluate_model` does, timed, counted, held against the first."""
+"""Compares models on the same faces: scores, McNemar's test against the first model, size and speed."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from mien.datasets import Samples
 from mien.errors import ConfigError, MienError
 from mien.evaluation.cost import Cost, cost_of
 from mien.evaluation.intervals import McNemar, mcnemar
-from mien.evaluation.predict import Evaluation, Predictions, evaluate_model
+from mien.evaluation.predict import Evaluation, evaluate_model
 from mien.expression import ClassifierOptions, load_classifier
-from mien.expression.base import VOTES, Vote
-from mien.expression.tta import Tta
 
 __all__ = ["Candidate", "Comparison", "Row", "candidates", "compare"]
 
@@ -21,14 +19,15 @@ _CHECKPOINT: Final = "best.ckpt"  # what a run's folder holds
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is to be compared.
+    """A model or an ensemble to compare.
 
     Attributes:
-        name: For print; no two have the same.
+        name: Unique name for the report.
         models: Names of shipped models or paths of exported files: one, or the members of an ensemble.
-        members: Names of these members, for print; none for one model.
-        error: Why it cannot take part; None if it can.
-        part: It is judged alone only because an ensemble has it; data whose classes it has not all is no failure then.
+        members: Names of the members for the report; empty for a single model.
+        error: Why it cannot be evaluated; None if it can.
+        part: It is evaluated alone only because it is a member of an ensemble; if it lacks classes of the data, this is
+            not an error.
     """
 
     name: str
@@ -40,17 +39,17 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Row:
-    """What was found of one candidate.
+    """The results of one candidate.
 
     Attributes:
-        name: The candidate's.
-        members: Of an ensemble, by name; of a model none.
-        evaluation: Its scores; None if it failed.
-        cost: What it costs; None if it failed.
-        against: By protocol, the test against the first row; empty for that row, and where one of both has no classes
-            for a protocol.
+        name: Of the candidate.
+        members: Names of the members of an ensemble; empty for a single model.
+        evaluation: None if it failed.
+        cost: None if it failed.
+        against: By protocol, the test against the first successful row; empty for that row, and without protocols for
+            which either lacks classes.
         error: Why it failed; None if it did not.
-        part: Of an ensemble, not asked for alone; see `Candidate`.
+        part: See `Candidate`.
     """
 
     name: str
@@ -75,14 +74,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found.
+    """The result of `compare`.
 
     Attributes:
-        rows: One a candidate, in the order given.
+        rows: One per candidate, in their order.
         split: "train", "val" or "test".
-        tta: How often each face was looked at.
-        protocols: Titles by name, of those that at least one row has.
-        vote: How ensembles voted.
+        tta: Test-time augmentation: "none", "flip" or "ten-crop".
+        protocols: Titles by name, of the protocols that at least one row has.
+        vote: How ensembles vote: "soft" or "hard".
     """
 
     rows: tuple[Row, ...]
@@ -93,17 +92,13 @@ class Comparison:
 
     @property
     def good(self) -> tuple[Row, ...]:
-        """The rows that did not fail."""
+        """The rows without an error."""
         return tuple(row for row in self.rows if row.evaluation)
 
     @property
     def failed(self) -> tuple[Row, ...]:
-        """The rows that did."""
+        """The rows with an error."""
         return tuple(row for row in self.rows if row.error)
-
-    def predictions(self, row: Row, protocol: str) -> Predictions | None:
-        """What a row read under a protocol; None if it has no classes for it."""
-        return row.evaluation.predictions.get(protocol) if row.evaluation else None
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON."""
@@ -116,36 +111,36 @@ class Comparison:
         }
 
 
-def candidates(
-    models: Sequence[str], ensembles: Sequence[str], export: Callable[[Path, Path], object], place: Path
-) -> list[Candidate]:
-    """What a user has named.
+def candidates(models: Sequence[str], export: Callable[[Path, Path], object], place: Path) -> list[Candidate]:
+    """The candidates that a user names.
 
     Args:
-        models: Names of shipped models, paths of exported files, or folders of runs.
-        ensembles: Each several of these, parted by commas; their members are judged alone as well.
-        export: Writes the ONNX file of a run's folder to a path; it may fail with a MienError.
+        models: Names of shipped models, paths of exported files, or folders of runs; several separated by commas name
+            an ensemble, whose members are also evaluated alone.
+        export: Writes the ONNX file of a run's folder to a path; it may raise a MienError.
         place: An empty folder for these files.
 
     Returns:
-        The models, the members that are not among them, the ensembles; a run that cannot be exported has an error, and
-        so has an ensemble that needs it.
+        The models, the members that are not among them, and the ensembles. A run that cannot be exported has an error,
+        and so has an ensemble that contains it.
     """
-    together = [list(map(str, ClassifierOptions(word).models)) for word in ensembles]
-    alone = list(dict.fromkeys([*models, *(name for names in together for name in names)]))
+    words = [[str(name) for name in ClassifierOptions(word).models] for word in models]
+    single = [names[0] for names in words if len(names) == 1]
+    together = [names for names in words if len(names) > 1]
+    alone = list(dict.fromkeys([*single, *(name for names in together for name in names)]))
     files = {name: _file(name, export, place / str(number)) for number, name in enumerate(alone)}
     found: list[Candidate] = []
     shown: dict[str, str] = {}
     for name in alone:
-        shown[name] = _unlike([_short(name), name], shown.values())
+        shown[name] = _unique([_short(name), name], shown.values())
         file = files[name]
         if isinstance(file, MienError):
             found.append(Candidate(shown[name], (), error=file))
         else:
-            found.append(Candidate(shown[name], (file,), part=name not in models))
+            found.append(Candidate(shown[name], (file,), part=name not in single))
     for names in together:
         members = tuple(shown[name] for name in names)
-        title = _unlike([" + ".join(members)], [each.name for each in found])
+        title = _unique([" + ".join(members)], [each.name for each in found])
         errors = [file for name in names if isinstance(file := files[name], MienError)]
         usable = tuple(file for name in names if not isinstance(file := files[name], MienError))
         found.append(Candidate(title, usable, members, errors[0] if errors else None))
@@ -153,13 +148,14 @@ def candidates(
 
 
 def _file(name: str, export: Callable[[Path, Path], object], place: Path) -> str | Path | MienError:
-    """The file of a model, exported if it is a run's folder; why there is none, if it cannot be."""
+    """The file of a model, exported if it is the folder of a run; the error if it cannot be exported."""
     folder = Path(name)
     if not folder.is_dir():
         return name
     if not (folder / _CHECKPOINT).is_file():
         return ConfigError(
-            f"{folder}: is no run: it has no {_CHECKPOINT}", hint="give the folder that `mien train` made"
+            f"'{folder}' is not the folder of a run: it has no {_CHECKPOINT}",
+            hint="give the folder that `mien train` made",
         )
     try:
         place.mkdir()
@@ -170,12 +166,12 @@ def _file(name: str, export: Callable[[Path, Path], object], place: Path) -> str
 
 
 def _short(name: str) -> str:
-    """A name for print: of a file or a folder its own, without where it lies."""
+    """The name for the report: of a file or a folder, without its path."""
     path = Path(name)
     return path.resolve().name if path.is_dir() else path.stem if path.suffix == ".onnx" else name
 
 
-def _unlike(names: Sequence[str], taken: Collection[str]) -> str:
+def _unique(names: Sequence[str], taken: Collection[str]) -> str:
     """The first of the names that is not taken, or the last one with a number."""
     tries = (*names, *(f"{names[-1]} ({number})" for number in range(2, len(taken) + 3)))
     return next(each for each in tries if each not in taken)
@@ -187,77 +183,56 @@ def compare(
     *,
     split: str,
     protocols: Sequence[str] | None = None,
-    tta: Tta = "none",
-    vote: str = "soft",
+    options: ClassifierOptions | None = None,
     repeats: int = 50,
     begun: Callable[[str], object] = lambda name: None,
 ) -> Comparison:
-    """Judges candidates on the same faces. One that fails has a row that says why, and the others go on.
+    """Evaluates candidates on the same faces. One that fails has a row with its error, and the others continue.
 
     Args:
-        given: What to compare; the first that does not fail is what the others are held against.
-        samples: One split.
-        split: Its name, for print.
-        protocols: Names; None for all that data and models allow.
-        tta: How often each face is looked at.
-        vote: How ensembles vote: "soft" or "hard".
-        repeats: Of the timing of one face.
-        begun: Told each candidate's name when its turn comes.
+        given: The candidates; the others are tested against the first that does not fail.
+        samples: The faces of one split.
+        split: Name of that split, for the report.
+        protocols: Names of protocols; None for all that the data and the models allow.
+        options: For every candidate, except for `model` and `emotions`; `vote` is that of the ensembles.
+        repeats: Number of timed calls.
+        begun: Called with the name of each candidate before it is evaluated.
 
     Raises:
-        MienError: No candidate can be judged; the first one's error.
-        ConfigError: There is none, or no such vote.
+        MienError: No candidate can be evaluated; the error of the first one.
+        ConfigError: There are no candidates.
     """
-    if vote not in VOTES:
-        raise ConfigError(f"there is no vote '{vote}'", hint=f"choose one of {', '.join(VOTES)}")
+    options = options or ClassifierOptions()
     rows: list[Row] = []
-    first: Row | None = None
+    first: Evaluation | None = None
     for candidate in given:
         begun(candidate.name)
-        row = _row(candidate, samples, split, protocols, tta, vote, repeats, first)
-        rows.append(row)
-        first = first or (row if row.evaluation else None)
+        mine = replace(options, model=candidate.models or None, vote=options.vote if candidate.members else None)
+        try:
+            if candidate.error:
+                raise candidate.error
+            evaluation = evaluate_model(mine, samples, split=split, protocols=protocols)
+            classes = next(iter(evaluation.predictions.values())).classes
+            cost = cost_of(candidate.models, load_classifier(replace(mine, emotions=classes)), repeats=repeats)
+        except MienError as error:
+            part = candidate.part and isinstance(error, ConfigError)
+            rows.append(Row(candidate.name, candidate.members, None, None, error=error, part=part))
+            continue
+        against = {
+            name: mcnemar(first.predictions[name].correct, predicted.correct)
+            for name, predicted in evaluation.predictions.items()
+            if first and name in first.predictions
+        }
+        rows.append(Row(candidate.name, candidate.members, evaluation, cost, against))
+        first = first or evaluation
     if not rows:
-        raise ConfigError("there is nothing to compare", hint="name models, files or runs")
+        raise ConfigError("no models to compare", hint="name models, .onnx files or folders of runs")
     if first is None and rows[0].error:
         raise rows[0].error
-    found = {
+    titles = {
         name: predicted.title
         for row in rows
         if row.evaluation
         for name, predicted in row.evaluation.predictions.items()
     }
-    return Comparison(tuple(rows), split, tta, found, vote)
-
-
-def _row(
-    candidate: Candidate,
-    samples: Samples,
-    split: str,
-    protocols: Sequence[str] | None,
-    tta: Tta,
-    vote: str,
-    repeats: int,
-    first: Row | None,
-) -> Row:
-    if candidate.error:
-        return Row(candidate.name, candidate.members, None, None, error=candidate.error)
-    model = None if candidate.members else candidate.models[0]
-    ensemble, voting = (candidate.models, vote) if candidate.members else ((), None)
-    try:
-        evaluation = evaluate_model(
-            model, samples, split=split, protocols=protocols, tta=tta, ensemble=ensemble, vote=voting
-        )
-        classes = next(iter(evaluation.predictions.values())).classes
-        chosen = ClassifierOptions(candidate.models, vote=cast("Vote | None", voting), emotions=classes, tta=tta)
-        classifier = load_classifier(chosen)
-        cost = cost_of(candidate.models, classifier, tta=tta, repeats=repeats)
-    except MienError as error:
-        part = candidate.part and isinstance(error, ConfigError)
-        return Row(candidate.name, candidate.members, None, None, error=error, part=part)
-    against = {}
-    if first and first.evaluation:
-        for name, predicted in evaluation.predictions.items():
-            if name in first.evaluation.predictions:
-                against[name] = mcnemar(first.evaluation.predictions[name].correct, predicted.correct)
-    return Row(candidate.name, candidate.members, evaluation, cost, against)
+    return Comparison(tuple(rows), split, options.tta, titles, options.vote or "soft")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from mien.assets.store import model_bytes
 from mien.bench import face_timing
 from mien.expression import Classifier
-from mien.expression.tta import TTA, Tta
+from mien.expression.tta import TTA
 
 if TYPE_CHECKING:
     import onnx
@@ -50,13 +50,12 @@ class Cost:
         }
 
 
-def cost_of(models: Sequence[str | Path], classifier: Classifier, *, tta: Tta = "none", repeats: int = 50) -> Cost:
+def cost_of(models: Sequence[str | Path], classifier: Classifier, *, repeats: int = 50) -> Cost:
     """Counts and times a model, or the members of an ensemble.
 
     Args:
         models: Names of shipped models, or paths of exported ONNX files.
         classifier: The classifier made of these models.
-        tta: Its test-time augmentation.
         repeats: Number of timed calls.
     """
     counts = [count_cost(model_bytes(model)) for model in models]
@@ -65,7 +64,7 @@ def cost_of(models: Sequence[str | Path], classifier: Classifier, *, tta: Tta = 
     timing = face_timing(classifier, repeats)
     return Cost(
         parameters=sum(parameters for parameters, _ in known) if whole else None,
-        operations=TTA[tta] * sum(operations for _, operations in known) if whole else None,
+        operations=TTA[classifier.tta] * sum(operations for _, operations in known) if whole else None,
         milliseconds=timing.value,
         low=timing.low,
         high=timing.high,

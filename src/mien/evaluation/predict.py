@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,11 @@ from mien.evaluation.intervals import mean_estimate
 from mien.evaluation.protocols import Protocol, printed_split, select_protocols, votes_for
 from mien.evaluation.robustness import AccuracyDrop, accuracy_drops, corrupted, select_corruptions
 from mien.evaluation.score import Scores, compute_scores
-from mien.expression import Classifier, ClassifierOptions, load_classifier
-from mien.expression.base import Images, Logits, Vote
+from mien.expression import Classifier, ClassifierOptions, ClassifierSource, load_classifier
+from mien.expression.base import Images, Logits, as_options
 from mien.expression.tta import Tta
-from mien.faces import detectors
+from mien.faces.align import Aligner
+from mien.faces.detectors import DetectorOptions
 
 __all__ = ["Evaluation", "Predictions", "evaluate_model"]
 
@@ -113,34 +114,27 @@ class Evaluation:
 
 
 def evaluate_model(
-    model: str | Path | None,
+    classifier: Classifier | ClassifierSource,
     samples: Samples,
     *,
     split: str,
     protocols: Sequence[str] | None = None,
-    tta: Tta = "none",
-    detector: str | None = None,
-    detector_weights: str | Path | None = None,
-    ensemble: Sequence[str | Path] = (),
-    vote: str | None = None,
     corruptions: Sequence[str] = (),
+    detector: DetectorOptions | str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Evaluates a shipped or exported model, or an ensemble.
 
     Args:
-        model: Name of a shipped model, path of an ONNX file, or None for the default model.
+        classifier: A ready classifier or its options; or the model: a name, a path, several for an ensemble, None for
+            the default. Its classes are replaced by those of each protocol.
         samples: The faces of one split.
         split: Name of that split, for the report.
         protocols: Names of protocols; None for all that the data and the model allow.
-        tta: Test-time augmentation: "none", "flip" or "ten-crop".
-        detector: A detector that has to find the faces first, on a canvas with a margin around them; faces that it
-            misses are counted and excluded from the scores. None classifies the images as they are stored.
-        detector_weights: Weights of the detector, for one whose weights do not ship; None for the fetched ones.
-        ensemble: Members of an ensemble, instead of a model.
-        vote: Of the ensemble: "soft" (default) or "hard".
         corruptions: Names from `mien.evaluation.robustness`, "all" for all of them: the faces are classified again
             after each of these corruptions.
+        detector: A detector that has to find the faces first, on a canvas with a margin around them; faces that it
+            misses are counted and excluded from the scores. None classifies the images as they are stored.
         progress: Called with the number of predictions made so far and their total.
 
     Raises:
@@ -157,29 +151,26 @@ def evaluate_model(
             "corruptions cannot be combined with a detector",
             hint="evaluate with --corruption and with --detector separately",
         )
-
-    def load(classes: tuple[str, ...] | None) -> Classifier:
-        models = tuple(ensemble) or model
-        return load_classifier(ClassifierOptions(models, cast("Vote | None", vote), classes, tta=tta))
-
-    classifiers = _by_classes(load, chosen, samples, required=protocols is not None)
-    some = next(iter(classifiers.values()))
+    classifiers = _by_classes(classifier, chosen, samples, required=protocols is not None)
+    network = next(iter(classifiers.values()))
     predictor = _Predictor(classifiers, progress, len(samples) * (1 + len(ways)))
+    finder, found = None, None
     if detector:
-        options = detectors.DetectorOptions(detector, None if detector_weights is None else Path(detector_weights))
-        probabilities, found = predictor.detected(samples.images, detectors.load(options))
+        aligner = Aligner(detector, network.crop_specs)
+        finder = aligner.detector.name
+        probabilities, found = predictor.detected(samples.images, aligner)
     else:
-        probabilities, found = predictor.stored(samples.images), None
+        probabilities = predictor.stored(samples.images)
     under = {each.name: predictor.stored(corrupted(samples.images, each.name)) for each in ways}
 
-    augmentation = "single view" if tta == "none" else tta
-    conditions = f"{augmentation}, {detector} on a canvas" if detector else augmentation
+    views = "single view" if network.tta == "none" else network.tta
+    conditions = f"{views}, {finder} on a canvas" if finder else views
     predictions, scores, drops = {}, {}, {}
     for protocol in (each for each in chosen if each.classes in classifiers):
         rows = np.flatnonzero(protocol.kept if found is None else protocol.kept & found)
         if not len(rows):
             raise DataError(
-                f"the detector '{detector}' finds none of the faces of the protocol {protocol.title}",
+                f"the detector '{finder}' finds none of the faces of the protocol {protocol.title}",
                 hint="choose another --detector, or evaluate without one",
             )
         predicted = Predictions(
@@ -195,7 +186,7 @@ def evaluate_model(
             predicted.probabilities,
             predicted.labels,
             predicted.classes,
-            protocol=f"{protocol.title}, {printed_split(samples, split)}, {conditions}, {some.name}",
+            protocol=f"{protocol.title}, {printed_split(samples, split)}, {conditions}, {network.name}",
             votes=None if votes is None else votes[rows],
             dropped=int((~protocol.kept).sum()),
         )
@@ -205,25 +196,32 @@ def evaluate_model(
         if ways:
             corrupt = {name: values[protocol.classes][rows] for name, values in under.items()}
             drops[protocol.name] = accuracy_drops(predicted.labels, predicted.probabilities, corrupt)
-    return Evaluation(some.name, split, scores, predictions, tta, detector, drops)
+    return Evaluation(network.name, split, scores, predictions, network.tta, finder, drops)
 
 
 def _by_classes(
-    load: Callable[[tuple[str, ...] | None], Classifier],
-    protocols: Sequence[Protocol],
-    samples: Samples,
-    required: bool,
+    source: Classifier | ClassifierSource, protocols: Sequence[Protocol], samples: Samples, required: bool
 ) -> _Classifiers:
-    """One classifier for each set of classes; classes that it cannot tell apart are left out unless required."""
+    """A classifier for each set of classes; classes that it cannot tell apart are left out unless required."""
+    options: ClassifierOptions | None = None
+    ready: Classifier | None = None
+    if source is None or isinstance(source, (str, Path, Sequence, ClassifierOptions)):
+        options = as_options(source)
+    else:
+        ready = source
     found: dict[tuple[str, ...], Classifier] = {}
     for classes in dict.fromkeys(protocol.classes for protocol in protocols):
         try:
-            found[classes] = next(iter(found.values())).with_classes(classes) if found else load(classes)
+            if ready:
+                found[classes] = ready.with_classes(classes)
+            elif options:
+                ready = found[classes] = load_classifier(replace(options, emotions=classes))
         except ConfigError:
             if required:
                 raise
     if not found:
-        load(None)  # raises the error of a model that cannot be opened at all
+        if options:
+            load_classifier(replace(options, emotions=None))  # raises the error of a model that cannot be opened
         raise ConfigError(
             f"the model has no head for the classes of the data: {', '.join(samples.classes)}",
             hint="choose another model, or build the data with its classes",
@@ -243,16 +241,15 @@ class _Predictor:
         chunks = (images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK))
         return self._joined((len(chunk), self._network.logits(chunk)) for chunk in chunks)
 
-    def detected(self, images: Images, detector: detectors.Detector) -> tuple[_Probabilities, NDArray[np.bool_]]:
-        """The same after a detector has found the faces on a canvas, and which faces (N,) it found."""
+    def detected(self, images: Images, aligner: Aligner) -> tuple[_Probabilities, NDArray[np.bool_]]:
+        """The same for faces that a detector finds on a canvas, and which faces (N,) it finds."""
         found: list[NDArray[np.bool_]] = []
 
         def logits() -> Iterator[tuple[int, Logits]]:
             for start in range(0, len(images), _CHUNK_DETECTED):
-                chunk = images[start : start + _CHUNK_DETECTED]
-                crops, seen = find_and_crop_each(chunk, detector, self._network.crop_specs)
+                crops, seen = find_and_crop_each(images[start : start + _CHUNK_DETECTED], aligner)
                 found.append(seen)
-                yield len(chunk), self._network.logits(*crops)
+                yield len(seen), self._network.logits(*crops)
 
         return self._joined(logits()), np.concatenate(found)
 

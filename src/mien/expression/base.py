@@ -120,12 +120,14 @@ class Classifier(Protocol):
         emotions: The C classes, in the order of every probability.
         threshold: Highest probabilities below it are uncertain.
         input_size: Side in pixels of the images that the (first) network sees.
+        tta: Test-time augmentation.
     """
 
     name: str
     emotions: tuple[str, ...]
     threshold: float
     input_size: int
+    tta: Tta
 
     @property
     def crop_specs(self) -> tuple[CropSpec, ...]:

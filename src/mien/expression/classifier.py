@@ -80,6 +80,7 @@ class OnnxClassifier(Classifier):
         self.info, self._session = open_model(models[0] if models else None, threads=options.threads)
         self.name = self.info.name
         self.input_size = self.info.input.size
+        self.tta = options.tta
         self._aim(classes_of(options.emotions, [self.info]))
 
     def _aim(self, emotions: tuple[str, ...]) -> None:

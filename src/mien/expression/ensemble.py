@@ -150,6 +150,7 @@ class Ensemble(Classifier):
         members = [OnnxClassifier(replace(alone, model=model)) for model in options.models or (None,)]
         self.name = " + ".join(member.name for member in members) + (" (hard vote)" if self.vote == "hard" else "")
         self.input_size = members[0].input_size
+        self.tta = options.tta
         self._aim(members, classes_of(options.emotions, [member.info for member in members]))
 
     def _aim(self, members: Sequence[OnnxClassifier], emotions: tuple[str, ...]) -> None:

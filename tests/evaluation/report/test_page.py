@@ -1,4 +1,4 @@
-"""The report as a page: whole, self-contained, and at home in a real browser."""
+"""The report as a page: complete, self-contained, and shown by a real browser without complaints."""
 
 import re
 import shutil
@@ -17,8 +17,10 @@ from tests.drawn import drawn_samples
 from mien.datasets import Samples, store
 from mien.errors import ConfigError, DataError, OutputError
 from mien.evaluation import Evaluation, evaluate_model
-from mien.evaluation.report.page import MISTAKES, page
+from mien.evaluation.report.page import MISTAKES, evaluation_page
 from mien.evaluation.report.text import open_report, text
+from mien.expression import ClassifierOptions, load_classifier
+from mien.faces.detectors import DetectorOptions
 
 CHROMIUM = shutil.which("chromium")
 
@@ -30,19 +32,19 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
 
 @pytest.fixture(scope="module")
 def evaluation(samples: Samples) -> Evaluation:
-    return evaluate_model(None, samples, split="val", tta="flip")
+    return evaluate_model(ClassifierOptions(tta="flip"), samples, split="val")
 
 
 @pytest.fixture(scope="module")
 def html(evaluation: Evaluation, samples: Samples) -> str:
-    return page(evaluation, samples, data="drawn.h5")
+    return evaluation_page(evaluation, samples, data="drawn.h5")
 
 
 VOID = {"meta", "input", "img", "br", "link"}
 
 
 class Page(HTMLParser):
-    """Collects tags and addresses; complains of what is not closed in order."""
+    """Collects tags and addresses; fails if a tag is not closed in order."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -79,18 +81,18 @@ def test_it_is_whole_and_needs_nothing_else(html: str) -> None:
     assert not re.search(r"https?://|url\(|@import|//[a-z]", re.sub(r"base64,[^\"]*", "", html))
 
 
-def test_it_says_what_was_judged(html: str, evaluation: Evaluation) -> None:
+def test_it_says_what_was_evaluated(html: str, evaluation: Evaluation) -> None:
     assert html.count("<section>") == html.count("<svg") / 2 == len(evaluation.scores) == 3
     for scores in evaluation.scores.values():
         assert scores.protocol in html
         assert ", flip, " in scores.protocol
         assert f"{scores.accuracy.value:.1%}" in html
         assert f"{scores.n:,} faces" in html
-    for word in ("drawn.h5", "Brightness", "Disagreement", "Worst mistakes", "Abstaining"):
+    for word in ("drawn.h5", "Brightness", "Disagreement", "Worst mistakes", "Selective prediction"):
         assert word.lower() in html.lower()
 
 
-def test_the_worst_mistakes_are_the_surest(html: str, evaluation: Evaluation) -> None:
+def test_the_worst_mistakes_have_the_highest_confidence(html: str, evaluation: Evaluation) -> None:
     sections = html.split("<section>")[1:]
     for section, predicted in zip(sections, evaluation.predictions.values(), strict=True):
         wrong = np.sort(predicted.confidence[~predicted.correct])[::-1]
@@ -101,7 +103,7 @@ def test_the_worst_mistakes_are_the_surest(html: str, evaluation: Evaluation) ->
 
 def test_names_cannot_break_out(evaluation: Evaluation, samples: Samples) -> None:
     evil = replace(samples, names=np.full(len(samples), '"><script>alert(1)</script>'))
-    written = page(replace(evaluation, model="<b>&"), evil, data="<q>")
+    written = evaluation_page(replace(evaluation, model="<b>&"), evil, data="<q>")
     assert not {"script", "q"} & set(Page(written).tags)
     assert "<em>&lt;b&gt;&amp;</em>" in written
 
@@ -111,14 +113,14 @@ def test_few_faces_without_votes_and_nothing_wrong(samples: Samples) -> None:
     found = evaluate_model(None, few, split="val")
     labels = found.predictions["labels"].probabilities.argmax(axis=1)  # the model as its own truth
     right = evaluate_model(None, replace(few, labels=labels), split="val")
-    written = page(right, few)
+    written = evaluation_page(right, few)
     assert "Worst mistakes" not in written
     assert "Disagreement" not in written
     assert Page(written).open == []
 
 
 def complaints(html: str, folder: Path) -> list[str]:
-    """What Chromium says of a page on its console, refused addresses included; the image lies in `folder`."""
+    """What Chromium logs on the console of a page, refused requests included; the screenshot is in `folder`."""
     (folder / "page.html").write_text(html, encoding="utf-8")
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     flags += " --disable-component-update --disable-sync --hide-scrollbars --window-size=1280,1600"
@@ -157,9 +159,19 @@ def test_a_detector_in_the_loop(samples: Samples, astronaut: Path) -> None:
         evaluate_model(None, few.subset(np.array([3])), split="val", detector="hog")
 
 
+def test_progress_with_a_detector(samples: Samples) -> None:
+    few, reported = samples.subset(np.arange(40)), []
+    options = DetectorOptions("mien", min_score=0.05)
+    evaluate_model(None, few, split="val", detector=options, progress=lambda done, of: reported.append((done, of)))
+    assert reported == [(16, 40), (32, 40), (40, 40)]
+
+
+def test_a_ready_classifier_is_used(samples: Samples, evaluation: Evaluation) -> None:
+    found = evaluate_model(load_classifier(ClassifierOptions(tta="flip")), samples, split="val")
+    assert found.as_dict() == evaluation.as_dict()
+
+
 def test_options_that_do_not_exist(samples: Samples) -> None:
-    with pytest.raises(ConfigError, match="tta: unknown value 'all'"):
-        evaluate_model(None, samples, split="val", tta="all")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="there is no detector 'eyes'"):
         evaluate_model(None, samples, split="val", detector="eyes")
 

@@ -1,4 +1,4 @@
-"""A comparison as text, and as a folder of tables and images."""
+"""A comparison as text, and as a folder with its page, tables and figures."""
 
 import csv
 import json
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.errors import MissingExtraError, OutputError
+from mien.errors import MissingExtraError
 from mien.evaluation.compare import Comparison, Row
 from mien.evaluation.intervals import Estimate, McNemar
 from mien.evaluation.report.text import columns
 from mien.evaluation.score import Scores
-from mien.files import new_file, replacing
+from mien.files import new_file, replacing, write_errors
 from mien.output.drawing.palette import colour_of
 
 if TYPE_CHECKING:
@@ -24,17 +24,18 @@ __all__ = ["comparison_text", "need_plots", "write_folder"]
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """One table a protocol, one of costs, and what failed; aligned columns, ASCII but for names."""
+    """A table for each protocol, one of the costs, and the errors; aligned columns, ASCII except for names."""
     parts = []
+    views = "single view" if comparison.tta == "none" else comparison.tta
     for name, title in comparison.protocols.items():
-        judged = _judged(comparison, name)
-        line = f"{title}, {comparison.split}, {comparison.tta}: {judged[0][1].n:,} faces"
+        scored = _scored(comparison, name)
+        line = f"{title}, {comparison.split}, {views}: {scored[0][1].n:,} faces"
         rows = [("model", "accuracy", "macro F1", "calibration error", "this / first only", "McNemar p")]
-        for row, found in judged:
+        for row, found in scored:
             scores = (f"{found.accuracy}", f"{found.macro_f1}", f"{found.calibration_error}")
             rows.append((row.name, *scores, *_tested(row.against.get(name))))
         parts.append(f"{line}\n{'=' * len(line)}\n\n{columns(rows, '<>>>>>')}")
-    costs = [("model", "parameters", "MMAC", "ms a face", "quartiles")]
+    costs = [("model", "parameters", "MMAC", "ms per face", "quartiles")]
     for row in comparison.good:
         if row.cost:
             parameters = "-" if row.cost.parameters is None else f"{row.cost.parameters:,}"
@@ -44,19 +45,19 @@ def comparison_text(comparison: Comparison) -> str:
     parts.append(columns(costs, "<>>>>"))
     if comparison.failed:
         errors = [(row.name, f"{row.error}") for row in comparison.failed]
-        parts.append("Not judged:\n" + columns(errors, "<<"))
+        parts.append("Failed:\n" + columns(errors, "<<"))
     parts.append(
         "In brackets: 95% bootstrap intervals. McNemar: exact, two-sided, against the first model, not corrected for\n"
-        "the number of models. MMAC: million multiply-adds. ms: one face on one thread, median."
+        "the number of models. MMAC: million multiply-adds for one face. ms: median on one thread."
         + ("" if all(row.cost and row.cost.parameters for row in comparison.good) else _UNCOUNTED)
     )
     return "\n\n".join(parts) + "\n"
 
 
-_UNCOUNTED = "\nParameters and MMAC are counted where the package onnx is installed: pip install 'mien[train]'."
+_UNCOUNTED = "\nCounting parameters and MMAC needs the package onnx: pip install 'mien[train]'."
 
 
-def _judged(comparison: Comparison, protocol: str) -> list[tuple[Row, Scores]]:
+def _scored(comparison: Comparison, protocol: str) -> list[tuple[Row, Scores]]:
     return [
         (row, row.evaluation.scores[protocol])
         for row in comparison.good
@@ -71,7 +72,7 @@ def _tested(found: McNemar | None) -> tuple[str, str]:
 
 
 def need_plots() -> None:
-    """Goes on where images can be drawn.
+    """Checks that figures can be drawn, before a comparison begins.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -79,32 +80,31 @@ def need_plots() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError("drawing the tables of a comparison", "report") from error
+        raise MissingExtraError("drawing the figures of a comparison", "report") from error
 
 
 def write_folder(comparison: Comparison, folder: Path, page: str) -> list[Path]:
-    """Writes all that was found into a folder, which is made where it is missing.
+    """Writes a comparison into a folder, which is created if it is missing.
 
-    `report.html`, `comparison.json`, `comparison.csv` with a row for every model and protocol; and for each of these
-    `MODEL-PROTOCOL-confusion.csv` (faces; row: truth) and `-classes.csv` (precision, recall, F1), and both as `.png`.
+    The files are `report.html`, `comparison.json`, `comparison.csv` with a row for every model and protocol, and for
+    each of these rows `MODEL-PROTOCOL-confusion.csv` (numbers of faces; a row is a true class) and
+    `MODEL-PROTOCOL-classes.csv` (precision, recall, F1), both also as `.png`.
 
     Args:
-        comparison: What was found.
-        folder: Where.
-        page: The report's HTML.
+        comparison: The result of `compare`.
+        folder: Where to write.
+        page: The HTML of the report.
 
     Returns:
-        The files written.
+        The paths of the files.
 
     Raises:
         OutputError: The folder cannot be written.
         MissingExtraError: matplotlib is not installed.
     """
     need_plots()
-    try:
+    with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write into '{folder}': {error.strerror}", hint="give another --out") from error
     written = [folder / "report.html", folder / "comparison.json", folder / "comparison.csv"]
     _text(written[0], page)
     _text(written[1], json.dumps(comparison.as_dict(), indent=1) + "\n")
@@ -125,7 +125,7 @@ def write_folder(comparison: Comparison, folder: Path, page: str) -> list[Path]:
 
 
 def _stem(name: str, taken: set[str]) -> str:
-    """A file name of plain letters that no other has."""
+    """A unique file name of plain letters."""
     plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", name.replace(" + ", "+")).strip("-.")[:100] or "model"
     stem, number = plain, 2
     while stem.lower() in taken:
@@ -153,7 +153,7 @@ _HEADER = [
 
 
 def _rows(comparison: Comparison) -> Iterable[list[object]]:
-    """What `_HEADER` names, for every model and protocol; for one that failed a row with its error."""
+    """The columns of `_HEADER` for every model and protocol; one row with the error for a model that failed."""
     for row in comparison.rows:
         if row.evaluation is None or row.cost is None:
             yield [row.name, *[""] * (len(_HEADER) - 2), f"{row.error}"]
@@ -167,7 +167,7 @@ def _rows(comparison: Comparison) -> Iterable[list[object]]:
 
 
 def _numbers(estimate: Estimate) -> list[str]:
-    """Value and interval; empty where undefined."""
+    """Value and interval; empty if undefined."""
     numbers = (estimate.value, estimate.low, estimate.high)
     return ["" if np.isnan(number) else f"{number:.6f}" for number in numbers]
 
@@ -193,7 +193,7 @@ def _figure(width: float, height: float) -> "Figure":
 
 
 def _confusion_figure(scores: Scores, title: str) -> "Figure":
-    """Percent of the true class."""
+    """The confusion matrix in percent of the true class."""
     count = len(scores.classes)
     support = scores.confusion.sum(axis=1, keepdims=True)
     share = 100 * scores.confusion / np.maximum(support, 1)
@@ -201,10 +201,10 @@ def _confusion_figure(scores: Scores, title: str) -> "Figure":
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=100, aspect="auto")
     names = [name.replace("_", " ") for name in scores.classes]
-    axes.set_xticks(range(count), names, rotation=40, ha="right", rotation_mode="mean_landmarks")
+    axes.set_xticks(range(count), names, rotation=40, ha="right", rotation_mode="anchor")
     labelled = [f"{name} ({faces:,})" for name, faces in zip(names, support[:, 0].tolist(), strict=True)]
     axes.set_yticks(range(count), labelled)
-    axes.set(xlabel="read as", ylabel="truth (faces)")
+    axes.set(xlabel="predicted class", ylabel="true class (faces)")
     axes.set_title(f"{title}\n% of the true class", loc="left", fontsize=10)
     for row, column in np.argwhere(scores.confusion > 0).tolist():
         value = share[row, column]
@@ -216,7 +216,7 @@ def _confusion_figure(scores: Scores, title: str) -> "Figure":
 
 
 def _class_figure(scores: Scores, title: str) -> "Figure":
-    """Precision, recall and F1 of each class with their intervals."""
+    """Precision, recall and F1 of each class as bars with their intervals."""
     count = len(scores.classes)
     figure = _figure(9, 1.4 + 0.5 * count)
     panels = figure.subplots(1, 3, sharey=True, squeeze=False)[0]

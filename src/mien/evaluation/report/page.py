@@ -1,217 +1,223 @@
-"""An evaluation as one HTML page that needs nothing else: no script, no address, its images inside.
+"""An evaluation as one HTML page without scripts or requests, its images inside.
 
-The page forbids itself to load anything (its Content-Security-Policy); tabs are radio buttons. It is read in light and
-dark, and prints with every protocol on pages of its own.
+The Content-Security-Policy of the page forbids it to load anything; its tabs are radio buttons. It supports light and
+dark mode, and prints every protocol on pages of its own. The templates are in `templates/`.
 """
 
 import base64
 import io
-from collections.abc import Sequence
-from html import escape
-from typing import Final
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien import emotions
+from mien import __version__, emotions
 from mien.datasets import Samples
+from mien.errors import MissingExtraError
+from mien.evaluation.calibration import BINS
 from mien.evaluation.intervals import Estimate
 from mien.evaluation.predict import Evaluation, Predictions
 from mien.evaluation.report.charts import reliability, risk
-from mien.evaluation.report.parts import (
-    card,
-    class_scores,
-    confusion,
-    document,
-    facts,
-    footer,
-    named,
-    ranged,
-    scored,
-    table,
-    tabs,
-    valued,
-)
 from mien.evaluation.report.text import points
 from mien.evaluation.robustness import AccuracyDrop, corrupted
 from mien.evaluation.score import COVERAGE, Scores
-from mien.evaluation.slices import Slice, Slices, all_slices
+from mien.evaluation.slices import Slice, all_slices
+from mien.output.drawing.palette import colour_of
 
-__all__ = ["MISTAKES", "page"]
+if TYPE_CHECKING:
+    import jinja2
 
-# The worst mistakes that are shown.
+__all__ = ["MISTAKES", "augmentation", "evaluation_page", "need_templates", "render"]
+
+# Number of worst mistakes shown.
 MISTAKES: Final = 24
 
 
-def page(evaluation: Evaluation, samples: Samples, *, data: str = "") -> str:
-    """The page.
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One score in large figures; `spec` formats it, `note` follows its interval."""
+
+    name: str
+    estimate: Estimate
+    spec: str = ".1%"
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A face that is classified wrongly; `votes` are those of its annotators, in words."""
+
+    image: NDArray[np.uint8]
+    name: str
+    truth: str
+    predicted: str
+    confidence: float
+    votes: str
+
+
+def evaluation_page(evaluation: Evaluation, samples: Samples, *, data: str = "") -> str:
+    """The page of an evaluation.
 
     Args:
-        evaluation: What `evaluate_model` found.
-        samples: What it was found on; their images are shown.
-        data: What the samples are called, for print.
+        evaluation: The result of `evaluate_model`.
+        samples: What it was evaluated on; some of their images are shown.
+        data: Name of the samples, for the heading.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
     """
-    names = list(evaluation.scores)
-    sections = "".join(
-        _section(
-            evaluation.scores[name], evaluation.predictions[name], samples, evaluation.accuracy_drops.get(name, ())
-        )
-        for name in names
+    data_set = f"({samples.about['data_set']})" if "data_set" in samples.about else ""
+    detector = f"{evaluation.detector}, faces on a canvas" if evaluation.detector else "none: faces as stored"
+    return render(
+        "evaluation.html",
+        model=evaluation.model,
+        data=data,
+        known={
+            "model": evaluation.model,
+            "data": f"{data} {data_set}".strip(),
+            "split": f"{evaluation.split}, {len(samples):,} faces",
+            "test-time augmentation": augmentation(evaluation.tta),
+            "detector": detector,
+        },
+        tabs=[predicted.title for predicted in evaluation.predictions.values()],
+        sections=[
+            _section(scores, evaluation.predictions[name], samples, evaluation.accuracy_drops.get(name, ()))
+            for name, scores in evaluation.scores.items()
+        ],
     )
-    return document(
-        f"{evaluation.model} on {data}" if data else evaluation.model,
-        _header(evaluation, samples, data),
-        tabs([evaluation.predictions[name].title for name in names]) + sections,
-        footer(),
-    )
 
 
-def _header(evaluation: Evaluation, samples: Samples, data: str) -> str:
-    logits = "each face once" if evaluation.tta == "none" else f"{evaluation.tta} tta, averaged"
-    known = {
-        "model": evaluation.model,
-        "data": " ".join(filter(None, [data, f"({samples.about['data_set']})" if "data_set" in samples.about else ""])),
-        "split": f"{evaluation.split}, {len(samples):,} faces",
-        "tta": logits,
-        "detector": f"{evaluation.detector}, faces on a canvas" if evaluation.detector else "none: faces as they are",
-    }
-    return facts(f"How well <em>{escape(evaluation.model)}</em> reads faces", known)
+def augmentation(tta: str) -> str:
+    """Test-time augmentation in words."""
+    return "none: one view" if tta == "none" else f"{tta}, averaged"
 
 
-def _section(scores: Scores, predicted: Predictions, samples: Samples, losses: Sequence[AccuracyDrop]) -> str:
+def _section(
+    scores: Scores, predicted: Predictions, samples: Samples, drops: Sequence[AccuracyDrop]
+) -> dict[str, object]:
+    """What the template shows of one protocol."""
     chosen = samples.subset(predicted.rows)
-    left_out = f", {scores.dropped:,} left out by the protocol" if scores.dropped else ""
-    parts = [
-        f'<p class="line"><strong>{escape(scores.protocol)}</strong> · {scores.n:,} faces{left_out}</p>',
-        _scores(scores),
-        card("Confusion", "row: truth, column: read as; % of the true class", confusion(scores), "half"),
-        card("Classes", "", class_scores(scores), "half"),
-        card(
-            "Calibration",
-            "dots: bins of equal mass; band: where 95% of a perfectly calibrated model's bins would lie",
-            reliability(predicted, scores.bins),
-            "half",
-        ),
-        card(
-            "Abstaining",
-            "wrong answers if only the nms are given; band: 95% interval; dashed: the model's own threshold",
-            risk(predicted),
-            "half",
-        ),
-        card(
-            "Slices",
-            "faces cut into about equal parts",
-            _slices(all_slices(chosen, predicted.confidence, predicted.correct)),
-        ),
-        _losses(losses, chosen),
-        _mistakes(predicted, chosen),
-    ]
-    return f"<section>{''.join(parts)}</section>"
-
-
-def _scores(scores: Scores) -> str:
-    rows: list[tuple[str, Estimate | None, str, str]] = [
-        ("faces found", scores.found, ".1%", "the others are left out"),
-        ("accuracy", scores.accuracy, ".1%", ""),
-        ("macro F1", scores.macro_f1, ".1%", ""),
-        (f"accuracy of the nms {COVERAGE:.0%}", scores.selective, ".1%", ""),
-        ("calibration error above chance", scores.excess_error, ".1%", ""),
-        ("negative log-likelihood", scores.nll, ".3f", "nats"),
-        ("cross-entropy to the votes", scores.cross_entropy, ".3f", "nats"),
-        ("Jensen-Shannon to the votes", scores.jensen_shannon, ".3f", "nats"),
-        ("between halves of the votes", scores.human, ".3f", "nats, people among themselves"),
-    ]
-    tiles = "".join(
-        f"<div><dt>{name}</dt><dd>{valued(estimate, spec)}</dd>"
-        f"<small>{ranged(estimate, spec)}{note and ', '}{note}</small></div>"
-        for name, estimate, spec, note in rows
-        if estimate
-    )
-    return f'<dl class="scores">{tiles}</dl>'
-
-
-def _slices(found: Sequence[Slices]) -> str:
-    specs = [".2f" if part.slices[-1].high < 10 else ",.0f" for part in found]
-    tables = "".join(
-        f"<div><h3>{part.name}</h3><p>{escape(part.meaning)}</p>"
-        + table(
-            ["range", "faces", "accuracy", "overconfident by"],
-            (
-                [
-                    _ends(one, spec),
-                    f"{one.faces:,}",
-                    scored(one.accuracy),
-                    _signed(one.overconfidence),
-                ]
-                for one in part.slices
-            ),
-            "slices",
-        )
-        + "</div>"
-        for part, spec in zip(found, specs, strict=True)
-    )
-    return f'<div class="cuts">{tables}</div>'
-
-
-def _losses(losses: Sequence[AccuracyDrop], chosen: Samples) -> str:
-    """What spoilt faces cost, each way shown on the first face; nothing where none was asked for."""
-    if not losses:
-        return ""
-    rows = (
-        [
-            f'<img src="{_image(corrupted(chosen.images[:1], loss.corruption)[0])}" alt="">',
-            escape(loss.corruption),
-            escape(loss.meaning),
-            scored(loss.accuracy),
-            points(loss.fall),
-        ]
-        for loss in losses
-    )
-    shown = table(["", "spoilt by", "faces are", "accuracy", "lost, points"], rows, "losses")
-    return card("Robustness", "the same faces spoilt; the loss is compared face by face", shown)
-
-
-def _mistakes(predicted: Predictions, chosen: Samples) -> str:
     wrong = np.flatnonzero(~predicted.correct)
-    if not len(wrong):
-        return ""
     worst = wrong[np.argsort(-predicted.confidence[wrong], kind="stable")][:MISTAKES]
-    figures = "".join(_mistake(predicted, chosen, row) for row in worst.tolist())
-    voted = "" if chosen.votes is None else "; below each what its annotators chose"
-    note = f"the {len(worst)} nms of {len(wrong):,} wrong answers: truth, what was read, how surely{voted}"
-    return card("Worst mistakes", note, f'<div class="mistakes">{figures}</div>')
+    return {
+        "scores": scores,
+        "tiles": _tiles(scores),
+        "reliability": reliability(predicted, scores.bins),
+        "risk": risk(predicted),
+        "slices": all_slices(chosen, predicted.confidence, predicted.correct),
+        "drops": [(drop, corrupted(chosen.images[:1], drop.corruption)[0]) for drop in drops],
+        "wrong": len(wrong),
+        "voted": chosen.votes is not None,
+        "mistakes": list(_mistakes(predicted, chosen, worst)),
+    }
 
 
-def _mistake(predicted: Predictions, chosen: Samples, row: int) -> str:
-    read = predicted.classes[int(predicted.probabilities[row].argmax())]
-    truth = predicted.classes[int(predicted.labels[row])]
-    votes = ""
-    if chosen.votes is not None:
-        counts = sorted(zip(chosen.votes[row].tolist(), emotions.ALL, strict=True), key=lambda pair: -pair[0])
-        votes = ", ".join(f"{count} {name.replace('_', ' ')}" for count, name in counts if count)
-    return (
-        f'<figure><img src="{_image(chosen.images[row])}" alt="face {escape(str(chosen.names[row]))}" '
-        f'title="{escape(str(chosen.names[row]))}">'
-        f'<figcaption>{named(truth)}<span title="read as {escape(read)}">→ {named(read)} '
-        f"{predicted.confidence[row]:.0%}</span>"
-        f"<small>{escape(votes)}</small></figcaption></figure>"
+def _tiles(scores: Scores) -> list[list[Tile]]:
+    """The scores of the decisions and, in a second row, those of the probabilities."""
+    first = [
+        Tile("accuracy", scores.accuracy),
+        Tile("macro F1", scores.macro_f1),
+        Tile(f"selective accuracy at {COVERAGE:.0%} coverage", scores.selective),
+        Tile("calibration error above chance", scores.excess_error),
+    ]
+    if scores.found:
+        first.insert(0, Tile("faces found", scores.found, note="other scores exclude the rest"))
+    second = [Tile("negative log-likelihood", scores.nll, ".3f", "nats")]
+    if scores.cross_entropy and scores.jensen_shannon:
+        second.append(Tile("cross-entropy to the votes", scores.cross_entropy, ".3f", "nats"))
+        second.append(Tile("Jensen-Shannon divergence to the votes", scores.jensen_shannon, ".3f", "nats"))
+    if scores.human:
+        second.append(Tile("the same of half the votes to the others", scores.human, ".3f", "nats"))
+    return [first, second] if len(second) > 1 else [first + second]
+
+
+def _mistakes(predicted: Predictions, chosen: Samples, rows: NDArray[np.int64]) -> Iterator[Mistake]:
+    for row in rows.tolist():
+        votes = ""
+        if chosen.votes is not None:
+            counts = sorted(zip(chosen.votes[row].tolist(), emotions.ALL, strict=True), key=lambda pair: -pair[0])
+            votes = ", ".join(f"{count} {name.replace('_', ' ')}" for count, name in counts if count)
+        yield Mistake(
+            chosen.images[row],
+            str(chosen.names[row]),
+            predicted.classes[int(predicted.labels[row])],
+            predicted.classes[int(predicted.probabilities[row].argmax())],
+            float(predicted.confidence[row]),
+            votes,
+        )
+
+
+def render(template: str, **context: object) -> str:
+    """Fills a template of `templates/`.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
+    return _environment().get_template(template).render(context, version=__version__, bins=BINS)
+
+
+def need_templates() -> None:
+    """Checks that a page can be written, before an evaluation begins.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
+    _environment()
+
+
+def _environment() -> "jinja2.Environment":
+    try:
+        import jinja2
+    except ImportError as error:
+        raise MissingExtraError("writing an HTML report", "report") from error
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
+    filters = {"value": _value, "interval": _interval, "points": points, "ends": _ends, "png": _png, "hue": _hue}
+    environment.filters.update(filters)
+    environment.tests["known"] = _known
+    return environment
 
 
-def _image(image: NDArray[np.uint8]) -> str:
-    """A image as a data address."""
+def _known(estimate: Estimate) -> bool:
+    return not np.isnan(estimate.value)
+
+
+def _value(estimate: Estimate, spec: str = ".1%") -> str:
+    """A score without its interval; a dash if it is undefined."""
+    return format(estimate.value, spec) if _known(estimate) else "–"
+
+
+def _interval(estimate: Estimate, spec: str = ".1%") -> str:
+    """The interval of a score: `67.5–75.0%`, or `-2.4 to +10.0%`."""
+    if not _known(estimate):
+        return ""
+    low, high = format(estimate.low, spec).removesuffix("%"), format(estimate.high, spec)
+    return f"{low} to {high}" if spec.startswith("+") else f"{low}–{high}"
+
+
+def _ends(one: Slice, spec: str) -> str:
+    """The lowest and highest value in a slice."""
+    low, high = format(one.low, spec), format(one.high, spec)
+    return low if low == high else f"{low} – {high}"
+
+
+def _png(image: NDArray[np.uint8]) -> str:
+    """An image as a data URL."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _signed(estimate: Estimate) -> str:
-    value, low, high = (f"{100 * number:+.1f}" for number in (estimate.value, estimate.low, estimate.high))
-    return f'<span class="score plain">{value}%<small>{low} to {high}</small></span>'
-
-
-def _ends(one: Slice, spec: str) -> str:
-    """The values between which a slice lies."""
-    low, high = format(one.low, spec), format(one.high, spec)
-    return low if low == high else f"{low} – {high}"
+def _hue(emotion: str) -> str:
+    """The colour of a class, in CSS."""
+    red, green, blue = colour_of(emotion)
+    return f"rgb({red} {green} {blue})"
