@@ -44,7 +44,7 @@ def test_analyze(place: Path, typed: tuple[str, ...]) -> None:
 
 
 def test_evaluate(place: Path) -> None:
-    options = ("faces.h5", "--protocol", "majority", "--json", "--ensemble", "mien-s,seven.onnx", "--vote", "hard")
+    options = ("faces.h5", "--protocol", "majority", "--json", "--model", "mien-s,seven.onnx", "--vote", "hard")
     done = mien(place, "evaluate", *options)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
