@@ -1,4 +1,4 @@
-"""Faces on canvases: where they lie, and what a detector makes of them."""
+"""Faces on canvases: their place, and what a detector finds."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.assets.manifest import shipped_models
+from mien.assets.manifest import default_model, model_info
 from mien.datasets.canvas import BORDERS, Border, find_and_crop, from_canvas, on_canvas, to_canvas
 from mien.expression import OnnxClassifier
-from mien.faces import detectors
+from mien.faces.align import Aligner
 
 
 @pytest.mark.parametrize("border", BORDERS)
@@ -43,9 +43,9 @@ def test_a_face_is_found_and_grey_paper_is_not(astronaut: Path) -> None:
     image = np.asarray(Image.open(astronaut).convert("L"))
     face = np.asarray(cv2.resize(image[50:210, 145:305], (48, 48), interpolation=cv2.INTER_AREA), np.uint8)
     paper = np.full((48, 48), 128, np.uint8)
-    info = next(iter(shipped_models().values()))
+    info = model_info(default_model())
     crop_spec = info.crop_spec
-    crops, found = find_and_crop([face, paper, face], detectors.load(), crop_spec)
+    (crops,), found = find_and_crop([face, paper, face], Aligner(crop_specs=[crop_spec]))
     assert found.tolist() == [True, False, True]
     assert crops.shape == (3, crop_spec.size, crop_spec.size, 3)
     assert np.array_equal(crops[0], crops[2])
@@ -55,6 +55,6 @@ def test_a_face_is_found_and_grey_paper_is_not(astronaut: Path) -> None:
 
 
 def test_no_faces_at_all() -> None:
-    crops, found = find_and_crop([], detectors.load(), next(iter(shipped_models().values())).crop_spec)
+    (crops,), found = find_and_crop([], Aligner(crop_specs=[model_info(default_model()).crop_spec]))
     assert crops.shape == (0, 48, 48, 3)
     assert found.shape == (0,)

@@ -1,4 +1,4 @@
-"""Labelled images of faces: what is read, mirrored, and refused."""
+"""Labelled images of faces: reading, mirroring and invalid labels."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ def changed(folder: Path, change: dict[str, Any], line: int = 0) -> None:
     path.write_text("\n".join(map(json.dumps, rows)))
 
 
-def test_pictures_come_with_their_labels_in_order(folder: Path) -> None:
+def test_images_come_with_their_labels_in_order(folder: Path) -> None:
     images = list(read(folder, "train"))
     assert len(images) == 12
     assert [len(image.boxes) for image in images[:4]] == [1, 2, 1, 0]
@@ -82,22 +82,22 @@ def test_the_fingerprint_follows_labels_and_archives(folder: Path) -> None:
         ({"faces": [{"box": [1, 2, 3], "landmarks": [[0, 0]] * 5}]}, r"expected \(4,\) finite numbers"),
         ({"faces": [{"box": [1, 2, 3, 4], "landmarks": [[0, 0]] * 4}]}, r"expected \(5, 2\) finite numbers"),
         ({"faces": [{"box": [1, 2, 3, float("nan")], "landmarks": [[0, 0]] * 5}]}, "finite"),
-        ({"faces": [{"box": [1, 2, 3, 4]}]}, "KeyError 'landmarks'"),
+        ({"faces": [{"box": [1, 2, 3, 4]}]}, "'landmarks' is missing"),
         ({"ignore": [[1, 2]]}, r"expected \(4,\)"),
-        ({"ignore": [[50, 60, 20, 30]]}, "expected a box x0, y0, x1, y1"),
-        ({"split": "val"}, "expected a split of train and valid, got 'val'"),
-        ({"zip": 5}, "expected names of an archive"),
+        ({"ignore": [[50, 60, 20, 30]]}, "box: expected x0, y0, x1, y1"),
+        ({"split": "val"}, "split: expected train or valid, got 'val'"),
+        ({"zip": 5}, "expected the names of an archive"),
         ({"faces": [{"box": [1, 2, 3, 4], "landmarks": [[0, 0]] * 5, "lm_diff": "x"}]}, "lm_diff: expected a number"),
     ],
 )
 def test_a_wrong_label_is_named_with_its_line(folder: Path, change: dict[str, Any], reason: str) -> None:
     changed(folder, change, line=2)
-    with pytest.raises(DataError, match=f"line 3 does not describe a image: .*{reason}"):
+    with pytest.raises(DataError, match=f"line 3 is not a valid label: .*{reason}"):
         list(read(folder, "train"))
 
 
 def test_what_is_missing_is_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"has no labels\.jsonl"):
+    with pytest.raises(InputError, match=r"no labels\.jsonl"):
         list(read(tmp_path / "nowhere", "train"))
     with pytest.raises(DataError, match="no images of the split 'test'"):
         list(read(folder, "test"))

@@ -114,7 +114,7 @@ def test_the_drawing_in_the_documents_is_of_this_network() -> None:
 def test_networks_that_cannot_be_built() -> None:
     with pytest.raises(ConfigError, match="unknown network 'plane'"):
         anatomy("plane", HEADS, GREY)
-    with pytest.raises(ConfigError, match="images of 16x16 are too small"):
+    with pytest.raises(ConfigError, match="images of 16x16 pixels are too small"):
         anatomy("fourlayer", HEADS, InputSpec(16, "grey", (0.5,), (0.25,)))
 
 

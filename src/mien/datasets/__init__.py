@@ -1,4 +1,4 @@
-"""Data sets: samples, the store that holds them, and builders that make stores of published data sets."""
+"""Data sets: samples, the store that keeps them, and the builders of published data sets."""
 
 from mien.datasets.samples import Samples
 

@@ -1,6 +1,6 @@
-"""Which class folders there are, in which splits, and what their names mean."""
+"""Class folders: which there are, in which splits, and which classes their names mean."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,37 +14,31 @@ __all__ = ["OWN", "Naming", "Tree", "naming", "read_tree"]
 OWN: Final = "own"
 SIZES: Final = (6, 7, 8)
 
-# What folders of splits are called.
+# Names of the folders of splits.
 _SPLITS: Final = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "publictest": "val",
-    "test": "test",
-    "testing": "test",
-    "privatetest": "test",
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "publictest"),
+    "test": ("test", "testing", "privatetest"),
 }
 
 
 class Tree(dict[str, dict[str, Path]]):
-    """Class folders: path by name, by split; all of them "train" where there are no folders of splits.
+    """Class folders by split: path by name. Without folders of splits, all are in "train".
 
     Attributes:
-        given: The splits are folders.
+        has_splits: Whether the splits are folders.
     """
 
-    given: bool = False
+    has_splits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """What the folders' names mean.
+    """The meaning of the folder names.
 
     Attributes:
         classes: Names of the classes.
-        place: Index of its class by a folder's name.
+        place: Index of the class by the name of the folder.
     """
 
     classes: tuple[str, ...]
@@ -52,106 +46,99 @@ class Naming:
 
 
 def read_tree(root: Path) -> Tree:
-    """The class folders below `root`.
-
-    Hidden ones are passed over, and so are loose files.
+    """The class folders below `root`, without hidden folders and files.
 
     Raises:
-        InputError: There is no such folder, or it cannot be listed.
-        DataError: Folders of splits lie beside other ones, a split has two, or a link leads round.
+        InputError: The folder does not exist or cannot be listed.
+        DataError: Folders of splits are mixed with others, a split has two folders, or a link forms a cycle.
     """
     tree = Tree()
     top = _folders(root)
-    splits: dict[str, list[str]] = {}
-    for name in top:
-        splits.setdefault(_SPLITS.get(name.lower(), ""), []).append(name)
-    if "train" not in splits:
+    splits = {split: [name for name in top if name.lower() in known] for split, known in _SPLITS.items()}
+    if not splits["train"]:
         tree["train"] = top
     else:
-        tree.given = True
-        if stray := splits.pop("", []):
+        tree.has_splits = True
+        if others := [name for name in top if not any(name in names for names in splits.values())]:
             raise DataError(
-                f"{root}: beside the folders of the splits lie {', '.join(map(repr, stray))}",
-                hint="put class folders into train, val and test, or leave these out",
+                f"{root}: expected only folders of splits, found {', '.join(map(repr, others))} as well",
+                hint="move class folders into train, val and test, or remove these",
             )
-        if twice := [names for names in splits.values() if len(names) > 1]:
-            raise DataError(f"{root}: {' and '.join(twice[0])} are one split", hint="join the two")
-        for split in ("train", "val", "test"):
-            if split in splits:
-                tree[split] = _folders(top[splits[split][0]])
+        for split, names in splits.items():
+            if len(names) > 1:
+                raise DataError(f"{root}: {' and '.join(names)} are the same split", hint="merge the two folders")
+            if names:
+                tree[split] = _folders(top[names[0]])
     if not any(tree.values()):
-        raise DataError(f"{root}: holds no class folders", hint="it wants DIR/happy/*.jpg or DIR/train/happy/*.jpg")
+        raise DataError(
+            f"{root}: contains no class folders", hint="expected files such as DIR/happy/*.jpg or DIR/train/happy/*.jpg"
+        )
     return tree
 
 
 def _folders(root: Path) -> dict[str, Path]:
-    """The folders in one, by name, in order."""
+    """The folders in a folder, by name, in order."""
+    hint = "give the folder that contains the class folders"
     try:
         found = {path.name: path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")}
     except FileNotFoundError:
-        raise InputError(f"{root}: no such folder", hint="give the folder that holds the class folders") from None
+        raise InputError(f"{root}: no such folder", hint=hint) from None
     except NotADirectoryError:
-        raise InputError(f"{root}: is no folder", hint="give the folder that holds the class folders") from None
+        raise InputError(f"{root}: is not a folder", hint=hint) from None
     except OSError as error:
-        raise InputError(f"{root}: cannot be listed: {error.strerror}") from error
+        raise InputError(
+            f"{root}: cannot be listed: {error.strerror}", hint="check the folder's permissions"
+        ) from error
     here = root.resolve()
-    if round_ := [name for name, path in found.items() if here.is_relative_to(path.resolve())]:
+    if cycles := [name for name, path in found.items() if here.is_relative_to(path.resolve())]:
         raise DataError(
-            f"{root}: {', '.join(map(repr, round_))} leads back to the folder it lies in", hint="remove the link"
+            f"{root}: {', '.join(map(repr, cycles))} is a link to a folder that contains it", hint="remove the link"
         )
     return found
 
 
 def naming(tree: Tree, wanted: str | None) -> Naming:
-    """What the folders' names mean.
+    """The classes that the folder names mean.
 
     Args:
         tree: The folders.
-        wanted: "6", "7" or "8" emotions, "own" classes, or None for the smallest of the first three that has a place
+        wanted: "6", "7" or "8" emotions, "own" classes, or None for the smallest number of emotions that has a class
             for every folder.
 
     Raises:
-        ConfigError: None of these is wanted.
-        DataError: Names that are no classes, all of them told; a class without a folder; or only one class.
+        ConfigError: `wanted` has another value.
+        DataError: Names are not classes, a class has no folder, or there is only one class.
     """
     names = list(dict.fromkeys(name for place in tree.values() for name in place))
     if len(names) < 2:
-        raise DataError(
-            f"there is one class, '{names[0]}': nothing to tell apart", hint="give at least two class folders"
-        )
+        raise DataError(f"there is only one class, '{names[0]}'", hint="give at least two class folders")
     if wanted == OWN:
         return _own(names)
     if wanted is None or wanted in map(str, SIZES):
         return _emotions(names, int(wanted) if wanted else None)
-    raise ConfigError(f"there are no classes '{wanted}'", hint=f"choose one of {', '.join(map(str, SIZES))}, {OWN}")
+    raise ConfigError(f"classes: unknown '{wanted}'", hint=f"choose one of {', '.join(map(str, SIZES))}, {OWN}")
 
 
 def _emotions(names: Sequence[str], size: int | None) -> Naming:
     nouns = {name: _noun(name) for name in names}
     sizes = SIZES if size is None else (size,)
-    places = {each: {name: _place(noun, each) for name, noun in nouns.items()} for each in sizes}
-    fitting = [each for each in sizes if _known(places[each]) == names]
+    known = {each: {name: found for name, noun in nouns.items() if (found := _class(noun, each))} for each in sizes}
+    fitting = [each for each in sizes if len(known[each]) == len(names)]
     if not fitting:
-        strange = [name for name in names if name not in _known(places[sizes[-1]])]
+        strange = [name for name in names if name not in known[sizes[-1]]]
         raise DataError(
-            f"{', '.join(map(repr, strange))}: no folder names of {sizes[-1]} emotions",
-            hint=f"known: {', '.join(emotions.vocabulary(sizes[-1]))} and their aliases; or take --classes {OWN}",
+            f"the folder names {', '.join(map(repr, strange))} are not among {sizes[-1]} emotions",
+            hint=f"known are {', '.join(emotions.vocabulary(sizes[-1]))} and their aliases; or use --classes {OWN}",
         )
-    # Six hold disgust in anger; that is for those who ask, not for those who have a folder of it.
-    apart = [each for each in fitting if size or set(nouns.values()) <= set(emotions.vocabulary(each))]
-    chosen = apart[0]
+    # Six emotions merge disgust into anger: only on request, not for data with a folder of disgust.
+    chosen = next(each for each in fitting if size or set(nouns.values()) <= set(emotions.vocabulary(each)))
     classes = emotions.vocabulary(chosen)
-    place = {name: classes.index(noun) for name, noun in places[chosen].items() if noun is not None}
-    if missing := [name for index, name in enumerate(classes) if index not in place.values()]:
+    if missing := [name for name in classes if name not in known[chosen].values()]:
         raise DataError(
-            f"of {chosen} emotions {', '.join(missing)} {'has' if len(missing) == 1 else 'have'} no folder",
-            hint=f"--classes {OWN} keeps the {len(names)} that are there",
+            f"{chosen} emotions need a folder for {', '.join(missing)}",
+            hint=f"--classes {OWN} uses the {len(names)} folders as classes",
         )
-    return Naming(classes, place)
-
-
-def _known(places: dict[str, str | None]) -> list[str]:
-    return [name for name, noun in places.items() if noun is not None]
+    return Naming(classes, {name: classes.index(found) for name, found in known[chosen].items()})
 
 
 def _noun(name: str) -> str | None:
@@ -161,27 +148,20 @@ def _noun(name: str) -> str | None:
         return None
 
 
-def _place(noun: str | None, size: int) -> str | None:
+def _class(noun: str | None, size: int) -> str | None:
     """The class of a vocabulary that an emotion belongs to."""
-    if noun is None:
-        return None
     known = emotions.vocabulary(size)
-    return noun if noun in known else next((to for name, to in emotions.MERGED.items() if name == noun), None)
+    return noun if noun in known else emotions.MERGED.get(noun) if noun else None
 
 
 def _own(names: Sequence[str]) -> Naming:
-    """The folders' names as they are, but emotions by their nouns, so that the classes meet those of other models."""
+    """The folder names as classes; emotions get their nouns, so that the classes match those of other models."""
     nouns = [name if name.strip().isdecimal() else _noun(name) or name for name in names]
     classes = nouns if len(set(nouns)) == len(nouns) else list(names)
     taken = {column.lower() for column in table_columns(())}
-    if strange := [name for name in classes if not _usable(name, taken)]:
+    if strange := [name for name in classes if not (name.isprintable() and name.strip()) or name.lower() in taken]:
         raise DataError(
-            f"{', '.join(map(repr, strange))} cannot name a class: tables have a column of that name, "
-            "or it cannot be printed",
+            f"{', '.join(map(repr, strange))} cannot be the name of a class: a column of the tables, or not printable",
             hint="rename the folder",
         )
     return Naming(tuple(classes), {name: index for index, name in enumerate(names)})
-
-
-def _usable(name: str, taken: Iterable[str]) -> bool:
-    return name.isprintable() and bool(name.strip()) and name.lower() not in taken

@@ -1,10 +1,10 @@
-"""Images with labelled faces, for training and judging detectors.
+"""Images with labelled faces, for the training and evaluation of detectors.
 
-A folder holds `labels.jsonl` and archives (.zip) of image files; or it holds several such folders. Each line of the
-labels is one image: `zip`, `file`, `split` ("train" or "valid"), `faces` (each with `box` [x0, y0, x1, y1] and five
-`landmarks` [x, y] in pixels, in the order of `results.LANDMARKS`; optionally `origin`, who set the landmarks, and
-`lm_diff`, by how many eye distances two sources of them differ) and `ignore`, boxes that may hold a face. They are used
-as they are: images of many sizes fit no array.
+A folder contains `labels.jsonl` and archives (.zip) of image files, or several such folders. Each line of the labels is
+one image: `zip`, `file`, `split` ("train" or "valid"), `faces` (each with `box` [x0, y0, x1, y1] and five `landmarks`
+[x, y] in pixels, in the order of `results.LANDMARKS`; optionally `origin`, who set the landmarks, and `lm_diff`, the
+distance of two sources of landmarks in eye distances) and `ignore`, boxes that may contain a face. There is no store of
+them, because images of different sizes fit no array.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from mien.media import read_image
 
 __all__ = ["MIRRORED", "FaceImage", "fingerprint", "read"]
 
-# The order of the five landmarks in a mirrored face.
+# The order of the five landmarks after mirroring.
 MIRRORED: Final = [1, 0, 2, 4, 3]
 LABELS: Final = "labels.jsonl"
 SPLITS: Final = ("train", "valid")
@@ -38,10 +38,10 @@ class FaceImage:
     Attributes:
         image: (H, W, 3) uint8 RGB.
         boxes: (N, 4) faces, xyxy pixels.
-        landmarks: (N, 5, 2) their points, in the order of `results.LANDMARKS`; nan where they are not sure enough.
-        ignore: (M, 4) boxes that may hold a face.
+        landmarks: (N, 5, 2) x, y in pixels, in the order of `results.LANDMARKS`; nan if too uncertain.
+        ignore: (M, 4) boxes that may contain a face, xyxy pixels.
         source: Archive and file.
-        origin: (N,) who set the landmarks: "human", "dataset" or "teacher"; empty where that is not known.
+        origin: (N,) who set the landmarks: "human", "dataset" or "teacher"; empty if unknown.
     """
 
     image: NDArray[np.uint8]
@@ -52,7 +52,7 @@ class FaceImage:
     origin: tuple[str, ...] = ()
 
     def mirrored(self) -> "FaceImage":
-        """The same image with left and right exchanged, labels included."""
+        """The image and its labels, mirrored left to right."""
         width = self.image.shape[1]
         return FaceImage(
             image=np.ascontiguousarray(self.image[:, ::-1]),
@@ -77,18 +77,18 @@ def read(
     limit: int | None = None,
     doubt: float = np.inf,
 ) -> Iterator[FaceImage]:
-    """Labelled images, in the order of the labels.
+    """Reads labelled images, in the order of the labels.
 
     Args:
-        folder: Where the labels and the archives lie.
+        folder: The folder of the labels and archives.
         split: "train" or "valid".
-        sets: Names of archives, without ".zip"; none: all.
-        limit: Take about as many, evenly spread; None takes all.
+        sets: Names of archives, without ".zip"; empty for all.
+        limit: Approximate number of images, evenly spread; None for all.
         doubt: Landmarks with a larger `lm_diff` become nan.
 
     Raises:
-        InputError: The folder has no labels, or an archive or a image is missing or cannot be read.
-        DataError: A line of the labels is not of the form above, or there are no images of that split.
+        InputError: The folder has no labels, or an archive or an image is missing or cannot be read.
+        DataError: A line of the labels has another form, or the split has no images.
     """
     rows = [
         (place, row)
@@ -97,7 +97,7 @@ def read(
         if row["split"] == split and (not sets or Path(row["zip"]).stem in sets)
     ]
     if not rows:
-        raise DataError(f"{folder}: has no images of the split '{split}'", hint="check labels.jsonl")
+        raise DataError(f"{folder}: no images of the split '{split}'", hint="check labels.jsonl and the sets")
     with ExitStack() as stack:
         archives: dict[Path, zipfile.ZipFile] = {}
         for place, row in rows[:: max(1, len(rows) // limit) if limit else 1]:
@@ -108,7 +108,8 @@ def read(
                 content = archives[path].read(row["file"])
             except (OSError, KeyError, zipfile.BadZipFile) as error:
                 raise InputError(
-                    f"{path}: {row['file']} cannot be read: {error}", hint="is the archive whole, and the labels' own?"
+                    f"{path}: {row['file']} cannot be read: {error}",
+                    hint="check that the archive is complete and belongs to the labels",
                 ) from error
             faces = row["faces"]
             landmarks = np.array([face["landmarks"] for face in faces], float).reshape(-1, 5, 2)
@@ -124,7 +125,7 @@ def read(
 
 
 def fingerprint(folder: Path) -> dict[str, object]:
-    """Plain types that tell one body of images from another: their labels, and the sizes of their archives.
+    """Identifies a collection of images, in plain types: counts by split, and a hash of labels and archive sizes.
 
     Raises:
         InputError: There are no labels, or an archive is missing.
@@ -136,20 +137,20 @@ def fingerprint(folder: Path) -> dict[str, object]:
         counts.update(row["split"] for row in rows)
         for name in sorted({row["zip"] for row in rows}):
             if not (place / name).is_file():
-                raise InputError(f"{place / name}: no such archive, and {LABELS} names it", hint="copy it there")
+                raise InputError(f"{place / name}: no such archive, but {LABELS} names it", hint="copy it there")
             digest.update(f"{name} {(place / name).stat().st_size}".encode())
     return {"images": dict(counts), "sha256": digest.hexdigest()}
 
 
 def _folders(folder: Path) -> list[Path]:
-    """The folder, or those in it that have labels."""
+    """The folder itself, or the folders in it that have labels."""
     if (folder / LABELS).is_file():
         return [folder]
     found = sorted(path.parent for path in folder.glob(f"*/{LABELS}"))
     if not found:
         raise InputError(
-            f"{folder}: has no {LABELS}, and no folder in it has",
-            hint="see docs/training.md for the form of the labels",
+            f"{folder}: no {LABELS}, neither in it nor in a folder below",
+            hint="docs/training.md describes the labels",
         )
     return found
 
@@ -159,15 +160,15 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}", hint="give a folder with labels and archives") from error
+        raise InputError(f"{path}: cannot be read: {error}", hint="give the folder of labels and archives") from error
     rows = []
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
             if row["split"] not in SPLITS:
-                raise ValueError(f"expected a split of {' and '.join(SPLITS)}, got {row['split']!r}")
+                raise ValueError(f"split: expected {' or '.join(SPLITS)}, got {row['split']!r}")
             if not (isinstance(row["zip"], str) and isinstance(row["file"], str)):
-                raise ValueError("expected names of an archive and of a file in it")
+                raise ValueError("zip, file: expected the names of an archive and of a file in it")
             for face in row["faces"]:
                 _box(face["box"])
                 _numbers(face["landmarks"], (5, 2))
@@ -178,17 +179,21 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
             rows.append({key: row[key] for key in ("zip", "file", "split", "faces", "ignore")})
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{path}: line {number} does not describe a image: {type(error).__name__} {error}",
-                hint="see docs/training.md for the form of the labels",
+                f"{path}: line {number} is not a valid label: {_reason(error)}",
+                hint="docs/training.md describes the labels",
             ) from error
     return rows
+
+
+def _reason(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def _box(value: object) -> None:
     _numbers(value, (4,))
     x0, y0, x1, y1 = np.asarray(value, float)
     if not (x0 < x1 and y0 < y1):
-        raise ValueError(f"expected a box x0, y0, x1, y1 with x0 < x1 and y0 < y1, got {value}")
+        raise ValueError(f"box: expected x0, y0, x1, y1 with x0 < x1 and y0 < y1, got {value}")
 
 
 def _numbers(value: object, shape: tuple[int, ...]) -> None:

@@ -1,10 +1,11 @@
-"""FER+ label processing: from ten annotators' votes to labels or distributions, in its four modes.
+"""Label processing of FER+: from the votes of ten annotators to labels or distributions, in its four modes.
 
-Source: Barsoum, Zhang, Canton Ferrer and Zhang, "Training deep networks for facial expression recognition
-with crowd-sourced label distribution", ICMI 2016, and the label processing published with its data. All
-functions take votes (N, 10) in the order of `emotions.ALL`; they are vectorised over the rows.
+Source: Barsoum, Zhang, Canton Ferrer and Zhang, "Training deep networks for facial expression recognition with
+crowd-sourced label distribution", ICMI 2016, and the label processing published with its data. All functions are
+vectorised over rows of votes (N, 10) in the order of `emotions.ALL`.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -13,25 +14,26 @@ from numpy.typing import NDArray
 from mien import emotions
 from mien.errors import ConfigError
 
-__all__ = ["COLUMNS", "EMOTIONS", "MODES", "Mode", "argmax", "entropy", "mode_of", "one_against_rest", "process"]
+__all__ = [
+    "COLUMNS",
+    "EMOTIONS",
+    "MODES",
+    "Mode",
+    "argmax",
+    "ballot",
+    "entropy",
+    "mode_of",
+    "one_against_rest",
+    "process",
+]
 
 Votes = NDArray[np.uint8]
 Mode = Literal["majority", "probability", "crossentropy", "multi_target"]
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 
-# The order of FER+'s own CSV; only a tie between two emotions can show it.
-COLUMNS: Final = (
-    "neutral",
-    "happiness",
-    "surprise",
-    "sadness",
-    "anger",
-    "disgust",
-    "fear",
-    "contempt",
-    "unknown",
-    "not_a_face",
-)
+# The column order of the CSV of FER+; it decides ties.
+_NAMES = "neutral happiness surprise sadness anger disgust fear contempt unknown not_a_face"
+COLUMNS: Final = tuple(_NAMES.split())
 EMOTIONS: Final = 8  # the first eight of `emotions.ALL`; unknown and not_a_face follow
 
 
@@ -39,28 +41,40 @@ def mode_of(name: str) -> Mode:
     """The label mode of that name.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: No label mode has that name.
     """
-    found = next((mode for mode in MODES if mode == name), None)
-    if found is None:
-        raise ConfigError(f"there is no label mode '{name}'", hint=f"choose one of {', '.join(MODES)}")
-    return found
+    for mode in MODES:
+        if mode == name:
+            return mode
+    raise ConfigError(f"unknown label mode '{name}'", hint=f"choose one of {', '.join(MODES)}")
+
+
+def ballot(cells: Sequence[str]) -> list[int] | None:
+    """The votes of one face in the order of `emotions.ALL`, from cells in the order of `COLUMNS`.
+
+    None if a cell is not a number from 0 to 255.
+    """
+    if not all(cell.isdecimal() and int(cell) <= 255 for cell in cells):
+        return None
+    return [int(cells[COLUMNS.index(name)]) for name in emotions.ALL]
 
 
 def process(votes: Votes, mode: Mode) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Turns votes (N, 10) into targets over the eight emotions.
 
-    Single votes are outliers and do not count. S below is the sum of what remains.
+    Single votes are outliers and do not count. S below is the sum of the other votes.
 
-    - `majority`: the top class, if it holds more than S/2.
-    - `probability`, `crossentropy`: classes are gathered from the top, tied ones together, while less than
-      three quarters of S and fewer than three classes are gathered. Meeting unknown or not_a_face ends it, and
-      that class counts only if it came first. More than three classes, or S/2 or less: dropped.
-    - `multi_target`: every class with at least 0.3 S, if together they hold more than S/2.
+    - `majority`: the class with most votes, if it has more than S/2; otherwise the row is dropped.
+    - `probability`, `crossentropy`: classes are collected in the order of their votes, ties together, as long as
+      the collected classes have less than three quarters of S and are fewer than three. Reaching unknown or not_a_face
+      stops this, and that class counts only if it came first. Rows with more than three classes, or with S/2 votes or
+      fewer, are dropped.
+    - `multi_target`: all classes with at least 0.3 S, if together they have more than S/2; otherwise the row is
+      dropped.
 
     Returns:
-        targets (N, 8) float32, rows summing to 1 where kept and zero elsewhere; kept (N,) bool. A row is
-        dropped as said above, or if its top class is unknown or not_a_face.
+        targets (N, 8) float32, with rows that sum to 1 where kept and zeros elsewhere; kept (N,) bool. Rows whose top
+        class is unknown or not_a_face are dropped, too.
     """
     counts = np.where(votes > 1, votes, 0).astype(np.int64)  # (N, 10)
     total = counts.sum(axis=1, keepdims=True)  # (N, 1)
@@ -79,16 +93,16 @@ def process(votes: Votes, mode: Mode) -> tuple[NDArray[np.float32], NDArray[np.b
 
 
 def _gather(counts: NDArray[np.int64], total: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The classes that the modes `probability` and `crossentropy` take, as counts (N, 10)."""
+    """The votes (N, 10) of the classes that the modes `probability` and `crossentropy` collect."""
     order = np.argsort(-counts, axis=1, kind="stable")  # unknown and not_a_face come last in a tie
     ranked = np.take_along_axis(counts, order, axis=1)
-    before = ranked.cumsum(axis=1) - ranked  # gathered ahead of each rank
+    before = ranked.cumsum(axis=1) - ranked  # votes of the classes ahead of each rank
     rank = np.arange(counts.shape[1])
-    # A tie is entered as a whole: what counts is the state at its first rank.
+    # Tied classes are collected together: the state at the first of them decides.
     first = (ranked[:, :, None] == ranked[:, None, :]).argmax(axis=2)  # (N, 10)
     entered = (4 * np.take_along_axis(before, first, axis=1) < 3 * total) & (first < 3)
     other = order >= EMOTIONS
-    ended = other.cumsum(axis=1) - other > 0  # unknown or not_a_face stands ahead
+    ended = other.cumsum(axis=1) - other > 0  # unknown or not_a_face is ahead
     taken = entered & ~ended & (~other | (rank == 0))
     gathered = np.where(taken, ranked, 0)
     valid = (2 * gathered.sum(axis=1) > total[:, 0]) & (taken.sum(axis=1) <= 3)
@@ -98,11 +112,11 @@ def _gather(counts: NDArray[np.int64], total: NDArray[np.int64]) -> NDArray[np.i
 
 
 def argmax(votes: Votes) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The class with most votes, single votes included, a tie going to the first of `COLUMNS`.
+    """The class with most votes, single votes included; ties go to the first of `COLUMNS`.
 
     Returns:
-        labels (N,) as indices into the eight emotions; kept (N,) bool, false where the top class is unknown or
-        not_a_face or nobody voted.
+        labels (N,) as indices into the eight emotions; kept (N,) bool, false if the top class is unknown or not_a_face
+        or there are no votes.
     """
     labels = _top(votes)
     kept = (labels < EMOTIONS) & (votes.sum(axis=1) > 0)
@@ -110,21 +124,21 @@ def argmax(votes: Votes) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
 
 
 def entropy(votes: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-    """How far the annotators of each face disagree (N,): the entropy of their votes (N, C) in nats.
+    """The disagreement of the annotators (N,): the entropy of their votes (N, C) in nats.
 
-    0 where all chose the same, log C where they spread evenly; 0, too, where nobody voted.
+    0 if all chose the same class, log C for uniform votes; also 0 without votes.
     """
     shares = votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)  # (N, C)
     logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
-    entropies: NDArray[np.float64] = np.abs((shares * logs).sum(axis=1))  # the sum is never above 0
+    entropies: NDArray[np.float64] = np.abs((shares * logs).sum(axis=1))  # the sum is at most 0
     return entropies
 
 
 def one_against_rest(votes: Votes) -> NDArray[np.float64]:
-    """How often one annotator of a face chooses what the others chose most (N,), 0-1; 0 where nobody voted.
+    """How often one annotator of a face agrees with the majority of the others (N,), 0-1; 0 without votes.
 
-    The others' choice is the class with most of the remaining votes, a tie going to the first of `COLUMNS`. The mean
-    is about what one person reaches under the protocol `argmax`: a ceiling of a kind.
+    The majority is the class with most of the remaining votes; ties go to the first of `COLUMNS`. The mean estimates
+    the accuracy of one person under the protocol `argmax`.
     """
     agreeing = np.zeros(len(votes), np.int64)
     for chosen in range(votes.shape[1]):
@@ -137,7 +151,7 @@ def one_against_rest(votes: Votes) -> NDArray[np.float64]:
 
 
 def _top(votes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-    """The column (N,) of votes (N, 10) that holds most, a tie going to the first of `COLUMNS`."""
+    """The class (N,) with most votes (N, 10); ties go to the first of `COLUMNS`."""
     columns = np.asarray([emotions.ALL.index(name) for name in COLUMNS])
     top: NDArray[np.int64] = columns[votes[:, columns].argmax(axis=1)]
     return top

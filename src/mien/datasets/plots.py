@@ -1,4 +1,4 @@
-"""What a store holds, as images: counts, faces of each class, and how far their annotators agree."""
+"""Plots of a store: counts, contact sheets of each class, and the agreement of the annotators."""
 
 import math
 from pathlib import Path
@@ -8,8 +8,8 @@ import numpy as np
 
 from mien.datasets import ferplus
 from mien.datasets.samples import Samples
-from mien.errors import MissingExtraError, OutputError
-from mien.files import replacing
+from mien.errors import MissingExtraError
+from mien.files import replacing, write_errors
 from mien.output.drawing.palette import colour_of
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ _MUTED: Final = "#8a919e"
 
 
 def plot(samples: Samples, folder: Path, *, seed: int = 0) -> list[Path]:
-    """Writes PNG images into `folder`, which is made where it is missing.
+    """Writes PNG images into `folder`, which is created if it does not exist.
 
-    `counts.png`, `contact-<class>.png` with sixty faces drawn by chance (fewer where there are fewer), and with votes
-    `agreement.png`, the entropies of the faces' votes.
+    These are `counts.png`, `contact-<class>.png` with up to sixty random faces and, if there are votes, `agreement.png`
+    with the entropies of the votes.
 
     Returns:
         The files written.
@@ -51,16 +51,12 @@ def plot(samples: Samples, folder: Path, *, seed: int = 0) -> list[Path]:
     if samples.votes is not None:
         figures["agreement"] = _agreement(samples)
     written = []
-    try:
+    with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in figures.items():
             written.append(folder / f"{name}.png")
             with replacing(written[-1]) as partial:
                 figure.savefig(partial, format="png")
-    except OSError as error:
-        raise OutputError(
-            f"cannot write into '{folder}': {(error.strerror or str(error)).lower()}", hint="give another --plots"
-        ) from error
     return written
 
 
@@ -83,7 +79,7 @@ def _counts(samples: Samples) -> "Figure":
         axes.xaxis.set_visible(False)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-    panels[0].invert_yaxis()  # panels share it
+    panels[0].invert_yaxis()  # the panels share it
     return figure
 
 
@@ -111,11 +107,11 @@ def _agreement(samples: Samples) -> "Figure":
     figure = _figure(8, 4)
     axes = figure.subplots()
     axes.hist(entropies, bins=np.linspace(0, math.log(ferplus.EMOTIONS), 43).tolist(), color="#3880f0")
-    axes.set(xlabel="entropy of a face's votes on the emotions (nats); 0: all agree", ylabel="faces")
+    axes.set(xlabel="entropy of the votes of a face (nats); 0: all agree", ylabel="faces")
     if len(entropies):
         axes.axvline(float(entropies.mean()), color=_MUTED, linestyle="--", linewidth=1.2)
         axes.set_title(
-            f"{len(entropies):,} faces, mean {entropies.mean():.3f} nats, {(entropies == 0).mean():.0%} with one mind",
+            f"{len(entropies):,} faces, mean {entropies.mean():.3f} nats, {(entropies == 0).mean():.0%} unanimous",
             loc="left",
             fontsize=11,
         )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mien.errors import DataError
 
-__all__ = ["COLUMNS", "NO_LABEL", "SPLITS", "Samples", "mark_duplicates", "without_duplicates"]
+__all__ = ["COLUMNS", "NO_LABEL", "SPLITS", "Samples", "mark_duplicates", "stratified_split", "without_duplicates"]
 
 SPLITS: Final = ("train", "val", "test")
 NO_LABEL: Final = -1
@@ -122,6 +122,27 @@ def mark_duplicates(images: NDArray[np.uint8], split: NDArray[np.uint8]) -> NDAr
     held_out = {key for key, inside in zip(keys, training, strict=True) if not inside}
     both = in_train & held_out
     return np.fromiter((key in both for key in keys), bool, len(keys))
+
+
+def stratified_split(
+    split: NDArray[np.uint8], labels: NDArray[np.int64], shares: Mapping[str, float], seed: int
+) -> NDArray[np.uint8]:
+    """The splits (N,) after shares of the training rows of each class have moved to other splits, at random.
+
+    Each class is drawn independently, so another class changes nothing. However small a share is, at least one of a
+    class moves if the class has rows to spare; at least one stays in train.
+    """
+    result = split.copy()
+    for label in np.unique(labels):
+        rows = np.flatnonzero((labels == label) & (split == SPLITS.index("train")))
+        order = np.random.default_rng([seed, int(label)]).permutation(rows)
+        start, spare = 0, len(rows) - 1
+        for name, share in shares.items():
+            if share > 0 and spare > 0:
+                count = min(spare, max(1, round(share * len(rows))))
+                result[order[start : start + count]] = SPLITS.index(name)
+                start, spare = start + count, spare - count
+    return result
 
 
 def without_duplicates(samples: Samples, about: Mapping[str, object], *, keep: bool) -> Samples:

@@ -1,4 +1,4 @@
-"""What a store holds, in figures."""
+"""The content of a store in figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ __all__ = ["Agreement", "Summary", "counts_table", "summarise", "text"]
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far the annotators of one split agree, over the faces whose most voted class is an emotion.
+    """Agreement of the annotators of one split, over the faces whose top class is an emotion.
 
     Attributes:
-        faces: Their number.
-        entropy: Mean entropy of a face's votes on the eight emotions, in nats.
-        one_against_rest: Share of single votes, 0-1, that go to what the face's other annotators chose most.
+        faces: Number of these faces.
+        entropy: Mean entropy of the votes of a face on the eight emotions, in nats.
+        one_against_rest: How often one annotator agrees with the majority of the others, 0-1.
     """
 
     faces: int
@@ -28,15 +28,15 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a store holds.
+    """The content of a store.
 
     Attributes:
-        counts: Number of faces by split and class; faces without a label are none of them.
-        unlabelled: Faces without a label by split.
-        duplicates: By split, the faces whose image stood, bit for bit, on the other side of the split.
-        dropped_duplicates: Training duplicates that were left out when the store was built.
-        constant: By split, the images with one grey level or colour.
-        agreement: By split; empty without votes.
+        counts: Number of labelled faces by split and class.
+        unlabelled: Number of faces without a label by split.
+        duplicates: Number of cross-split duplicates by split.
+        dropped_duplicates: Number of training duplicates that were dropped when the store was built.
+        constant: Number of images with a single grey level or colour by split.
+        agreement: Agreement of the annotators by split; empty without votes.
     """
 
     counts: dict[str, dict[str, int]]
@@ -48,7 +48,7 @@ class Summary:
 
 
 def summarise(samples: Samples) -> Summary:
-    """Counts what is in the samples."""
+    """Summarises samples."""
     splits = {name: samples.subset(samples.split == code) for code, name in enumerate(SPLITS)}
     splits = {name: part for name, part in splits.items() if len(part)}
     agreement = {name: _agreement(part.votes) for name, part in splits.items() if part.votes is not None}
@@ -80,7 +80,7 @@ def _agreement(votes: ferplus.Votes) -> Agreement:
 
 
 def text(summary: Summary) -> str:
-    """The summary as lines of text, a column for each split."""
+    """The summary as lines of text with one column per split."""
     splits = list(summary.counts)
     rows: list[tuple[str, Sequence[str]]] = []
     if any(summary.unlabelled.values()):
@@ -89,9 +89,9 @@ def text(summary: Summary) -> str:
     rows.append(("constant", [f"{summary.constant[name]:,}" for name in splits]))
     parts = [counts_table(summary.counts), _columns(rows)]
     notes = [
-        "Twins: the same image, bit for bit, stood in train and in val or test in the source; "
-        f"{summary.dropped_duplicates:,} training duplicates were dropped when the store was built.",
-        "Constant: one grey level only.",
+        "Duplicates: the same image, bit for bit, is in train and in val or test of the source; "
+        f"{summary.dropped_duplicates:,} of train were dropped when the store was built.",
+        "Constant: images with a single grey level or colour.",
     ]
     if summary.agreement:
         known = [summary.agreement.get(name) for name in splits]
@@ -104,13 +104,13 @@ def text(summary: Summary) -> str:
                 ]
             )
         )
-        notes.append("Votes: of faces whose most voted class is an emotion. Entropy: of their votes on the emotions.")
-        notes.append("One against the rest: how often one annotator chooses what the others chose most.")
+        notes.append("Votes: faces whose top class is an emotion. Entropy: of the votes of a face on the emotions.")
+        notes.append("One against the rest: how often one annotator agrees with the majority of the others.")
     return "\n\n".join([*parts, "\n".join(notes)]) + "\n"
 
 
 def counts_table(counts: dict[str, dict[str, int]]) -> str:
-    """Faces by class (rows) and split (columns), with their sums."""
+    """Number of faces by class (rows) and split (columns), with sums."""
     classes = next(iter(counts.values()), {})
     rows = [("class", list(counts))]
     rows += [(name, [f"{table[name]:,}" for table in counts.values()]) for name in classes]

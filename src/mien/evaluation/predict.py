@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets import Samples
-from mien.datasets.canvas import find_and_crop_each
+from mien.datasets.canvas import find_and_crop
 from mien.errors import ConfigError, DataError
 from mien.evaluation.intervals import mean_estimate
 from mien.evaluation.protocols import Protocol, printed_split, select_protocols, votes_for
@@ -247,7 +247,7 @@ class _Predictor:
 
         def logits() -> Iterator[tuple[int, Logits]]:
             for start in range(0, len(images), _CHUNK_DETECTED):
-                crops, seen = find_and_crop_each(images[start : start + _CHUNK_DETECTED], aligner)
+                crops, seen = find_and_crop(images[start : start + _CHUNK_DETECTED], aligner)
                 found.append(seen)
                 yield len(seen), self._network.logits(*crops)
 

@@ -18,13 +18,13 @@ from mien.errors import ConfigError, DataError, InputError, MienError
 
 Files = tuple[Path, Path]
 Rows = list[list[str]]
-PER_CLASS, HELD, BLANK, TWINS = 3, 2, 3, 2
+PER_CLASS, HELD, BLANK, DUPLICATES = 3, 2, 3, 2
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> Files:
     rng = np.random.default_rng(3)
-    return write_fer_csv(tmp_path, rng, PER_CLASS, held=HELD, blank=BLANK, duplicates=TWINS)
+    return write_fer_csv(tmp_path, rng, PER_CLASS, held=HELD, blank=BLANK, duplicates=DUPLICATES)
 
 
 def read(path: Path) -> Rows:
@@ -59,13 +59,19 @@ def refusal(kind: type[MienError], **options: object) -> str:
     return caught.value.message
 
 
+def made_up(folder: Path) -> dict[str, Path]:
+    """The two CSV files with drawn faces, for the conformance suite."""
+    csv, votes = write_fer_csv(folder, np.random.default_rng(3), PER_CLASS, held=HELD)
+    return {"csv": csv, "votes": votes}
+
+
 # --- what is built
 
 
 def test_seven_emotions(files: Files) -> None:
     samples = build(csv=files[0])
     rows = read(files[0])[1:]
-    assert len(samples) == len(rows) - TWINS
+    assert len(samples) == len(rows) - DUPLICATES
     assert samples.classes == vocabulary(7)
     assert samples.votes is None
     kept = [row for row in range(len(rows)) if str(row) in samples.names]
@@ -103,7 +109,7 @@ def test_every_label_mode_builds(files: Files, mode: str) -> None:
     assert samples.about["labels"] == f"FER+ {mode}"
 
 
-def test_votes_lie_beside_the_labels_in_the_houses_order(files: Files) -> None:
+def test_votes_are_stored_in_the_order_of_the_emotions(files: Files) -> None:
     samples = build(csv=files[0], votes=files[1], keep_duplicates=True)
     rows = read(files[1])
     header = ["not_a_face" if name == "NF" else name for name in rows[0]]
@@ -150,19 +156,19 @@ def test_private_test_may_be_absent(tmp_path: Path, private: bool, splits: list[
         assert list(build(csv=faces, votes=votes, emotions=emotions).counts()) == splits
 
 
-def test_training_twins_are_dropped_and_counted(files: Files) -> None:
+def test_training_duplicates_are_dropped_and_counted(files: Files) -> None:
     kept, dropped = build(csv=files[0], keep_duplicates=True), build(csv=files[0])
-    assert (kept.about["dropped_training_duplicates"], dropped.about["dropped_training_twins"]) == (0, TWINS)
-    assert len(kept) - len(dropped) == TWINS
-    assert kept.duplicate.sum() == 2 * TWINS  # each marked on both sides
+    assert (kept.about["dropped_training_duplicates"], dropped.about["dropped_training_duplicates"]) == (0, DUPLICATES)
+    assert len(kept) - len(dropped) == DUPLICATES
+    assert kept.duplicate.sum() == 2 * DUPLICATES  # each marked on both sides
     assert (dropped.split[dropped.duplicate] == 1).all()
     training = {image.tobytes() for image in dropped.images[dropped.split == 0]}
     assert not any(image.tobytes() in training for image in dropped.images[dropped.split != 0])
 
 
-def test_pictures_alike_within_the_training_rows_stay(files: Files) -> None:
+def test_duplicates_within_the_training_rows_stay(files: Files) -> None:
     change(files[0], lambda rows: rows.insert(8, list(rows[7])))
-    assert build(csv=files[0]).about["dropped_training_duplicates"] == TWINS
+    assert build(csv=files[0]).about["dropped_training_duplicates"] == DUPLICATES
 
 
 # --- options that do not go together
@@ -176,10 +182,10 @@ def test_wrong_options(files: Files, options: dict[str, object], told: str) -> N
     assert told in refusal(ConfigError, csv=files[0], **options)
 
 
-def test_a_data_set_that_is_none() -> None:
+def test_an_unknown_data_set() -> None:
     assert "fer2013" in names()
     assert not {"store", "samples", "ferplus"} & set(names())
-    with pytest.raises(ConfigError, match="no data set 'fer2014'"):
+    with pytest.raises(ConfigError, match="unknown data set 'fer2014'"):
         builder("fer2014")
 
 
@@ -239,11 +245,11 @@ def test_many_mistakes_are_counted(files: Files) -> None:
 
 VOTES: dict[str, tuple[Callable[[Rows], object], str]] = {
     "a word": (put(LINE - 1, 4, "two"), "two"),
-    "an empty cell": (put(LINE - 1, 4, ""), "expected ten small numbers"),
+    "an empty cell": (put(LINE - 1, 4, ""), "expected ten numbers from 0 to 255"),
     "negative": (put(LINE - 1, 4, "-2"), "-2"),
     "a fraction": (put(LINE - 1, 4, "0.5"), "0.5"),
     "too many to be votes": (put(LINE - 1, 4, "256"), "256"),
-    "a row cut short": (lambda rows: rows[LINE - 1].__delitem__(slice(6, None)), "expected ten small numbers"),
+    "a row cut short": (lambda rows: rows[LINE - 1].__delitem__(slice(6, None)), "expected ten numbers from 0 to 255"),
     "another Usage": (put(LINE - 1, 0, "PublicTest"), "Usage is 'PublicTest', but the face of this row is train"),
     "no Usage": (put(LINE - 1, 0, ""), "Usage is ''"),
 }
@@ -275,7 +281,7 @@ def test_another_number_of_votes_than_faces(files: Files, edit: Callable[[Rows],
 
 CONTENT: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "the header lacks emotion, pixels, Usage"),
-    "a header alone": (b"emotion,pixels,Usage\n", "holds no rows"),
+    "a header alone": (b"emotion,pixels,Usage\n", "has no rows"),
     "no header": (b"0,1 2 3,Training\n", "the header lacks emotion, pixels, Usage"),
     "another header": (b"label,image\n1,2\n", "the header lacks emotion, pixels, Usage"),
     "binary": (bytes(range(256)) * 30, ""),
@@ -318,7 +324,7 @@ def test_a_file_that_cannot_be_read() -> None:
 
 def test_votes_that_leave_nothing(files: Files) -> None:
     change(files[1], lambda rows: [row.__setitem__(slice(2, None), ["0"] * 9 + ["10"]) for row in rows[1:]])
-    assert "leave no face" in refusal(DataError, csv=files[0], votes=files[1], emotions=8)
+    assert "no face gets a label" in refusal(DataError, csv=files[0], votes=files[1], emotions=8)
 
 
 def test_the_limit_on_cells_is_left_as_it_was(files: Files) -> None:
@@ -352,6 +358,6 @@ def test_the_counts_are_those_published(everything: Samples) -> None:
 
 
 @pytest.mark.real_data
-def test_the_twins_are_those_counted(everything: Samples) -> None:
+def test_the_duplicates_are_those_counted(everything: Samples) -> None:
     assert int((everything.duplicate & (everything.split == 1)).sum()) == 280
     assert everything.about["dropped_training_duplicates"] == 0

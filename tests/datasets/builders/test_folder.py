@@ -1,8 +1,9 @@
-"""Class folders: what their names mean, how they are divided, and what is wrong with them, all of it told."""
+"""Class folders: what their names mean, how they are split, and which errors are reported."""
 
 import csv
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,24 @@ from PIL import Image
 from tests.drawn import draw_face
 
 from mien.datasets import Samples, store
-from mien.datasets.builders.folder import _divided, build
+from mien.datasets.builders import folder
+from mien.datasets.builders.folder import FaceOptions, SplitOptions
 from mien.datasets.class_folders import naming, read_tree
 from mien.datasets.export.folder import export
-from mien.datasets.samples import SPLITS
+from mien.datasets.samples import SPLITS, stratified_split
 from mien.emotions import vocabulary
 from mien.errors import ConfigError, DataError, InputError, OutputError
+from mien.faces.detectors import DetectorOptions
+
+
+def build(root: Path, **options: Any) -> Samples:
+    """`folder.build` with the fields of its option dataclasses as arguments."""
+    groups: dict[str, Any] = {}
+    for name, kind in (("faces", FaceOptions), ("split", SplitOptions)):
+        own = {field.name: options.pop(field.name) for field in fields(kind) if field.name in options}
+        groups[name] = kind(**own)
+    return folder.build(root, **groups, **options)
+
 
 SEVEN = ("Angry", "disgust", "2", "happy", "sad", "surprise", "neutral")
 
@@ -38,6 +51,11 @@ def fill(root: Path, names: tuple[str, ...], count: int = 4, seed: int = 0) -> P
     return root
 
 
+def made_up(place: Path) -> dict[str, Any]:
+    """Class folders of seven emotions, for the conformance suite."""
+    return {"folder": fill(place / "faces", SEVEN)}
+
+
 def test_sizes_and_formats_come_to_one(tmp_path: Path) -> None:
     samples = build(fill(tmp_path / "d", SEVEN), size=32)
     assert samples.images.shape == (28, 32, 32)
@@ -52,7 +70,7 @@ def test_sizes_and_formats_come_to_one(tmp_path: Path) -> None:
     assert len(np.unique(colour.images.reshape(-1, 3) @ [1, 1, -2])) > 3
 
 
-def test_pictures_are_read_as_the_reading_flow_does(tmp_path: Path) -> None:
+def test_images_are_read_as_in_inference(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     rng = np.random.default_rng(0)
@@ -94,20 +112,30 @@ def test_what_names_mean(tmp_path: Path, names: tuple[str, ...], wanted: str | N
 @pytest.mark.parametrize(
     ("names", "wanted", "message", "hint"),
     [
-        ((*vocabulary(7), "envy", "pride"), None, "'envy', 'pride': no folder names of 8 emotions", "--classes own"),
-        (("happy", "sad"), None, "of 6 emotions anger, fear, surprise, neutral have no folder", "keeps the 2"),
-        (vocabulary(7), "8", "of 8 emotions contempt has no folder", "--classes own"),
-        ((*vocabulary(8),), "7", "'contempt': no folder names of 7 emotions", "known: anger"),
-        (("happy",), "own", "there is one class, 'happy'", "at least two"),
-        (("happy",), None, "there is one class", "at least two"),
-        (("score", "Emotion", "x"), "own", "'Emotion', 'score' cannot name a class", "rename"),
-        (("a\nb", "x"), "own", "cannot name a class", "rename"),
-        ((), "own", "holds no class folders", "DIR/happy"),
-        (("train", "test", "happy"), "own", "beside the folders of the splits lie 'happy'", "train, val and test"),
-        (("train", "val", "valid"), "own", "val and valid are one split", "join"),
+        (
+            (*vocabulary(7), "envy", "pride"),
+            None,
+            "names 'envy', 'pride' are not among 8 emotions",
+            "--classes own",
+        ),
+        (("happy", "sad"), None, "6 emotions need a folder for anger, fear, surprise, neutral", "uses the 2 folders"),
+        (vocabulary(7), "8", "8 emotions need a folder for contempt", "--classes own"),
+        ((*vocabulary(8),), "7", "'contempt' are not among 7 emotions", "known are anger"),
+        (("happy",), "own", "there is only one class, 'happy'", "at least two"),
+        (("happy",), None, "there is only one class", "at least two"),
+        (("score", "Emotion", "x"), "own", "'Emotion', 'score' cannot be the name of a class", "rename"),
+        (("a\nb", "x"), "own", "cannot be the name of a class", "rename"),
+        ((), "own", "contains no class folders", "DIR/happy"),
+        (
+            ("train", "test", "happy"),
+            "own",
+            "only folders of splits, found 'happy' as well",
+            "train, val and test",
+        ),
+        (("train", "val", "valid"), "own", "val and valid are the same split", "merge"),
     ],
 )
-def test_names_that_mean_nothing(
+def test_names_that_are_not_classes(
     tmp_path: Path, names: tuple[str, ...], wanted: str | None, message: str, hint: str
 ) -> None:
     for name in names:
@@ -143,8 +171,8 @@ def test_folders_of_splits(tmp_path: Path) -> None:
 def test_shares_hold_in_every_class(counts: list[int], val: float, test: float, seed: int) -> None:
     labels = np.repeat(np.arange(len(counts)), counts)
     splits = np.zeros(len(labels), np.uint8)
-    found = _divided(splits, labels, {"val": val, "test": test}, seed)
-    assert (_divided(splits, labels, {"val": val, "test": test}, seed) == found).all()
+    found = stratified_split(splits, labels, {"val": val, "test": test}, seed)
+    assert (stratified_split(splits, labels, {"val": val, "test": test}, seed) == found).all()
     for label, count in enumerate(counts):
         mine = np.bincount(found[labels == label], minlength=3)
         assert mine[0] >= 1
@@ -156,7 +184,7 @@ def test_shares_hold_in_every_class(counts: list[int], val: float, test: float, 
             assert mine[1] == 0
     # Another class more changes nothing.
     more = np.append(labels, [len(counts)] * 3)
-    longer = _divided(np.zeros(len(more), np.uint8), more, {"val": val, "test": test}, seed)
+    longer = stratified_split(np.zeros(len(more), np.uint8), more, {"val": val, "test": test}, seed)
     assert (longer[: len(labels)] == found).all()
 
 
@@ -183,11 +211,11 @@ def test_empty_classes(tmp_path: Path) -> None:
     for name in ("c", "d"):
         (root / name).mkdir()
     (root / "d" / "broken.png").write_text("no image")
-    with pytest.raises(DataError, match="no image that can be used of c, d"):
+    with pytest.raises(DataError, match="the classes c, d have no image that can be used"):
         build(root, classes="own")
 
 
-def test_links_that_lead_round(tmp_path: Path) -> None:
+def test_links_that_form_a_cycle(tmp_path: Path) -> None:
     root = fill(tmp_path / "d", ("a", "b"))
     (root / "a" / "up").symlink_to(root)  # inside of a class: not followed
     (root / "a" / "self").symlink_to("self")
@@ -198,11 +226,11 @@ def test_links_that_lead_round(tmp_path: Path) -> None:
     assert len(build(root, classes="own")) == 12
     for name in ("round", "further"):
         (root / name).symlink_to(root if name == "round" else root.parent)
-    with pytest.raises(DataError, match="'further', 'round' leads back"):
+    with pytest.raises(DataError, match="'further', 'round' is a link to a folder that contains it"):
         build(root, classes="own")
 
 
-def test_twins_are_dropped_as_elsewhere(tmp_path: Path) -> None:
+def test_training_duplicates_are_dropped(tmp_path: Path) -> None:
     for split in ("train", "val"):
         fill(tmp_path / split, ("a", "b"), seed=split == "val")
     (tmp_path / "train" / "a" / "again.png").write_bytes((tmp_path / "val" / "b" / "0.png").read_bytes())
@@ -212,12 +240,12 @@ def test_twins_are_dropped_as_elsewhere(tmp_path: Path) -> None:
     assert build(tmp_path, classes="own", keep_duplicates=True).duplicate.sum() == 2
 
 
-def test_a_class_of_which_all_is_held_out(tmp_path: Path) -> None:
+def test_a_class_without_training_images(tmp_path: Path) -> None:
     for split in ("train", "val"):
         fill(tmp_path / split, ("a", "b"), seed=split == "val")
     for image in (tmp_path / "train" / "b").iterdir():
         image.unlink()
-    with pytest.raises(DataError, match="nothing to learn b from"):
+    with pytest.raises(DataError, match="the classes b have no training images"):
         build(tmp_path, classes="own")
 
 
@@ -247,18 +275,17 @@ def test_faces_are_cropped(tmp_path: Path, astronaut: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"classes": "9"}, "no classes '9'"),
+        ({"classes": "9"}, "classes: unknown '9'"),
         ({"size": 8}, "size: expected 16 to 512"),
-        ({"channels": "bgr"}, "no channels 'bgr'"),
+        ({"channels": "bgr"}, "channels: expected grey or rgb, got 'bgr'"),
         ({"val": 1.0}, "val: expected a share"),
         ({"test": -0.1}, "test: expected a share"),
-        ({"val": 0.6, "test": 0.4}, "leave nothing"),
-        ({"keep_faceless": True}, "of --crop-faces"),
-        ({"detector": "hog"}, "of --crop-faces"),
-        ({"crop_faces": True, "detector": "nose"}, "no detector 'nose'"),
+        ({"val": 0.6, "test": 0.4}, "leave no images for train"),
+        ({"keep_faceless": True}, "keep_faceless: needs --crop-faces"),
+        ({"detector": DetectorOptions("hog")}, "need --crop-faces"),
     ],
 )
-def test_options_that_do_not_go(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+def test_invalid_options(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     fill(tmp_path / "d", ("a", "b"), count=1)
     with pytest.raises(ConfigError, match=message):
         build(tmp_path / "d", **{"classes": "own"} | options)
@@ -283,7 +310,7 @@ def test_there_and_back(tmp_path: Path, channels: str) -> None:
     assert export(samples, tmp_path / "out") == {"without a label": 0}
     again = build(tmp_path / "out", classes="own", channels=channels)
     assert everything(again) == everything(samples)
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="already exists"):
         export(samples, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d", "out"]
 
@@ -306,7 +333,7 @@ def test_the_commands(tmp_path: Path) -> None:
     assert "written: d.h5" in done.stdout
     done = mien("build", "folder", "d", "--out", "e.h5")
     assert done.returncode == 4
-    assert "'a', 'b': no folder names" in done.stderr
+    assert "the folder names 'a', 'b' are not among" in done.stderr
     assert "Traceback" not in done.stderr
     done = mien("export", "folder", "d.h5", "out")
     assert done.returncode == 0, done.stderr

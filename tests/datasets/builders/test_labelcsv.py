@@ -1,4 +1,4 @@
-"""FER+'s folder form: out of a store and back, bit for bit, and every way in which such folders can be wrong."""
+"""The folders of FER+: export and import bit for bit, and the errors of invalid folders."""
 
 import re
 import subprocess
@@ -34,6 +34,13 @@ def folder(drawn: Samples, tmp_path: Path) -> Path:
     """The faces as folders, to be damaged."""
     export(drawn, tmp_path / "faces")
     return tmp_path / "faces"
+
+
+def made_up(place: Path) -> dict[str, Path]:
+    """Folders of drawn faces, for the conformance suite."""
+    csv, votes = write_fer_csv(place, np.random.default_rng(3), 3)
+    export(fer2013.build(csv=csv, votes=votes, keep_duplicates=True), place / "folders")
+    return {"folder": place / "folders"}
 
 
 def assert_equal(one: Samples, other: Samples) -> None:
@@ -157,14 +164,14 @@ VOTES = "10,0,0,0,0,0,0,0,0,0"
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (image(Path.unlink), r"line 2: there is no image 'fer\d+\.png'"),
+        (image(Path.unlink), r"line 2: the image 'fer\d+\.png' is missing"),
         (image(lambda path: path.write_bytes(b"not a image")), "line 2: .* cannot be read as a PNG"),
         (image(lambda path: path.write_bytes(path.read_bytes()[:150])), "line 2: .* cannot be read as a PNG"),
-        (image(small), r"line 2: the box \(0, 0, 48, 48\) leaves 'fer\d+\.png', which has 47x48 pixels"),
-        (image(deep), "line 2: .* is of the kind I;16, expected 8-bit grey"),
+        (image(small), r"line 2: the box \(0, 0, 48, 48\) is larger than 'fer\d+\.png' with 47x48 pixels"),
+        (image(deep), "line 2: .* has the mode I;16, expected 8-bit grey"),
         (change(f'NAME,"(0, 0, 48, 47)",{VOTES}'), "line 2: the face in .* has 48x47 pixels, expected 48x48"),
         (change(f'NAME,"(48, 48, 0, 0)",{VOTES}'), "line 2: the face in .* has -48x-48 pixels, expected 48x48"),
-        (change(f'NAME,"(1, 1, 49, 49)",{VOTES}'), r"line 2: the box \(1, 1, 49, 49\) leaves"),
+        (change(f'NAME,"(1, 1, 49, 49)",{VOTES}'), r"line 2: the box \(1, 1, 49, 49\) is larger than"),
         (change(f'NAME,"(-1, 0, 47, 48)",{VOTES}'), r"line 2: the box is '\(-1, 0, 47, 48\)', expected"),
         (change(f"NAME,whole,{VOTES}"), "line 2: the box is 'whole', expected"),
         (change(f"NAME,(0, 0, 48, 48),{VOTES}"), "line 2: 15 cells, expected 12"),
@@ -173,7 +180,7 @@ VOTES = "10,0,0,0,0,0,0,0,0,0"
         (change('NAME,"(0, 0, 48, 48)",1,0,0,0,-1,0,0,0,0,0'), "line 2: votes are '1,0,0,0,-1,"),
         (change('NAME,"(0, 0, 48, 48)",1,0,0,0,256,0,0,0,0,0'), "line 2: votes are '1,0,0,0,256,"),
         (change('NAME,"(0, 0, 48, 48)",1,0,0,0,.5,0,0,0,0,0'), "line 2: votes are"),
-        (change(f'FIRST,"(0, 0, 48, 48)",{VOTES}'), r"line 2: 'fer\d+\.png' stands in an earlier line already"),
+        (change(f'FIRST,"(0, 0, 48, 48)",{VOTES}'), r"line 2: 'fer\d+\.png' is in an earlier line already"),
         (change(f'../x.png,"(0, 0, 48, 48)",{VOTES}'), "line 2: the name '../x.png' leads out of the folder"),
         (lambda folder: (folder / "label.csv").write_bytes(b"\xff\xfe\x00"), "is not a CSV text file"),
     ],
@@ -198,7 +205,7 @@ def test_many_mistakes_are_counted(folder: Path) -> None:
         path.unlink()
     with pytest.raises(DataError, match="; and 43 more ") as caught:
         build(folder=folder)
-    assert caught.value.message.count("there is no image") == 5
+    assert caught.value.message.count("the image '") == 5
 
 
 @pytest.mark.parametrize("name", ["FER2013Train", "FER2013Valid"])
@@ -214,7 +221,7 @@ def test_missing_folders_and_lists(folder: Path, tmp_path: Path, name: str) -> N
 def test_wrong_options(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         build(folder=tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match="there is no label mode 'best'"):
+    with pytest.raises(ConfigError, match="unknown label mode 'best'"):
         build(folder=folder, label_mode="best")
     with pytest.raises(ConfigError, match="side"):
         build(folder=folder, side=0)
@@ -241,7 +248,7 @@ def test_what_cannot_be_exported(drawn: Samples, tmp_path: Path) -> None:
 
 
 def test_nothing_is_overwritten_and_nothing_left_half(drawn: Samples, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="it is there already"):
+    with pytest.raises(OutputError, match="it already exists"):
         export(drawn, folder)
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
@@ -253,7 +260,7 @@ def test_nothing_is_overwritten_and_nothing_left_half(drawn: Samples, folder: Pa
 
 def test_the_registry() -> None:
     assert "ferplus-folders" in names()
-    with pytest.raises(ConfigError, match="no form 'nothing'"):
+    with pytest.raises(ConfigError, match="unknown export format 'nothing'"):
         exporter("nothing")
 
 

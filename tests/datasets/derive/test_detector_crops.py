@@ -11,15 +11,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.assets.manifest import shipped_models
+from mien.assets.manifest import default_model, model_info
 from mien.datasets import Samples, store
 from mien.datasets.canvas import BORDERS, find_and_crop
 from mien.datasets.derive import detector_crops as module
 from mien.datasets.derive.detector_crops import add_detector_crops
 from mien.errors import ConfigError, DataError
 from mien.faces import detectors
+from mien.faces.align import Aligner
 
-FRAMING = next(iter(shipped_models().values()))
+FRAMING = model_info(default_model())
 PAPER = (2, 4)  # rows that hold no face
 
 
@@ -45,7 +46,8 @@ def faces(astronaut: Path) -> Samples:
 
 def expected(images: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
     """The crop of the training face of this number."""
-    crops, _ = find_and_crop(images, detectors.load(), FRAMING.crop_spec, list(BORDERS)[number % len(BORDERS)])
+    aligner = Aligner(detectors.load(), [FRAMING.crop_spec])
+    (crops,), _ = find_and_crop(images, aligner, list(BORDERS)[number % len(BORDERS)])
     return np.asarray(crops[0], np.uint8)
 
 
@@ -86,7 +88,7 @@ def test_colour_and_size_stay(faces: Samples) -> None:
 def test_what_cannot_be_cropped_is_said(faces: Samples) -> None:
     with pytest.raises(DataError, match="finds none"):
         add_detector_crops(faces.subset(np.array(PAPER)), detectors.load(), FRAMING)
-    with pytest.raises(DataError, match="48x40: expected square"):
+    with pytest.raises(DataError, match="expected square faces, got 48x40 pixels"):
         add_detector_crops(replace(faces, images=faces.images[:, :40]), detectors.load(), FRAMING)
     with pytest.raises(DataError, match="no 'train' rows"):
         add_detector_crops(faces.only("val"), detectors.load(), FRAMING)

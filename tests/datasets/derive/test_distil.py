@@ -47,7 +47,7 @@ def test_teachers_and_views_are_averaged(tiny_model: Path, tiny_samples: Samples
 
 
 def test_teachers_that_know_no_such_classes(tiny_model: Path, tiny_samples: Samples) -> None:
-    with pytest.raises(ConfigError, match="known to all teachers"):
+    with pytest.raises(ConfigError, match="teachers must all know"):
         distil_targets(tiny_samples, [])
     own = replace(tiny_samples, classes=tuple("abcdefg"))
     softened = distil_targets(own.subset(np.arange(20)), [tiny_model])

@@ -1,33 +1,51 @@
-"""Data sets, one file each, and the store that they all write.
+"""Builders of data sets, one file each; the folder is the list.
 
-A data set's module has one function `build(...)` whose keyword-only arguments become the options of
-`mien data build <name>`: each is annotated with its type and its help, `Annotated[Path, "help"]`; an argument before
-the star is given by its place. It returns `Samples`, ready for the store. The folders beside the modules are no data
-sets: `export` writes stores in the forms of others, `show` tells what a store holds.
+The module of a data set has
+
+- `build(...)`, which returns `Samples` for the store. Its arguments become those of `mien data build <name>`: each is
+  annotated with its help, `Annotated[Path, "Help text."]`, or is an option dataclass whose fields are. Keyword-only
+  arguments become options.
+- `YIELDS`, the optional columns of `Samples` that it can fill (votes, subjects, keypoints) besides images and labels.
+
+One conformance suite runs over all of them (tests/datasets/builders/test_conformance.py).
 """
 
 import importlib
 import pkgutil
 from collections.abc import Callable
+from types import ModuleType
 
 from mien.datasets.samples import Samples
 from mien.errors import ConfigError
 
-__all__ = ["builder", "names"]
+__all__ = ["builder", "names", "yields"]
 
 
 def names() -> list[str]:
-    """The data sets that can be built, from the modules of this folder."""
+    """The data sets that can be built: the modules of this folder."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def builder(name: str) -> Callable[..., Samples]:
-    """The `build` function of the data set `name`.
+    """The `build` function of a data set.
 
     Raises:
-        ConfigError: There is no such data set.
+        ConfigError: No data set has that name.
     """
-    if name not in names():
-        raise ConfigError(f"there is no data set '{name}'", hint=f"known: {', '.join(names())}")
-    build: Callable[..., Samples] = importlib.import_module(f"{__name__}.{name}").build
+    build: Callable[..., Samples] = _module(name).build
     return build
+
+
+def yields(name: str) -> frozenset[str]:
+    """The optional columns of `Samples` that the builder of a data set can fill.
+
+    Raises:
+        ConfigError: No data set has that name.
+    """
+    return frozenset(_module(name).YIELDS)
+
+
+def _module(name: str) -> ModuleType:
+    if name not in names():
+        raise ConfigError(f"unknown data set '{name}'", hint=f"choose one of {', '.join(names())}")
+    return importlib.import_module(f"{__name__}.{name}")

@@ -1,7 +1,7 @@
-"""The training faces a second time, as a detector and the crop function cut them out.
+"""A second copy of the training faces, cropped as a detector finds them.
 
-A data set's own crop_spec is not what a model meets at work: a detector's landmarks set faces upright and to one size,
-each a little off. A network that learns from both crop_specs reads both.
+The crops of a data set differ from those that a model gets behind a detector: a detector's landmarks bring faces
+upright and to one size, each with a small error. A network that is trained on both kinds of crops classifies both.
 """
 
 from collections.abc import Callable
@@ -17,11 +17,12 @@ from mien.datasets import Samples
 from mien.datasets.canvas import BORDERS, find_and_crop
 from mien.datasets.samples import SPLITS
 from mien.errors import DataError
+from mien.faces.align import Aligner
 from mien.faces.detectors import Detector
 
 __all__ = ["add_detector_crops"]
 
-CHUNK: Final = 240  # faces between two reports, as many in each surrounding
+CHUNK: Final = 240  # faces between two calls of `progress`, divided among the kinds of borders
 
 
 def add_detector_crops(
@@ -31,50 +32,52 @@ def add_detector_crops(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Samples:
-    """The samples, and after them their training faces once more as the detector's crops.
+    """Appends the crops that a detector gives of the training faces.
 
-    Each face is padded onto a larger image, in turn by plain grey, its mirror image and its outermost pixels, is
-    found there and cut out, as when a model is judged behind a detector. The copies have all that is known of the
-    originals: label, votes, soft targets, name.
+    Each face is placed on a canvas, with a border of grey, of its mirror image or of its repeated outermost pixels in
+    turn, is found there and cropped, as in the evaluation behind a detector. A copy keeps everything known about its
+    original: label, votes, soft targets, subject, name. Keypoints are dropped: they do not fit the crops.
 
     Args:
-        samples: With a train split; other splits stay as they are, so that scores stay those of the data set.
-        detector: What finds the faces; those it misses have no copy.
-        model: The model whose crop_spec the crops shall have.
-        progress: Called with the number of faces done and of all.
+        samples: With a train split; other splits stay unchanged, so that scores stay comparable.
+        detector: The face detector; faces that it does not find have no copy.
+        model: The model whose crop spec is used.
+        progress: Called with the number of faces done and the number of all.
 
     Raises:
-        ConfigError: The model names no landmarks by which faces could be framed.
-        DataError: There are no training faces, the detector finds none of them, or they are not square.
+        ConfigError: The model has no crop spec, or the detector does not search for faces.
+        DataError: There are no training faces, they are not square, or the detector finds none of them.
     """
     samples.only("train")
     rows = np.flatnonzero(samples.split == SPLITS.index("train"))
     height, width = samples.images.shape[1:3]
     if height != width:
-        raise DataError(f"the faces are {width}x{height}: expected square ones", hint="build the data again")
-    crop_spec = model.crop_spec.resized(width)
+        raise DataError(f"expected square faces, got {width}x{height} pixels", hint="build the data again")
+    aligner = Aligner(detector, [model.crop_spec.resized(width)])
     copies: list[NDArray[np.uint8]] = []
     kept: list[NDArray[np.int64]] = []
     for start in range(0, len(rows), CHUNK):
         part = rows[start : start + CHUNK]
         for turn, border in enumerate(BORDERS):
             mine = part[turn :: len(BORDERS)]
-            crops, found = find_and_crop(samples.images[mine], detector, crop_spec, border)
+            (crops,), found = find_and_crop(samples.images[mine], aligner, border)
             copies += [_like(samples.images, crop) for crop in crops[found]]
             kept.append(mine[found])
         progress(min(start + CHUNK, len(rows)), len(rows))
-    again = np.concatenate(kept)
-    if not len(again):
+    copied = np.concatenate(kept)
+    if not len(copied):
         raise DataError("the detector finds none of the training faces", hint="choose another --detector")
-    order = np.argsort(again)
-    joined = samples.subset(np.concatenate([np.arange(len(samples)), again[order]]))
+    order = np.argsort(copied)
+    joined = samples.subset(np.concatenate([np.arange(len(samples)), copied[order]]))
     return replace(
         joined,
+        keypoints=None,
+        keypoint_scheme="",
         images=np.concatenate([samples.images, np.stack(copies)[order]]),
-        about={**samples.about, "detector_crops": len(again), "detector_crops_by": detector.name},
+        about={**samples.about, "detector_crops": len(copied), "detector_crops_by": detector.name},
     )
 
 
 def _like(faces: NDArray[np.uint8], crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """An RGB crop, grey where the faces are."""
+    """An RGB crop in the channels of the faces: grey or RGB."""
     return np.asarray(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), np.uint8) if faces.ndim == 3 else crop

@@ -1,8 +1,8 @@
-"""Soft targets: what trained models say of the training images, for another model to learn from.
+"""Soft targets for distillation: the probabilities that trained models (teachers) give to the training images.
 
-A student learns more from its teachers' probabilities than from one label a image (Hinton, Vinyals & Dean,
-"Distilling the knowledge in a neural network", 2015). They are taken once, averaged over teachers and tta, and kept
-in the store; the recipe of the student says how much they count (`soft` of a head).
+A student learns more from the probabilities of its teachers than from one label per image (Hinton, Vinyals & Dean,
+"Distilling the knowledge in a neural network", 2015). They are computed once, averaged over the teachers, and kept in
+the store; the recipe of the student sets their weight (`soft` of a head).
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from mien.expression.tta import Tta
 
 __all__ = ["distil_targets"]
 
-CHUNK: Final = 256  # images between two reports
+CHUNK: Final = 256  # images between two calls of `progress`
 
 
 def distil_targets(
@@ -32,21 +32,21 @@ def distil_targets(
     threads: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Samples:
-    """The samples with their teachers' mean probabilities on the training images.
+    """Adds the mean probabilities of teachers on the training images.
 
     Args:
-        samples: With a train split. Soft targets that they have are replaced.
-        teachers: Names of shipped models, or paths of exported ONNX files; their temperatures calibrate what they say.
-        tta: How often each teacher looks at each image: "none", "flip" or "ten-crop".
-        threads: For each network.
-        progress: Called with the number of images done and of all.
+        samples: With a train split. Existing soft targets are replaced.
+        teachers: Names of shipped models, or paths of exported ONNX files; their probabilities are calibrated.
+        tta: Test-time augmentation of the teachers: "none", "flip" or "ten-crop".
+        threads: Threads of each network.
+        progress: Called with the number of images done and the number of all.
 
     Returns:
-        `soft_labels` where every teacher knows the samples' classes, `soft_votes` where every teacher knows the ten of
-        FER+; rows of other splits are zeros. `about` names the teachers.
+        The samples with `soft_labels` if every teacher knows their classes, and `soft_votes` if every teacher knows the
+        ten classes of FER+; rows of other splits are zeros. `about` names the teachers.
 
     Raises:
-        ConfigError: There is no teacher, no such model or tta; or teachers can tell neither kind of classes.
+        ConfigError: There are no teachers, no such model or augmentation, or a teacher knows neither kind of classes.
         DataError: There are no training images.
         WeightsError: Weights are missing or damaged.
     """
@@ -60,8 +60,8 @@ def distil_targets(
     }
     if not known:
         raise ConfigError(
-            f"neither the data's {len(samples.classes)} classes nor the ten of FER+ are known to all teachers",
-            hint="name at least one; each must know all classes of the same kind",
+            f"the teachers must all know the {len(samples.classes)} classes of the data, or all the ten of FER+",
+            hint="name at least one teacher, and leave out those that lack a class",
         )
     soft = {name: np.zeros((len(samples), len(classes)), np.float32) for name, classes in known.items()}
     for start in range(0, len(rows), CHUNK):

@@ -1,34 +1,52 @@
-"""Stores into the forms of others, one file each.
+"""Exports of stores to other formats, one file each; the folder is the list.
 
-A form's module has one function `export(samples, out)`, which writes the folder or file `out`, whole or not at all,
-and returns what it left out: a number by reason. `mien data export <name>` is made from it.
+The module of a format has one function `export(samples, out)`, which writes the new folder `out` completely or not at
+all, and returns the number of rows left out by reason. `mien data export <name>` is made from it.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from mien.datasets.samples import Samples
-from mien.errors import ConfigError
+from mien.errors import ConfigError, OutputError
+from mien.files import staging_folder
 
-__all__ = ["Exporter", "exporter", "names"]
+__all__ = ["Exporter", "exporter", "names", "new_folder"]
 
 Exporter = Callable[[Samples, Path], Mapping[str, int]]
 
 
 def names() -> list[str]:
-    """The forms that can be written, from the modules of this folder."""
+    """The formats that can be written: the modules of this folder."""
     return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
 
 
 def exporter(name: str) -> Exporter:
-    """The `export` function of the form `name`.
+    """The `export` function of a format.
 
     Raises:
-        ConfigError: There is no such form.
+        ConfigError: No format has that name.
     """
     if name not in names():
-        raise ConfigError(f"there is no form '{name}' to export to", hint=f"known: {', '.join(names())}")
+        raise ConfigError(f"unknown export format '{name}'", hint=f"choose one of {', '.join(names())}")
     export: Exporter = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").export
     return export
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Yields an empty folder, which is renamed to `out` if the block ends without an error.
+
+    Raises:
+        OutputError: `out` exists and is not an empty folder, or cannot be written.
+    """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise OutputError(f"cannot write '{out}': it already exists", hint="give a new folder")
+    with staging_folder(out) as staging:
+        folder = staging / out.name
+        folder.mkdir()
+        yield folder
+        folder.replace(out)

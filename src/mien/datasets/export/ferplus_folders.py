@@ -1,10 +1,7 @@
-"""A store as FER+'s folders of PNG files with a label.csv, as its trainers and `mien data build labelcsv` read them."""
+"""A store as the folders of FER+: PNG files with a label.csv, as `mien data build labelcsv` reads them."""
 
 import csv
-import os
-import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,56 +11,45 @@ from PIL import Image
 from mien import emotions
 from mien.datasets import ferplus
 from mien.datasets.builders.labelcsv import FOLDERS, LIST
+from mien.datasets.export import new_folder
 from mien.datasets.samples import SPLITS, Samples
-from mien.errors import DataError, OutputError
+from mien.errors import DataError
 
 __all__ = ["export"]
 
 _SUFFIX: Final = ".png"
-_NEEDED: Final = 2  # train and valid stand even without rows; their readers want them
+_NEEDED: Final = 2  # train and valid exist even without rows; their readers expect them
 
 
 def export(samples: Samples, out: Path) -> Mapping[str, int]:
-    """Writes FER2013Train, FER2013Valid and, where there are such rows, FER2013Test into the new folder `out`.
+    """Writes the new folder OUT with FER2013Train, FER2013Valid and, if it has rows, FER2013Test.
 
-    Each face keeps its name, with `.png` put behind one that lacks it. Rows with a blank name, which FER+ keeps for
-    what is not a face, are left out and counted.
+    Each face keeps its name, with `.png` appended if missing. Rows without a name, which are not faces in FER+, are
+    left out and counted.
 
     Returns:
         The number of rows left out, by reason.
 
     Raises:
-        DataError: The samples have no votes, are in colour, or have names that cannot be those of files.
-        OutputError: The folder holds something already, or cannot be written.
+        DataError: The samples have no votes, are in colour, or have names that cannot be names of files.
+        OutputError: The folder exists already, or cannot be written.
     """
     named = samples.subset(samples.names != "")
-    files = _files(named)
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise OutputError(f"cannot write '{out}': it is there already", hint="give a new folder")
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
+    files = np.asarray(_files(named))
+    with new_folder(out) as folder:
         for code, name in enumerate(FOLDERS):
             rows = np.flatnonzero(named.split == code)
             if len(rows) or code < _NEEDED:
-                _write(named.subset(rows), [files[row] for row in rows], partial / name)
-        partial.replace(out)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write '{out}': {(error.strerror or str(error)).lower()}",
-            hint="check the folder's permissions and the free space",
-        ) from error
-    finally:
-        with suppress(OSError):  # it is there only after a failure
-            shutil.rmtree(partial)
+                _write(named.subset(rows), files[rows].tolist(), folder / name)
     return {"without a name": len(samples) - len(named)}
 
 
 def _files(samples: Samples) -> list[str]:
     """The file name of each face, checked."""
     if samples.votes is None:
-        raise DataError("the data has no votes, which this form is about", hint="build it with --votes fer2013new.csv")
+        raise DataError("the data has no votes, which this format needs", hint="build it with --votes fer2013new.csv")
     if samples.images.ndim != 3:
-        raise DataError("the data is in colour; this form has grey images", hint="build it from grey images")
+        raise DataError("the data is in colour, but this format has grey images", hint="build it from grey images")
     files = [name if name.lower().endswith(_SUFFIX) else name + _SUFFIX for name in samples.names.tolist()]
     if strange := [name for name in files if Path(name).name != name or name != name.strip()]:
         raise DataError(f"{strange[0]!r} cannot be the name of a file", hint="build the store with plain names")
@@ -71,13 +57,13 @@ def _files(samples: Samples) -> list[str]:
         mine = [name for name, where in zip(files, samples.split, strict=True) if where == code]
         if len(set(mine)) < len(mine):
             twice = next(name for name in mine if mine.count(name) > 1)
-            raise DataError(f"{twice!r} names two faces of '{split}'", hint="build the store with names that differ")
+            raise DataError(f"{twice!r} names two faces of '{split}'", hint="build the store with unique names")
     return files
 
 
 def _write(samples: Samples, files: list[str], folder: Path) -> None:
-    """One split: its images and its list."""
-    folder.mkdir(parents=True)
+    """Writes one split: its images and its list."""
+    folder.mkdir()
     height, width = samples.images.shape[1:3]
     order = [emotions.ALL.index(name) for name in ferplus.COLUMNS]
     votes = samples.votes[:, order].tolist() if samples.votes is not None else []
