@@ -1,10 +1,15 @@
-"""Shared by all tests: where real images and real data lie."""
+"""Shared by all tests: where the real images and the real data are."""
 
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
+
+# No test depends on the clock: hypothesis would fail examples that take longer than 200 ms.
+settings.register_profile("mien", deadline=None)
+settings.load_profile("mien")
 
 
 @pytest.fixture(scope="session")
