@@ -24,7 +24,7 @@ from benchmarks.face_copies import COPIES
 from benchmarks.results import Measurement, Results, markdown, measure, save
 from mien.datasets import face_images
 from mien.errors import UnsupportedError, WeightsError
-from mien.evaluation.detection import Tally, judge
+from mien.evaluation.detection import Tally, evaluate_detector
 from mien.faces import detectors
 from mien.media import read_image
 
@@ -44,7 +44,7 @@ AT_PRECISION: Final = f"recall at {PRECISION:.0%} precision"
 
 def quality(detector: detectors.Detector, copy: str) -> dict[str, Measurement]:
     """Recall and precision by size, in percent, on one kind of copy; where there is nothing to judge, no figure."""
-    tally = judge(detector, map(COPIES[copy], face_images.read(FACES, "valid")), min_score=LOWEST)
+    tally = evaluate_detector(detector, map(COPIES[copy], face_images.read(FACES, "valid")), min_score=LOWEST)
     figures = {}
     for title, counted in (("recall", tally.recall), ("precision", tally.precision)):
         for size, (low, high) in SIZES.items():

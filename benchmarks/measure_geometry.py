@@ -133,7 +133,7 @@ def measure_detection(detector: Detector, shared: Path) -> Measured:
         seconds += time.process_time() - start
         matches = match(found, image)
         right += int((matches.face >= 0).sum())
-        false += int(matches.false.sum())
+        false += int(matches.false_alarm.sum())
         sizes.extend(np.sqrt(np.prod(image.boxes[:, 2:] - image.boxes[:, :2], axis=1)))
         hits.extend(np.isin(np.arange(len(image.boxes)), matches.face))
     size, hit = np.array(sizes), np.array(hits)

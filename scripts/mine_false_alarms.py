@@ -45,7 +45,7 @@ def main() -> None:
         for image in track(images, console=Console(stderr=True)):
             for view in (image, image.mirrored()):
                 found = detector.detect(view.image, min_score=given.min_score)
-                alarms = found.boxes[match(found, view).false]
+                alarms = found.boxes[match(found, view).false_alarm]
                 if not len(alarms):
                     continue
                 seen = second.detect(view.image, min_score=0.2).boxes

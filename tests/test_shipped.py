@@ -18,7 +18,7 @@ from mien.assets.store import open_model, training_form, verified
 from mien.datasets import Samples, face_images
 from mien.datasets.builders import builder
 from mien.evaluation import evaluate_model
-from mien.evaluation.detection import judge
+from mien.evaluation.detection import evaluate_detector
 from mien.expression import OnnxClassifier
 from mien.faces.crop import crop_face
 from mien.faces.detectors import load
@@ -146,7 +146,7 @@ def test_the_detectors_training_form_is_its_network() -> None:
 def test_the_detector_is_as_good_as_is_claimed(shared: Path, copy: str, recall: float, precision: float) -> None:
     """A short form of benchmarks/detectors.py: every third held-back image, faces of 40 px and more."""
     images = face_images.read(shared / "data" / "faces", "valid", limit=115)
-    tally = judge(load("mien"), map(COPIES[copy], images))
+    tally = evaluate_detector(load("mien"), map(COPIES[copy], images))
     hits, faces = tally.recall(40)
     right, taken = tally.precision(40)
     assert faces > 60

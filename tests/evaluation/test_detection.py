@@ -1,11 +1,11 @@
-"""Detections beside labels: what matches, what counts, where the operating point lies."""
+"""Evaluation of detectors: matches with labels, counts, operating points."""
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from mien.datasets.face_images import FaceImage
-from mien.evaluation.detection import Tally, judge, match, operating_point, sides
+from mien.evaluation.detection import Tally, evaluate_detector, match, operating_point, sides
 from mien.faces.detectors import Detections
 
 POINTS = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.75], [0.65, 0.75]])
@@ -30,14 +30,14 @@ def found(*rows: tuple[float, ...], shift: float = 0.0) -> Detections:
     return Detections(table[:, :4], table[:, 4], landmarks)
 
 
-def test_each_face_has_one_partner_the_surest_chooses() -> None:
+def test_each_face_has_one_match_the_best_score_first() -> None:
     labels = labelled((0, 0, 40, 40), (100, 0, 140, 40))
     matches = match(found((2, 2, 42, 42, 0.6), (0, 0, 40, 40, 0.9), (150, 50, 190, 90, 0.8)), labels)
     assert matches.face.tolist() == [-1, 0, -1]
-    assert matches.false.tolist() == [True, False, True]
+    assert matches.false_alarm.tolist() == [True, False, True]
 
 
-def test_boxes_to_ignore_count_neither_way() -> None:
+def test_boxes_to_ignore_do_not_count() -> None:
     labels = labelled((0, 0, 40, 40), ignore=((100, 0, 150, 50),))
     tally = Tally()
     tally.add(found((105, 5, 145, 45, 0.9), (0, 0, 40, 40, 0.9)), labels)
@@ -45,7 +45,7 @@ def test_boxes_to_ignore_count_neither_way() -> None:
     assert tally.recall() == (1, 1)
 
 
-def test_sizes_and_scores_part_the_counts() -> None:
+def test_counts_by_size_and_score() -> None:
     tally = Tally()
     tally.add(
         found((0, 0, 30, 30, 0.6), (60, 0, 100, 40, 0.9), (0, 60, 8, 68, 0.9)),
@@ -53,8 +53,8 @@ def test_sizes_and_scores_part_the_counts() -> None:
     )
     assert tally.recall(20, 40) == (1, 1)
     assert tally.recall(40) == (1, 1)
-    assert tally.recall(score=0.7) == (1, 2)  # a face under 10 px is not asked for
-    assert tally.precision() == (2, 2)  # nor is a detection of that size held against anybody
+    assert tally.recall(score=0.7) == (1, 2)  # a face under 10 px does not count
+    assert tally.precision() == (2, 2)  # nor does a detection of that size
     assert tally.precision(20, 40, score=0.7) == (0, 0)
 
 
@@ -64,13 +64,13 @@ def test_recall_at_a_precision() -> None:
         found=[0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, np.nan, np.nan],
         detections=[50.0] * 10,
         scores=[0.9, 0.8, 0.7, 0.65, 0.6, 0.5, 0.45, 0.4, 0.3, 0.2],
-        right=[True, True, True, False, True, True, False, True, True, True],
+        correct=[True, True, True, False, True, True, False, True, True, True],
     )
     assert tally.recall_at(1.0) == (3, 10)
     assert tally.recall_at(0.8) == (8, 10)  # 8 of 10 at the lowest score
     assert tally.recall_at(0.83) == (5, 10)
     assert tally.recall_at(0.5, 100) == (0, 0)
-    wrong = Tally(faces=[50.0], found=[np.nan], detections=[50.0], scores=[0.9], right=[False])
+    wrong = Tally(faces=[50.0], found=[np.nan], detections=[50.0], scores=[0.9], correct=[False])
     assert wrong.recall_at(0.97) == (0, 1)
 
 
@@ -96,7 +96,7 @@ def test_the_operating_point_parts_right_from_wrong() -> None:
         found=[0.9] * 100,
         detections=[50.0] * 200,
         scores=[*rng.uniform(0.6, 1, 100), *rng.uniform(0, 0.5, 100)],
-        right=[True] * 100 + [False] * 100,
+        correct=[True] * 100 + [False] * 100,
     )
     assert 0.45 < operating_point(tally) < 0.65
     with pytest.raises(ValueError, match="expected faces"):
@@ -111,7 +111,7 @@ def test_judge_asks_the_detector_for_every_image() -> None:
         def detect(self, image: NDArray[np.uint8], *, min_score: float = 0.5) -> Detections:
             return found((0, 0, 40, 40, 0.9)).at_least(min_score)
 
-    tally = judge(Fixed(), [labelled((0, 0, 40, 40)), labelled((100, 0, 140, 40)), labelled()])
+    tally = evaluate_detector(Fixed(), [labelled((0, 0, 40, 40)), labelled((100, 0, 140, 40)), labelled()])
     assert tally.recall() == (1, 2)
     assert tally.precision() == (1, 3)
 

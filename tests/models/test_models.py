@@ -86,7 +86,7 @@ def test_as_many_parameters_as_were_published(
 
 @pytest.mark.parametrize("name", models.names())
 @pytest.mark.parametrize("size", [44, 49, 96, 224])
-def test_pictures_of_any_usual_size(name: str, size: int) -> None:
+def test_images_of_usual_sizes(name: str, size: int) -> None:
     with torch.device("meta"):
         network = models.build(name, HEADS, InputSpec(size, "rgb", (0.5,) * 3, (0.25,) * 3), **small(name)).eval()
         logits = network(torch.empty(2, 3, size, size))

@@ -1,4 +1,4 @@
-"""How well faces are found: detections beside labels, recall, precision, operating points, errors of landmarks."""
+"""Evaluation of face detectors: matches of detections and labels, recall, precision, operating points, landmarks."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,46 +11,46 @@ from mien.datasets.face_images import FaceImage
 from mien.faces.boxes import iou
 from mien.faces.detectors import Detections, Detector
 
-__all__ = ["SMALLEST", "Matches", "Tally", "judge", "match", "operating_point", "sides"]
+__all__ = ["SMALLEST", "Matches", "Tally", "evaluate_detector", "match", "operating_point", "sides"]
 
-# Faces with a smaller side (root of the area), in pixels, are neither asked for nor held against a detector.
+# Smaller faces, by their side (square root of the area) in pixels, count neither as missed nor as false alarms.
 SMALLEST: Final = 10.0
 
 
 @dataclass(frozen=True)
 class Matches:
-    """Detections beside labels.
+    """Detections of one image, matched with its labels.
 
     Attributes:
-        face: (D,) for each detection the index of its face; -1 if it has none.
-        false: (D,) bool: the detection is neither on a face nor on a box to ignore.
+        face: (D,) index of the labelled face of each detection; -1 if it has none.
+        false_alarm: (D,) bool: the detection is neither on a face nor on a box to ignore.
     """
 
     face: NDArray[np.int64]
-    false: NDArray[np.bool_]
+    false_alarm: NDArray[np.bool_]
 
 
 def match(found: Detections, image: FaceImage, threshold: float = 0.4, ignored: float = 0.2) -> Matches:
-    """Gives each detection, best score first, the free face that it overlaps most.
+    """Matches each detection, best score first, with the free face of largest overlap.
 
     Args:
-        found: What a detector gave.
-        image: What is there.
-        threshold: Least IoU with a face.
-        ignored: A detection without a face is no mistake if its IoU with a box to ignore is at least this.
+        found: The detections.
+        image: The labels.
+        threshold: Smallest IoU with a face.
+        ignored: A detection without a face is no false alarm if its IoU with a box to ignore is at least this.
     """
     overlaps = iou(found.boxes, image.boxes)  # (D, N)
-    doubtful = (iou(found.boxes, image.ignore) >= ignored).any(axis=1)
+    on_ignored = (iou(found.boxes, image.ignore) >= ignored).any(axis=1)
     face = np.full(len(found), -1)
     for index in np.argsort(-found.scores, kind="stable"):
         if overlaps.shape[1] and overlaps[index].max() >= threshold:
             face[index] = overlaps[index].argmax()
             overlaps[:, face[index]] = 0
-    return Matches(face=face, false=(face < 0) & ~doubtful)
+    return Matches(face=face, false_alarm=(face < 0) & ~on_ignored)
 
 
 def sides(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Roots of the areas (N,) of boxes (N, 4)."""
+    """Sides (N,) of boxes (N, 4): the square roots of their areas."""
     return np.asarray(np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)), np.float64)
 
 
@@ -58,16 +58,16 @@ def sides(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
 class Tally:
     """Faces and detections of many images.
 
-    A detection on a box to ignore, or on a face below `SMALLEST`, counts neither way.
+    A detection on a box to ignore, or on a face below `SMALLEST`, does not count.
 
     Attributes:
-        faces: Side of each labelled face, pixels.
-        found: Score of the detection on it; nan where there is none.
-        errors: Mean distance of its five landmarks from the labelled ones, in eye distances; nan where one is missing.
+        faces: Side of each labelled face in pixels.
+        found: Score of its detection; nan if it has none.
+        errors: Mean distance of the five landmarks from the labelled ones, in eye distances; nan if one is missing.
         origins: Who set the labelled landmarks.
-        detections: Side of each judged detection: its face's where it has one, else its own.
-        scores: Likewise its score.
-        right: Likewise whether it has a face.
+        detections: Side of each detection that counts: that of its face, or else its own.
+        scores: Score of each detection that counts.
+        correct: Whether each detection that counts has a face.
     """
 
     faces: list[float] = field(default_factory=list)
@@ -76,10 +76,10 @@ class Tally:
     origins: list[str] = field(default_factory=list)
     detections: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
-    right: list[bool] = field(default_factory=list)
+    correct: list[bool] = field(default_factory=list)
 
     def add(self, found: Detections, image: FaceImage) -> None:
-        """Takes up one image."""
+        """Adds one image."""
         matches = match(found, image)
         partner = {int(face): int(index) for index, face in enumerate(matches.face) if face >= 0}
         size = sides(image.boxes)
@@ -93,40 +93,40 @@ class Tally:
         own = sides(found.boxes)
         for index, face in enumerate(matches.face):
             side = size[face] if face >= 0 else own[index]
-            if side >= SMALLEST and (face >= 0 or matches.false[index]):
+            if side >= SMALLEST and (face >= 0 or matches.false_alarm[index]):
                 self.detections.append(float(side))
                 self.scores.append(float(found.scores[index]))
-                self.right.append(bool(face >= 0))
+                self.correct.append(bool(face >= 0))
 
     def recall(self, low: float = SMALLEST, high: float = np.inf, *, score: float = 0.5) -> tuple[int, int]:
-        """Faces of sides in low..high found with at least that score, and all of them."""
+        """Number of faces with sides in low..high found with at least that score, and number of all of them."""
         size, found = np.array(self.faces), np.array(self.found)
         chosen = (low <= size) & (size < high)
         return int((found[chosen] >= score).sum()), int(chosen.sum())
 
     def precision(self, low: float = SMALLEST, high: float = np.inf, *, score: float = 0.5) -> tuple[int, int]:
-        """Right detections of such sides with at least that score, and all such detections."""
+        """Number of correct detections of such sides with at least that score, and number of all of them."""
         size, scores = np.array(self.detections), np.array(self.scores)
         chosen = (low <= size) & (size < high) & (scores >= score)
-        return int(np.array(self.right, bool)[chosen].sum()), int(chosen.sum())
+        return int(np.array(self.correct, bool)[chosen].sum()), int(chosen.sum())
 
     def recall_at(self, precision: float, low: float = SMALLEST, high: float = np.inf) -> tuple[int, int]:
-        """As `recall`, at the lowest score from which on detections of such sides have at least that precision.
+        """As `recall`, at the lowest score at which the detections of such sides have at least that precision.
 
-        Taken with a low `min_score`, it says how good a detector could be, wherever its operating point lies.
+        With detections from a low `min_score`, this compares detectors independently of their operating points.
         """
         size, scores = np.array(self.detections), np.array(self.scores)
         chosen = (low <= size) & (size < high)
         order = np.argsort(-scores[chosen], kind="stable")
-        right = np.cumsum(np.array(self.right, bool)[chosen][order])
-        good = np.flatnonzero(right >= precision * np.arange(1, len(right) + 1))
+        correct = np.cumsum(np.array(self.correct, bool)[chosen][order])
+        good = np.flatnonzero(correct >= precision * np.arange(1, len(correct) + 1))
         least = scores[chosen][order][good[-1]] if len(good) else np.inf
         return self.recall(low, high, score=float(least))
 
     def landmark_errors(
         self, low: float = SMALLEST, high: float = np.inf, *, origin: str | None = None
     ) -> NDArray[np.float64]:
-        """Errors of the found faces of such sides whose landmarks `origin` set, in eye distances."""
+        """Errors, in eye distances, of the found faces of such sides whose landmarks were set by `origin`."""
         size, errors = np.array(self.faces), np.array(self.errors)
         mine = np.array([origin in (None, each) for each in self.origins], bool)
         chosen: NDArray[np.float64] = errors[(low <= size) & (size < high) & mine & np.isfinite(errors)]
@@ -138,8 +138,8 @@ def _error(found: NDArray[np.floating], known: NDArray[np.floating]) -> float:
     return float(np.linalg.norm(found - known, axis=1).mean() / max(apart, 1e-6))
 
 
-def judge(detector: Detector, images: Iterable[FaceImage], *, min_score: float = 0.5) -> Tally:
-    """What a detector finds on labelled images."""
+def evaluate_detector(detector: Detector, images: Iterable[FaceImage], *, min_score: float = 0.5) -> Tally:
+    """Counts the detections on labelled images."""
     tally = Tally()
     for image in images:
         tally.add(detector.detect(image.image, min_score=min_score), image)
@@ -147,20 +147,20 @@ def judge(detector: Detector, images: Iterable[FaceImage], *, min_score: float =
 
 
 def operating_point(tally: Tally) -> float:
-    """The score at which the harmonic mean of precision and recall (F1) is highest.
+    """The score with the highest F1 (harmonic mean of precision and recall).
 
     Args:
-        tally: Taken with a low `min_score`.
+        tally: Counts from detections with a low `min_score`.
 
     Raises:
-        ValueError: There is no face, or nothing right was found.
+        ValueError: There are no faces, or none of them was found.
     """
-    scores, right = np.array(tally.scores), np.array(tally.right, bool)
-    if not tally.faces or not right.any():
-        raise ValueError("tally: expected faces, and some of them found")
+    scores, correct = np.array(tally.scores), np.array(tally.correct, bool)
+    if not tally.faces or not correct.any():
+        raise ValueError("tally: expected faces, and at least one found")
     order = np.argsort(-scores, kind="stable")
-    hits, taken = np.cumsum(right[order]), np.arange(1, len(order) + 1)
+    hits, taken = np.cumsum(correct[order]), np.arange(1, len(order) + 1)
     f1 = 2 * hits / (taken + len(tally.faces))
-    # The middle of the range of scores that are as good.
+    # The middle of the range of scores with nearly the best F1.
     best = np.flatnonzero(f1 >= f1.max() - 1e-3)
     return float(scores[order[[best[0], best[-1]]]].mean())

@@ -1,4 +1,4 @@
-"""FER2013 from its CSV: what is built, and what is said of files that break their format."""
+"""FER2013 from its CSV files: samples, and the errors of files that break their format."""
 
 import csv
 import re
@@ -286,7 +286,7 @@ CONTENT: dict[str, tuple[bytes, str]] = {
     "another header": (b"label,image\n1,2\n", "the header lacks emotion, pixels, Usage"),
     "binary": (bytes(range(256)) * 30, ""),
     "zeros": (bytes(5000), "the header lacks"),
-    "a image": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", ""),
+    "an image": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", ""),
     "one endless line": (b"x" * 200_000, "the header lacks"),
 }
 

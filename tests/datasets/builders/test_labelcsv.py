@@ -165,7 +165,7 @@ VOTES = "10,0,0,0,0,0,0,0,0,0"
     ("damage", "message"),
     [
         (image(Path.unlink), r"line 2: the image 'fer\d+\.png' is missing"),
-        (image(lambda path: path.write_bytes(b"not a image")), "line 2: .* cannot be read as a PNG"),
+        (image(lambda path: path.write_bytes(b"not an image")), "line 2: .* cannot be read as a PNG"),
         (image(lambda path: path.write_bytes(path.read_bytes()[:150])), "line 2: .* cannot be read as a PNG"),
         (image(small), r"line 2: the box \(0, 0, 48, 48\) is larger than 'fer\d+\.png' with 47x48 pixels"),
         (image(deep), "line 2: .* has the mode I;16, expected 8-bit grey"),
@@ -193,7 +193,7 @@ def test_what_is_wrong_is_named_with_its_line(folder: Path, damage: Damage, mess
     assert caught.value.hint
 
 
-def test_a_larger_picture_is_fine_where_the_box_is(folder: Path) -> None:
+def test_the_box_may_be_part_of_a_larger_image(folder: Path) -> None:
     image(large)(folder / "FER2013Valid")
     samples = build(folder=folder, keep_duplicates=True)
     assert len(samples) == 80

@@ -21,7 +21,7 @@ from mien.assets.signature import CELL_VALUES, Detections
 from mien.assets.store import open_model
 from mien.datasets.face_images import FaceImage
 from mien.errors import WeightsError
-from mien.evaluation.detection import Tally, judge, operating_point
+from mien.evaluation.detection import Tally, evaluate_detector, operating_point
 from mien.faces.detectors import DetectorOptions
 from mien.faces.detectors.mien import MienDetector
 from mien.files import staging_folder
@@ -114,7 +114,7 @@ def _labelled(scenes: Iterable[Scene]) -> list[FaceImage]:
 def _judged(path: Path, images: list[FaceImage]) -> Tally:
     """The faces that the network finds with scores, not yet mapped by an operating point, of at least `_LOWEST`."""
     _, session = open_model(path, task="detection")
-    return judge(MienDetector(DetectorOptions(), session, 0.5), images, min_score=_LOWEST)
+    return evaluate_detector(MienDetector(DetectorOptions(), session, 0.5), images, min_score=_LOWEST)
 
 
 def _f1(tally: Tally, score: float) -> float:
@@ -151,7 +151,7 @@ def export_detector(
         full.write_bytes(with_info(content, info))
         _check_parity(network, full, held[:8])
         tally = _judged(full, images)
-        if not any(tally.right):
+        if not any(tally.correct):
             raise WeightsError(
                 f"the detector finds none of the {len(tally.faces)} faces of the held-back scenes",
                 hint="train it longer",
@@ -161,7 +161,7 @@ def export_detector(
         small_content = int8_form(full, graph, training)
         trial.write_bytes(with_info(small_content, info))
         small = _judged(trial, images)
-        if any(small.right):
+        if any(small.correct):
             scores["int8_f1"] = round(_f1(small, operating_point(small)), 4)
         if scores["int8_f1"] >= scores["full_f1"] - FALL:
             content, point = small_content, operating_point(small)
