@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Final, Generic, Protocol, Self, TypeVar, cast, overload
+from typing import Annotated, Any, BinaryIO, Final, Generic, Protocol, Self, TypedDict, TypeVar, Unpack, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -318,34 +318,23 @@ class _Cached(threading.local):
 _cached = _Cached()
 
 
-# A path, an array and a list can be iterated too: the first overload that fits counts.
+class _Parts(TypedDict, total=False):
+    """The keyword arguments of `analyze`."""
+
+    emotions: Emotions | Sequence[str]
+    detector: DetectorSource
+    classifier: Classifier | ClassifierSource
+    options: AnalyzerOptions | None
+
+
+@overload
+def analyze(images: ImageSource | Frame, **parts: Unpack[_Parts]) -> FrameResult: ...  # type: ignore[overload-overlap]
 @overload
 def analyze(  # type: ignore[overload-overlap]
-    images: ImageSource | Frame,
-    *,
-    emotions: Emotions | Sequence[str] = ...,
-    detector: DetectorSource = ...,
-    classifier: Classifier | ClassifierSource = ...,
-    options: AnalyzerOptions | None = ...,
-) -> FrameResult: ...
-@overload
-def analyze(  # type: ignore[overload-overlap]
-    images: Sequence[ImageSource | Frame],
-    *,
-    emotions: Emotions | Sequence[str] = ...,
-    detector: DetectorSource = ...,
-    classifier: Classifier | ClassifierSource = ...,
-    options: AnalyzerOptions | None = ...,
+    images: Sequence[ImageSource | Frame], **parts: Unpack[_Parts]
 ) -> list[FrameResult]: ...
 @overload
-def analyze(
-    images: Iterable[ImageSource | Frame],
-    *,
-    emotions: Emotions | Sequence[str] = ...,
-    detector: DetectorSource = ...,
-    classifier: Classifier | ClassifierSource = ...,
-    options: AnalyzerOptions | None = ...,
-) -> Iterator[FrameResult]: ...
+def analyze(images: Iterable[ImageSource | Frame], **parts: Unpack[_Parts]) -> Iterator[FrameResult]: ...
 def analyze(
     images: ImageSource | Frame | Iterable[ImageSource | Frame],
     *,

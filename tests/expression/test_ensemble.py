@@ -19,7 +19,7 @@ from mien.emotions import ALL, vocabulary
 from mien.errors import ConfigError
 from mien.expression import Classifier, ClassifierOptions, Ensemble, OnnxClassifier, load_classifier
 from mien.expression.base import VOTES, Vote
-from mien.expression.ensemble import TIE, joined, known_of
+from mien.expression.ensemble import TIE, combined, known_of
 
 Opinion = tuple[NDArray[np.float32], tuple[str, ...]]
 EIGHT = vocabulary(8)
@@ -41,7 +41,7 @@ def opinions(draw: st.DrawFn, target: tuple[str, ...] = EIGHT) -> list[Opinion]:
 
 
 def together(members: list[Opinion], target: tuple[str, ...] = EIGHT, vote: Vote = "soft") -> NDArray[np.float32]:
-    return joined([said for said, _ in members], [known for _, known in members], target, vote)
+    return combined([said for said, _ in members], [known for _, known in members], target, vote)
 
 
 @settings(deadline=None)
@@ -105,16 +105,16 @@ def test_a_member_moves_its_own_classes_by_their_ratio(members: list[Opinion]) -
 def test_anger_of_six_is_shared_with_disgust() -> None:
     seven = np.array([[0.3, 0.1, 0.2, 0.1, 0.1, 0.1, 0.1]], np.float32)
     six = np.array([[0.8, 0.04, 0.04, 0.04, 0.04, 0.04]], np.float32)  # anger, without disgust
-    found = joined([seven, six], [vocabulary(7), vocabulary(6)], vocabulary(7))
+    found = combined([seven, six], [vocabulary(7), vocabulary(6)], vocabulary(7))
     np.testing.assert_allclose(found[0, :2], [(0.3 + 0.6) / 2, (0.1 + 0.2) / 2], atol=1e-6)
     unseen = seven * np.array([0, 0, 1, 1, 1, 1, 1], np.float32)  # the reference gives neither: shared evenly
-    found = joined([unseen / unseen.sum(), six], [vocabulary(7), vocabulary(6)], vocabulary(7))
+    found = combined([unseen / unseen.sum(), six], [vocabulary(7), vocabulary(6)], vocabulary(7))
     np.testing.assert_allclose(found[0, :2], [0.2, 0.2], atol=1e-6)
 
 
 def test_nobody_knows_all() -> None:
     with pytest.raises(ValueError, match="a member that knows all"):
-        joined([np.ones((1, 1), np.float32)], [("fear",)], ("fear", "anger"))
+        combined([np.ones((1, 1), np.float32)], [("fear",)], ("fear", "anger"))
 
 
 def test_a_hard_vote() -> None:
@@ -203,7 +203,7 @@ def test_members_of_other_sizes_channels_and_classes(seven: Path, faces: NDArray
         OnnxClassifier(seven).with_classes(7).predict_proba(faces),
         OnnxClassifier("mien-m-int8").predict_proba(faces),
     ]
-    expected = joined(parts, [EIGHT, vocabulary(7), EIGHT], EIGHT)
+    expected = combined(parts, [EIGHT, vocabulary(7), EIGHT], EIGHT)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     swapped = Ensemble([seven, "mien-m-int8", "mien-s"])
     np.testing.assert_allclose(swapped.predict_proba(faces), found, atol=1e-6)

@@ -15,7 +15,7 @@ from mien.faces.detectors import Detector, DetectorOptions, load
 
 OPENCV_4 = os.environ.get("MIEN_OPENCV4", "")
 READS_CAFFE = hasattr(cv2.dnn, "readNetFromCaffe")
-here = pytest.mark.skipif(not READS_CAFFE, reason="this OpenCV reads no Caffe networks")
+here = pytest.mark.skipif(not READS_CAFFE, reason="this OpenCV cannot read Caffe networks")
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
 
@@ -89,17 +89,17 @@ def test_the_definition_is_found_beside_the_weights(tmp_path: Path) -> None:
 def test_half_downloaded_weights_are_refused(tmp_path: Path, kept: int) -> None:
     path = write_network(tmp_path)
     path.write_bytes(path.read_bytes()[:kept])
-    assert "is no Caffe network that fits its definition" in refused(path)
+    assert "is not a Caffe network that matches its definition" in refused(path)
 
 
 @here
 @pytest.mark.parametrize(
     ("definition", "message"),
     [
-        (PLAIN_DEFINITION, r"is no face detector: it gives (1, 2, 9, 9), expected (1, 1, N, 7)"),
-        (DEFINITION.replace('"conf" type', '"other" type'), "is no Caffe network that fits its definition"),
-        ("nonsense {", "is no Caffe network that fits its definition"),
-        ("", "is no Caffe network that fits its definition"),
+        (PLAIN_DEFINITION, r"is not a face detector: its output is (1, 2, 9, 9), expected (1, 1, N, 7)"),
+        (DEFINITION.replace('"conf" type', '"other" type'), "is not a Caffe network that matches its definition"),
+        ("nonsense {", "is not a Caffe network that matches its definition"),
+        ("", "is not a Caffe network that matches its definition"),
     ],
     ids=["another network", "another's weights", "nonsense", "empty"],
 )

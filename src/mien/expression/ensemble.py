@@ -39,41 +39,35 @@ from mien.errors import ConfigError
 from mien.expression.base import Classifier, ClassifierSource, Emotions, Images, Logits, Vote, as_options
 from mien.expression.classifier import OnnxClassifier, classes_of
 
-__all__ = ["TIE", "Ensemble", "joined", "known_of", "load_classifier"]
+__all__ = ["TIE", "Ensemble", "combined", "known_of", "load_classifier"]
 
 # The share of the soft vote in the probabilities of a hard vote: less than the weight of one vote among a hundred.
 TIE: Final = 1e-3
 
 
 def known_of(info: ModelInfo, target: Sequence[str]) -> tuple[str, ...]:
-    """The classes of the target that a model knows, by the head that knows most of them, in the target's order.
+    """The classes of the target that a model's best head knows, in the order of the target.
 
     Raises:
-        ConfigError: It knows none.
+        ConfigError: The model knows none of them.
     """
-    known = max(
-        (tuple(name for name in target if name in head.emotions) for head in info.heads),
-        key=len,
-    )
+    known = max((tuple(name for name in target if name in head.emotions) for head in info.heads), key=len)
     if not known:
         raise ConfigError(
             f"the model '{info.name}' knows none of the classes {', '.join(target)}",
-            hint=f"its own are {', '.join(info.heads[0].emotions)}; leave it out",
+            hint=f"it knows {', '.join(info.heads[0].emotions)}; leave it out of the ensemble",
         )
     return known
 
 
-def joined(
-    said: Sequence[NDArray[np.float32]],
-    known: Sequence[Sequence[str]],
-    target: Sequence[str],
-    vote: Vote = "soft",
+def combined(
+    opinions: Sequence[NDArray[np.float32]], known: Sequence[Sequence[str]], target: Sequence[str], vote: Vote = "soft"
 ) -> NDArray[np.float32]:
-    """What members say, as one; the rules stand at the top of this module.
+    """The vote of several members, by the rules at the top of this module.
 
     Args:
-        said: (N, K) probabilities of each member over the classes it knows, each row summing to 1.
-        known: Those classes, all of them in the target.
+        opinions: For each member, the probabilities (N, K) of the classes that it knows, each row summing to 1.
+        known: For each member these K classes, all of them in the target.
         target: The C classes.
         vote: "soft" or "hard".
 
@@ -84,14 +78,14 @@ def joined(
         ValueError: No member knows the whole target.
     """
     whole = [
-        read.astype(np.float64)[:, [list(names).index(name) for name in target]]
-        for read, names in zip(said, known, strict=True)
+        opinion.astype(np.float64)[:, [list(names).index(name) for name in target]]
+        for opinion, names in zip(opinions, known, strict=True)
         if set(names) == set(target)
     ]
     if not whole:
         raise ValueError(f"known: expected a member that knows all of {', '.join(target)}")
     reference: NDArray[np.float64] = np.mean(whole, axis=0)  # q, (N, C)
-    full = [_spread(read, names, target, reference) for read, names in zip(said, known, strict=True)]
+    full = [_completed(opinion, names, target, reference) for opinion, names in zip(opinions, known, strict=True)]
     mean: NDArray[np.float64] = np.mean(full, axis=0)
     if vote == "hard":
         ballots = np.zeros_like(mean)
@@ -99,22 +93,22 @@ def joined(
             top = opinion.argmax(axis=1)
             able = np.asarray([_column(name, names) is not None for name in target])
             ballots[np.arange(len(top)), top] += able[top]
-        shares = ballots / ballots.sum(axis=1, keepdims=True)  # who knows the whole target always votes
+        shares = ballots / ballots.sum(axis=1, keepdims=True)  # a member that knows the whole target always votes
         mean = (1 - TIE) * shares + TIE * mean
     result: NDArray[np.float32] = (mean / mean.sum(axis=1, keepdims=True)).astype(np.float32)
     return result
 
 
 def _column(name: str, known: Sequence[str]) -> int | None:
-    """The place among the known classes that speaks of a class, by itself or as part of another; None if none does."""
+    """The index of the known class that is a class or includes it; None if there is none."""
     place = name if name in known else vocabularies.MERGED.get(name)
     return list(known).index(place) if place is not None and place in known else None
 
 
-def _spread(
-    said: NDArray[np.float32], known: Sequence[str], target: Sequence[str], reference: NDArray[np.float64]
+def _completed(
+    opinion: NDArray[np.float32], known: Sequence[str], target: Sequence[str], reference: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """What a member says (N, K) over the whole target (N, C), the reference (N, C) standing where it abstains."""
+    """A member's probabilities (N, K) over the whole target (N, C), with the reference (N, C) where it abstains."""
     columns = [_column(name, known) for name in target]
     own = np.asarray([column is not None for column in columns])
     mass = reference[:, own].sum(axis=1)  # 1 - u, (N,)
@@ -124,7 +118,7 @@ def _spread(
         part = reference[:, group]  # (N, classes that share this column)
         total = part.sum(axis=1, keepdims=True)
         shares = np.divide(part, total, out=np.full_like(part, 1 / part.shape[1]), where=total > 0)
-        full[:, group] = shares * (mass * said[:, column])[:, None]
+        full[:, group] = shares * (mass * opinion[:, column])[:, None]
     return full
 
 
@@ -203,10 +197,10 @@ class Ensemble(Classifier):
 
     def proba_from(self, logits: Logits) -> NDArray[np.float32]:
         """See `Classifier.proba_from`; the vote."""
-        said = [member.proba_from([by_head]) for member, by_head in zip(self.members, logits, strict=True)]
-        if len(said) == 1 and self.vote == "soft":
-            return said[0]  # bit for bit
-        return joined(said, [member.emotions for member in self.members], self.emotions, self.vote)
+        opinions = [member.proba_from([by_head]) for member, by_head in zip(self.members, logits, strict=True)]
+        if len(opinions) == 1 and self.vote == "soft":
+            return opinions[0]  # bit for bit
+        return combined(opinions, [member.emotions for member in self.members], self.emotions, self.vote)
 
     def features(self, *faces: Images) -> NDArray[np.float32]:
         """See `Classifier.features`; those of all members, one after the other."""

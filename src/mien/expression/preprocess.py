@@ -1,4 +1,4 @@
-"""Images of faces in the form that a network wants; training and reading share it."""
+"""Turns images of faces into the input of a network, for training and for inference."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -11,16 +11,16 @@ from mien.assets.manifest import InputSpec
 
 __all__ = ["LEAST_SPREAD", "fitted", "normalised"]
 
-LEAST_SPREAD: Final = 1e-3  # of a normalise_illumination image; less is rounding, not light
+LEAST_SPREAD: Final = 1e-3  # standard deviation after illumination normalisation; less is rounding, not light
 
 
 def fitted(images: Iterable[NDArray[np.uint8]], spec: InputSpec) -> NDArray[np.uint8]:
-    """Brings images to the network's size and channels.
+    """Converts images to the size and the channels of a network.
 
     Args:
-        images: Each (H, W) grey or (H, W, 3) RGB, uint8. One that is not square is continued at its short sides
-            by its outermost pixels, so that nothing is cut off or stretched.
-        spec: What the network wants.
+        images: Each (H, W) grey or (H, W, 3) RGB, uint8. An image that is not square is padded with its outermost
+            pixels, so that nothing is cut off or stretched.
+        spec: The input of the network.
 
     Returns:
         (N, C, size, size) uint8.
@@ -42,7 +42,7 @@ def _shaped(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
         method = cv2.INTER_AREA if side > spec.size else cv2.INTER_CUBIC
         height, width = (max(1, round(length * spec.size / side)) for length in (height, width))
         shaped = cv2.resize(shaped, (width, height), interpolation=method)
-    if height != width:  # only now: a long thin image would grow beyond all bounds
+    if height != width:  # padded last: padding a long thin image first could need too much memory
         above, left = (spec.size - height) // 2, (spec.size - width) // 2
         below, right = spec.size - height - above, spec.size - width - left
         shaped = cv2.copyMakeBorder(shaped, above, below, left, right, cv2.BORDER_REPLICATE)
@@ -61,10 +61,10 @@ def normalised(images: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32
 
 
 def _normalise_illumination(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Each channel with its histogram equalised, without the plane that fits it best, and with unit variance.
+    """Equalises the histogram of each channel, subtracts the plane that fits it best, and scales it to unit variance.
 
-    As in the preparation of FER+ (Barsoum et al., ICMI 2016, section 4). `mien.training.expression.illumination`
-    does the same with torch. A channel of one grey becomes 0.
+    As in the preprocessing of FER+ (Barsoum et al., ICMI 2016, section 4); `mien.training.expression.illumination` does
+    the same with torch. A channel of one grey level becomes 0.
 
     Args:
         images: (N, C, H, W) uint8.
@@ -73,14 +73,14 @@ def _normalise_illumination(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     channels = images.reshape(count * depth, height * width)
     equal = np.empty(channels.shape, np.float64)
     for row, values in zip(equal, channels, strict=True):
-        row[:] = (np.cumsum(np.bincount(values, minlength=256)) / values.size)[values]  # share of pixels as dark
+        row[:] = (np.cumsum(np.bincount(values, minlength=256)) / values.size)[values]  # share that is not brighter
     maps = equal.reshape(-1, height, width)
     maps -= maps.mean(axis=(1, 2), keepdims=True)
     down = np.linspace(-1, 1, height)[:, None]
     across = np.linspace(-1, 1, width)[None, :]
     for slope in (np.broadcast_to(down, (height, width)), np.broadcast_to(across, (height, width))):
-        # On a whole grid the two slopes and the mean are at right angles: each is taken away by itself.
+        # On a full grid the two slopes and the mean are orthogonal: each is subtracted on its own.
         maps -= (maps * slope).sum(axis=(1, 2), keepdims=True) / (slope**2).sum() * slope
     spread = np.sqrt((maps**2).mean(axis=(1, 2), keepdims=True))
-    normalise_illumination: NDArray[np.float32] = (maps / np.maximum(spread, LEAST_SPREAD)).astype(np.float32)
-    return normalise_illumination.reshape(images.shape)
+    normal: NDArray[np.float32] = (maps / np.maximum(spread, LEAST_SPREAD)).astype(np.float32)
+    return normal.reshape(images.shape)

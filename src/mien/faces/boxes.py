@@ -1,4 +1,4 @@
-"""Boxes that overlap: intersection over union, and one box a face out of many."""
+"""Overlapping boxes: intersection, intersection over union, non-maximum suppression."""
 
 from typing import Final
 
@@ -18,7 +18,7 @@ def iou(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.fl
 
 
 def intersection(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Areas (N, M) that boxes (N, 4) and boxes (M, 4), xyxy, have in common."""
+    """Areas (N, M) of the intersections of boxes (N, 4) with boxes (M, 4), xyxy."""
     common: NDArray[np.float64] = np.ones((len(one), len(other)))
     for low, high in ((0, 2), (1, 3)):
         common *= np.clip(
@@ -30,12 +30,15 @@ def intersection(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDAr
 
 
 def nms(boxes: NDArray[np.floating], scores: NDArray[np.floating], same: float) -> NDArray[np.int64]:
-    """Non-maximum suppression: indices of the boxes that no surer kept one overlaps, nms first.
+    """Non-maximum suppression: the boxes that do not overlap a kept box of a higher score.
 
     Args:
         boxes: (N, 4) xyxy.
         scores: (N,).
         same: IoU from which two boxes are of one face.
+
+    Returns:
+        Indices of the kept boxes, highest score first.
     """
     rest = np.argsort(-scores, kind="stable")
     kept = []

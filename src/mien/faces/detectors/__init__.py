@@ -27,7 +27,7 @@ class Detections:
     """The faces found in one image.
 
     Attributes:
-        boxes: (N, 4) float32 x0, y0, x1, y1 in pixels; may reach over the image's border.
+        boxes: (N, 4) float32 x0, y0, x1, y1 in pixels; may reach over the border of the image.
         scores: (N,) float32, 0-1; 0.5 is the detector's operating point.
         landmarks: (N, 5, 2) float32 x, y in pixels, in the order of `results.LANDMARKS`; None if the detector
             gives none.

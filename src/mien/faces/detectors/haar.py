@@ -21,19 +21,19 @@ __all__ = ["HaarDetector", "load"]
 CASCADE: Final = "haarcascade_frontalface_default.xml"
 MIN_FACE: Final = 40
 MAX_SIDE: Final = 1280
-# Chosen on the valid split, by precision / recall of faces of 40 px and more: 0.985 / 0.909 with this step
-# and count; the customary 1.1 and 5 neighbours reach 0.911 / 0.934, and 1.3 and 5 0.984 / 0.854.
+# Chosen on the valid split, by precision / recall of faces of 40 px and more: 0.985 / 0.909 with this step and count;
+# the usual 1.1 and 5 neighbours reach 0.911 / 0.934, 1.3 and 5 neighbours 0.984 / 0.854.
 STEP: Final = 1.15
-# n neighbouring windows give a score of n / (n + NEIGHBOURS): that many are the operating point.
+# n neighbouring windows give the score n / (n + NEIGHBOURS), so this number is the operating point.
 NEIGHBOURS: Final = 6
 # Medians over photographs, by `python -m benchmarks.measure_geometry` with OpenCV 4.
 MEAN_LANDMARKS: Final = ((0.319, 0.391), (0.685, 0.390), (0.502, 0.612), (0.341, 0.770), (0.661, 0.771))
 
 
 class HaarDetector:
-    """Frontal faces of 40 px and more by default; box square, wider than the face; no landmarks.
+    """Finds frontal faces of 40 px and more by default; square boxes, wider than the face; no landmarks.
 
-    Images with a long side above `max_side` are searched at that size.
+    Images with a longer side than `max_side` are searched at that size.
     """
 
     name = "haar"
@@ -55,7 +55,7 @@ class HaarDetector:
         grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
         grey, factor = resized(grey, min(1, self._max_side / max(grey.shape)))
         smallest = round(self._min_face * min(factor))
-        # minNeighbors=1 keeps every group of two and more; `at_least` then chooses by score.
+        # minNeighbors=1 keeps every group of at least two windows; `at_least` then filters by score.
         corners, counts = self._cascade.detectMultiScale2(
             grey, scaleFactor=STEP, minNeighbors=1, minSize=(smallest, smallest)
         )
@@ -68,7 +68,7 @@ class HaarDetector:
 
 
 def load(options: DetectorOptions) -> HaarDetector:
-    """Makes the detector ready; its model is part of OpenCV 4.
+    """Loads the detector; its model is part of OpenCV 4.
 
     Raises:
         UnsupportedError: OpenCV 5 is installed, which has no cascades.

@@ -1,9 +1,9 @@
 """dlib's frontal face detector: histograms of gradients and a linear SVM (Dalal and Triggs 2005; King 2015).
 
-On the valid split of the face data (docs/design/geometry.json; IoU 0.4) it finds 51 of 55 faces of 40-60 px,
-64 of 67 of 60-100 px and 146 of 152 larger ones, without a false alarm in 346 images; searched at their own
-size 9, 57 and 148. Enlarged three times instead of twice it finds no more, and takes twice as long. One core takes
-50 ms for 640x480, 60 for 1920x1080 and 95 for 12 megapixels.
+On the valid split of the face data (docs/design/geometry.json; IoU 0.4) it finds 51 of 55 faces of 40-60 px, 64 of 67
+of 60-100 px and 146 of 152 larger ones, without a false alarm in 346 images; without enlarging 9, 57 and 148.
+Enlarging three times instead of twice takes twice as long and finds no more. One core takes 50 ms for 640x480, 60 for
+1920x1080 and 95 for 12 megapixels.
 """
 
 import math
@@ -20,29 +20,29 @@ from mien.results import Frame
 
 try:
     import dlib
-except ImportError:  # it is an extra
+except ImportError:  # an extra
     dlib = None
 
 __all__ = ["HogDetector", "load"]
 
-# Side of the detector's window; smaller faces are seen only in an enlarged image.
+# Side of the detector's window; smaller faces are found only in an enlarged image.
 WINDOW: Final = 80
 MIN_FACE: Final = 40
 MAX_SIDE: Final = 1600
-# The SVM's score s becomes 1 / (1 + exp(-SLOPE * s)): dlib's operating point, 0, becomes 0.5.
+# The score s of the SVM becomes 1 / (1 + exp(-SLOPE * s)): dlib's operating point, 0, becomes 0.5.
 SLOPE: Final = 2.0
-# Lower SVM scores are not asked for: not one in fifty of them is a face, and there are many.
+# Lower scores of the SVM are not used: there are many, and fewer than one in fifty is a face.
 LOWEST: Final = -1.0
 # Medians over photographs, by `python -m benchmarks.measure_geometry`.
 MEAN_LANDMARKS: Final = ((0.303, 0.299), (0.710, 0.300), (0.505, 0.553), (0.328, 0.731), (0.682, 0.731))
 
 
 class HogDetector:
-    """Frontal faces of 40 px and more by default; box square, from the brows to the chin; no landmarks.
+    """Finds frontal faces of 40 px and more by default; square boxes, from the brows to the chin; no landmarks.
 
-    A image is searched in grey (as well as in colour, and a quarter quicker), enlarged so that `min_face`
-    fills the window, yet with a long side of `max_side` at most: 12 megapixels take as long as 2, and their
-    faces must then measure 1/20 of the long side. Any larger face is found by dlib's own pyramid.
+    An image is searched in grey (the results are as good as in colour, 25% faster), enlarged so that `min_face` fills
+    the window, but to a long side of at most `max_side`: 12 megapixels take as long as 2, and only faces of at least
+    1/20 of the long side are found. dlib's own pyramid finds the larger ones.
     """
 
     name = "hog"
@@ -69,13 +69,13 @@ class HogDetector:
 
 
 def _logit(probability: float) -> float:
-    """Inverse of the logistic function, finite at 0 and 1."""
+    """The inverse of the logistic function, finite at 0 and 1."""
     inner = min(max(probability, 1e-6), 1 - 1e-6)
     return math.log(inner / (1 - inner))
 
 
 def load(options: DetectorOptions) -> HogDetector:
-    """Makes the detector ready; its model is part of dlib.
+    """Loads the detector; its model is part of dlib.
 
     Raises:
         MissingExtraError: dlib is not installed.

@@ -1,7 +1,7 @@
 """OpenCV's res10 SSD for faces: a single-shot detector (Liu et al. 2016) on a small residual network, 300x300.
 
 The weights do not ship: `mien models fetch ssd`, or `weights` in the options. They are in Caffe's format, which only
-OpenCV 4 reads. No figures here: the weights were not at hand when this was written.
+OpenCV 4 can read. Recall and precision are not measured, because the weights were not available.
 """
 
 from pathlib import Path
@@ -23,15 +23,15 @@ __all__ = ["WEIGHTS", "SsdDetector", "load"]
 WEIGHTS: Final = "ssd"
 SIDE: Final = 300
 MEAN: Final = (104.0, 177.0, 123.0)  # of blue, green and red
-# Not measured, for want of the weights: YuNet's, whose boxes are of the same kind.
+# Not measured, because the weights were not available: those of YuNet, which has similar boxes.
 MEAN_LANDMARKS: Final = ((0.270, 0.391), (0.739, 0.392), (0.504, 0.597), (0.300, 0.741), (0.708, 0.741))
 
 
 class SsdDetector:
-    """Large faces, also half turned ones; box from the hair line to the chin; no landmarks.
+    """Finds large faces, also half in profile; boxes from the hair line to the chin; no landmarks.
 
-    Every image is squeezed into 300x300, so that small faces in large images are missed; `max_side` changes
-    nothing. The network's confidence is the score.
+    Every image is resized to 300x300, so that small faces in large images are missed; `max_side` has no effect. The
+    score is the confidence of the network.
     """
 
     name = "ssd"
@@ -48,15 +48,16 @@ class SsdDetector:
         except cv2.error as error:
             reason = str(error.err or error).splitlines()[0]
             raise WeightsError(
-                f"{origin}: is no Caffe network that fits its definition: {reason}", hint="mien models fetch ssd"
+                f"{origin}: is not a Caffe network that matches its definition: {reason}", hint="mien models fetch ssd"
             ) from error
         if len(shape) != 4 or shape[3] != 7:
             raise WeightsError(
-                f"{origin}: is no face detector: it gives {shape}, expected (1, 1, N, 7)", hint="mien models fetch ssd"
+                f"{origin}: is not a face detector: its output is {shape}, expected (1, 1, N, 7)",
+                hint="mien models fetch ssd",
             )
 
     def _run(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The network's rows (1, 1, N, 7): image, class, confidence, x0, y0, x1, y1 in parts of the image."""
+        """The output (1, 1, N, 7): image, class, confidence, x0, y0, x1, y1 as fractions of the image."""
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         self._network.setInput(cv2.dnn.blobFromImage(bgr, 1.0, (SIDE, SIDE), MEAN))
         return np.asarray(self._network.forward(), np.float32)
@@ -65,24 +66,24 @@ class SsdDetector:
         """See `Detector.detect`."""
         Frame(image)  # refuses other shapes and types
         rows = self._run(image).reshape(-1, 7)
-        rows = rows[(rows[:, 5:] > rows[:, 3:5]).all(axis=1)]  # nothing found is one row of zeros
+        rows = rows[(rows[:, 5:] > rows[:, 3:5]).all(axis=1)]  # one row of zeros means no face
         height, width = image.shape[:2]
         boxes = rows[:, 3:] * np.array([width, height, width, height], np.float32)
         return Detections(boxes, rows[:, 2].clip(0, 1)).at_least(min_score, self._min_face)
 
 
 def load(options: DetectorOptions) -> SsdDetector:
-    """Makes the detector ready, with the weights given or fetched.
+    """Loads the detector, with the weights of the options or the fetched ones.
 
-    Given are the .caffemodel with its definition (.prototxt) beside it, or the folder that holds the two.
+    `weights` is the .caffemodel, with its definition (.prototxt) in the same folder, or that folder.
 
     Raises:
-        UnsupportedError: OpenCV 5 is installed, which reads no Caffe networks.
-        WeightsError: The weights are missing, damaged, or another network's.
+        UnsupportedError: OpenCV 5 is installed, which cannot read Caffe networks.
+        WeightsError: The weights are missing, damaged, or of another network.
     """
     if not hasattr(cv2.dnn, "readNetFromCaffe"):
         raise UnsupportedError(
-            f"the detector 'ssd' needs OpenCV 4, found {cv2.__version__}, which reads no Caffe networks",
+            f"the detector 'ssd' needs OpenCV 4, found {cv2.__version__}, which cannot read Caffe networks",
             hint="pip install 'opencv-python-headless<5', or use another detector",
         )
     if options.weights is None:
@@ -93,7 +94,7 @@ def load(options: DetectorOptions) -> SsdDetector:
 
 
 def _pair(given: Path) -> tuple[Path, Path]:
-    """The definition and the weights, from the path of the weights or of their folder."""
+    """The paths of the definition and of the weights, from that of the weights or of their folder."""
     if not given.exists():
         raise WeightsError(f"{given}: no such weights", hint="check the path of the .caffemodel")
     folder = given if given.is_dir() else given.parent
@@ -104,7 +105,7 @@ def _pair(given: Path) -> tuple[Path, Path]:
     if len(weights) != 1 or len(definitions) != 1:
         found = f"{len(weights)} .caffemodel and {len(definitions)} .prototxt"
         raise WeightsError(
-            f"{folder}: expected the network's weights and its definition beside them, found {found}",
-            hint="mien models fetch ssd brings both",
+            f"{folder}: expected one file of weights and one of its definition, found {found}",
+            hint="mien models fetch ssd gets both",
         )
     return definitions[0], weights[0]

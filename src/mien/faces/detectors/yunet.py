@@ -1,8 +1,8 @@
 """YuNet through OpenCV's FaceDetectorYN (Wu, Peng and Yu 2023, "YuNet: a tiny millisecond-level face detector").
 
-On the valid split of the face data (docs/design/geometry.json; IoU 0.4) it finds 42 of 43 faces of 20-40 px and all
-274 larger ones, with one false alarm in 346 images; the labels there are for the most part its own.
-The weights do not ship: `mien models fetch yunet`, or `weights` in the options. OpenCV 4 and 5 both run them.
+On the valid split of the face data (docs/design/geometry.json; IoU 0.4) it finds 42 of 43 faces of 20-40 px and all 274
+larger ones, with one false alarm in 346 images; most of the labels there come from YuNet itself. The weights do not
+ship: `mien models fetch yunet`, or `weights` in the options.
 """
 
 from typing import Final
@@ -22,13 +22,13 @@ from mien.results import Frame
 __all__ = ["WEIGHTS", "YunetDetector", "load"]
 
 WEIGHTS: Final = "yunet"
-# It was trained on faces of 10 to 300 pixels, and misses much larger ones.
+# It was trained on faces of 10 to 300 pixels and misses much larger ones.
 MAX_SIDE: Final = 640
-# YuNet's own score at which it works best; it becomes 0.5.
+# YuNet's own score of the operating point, which becomes 0.5.
 OPERATING_POINT: Final = 0.6
-# Lower scores of its own are not asked for: hardly one is a face, and there are many.
+# Lower scores of its own are not used: there are many, and hardly any is a face.
 LOWEST: Final = 0.2
-OVERLAP: Final = 0.3  # of two boxes with a higher IoU the better one stays
+OVERLAP: Final = 0.3  # IoU from which two boxes are of the same face
 CANDIDATES: Final = 5000
 OUTPUTS: Final = {f"{part}_{stride}" for part in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32)}
 # Medians over photographs, by `python -m benchmarks.measure_geometry`.
@@ -36,9 +36,9 @@ MEAN_LANDMARKS: Final = ((0.270, 0.391), (0.739, 0.392), (0.504, 0.597), (0.300,
 
 
 class YunetDetector:
-    """Faces of 10 px and more, turned ones too; box from the hair line to the chin; five landmarks.
+    """Finds faces of 10 px and more, also in profile; boxes from the hair line to the chin; five landmarks.
 
-    Images with a long side above `max_side` are searched at that size.
+    Images with a longer side than `max_side` are searched at that size.
     """
 
     name = "yunet"
@@ -47,14 +47,14 @@ class YunetDetector:
         found = set(Session(network, origin).outputs)
         if found != OUTPUTS:
             raise WeightsError(
-                f"{origin}: is not YuNet: it gives {', '.join(sorted(found))}, "
+                f"{origin}: is not YuNet: its outputs are {', '.join(sorted(found))}, "
                 "expected cls, obj, bbox and kps at strides 8, 16 and 32",
                 hint="mien models fetch yunet",
             )
         self.mean_landmarks = np.array(MEAN_LANDMARKS, np.float32)
         self._min_face = options.min_face
         self._max_side = options.max_side or MAX_SIDE
-        with silent_opencv():  # OpenCV 5 warns that its new engine does not know FaceDetectorYN's target
+        with silent_opencv():  # OpenCV 5 warns that its new engine does not support FaceDetectorYN's target
             self._network = cv2.FaceDetectorYN.create(
                 "onnx", np.frombuffer(network, np.uint8), np.empty(0, np.uint8), (32, 32), LOWEST, OVERLAP, CANDIDATES
             )
@@ -78,15 +78,15 @@ class YunetDetector:
 
 
 def _scores(own: NDArray[np.float32]) -> NDArray[np.float32]:
-    """YuNet's scores on mien's scale: straight lines from 0 to the operating point, and from there to 1."""
+    """YuNet's scores on mien's scale: linear from 0 to the operating point, and from there to 1."""
     return np.interp(own, (0, OPERATING_POINT, 1), (0, 0.5, 1)).astype(np.float32)
 
 
 def load(options: DetectorOptions) -> YunetDetector:
-    """Makes the detector ready, with the weights given or fetched.
+    """Loads the detector, with the weights of the options or the fetched ones.
 
     Raises:
-        WeightsError: The weights are missing, damaged, or another network's.
+        WeightsError: The weights are missing, damaged, or of another network.
     """
     if options.weights is not None:
         return YunetDetector(options, read_weights(options.weights), str(options.weights))
