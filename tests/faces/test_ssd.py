@@ -111,4 +111,4 @@ def test_another_network_is_refused(tmp_path: Path, definition: str, message: st
 def test_an_onnx_network_is_refused(tmp_path: Path) -> None:
     path = write_network(tmp_path)
     path.write_bytes((Path(__file__).parents[2] / "src" / "mien" / "assets" / "mien-s.onnx").read_bytes())
-    assert "is no Caffe network" in refused(path)
+    assert "is not a Caffe network" in refused(path)
