@@ -13,7 +13,7 @@ from tests.drawn import draw_face
 from mien.assets.manifest import METADATA_KEY, info_in
 from mien.emotions import vocabulary
 from mien.errors import ConfigError, WeightsError
-from mien.expression import ClassifierOptions, OnnxClassifier
+from mien.expression import ClassifierOptions, OnnxClassifier, load_classifier
 from mien.expression.classifier import head_for
 
 SIZES = (6, 7, 8, 10)
@@ -187,3 +187,24 @@ def test_the_head_that_fits_best(tiny_model: Path) -> None:
     assert head_for(info, ("contempt",)).name == "votes"
     assert head_for(info, ("fear",)).name == "fer2013"
     assert head_for(replace(info, outputs=info.heads[::-1]), ("fear",)).name == "fer2013"
+
+
+def test_features_are_those_of_the_images_without_augmentation(faces: NDArray[np.uint8]) -> None:
+    classifier = OnnxClassifier("mien-s")
+    assert classifier.info.features is not None
+    found = classifier.features(faces)
+    assert found.shape == (len(faces), classifier.info.features.size)
+    assert found.dtype == np.float32
+    assert found.std(axis=0).max() > 0
+    flipped = OnnxClassifier(ClassifierOptions("mien-s", tta="flip", batch_size=7))
+    np.testing.assert_allclose(flipped.features(faces), found, atol=1e-4)
+    assert classifier.features([]).shape == (0, found.shape[1])
+    both = load_classifier("mien-s,mien-m")
+    assert both.features(faces).shape[1] > found.shape[1]
+    np.testing.assert_allclose(both.features(faces)[:, : found.shape[1]], found, atol=1e-4)
+
+
+def test_a_model_without_features_says_so(tiny_model: Path, tmp_path: Path, faces: NDArray[np.uint8]) -> None:
+    heads = with_heads(tiny_model, tmp_path / "labels.onnx", "fer2013")
+    with pytest.raises(ConfigError, match=r"the model 'tiny' does not give features \(export it again"):
+        OnnxClassifier(heads).features(faces)

@@ -75,7 +75,7 @@ def test_half_is_its_operating_point(weights: Path, astronaut: NDArray[np.uint8]
 
 def test_another_network_is_refused() -> None:
     wrong = ROOT / "src" / "mien" / "assets" / "mien-s.onnx"
-    assert "is not YuNet: its outputs are fer2013, votes, expected cls, obj, bbox and kps" in refused(wrong)
+    assert "is not YuNet: its outputs are features, fer2013, votes, expected cls, obj, bbox and kps" in refused(wrong)
 
 
 def test_what_is_no_network_is_refused(tmp_path: Path) -> None:
