@@ -8,7 +8,9 @@ import errno
 import importlib
 import os
 import pkgutil
+import shutil
 import sys
+import textwrap
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,11 +19,11 @@ import typer
 from mien.errors import MienError, OutputError, exit_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from rich.console import Console
 
-__all__ = ["bar", "build_app", "console", "main", "say", "say_error"]
+__all__ = ["bar", "build_app", "console", "main", "print_fitted", "print_table", "say", "say_error"]
 
 
 def console() -> "Console":
@@ -51,6 +53,31 @@ def say(word: str, colour: str, text: str) -> None:
     from rich.text import Text
 
     console().print(Text(f"{word}: ", style=f"bold {colour}") + Text(text, style="default"))
+
+
+def print_fitted(lines: "Iterable[tuple[str, int]]") -> None:
+    """Prints lines; on a terminal, long ones continue on the next line with this many blanks. Pipes get whole lines."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line, indent in lines:
+        fitted = textwrap.wrap(line, width, subsequent_indent=" " * indent, break_on_hyphens=False) if width else [line]
+        print("\n".join(fitted))
+
+
+def print_table(heads: "Sequence[str]", rows: "Iterable[Sequence[str]]", right: "Collection[int]" = ()) -> None:
+    """Prints a table; on a terminal, long cells are wrapped to its width. Columns in `right` are right-aligned."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    for number, head in enumerate(heads):
+        table.add_column(head, justify="right" if number in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    width = shutil.get_terminal_size().columns - 2 if sys.stdout.isatty() else 10_000
+    view = Console(width=width, highlight=False, markup=False)
+    with view.capture() as text:
+        view.print(table)
+    print("\n".join(f"  {line}".rstrip() for line in text.get().splitlines()))
 
 
 def say_error(error: MienError) -> None:

@@ -1,23 +1,27 @@
-"""`mien models`: the models that ship, the weights that can be fetched, and the networks that can be trained."""
+"""`mien models`: the models in the package, the weights that can be fetched, and the networks that can be trained."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli import console
+from mien.cli import console, print_fitted, print_table
+from mien.cli.options import Quiet
 
 if TYPE_CHECKING:
     from mien.assets.manifest import ModelInfo
-    from mien.assets.remote import Fetchable
     from mien.training.catalogue import Listed
 
 __all__ = ["register"]
 
+# Lines with the number of blanks that continue them on a narrow terminal.
+_Lines = Iterator[tuple[str, int]]
+
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    models = typer.Typer(help="Shows the models, and fetches weights that do not ship.", no_args_is_help=True)
+    models = typer.Typer(help="Shows the models, and fetches weights that are not included.", no_args_is_help=True)
     models.command("list")(list_models)
     models.command()(show)
     models.command()(fetch)
@@ -25,55 +29,53 @@ def register(app: typer.Typer) -> None:
 
 
 def list_models() -> None:
-    """Shows the models that ship with mien, the weights that can be fetched, and the networks that can be trained."""
-    from mien.assets.manifest import default_model, shipped_models
-    from mien.assets.remote import fetchables
+    """Lists the models in the package, the weights that can be fetched, and the networks that can be trained."""
     from mien.errors import MissingExtraError
 
-    print("shipped:")
-    for info in shipped_models().values():
-        print("\n".join(_shipped(info, default=info.name == default_model(info.task))))
-    print("fetched on request, by `mien models fetch NAME`:")
-    for weights in fetchables().values():
-        print("\n".join(_on_request(weights)))
-    print("trained by `mien train RECIPE`, drawn by `mien models show NAME`:")
+    print_fitted(_included_and_fetched())
+    print("trained by `mien train RECIPE`, shown by `mien models show NAME`:")
     try:
         from mien.training.catalogue import catalogue
     except MissingExtraError as error:
-        print(f"  networks and recipes are shown after {error.hint}")
+        print(f"  networks and recipes are listed after {error.hint}")
         return
-    print("\n".join(_aligned([_TRAINED, *map(_trained, catalogue())], right=(2, 3))))
+    heads = ("network", "recipe", "parameters", "MMAC", "input", "score")
+    print_table(heads, map(_trained, catalogue()), right=(2, 3))
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A network or a recipe, as `mien models list` names them.")],
-    svg: Annotated[Path | None, typer.Option(help="Draw it into this file, as SVG.", show_default=False)] = None,
+    name: Annotated[str, typer.Argument(help="A network or a recipe from `mien models list`.", show_default=False)],
+    svg: Annotated[Path | None, typer.Option(help="Draw it into this SVG file.", show_default=False)] = None,
 ) -> None:
-    """Prints the layers of a network as a recipe builds it, and draws it with --svg."""
+    """Prints the layers of the network that a recipe trains, and draws it with --svg."""
     from mien.files import replacing
     from mien.training.catalogue import listed
 
     found = listed(name)
-    print("\n".join(_anatomy(found)))
+    print_fitted(_summary(found))
+    rows = [
+        (layer.name, layer.title, "x".join(map(str, layer.shape)), f"{layer.parameters:,}", f"{layer.operations:,}")
+        for layer in found.anatomy.layers
+    ]
+    print_table(("layer", "operation", "output", "parameters", "multiply-adds"), rows, right=(2, 3, 4))
     if svg is not None:
         from mien.models.blocks.drawing import draw_network
 
         with replacing(svg) as partial:
-            partial.write_text(
-                draw_network(found.recipe.name, found.anatomy, found.recipe.description), encoding="utf-8"
-            )
-        print(f"drawn: {svg}")
+            text = draw_network(found.recipe.name, found.anatomy, found.recipe.description)
+            partial.write_text(text, encoding="utf-8")
+        print(f"written: {svg}")
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(help="Weights to fetch, as `mien models list` names them.")],
+    name: Annotated[str, typer.Argument(help="Weights from `mien models list`.", show_default=False)],
     source: Annotated[
         str | None,
         typer.Option("--from", help="A mirror: address or path of the file or of its folder.", show_default=False),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Fetches weights into the cache, goes on where it broke off, and checks their hash."""
+    """Fetches weights into the cache and checks their hash; an interrupted download is resumed."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     from mien.assets.download import fetch as fetch_weights
@@ -93,38 +95,34 @@ def fetch(
             print(path)
 
 
-def _shipped(info: "ModelInfo", *, default: bool) -> list[str]:
+def _included_and_fetched() -> _Lines:
+    from mien.assets.manifest import default_model, shipped_models
+    from mien.assets.remote import fetchables
+
+    yield "included:", 2
+    for info in shipped_models().values():
+        yield from _included(info, default=info.name == default_model(info.task))
+    yield "fetched by `mien models fetch NAME`:", 2
+    for weights in fetchables().values():
+        files = ", ".join(file.name for file in weights.files)
+        yield f"  {weights.name}: {weights.description}", 4
+        yield f"    state   {weights.state()}: {weights.folder}", 12
+        yield f"    files   {files}; {weights.size / 1e6:.1f} MB, {weights.licence}", 12
+
+
+def _included(info: "ModelInfo", *, default: bool) -> _Lines:
     from mien.assets.manifest import FOLDER
 
     path = FOLDER / info.file
-    size = _megabytes(path) if path.exists() else "missing"
+    size = f"{path.stat().st_size / 1e6:.1f} MB" if path.exists() else "missing"
     spec = info.image.spec
-    scores = info.scores.values() if info.task == "expression" else ()
-    return [
-        f"  {info.name}{' (default)' if default else ''}: {info.description}",
-        f"    input   {f'{spec.size}x{spec.size} {spec.channels}' if spec else 'images of any size'}",
-        *(f"    head    {head.name}: {', '.join(head.emotions)}" for head in info.heads),
-        *(
-            f"    score   accuracy {score['accuracy']:.1%} on {score['faces']:,} faces ({score['protocol']})"
-            for score in scores
-        ),
-        f"    file    {info.file}, {info.form}, {size}, {info.licence}",
-    ]
-
-
-def _on_request(weights: "Fetchable") -> list[str]:
-    return [
-        f"  {weights.name}: {weights.description}",
-        f"    state   {weights.state()}: {weights.folder}",
-        f"    files   {', '.join(file.name for file in weights.files)}; {weights.size / 1e6:.1f} MB, {weights.licence}",
-    ]
-
-
-def _megabytes(path: Path) -> str:
-    return f"{path.stat().st_size / 1e6:.1f} MB"
-
-
-_TRAINED = ("network", "recipe", "parameters", "MMAC", "input", "score")
+    yield f"  {info.name}{' (default)' if default else ''}: {info.description}", 4
+    yield f"    input   {f'{spec.size}x{spec.size} {spec.channels}' if spec else 'images of any size'}", 12
+    for head in info.heads:
+        yield f"    head    {head.name}: {', '.join(head.emotions)}", 12
+    for score in info.scores.values() if info.task == "expression" else ():
+        yield f"    score   accuracy {score['accuracy']:.1%} on {score['faces']:,} faces ({score['protocol']})", 12
+    yield f"    file    {info.file}, {info.form}, {size}, {info.licence}", 12
 
 
 def _trained(found: "Listed") -> tuple[str, ...]:
@@ -140,32 +138,13 @@ def _trained(found: "Listed") -> tuple[str, ...]:
     )
 
 
-def _anatomy(found: "Listed") -> list[str]:
+def _summary(found: "Listed") -> _Lines:
     anatomy = found.anatomy
-    frozen = f" ({anatomy.trained:,} of them learn)" if anatomy.trained != anatomy.parameters else ""
-    rows = [
-        (layer.name, layer.title, "x".join(map(str, layer.shape)), f"{layer.parameters:,}", f"{layer.operations:,}")
-        for layer in anatomy.layers
-    ]
-    return [
-        f"{found.recipe.model.name}, by the recipe {found.recipe.name}: {found.recipe.description}",
-        f"  input       {anatomy.input.size}x{anatomy.input.size} {anatomy.input.channels}",
-        f"  parameters  {anatomy.parameters:,}{frozen}",
-        f"  operations  {anatomy.fused_operations:,} multiply-adds a face, as exported",
-        f"  score       {found.score}",
-        *([f"  recipes     {', '.join(found.others)} teach this network as well"] if found.others else []),
-        *_aligned([("layer", "what it is", "gives", "parameters", "multiply-adds"), *rows], right=(2, 3, 4)),
-    ]
-
-
-def _aligned(rows: list[tuple[str, ...]], right: tuple[int, ...]) -> list[str]:
-    """The rows in columns, those in `right` ending together."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  "
-        + "  ".join(
-            cell.rjust(wide) if number in right else cell.ljust(wide)
-            for number, (cell, wide) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    frozen = f" ({anatomy.trained:,} of them are trained)" if anatomy.trained != anatomy.parameters else ""
+    yield f"{found.recipe.model.name}, by the recipe {found.recipe.name}: {found.recipe.description}", 4
+    yield f"  input       {anatomy.input.size}x{anatomy.input.size} {anatomy.input.channels}", 14
+    yield f"  parameters  {anatomy.parameters:,}{frozen}", 14
+    yield f"  operations  {anatomy.fused_operations:,} multiply-adds per face, as exported", 14
+    yield f"  score       {found.score}", 14
+    if found.others:
+        yield f"  recipes     {', '.join(found.others)} also train this network", 14

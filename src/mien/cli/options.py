@@ -58,6 +58,7 @@ def command(
     """
     parameters: list[inspect.Parameter] = []
     groups: dict[str, tuple[type, list[_Option]]] = {}
+    single: list[_Option] = []
     for name, parameter in inspect.signature(function).parameters.items():
         hint = get_type_hints(function, include_extras=True)[name]
         kind, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
@@ -65,7 +66,8 @@ def command(
             groups[name] = kind, list(_options(kind, next((note for note in notes if isinstance(note, Only)), None)))
             parameters += [option.parameter() for option in groups[name][1]]
         elif notes and isinstance(notes[0], str):
-            derived = _Option(name, kind, notes[0], parameter.default).parameter()
+            single.append(_Option(name, kind, notes[0], parameter.default))
+            derived = single[-1].parameter()
             if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
                 derived = derived.replace(annotation=Annotated[kind, typer.Argument(help=notes[0], show_default=False)])
             parameters.append(derived)
@@ -74,8 +76,9 @@ def command(
     parameters += more
 
     def called(**values: Any) -> None:
-        objects = {name: _filled(kind, options, values) for name, (kind, options) in groups.items()}
-        (run or function)(**values, **objects)
+        values |= {option.name: option.value(values[option.name]) for option in single}
+        values |= {name: _filled(kind, options, values) for name, (kind, options) in groups.items()}
+        (run or function)(**values)
 
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
