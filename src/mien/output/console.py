@@ -78,7 +78,7 @@ class ConsoleTable(_StandardOutput):
         classes, box = sum(len(_GAP + name) for name in self.emotions), len(BOX) * len(_GAP + "12345")
         wanted = max(_NARROWEST, len(source))
         self._classes = wanted + classes <= room
-        self._box = self._classes and wanted + classes + box <= room
+        self._box = wanted + classes * self._classes + box <= room
         self._limit = max(_NARROWEST, room - classes * self._classes - box * self._box)
         self._source = min(self._source, int(self._limit))
 
