@@ -1,34 +1,34 @@
-"""How quick mien is on this machine: medians of repeated runs, one thread."""
+"""The speed of mien on this machine: medians of repeated runs."""
 
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from mien.expression import Classifier, ClassifierOptions, OnnxClassifier
+from mien.analyzer import AnalyzerOptions
+from mien.expression import Classifier, load_classifier
 from mien.faces import detectors
 
-__all__ = ["Timing", "bench", "face_timing", "peak_memory"]
+__all__ = ["Timing", "bench", "face_timing"]
 
 _BATCH: Final = 32
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One thing measured.
+    """One measurement.
 
     Attributes:
-        what: In words.
-        value: Median.
-        unit: Of the value.
-        low: Lower quartile.
-        high: Upper quartile.
+        what: Its description.
+        value: The median.
+        unit: The unit of the value.
+        low: The lower quartile.
+        high: The upper quartile.
     """
 
     what: str
@@ -38,46 +38,43 @@ class Timing:
     high: float
 
 
-def bench(
-    *, model: str | Path | None = None, detector: str | None = None, repeats: int = 200, threads: int = 1
-) -> list[Timing]:
-    """Measures reading on this machine.
+def bench(options: AnalyzerOptions | None = None, *, repeats: int = 200) -> list[Timing]:
+    """Measures the detector, the classifier, the cold start and the memory on this machine.
 
     Args:
-        model: Name of a shipped model, or path of an exported ONNX file; None for the default.
-        detector: Name of a detector; None for the default.
-        repeats: Of the quick measurements; slow ones take a tenth.
-        threads: For the network.
+        options: The detector and the classifier to measure; None for the defaults.
+        repeats: Number of fast measurements; slow ones are repeated a tenth as often.
 
     Raises:
         ConfigError: There is no such model or detector.
     """
+    options = options or AnalyzerOptions()
     rng = np.random.default_rng(0)
-    classifier = OnnxClassifier(ClassifierOptions(model, batch_size=_BATCH, threads=threads))
-    size = classifier.info.input.size
+    classifier = load_classifier(replace(options.classifier, batch_size=_BATCH))
+    size = classifier.input_size
     crowd = rng.integers(0, 256, (_BATCH, size, size, 3), dtype=np.uint8)
     frame = rng.integers(0, 256, (480, 640, 3), dtype=np.uint8)
-    finder = detectors.load(detector or detectors.DEFAULT)
+    finder = detectors.load(options.detector)
     slow = max(5, repeats // 10)
     one = face_timing(classifier, repeats)
     many = [seconds / _BATCH for seconds in _timed(lambda: classifier(crowd), slow)]
     found = _timed(lambda: finder.detect(frame), slow)
-    cold = [_cold_start(model, detector) for _ in range(5)]
+    cold = [_cold_start(options) for _ in range(5)]
     return [
         one,
-        _timing(f"{classifier.info.name}, faces in batches of {_BATCH}", [1 / seconds for seconds in many], "faces/s"),
+        _timing(f"{classifier.name}, faces in batches of {_BATCH}", [1 / seconds for seconds in many], "faces/s"),
         _timing(f"detector {finder.name}, 640x480", [1000 * seconds for seconds in found], "ms"),
-        _timing("cold start, a fresh process ready to read", cold, "s"),
-        _timing("peak memory of that process", [peak_memory(model, detector)], "MB"),
+        _timing("cold start of a new process, with its first frame", cold, "s"),
+        _timing("peak memory of that process", [_peak_memory(options)], "MB"),
     ]
 
 
 def face_timing(classifier: Classifier, repeats: int) -> Timing:
-    """How long a classifier takes for one face of its own size: ms, median of `repeats`."""
+    """The time of a classifier for one face of its input size: ms, median of `repeats`."""
     size = classifier.input_size
     face = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
     times = _timed(lambda: classifier(face), repeats)
-    return _timing(f"{classifier.name}, a face", [1000 * seconds for seconds in times], "ms")
+    return _timing(f"{classifier.name}, one face", [1000 * seconds for seconds in times], "ms")
 
 
 def _timing(what: str, values: Sequence[float], unit: str) -> Timing:
@@ -87,7 +84,7 @@ def _timing(what: str, values: Sequence[float], unit: str) -> Timing:
 
 
 def _timed(call: Callable[[], object], repeats: int) -> list[float]:
-    """Seconds of each of `repeats` calls, after a few that do not count."""
+    """The seconds of `repeats` calls, after five that are not measured."""
     for _ in range(5):
         call()
     times = []
@@ -98,30 +95,31 @@ def _timed(call: Callable[[], object], repeats: int) -> list[float]:
     return times
 
 
-def _child(program: str, model: str | Path | None, detector: str | None) -> str:
-    """What a fresh process prints that has made an analyzer and read a first, empty frame."""
-    options = {"classifier": None if model is None else str(model), "detector": detector}
+def _child(options: AnalyzerOptions, program: str = "") -> str:
+    """The output of a new process that makes an analyzer, analyses an empty frame and then runs `program`."""
     text = f"""
-import numpy, mien
-mien.Analyzer(**{options!r}).analyze(numpy.zeros((480, 640, 3), numpy.uint8))
+import numpy
+from pathlib import *
+from mien.analyzer import Analyzer, AnalyzerOptions
+from mien.expression import ClassifierOptions
+from mien.faces.detectors import DetectorOptions
+Analyzer({options!r}).analyze(numpy.zeros((480, 640, 3), numpy.uint8))
 {program}
 """
-    done = subprocess.run([sys.executable, "-c", text], check=True, capture_output=True, text=True)
-    return done.stdout
+    return subprocess.run([sys.executable, "-c", text], check=True, capture_output=True, text=True).stdout
 
 
-def _cold_start(model: str | Path | None, detector: str | None) -> float:
+def _cold_start(options: AnalyzerOptions) -> float:
     start = time.perf_counter()
-    _child("", model, detector)
+    _child(options)
     return time.perf_counter() - start
 
 
-def peak_memory(model: str | Path | None = None, detector: str | None = None) -> float:
-    """Megabytes that a fresh process holds at most while it reads a first 640x480 frame; nan where none can tell."""
+def _peak_memory(options: AnalyzerOptions) -> float:
+    """The most memory, in megabytes, of a new process that analyses one 640x480 frame; nan if it is not known."""
     try:
         import resource  # noqa: F401
     except ImportError:  # Windows
         return float("nan")
-    program = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    held = float(_child(program, model, detector))
+    held = float(_child(options, "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"))
     return held / (1e6 if sys.platform == "darwin" else 1e3)  # macOS counts bytes, Linux kilobytes

@@ -74,6 +74,16 @@ def test_options_fill_the_fields(typed: list[str], fields: dict[str, Any]) -> No
     assert result.output == f"{LampOptions(**fields)} x False\n"
 
 
+def test_an_optional_dataclass_is_none_unless_an_option_is_given() -> None:
+    def dim(lamp: Annotated[LampOptions | None, Only({"level", "kind", "any_rotation"})] = None) -> None:
+        print(lamp)
+
+    assert run(command(dim)).output == "None\n"
+    assert run(command(dim), "--kind", "led").output == f"{LampOptions(kind='led')}\n"
+    assert run(command(dim), "--any-rotation").output == f"{LampOptions(any_rotation=True)}\n"
+    assert "default: 0.5" not in run(command(dim), "--help").output
+
+
 def test_fields_without_help_and_fields_that_are_not_listed_are_no_options() -> None:
     assert shown(command(lit)) - {"--help"} == {
         "--kind", "--classes", "--source", "--level", "--any-rotation", "--file", "--twice",

@@ -1,4 +1,4 @@
-"""`mien bench`: how quick mien is on this machine."""
+"""`mien bench`: the speed of mien on this machine."""
 
 import json
 from dataclasses import asdict
@@ -7,30 +7,30 @@ from typing import Annotated
 import typer
 
 from mien.cli import console
+from mien.cli.options import AsJson, Only, command
+from mien.expression.base import ClassifierOptions
+from mien.faces.detectors import DetectorOptions
 
 __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command()(bench)
+    app.command("bench")(command(bench))
 
 
 def bench(
-    model: Annotated[
-        str | None,
-        typer.Option(help="A shipped model's name or an exported .onnx file.", show_default="the shipped one"),
-    ] = None,
-    detector: Annotated[str | None, typer.Option(help="Face detector.", show_default="the default")] = None,
-    repeats: Annotated[int, typer.Option(min=5, help="Of the quick measurements.")] = 200,
-    threads: Annotated[int, typer.Option(min=1, help="For the network.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    classifier: Annotated[ClassifierOptions, Only({"model", "vote", "tta", "threads"})],
+    detector: Annotated[DetectorOptions, Only({"name", "weights"})],
+    repeats: Annotated[int, typer.Option(min=5, help="Repetitions of the fast measurements.")] = 200,
+    as_json: AsJson = False,
 ) -> None:
-    """Measures ms a face, faces a second, the detector, the cold start and the memory on this machine."""
+    """Measures the time per face, faces per second, the detector, the cold start and the memory on this machine."""
+    from mien.analyzer import AnalyzerOptions
     from mien.bench import bench as measured
 
     with console().status("measuring"):
-        timings = measured(model=model, detector=detector, repeats=repeats, threads=threads)
+        timings = measured(AnalyzerOptions(detector, classifier), repeats=repeats)
     if as_json:
         print(json.dumps([asdict(timing) for timing in timings], indent=1))
         return

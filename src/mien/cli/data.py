@@ -6,19 +6,18 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
 from mien.cli import bar, console, say
-from mien.cli.options import command
+from mien.cli.options import Only, command
 from mien.datasets import Samples, builders, export
 from mien.datasets.summary import counts_table
 from mien.errors import EXIT_CODES, InputError
+from mien.expression.base import ClassifierOptions
+from mien.expression.tta import Tta
 from mien.faces import detectors
-
-if TYPE_CHECKING:
-    from mien.expression.tta import Tta
 
 __all__ = ["register"]
 
@@ -38,8 +37,8 @@ def register(app: typer.Typer) -> None:
     data.add_typer(build, name="build")
     data.add_typer(write, name="export")
     data.command()(show)
-    data.command()(distil)
-    data.command()(add_detector_crops)
+    data.command("distil")(command(distil))
+    data.command("add-detector-crops")(command(add_detector_crops))
     app.add_typer(data, name="data")
 
 
@@ -64,9 +63,10 @@ def show(
 
 def distil(
     store: Store,
+    *,
     teacher: Annotated[list[str], typer.Option(help="A shipped model or an exported .onnx file; may be repeated.")],
     out: NewStore,
-    tta: Annotated[str, typer.Option(help="Test-time augmentation of the teachers: none, flip or ten-crop.")] = "flip",
+    tta: Annotated[Tta, "Test-time augmentation of the teachers: none, flip or ten-crop."] = "flip",
     threads: Annotated[int, typer.Option(min=1, help="Threads of each network.")] = 1,
 ) -> None:
     """Adds soft targets: the mean probabilities of trained models (teachers) on the training images.
@@ -77,7 +77,7 @@ def distil(
     from mien.datasets.store import load, save
 
     with bar("running the teachers") as report:
-        samples = distil_targets(load(store), teacher, tta=cast("Tta", tta), threads=threads, progress=report)
+        samples = distil_targets(load(store), teacher, tta=tta, threads=threads, progress=report)
         save(samples, out)
     for name, rows in (("labels", samples.soft_labels), ("votes", samples.soft_votes)):
         found = "none: a teacher lacks some of their classes"
@@ -88,20 +88,10 @@ def distil(
 def add_detector_crops(
     store: Store,
     out: NewStore,
-    detector: Annotated[str, typer.Option(help=f"Face detector: {', '.join(detectors.names())}.")] = detectors.DEFAULT,
-    detector_weights: Annotated[
-        Path | None,
-        typer.Option(help="The detector's network, where it needs one.", show_default="from `mien models fetch`"),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="The crops fit this model: a shipped model's name or an exported .onnx file.",
-            show_default="the shipped one",
-        ),
-    ] = None,
+    classifier: Annotated[ClassifierOptions, Only({"model"})],
+    detector: Annotated[detectors.DetectorOptions, Only({"name", "weights"})],
 ) -> None:
-    """Adds a second copy of the training faces, cropped as a detector finds them.
+    """Adds a second copy of the training faces, cropped as a detector finds them, for the input of --model.
 
     A model that is trained on both copies works on both: on the crops of the data set and on those of the detector.
     """
@@ -109,11 +99,10 @@ def add_detector_crops(
     from mien.datasets.store import load, save
     from mien.expression import OnnxClassifier
 
-    info = OnnxClassifier(model).info
-    finder = detectors.load(detectors.DetectorOptions(detector, detector_weights))
+    info = OnnxClassifier(classifier).info
     before = load(store)
     with bar("detecting and cropping") as report:
-        samples = with_crops(before, finder, info, progress=report)
+        samples = with_crops(before, detectors.load(detector), info, progress=report)
         save(samples, out)
     print(f"added: crops of {len(samples) - len(before):,} of {len(before.only('train')):,} training faces")
     print(f"written: {out}")

@@ -6,8 +6,8 @@ arguments of a function (the data set builders). Both are annotated `Annotated[t
 
 import inspect
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, is_dataclass
 from enum import Enum
 from pathlib import Path
 from types import NoneType
@@ -47,7 +47,8 @@ def command(
 
     - An argument that is an option dataclass becomes one option for each field: with
       `classifier: Annotated[ClassifierOptions, Only({"model", "tta"})]`, `--model` and `--tta`. The function gets the
-      dataclass; an error of the dataclass names the option instead of the field.
+      dataclass; an error of the dataclass names the option instead of the field. With `DetectorOptions | None` it gets
+      None if none of the options is given.
     - An argument `Annotated[type, "help text"]` becomes an option if it is keyword-only, else an argument.
     - Any other argument is annotated for typer.
 
@@ -57,14 +58,14 @@ def command(
         more: Further parameters of `run`, annotated for typer.
     """
     parameters: list[inspect.Parameter] = []
-    groups: dict[str, tuple[type, list[_Option]]] = {}
+    groups: dict[str, _Group] = {}
     single: list[_Option] = []
     for name, parameter in inspect.signature(function).parameters.items():
         hint = get_type_hints(function, include_extras=True)[name]
         kind, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-        if isinstance(kind, type) and is_dataclass(kind):
-            groups[name] = kind, list(_options(kind, next((note for note in notes if isinstance(note, Only)), None)))
-            parameters += [option.parameter() for option in groups[name][1]]
+        if held := next((each for each in _members(kind) if isinstance(each, type) and is_dataclass(each)), None):
+            groups[name] = _Group(held, next((each for each in notes if isinstance(each, Only)), None), kind != held)
+            parameters += [option.parameter() for option in groups[name].options]
         elif notes and isinstance(notes[0], str):
             single.append(_Option(name, kind, notes[0], parameter.default))
             derived = single[-1].parameter()
@@ -77,24 +78,13 @@ def command(
 
     def called(**values: Any) -> None:
         values |= {option.name: option.value(values[option.name]) for option in single}
-        values |= {name: _filled(kind, options, values) for name, (kind, options) in groups.items()}
+        values |= {name: group.filled(values) for name, group in groups.items()}
         (run or function)(**values)
 
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     called.__doc__ = re.split(r"\n\s*(?:Args|Returns|Raises):", function.__doc__ or "")[0]
     return called
-
-
-def _filled(kind: type, options: Sequence["_Option"], values: dict[str, Any]) -> Any:
-    """The dataclass made of the values of its options, which are taken out of `values`."""
-    given = {option.field: option.value(values.pop(option.name)) for option in options}
-    try:
-        return kind(**given)
-    except ConfigError as error:
-        field, colon, rest = error.message.partition(":")
-        message = option_name(kind, field) + colon + rest if field in given else error.message
-        raise ConfigError(message, hint=error.hint) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +97,7 @@ class _Option:
         help: One line.
         default: `inspect.Parameter.empty` if the option is required.
         field: The field of the dataclass that gets the value.
+        panel: The heading under which the help shows it.
     """
 
     name: str
@@ -114,6 +105,7 @@ class _Option:
     help: str
     default: Any
     field: str = ""
+    panel: str | None = None
 
     def parameter(self) -> inspect.Parameter:
         """The parameter from which typer makes the option."""
@@ -132,7 +124,7 @@ class _Option:
             text = f"{text.removesuffix('.')}: {', '.join(values())}."
         flag = f"--{self.name.replace('_', '-')}"
         shown = default is not None and not isinstance(default, bool)
-        info = typer.Option(flag, help=text, show_default=shown)
+        info = typer.Option(flag, help=text, show_default=shown, rich_help_panel=self.panel)
         return inspect.Parameter(
             self.name,
             inspect.Parameter.KEYWORD_ONLY,
@@ -164,11 +156,37 @@ def _members(kind: Any) -> tuple[Any, ...]:
     return (kind,) if get_origin(kind) in (Literal, list, tuple) else get_args(kind) or (kind,)
 
 
-def _options(kind: type, only: Collection[str] | None) -> Iterator[_Option]:
-    """The options of a dataclass, in the order of its fields."""
-    hints = get_type_hints(kind, include_extras=True)
-    for each in fields(kind):
-        hint, *notes = get_args(hints[each.name]) if get_origin(hints[each.name]) is Annotated else (hints[each.name],)
-        if notes and (only is None or each.name in only):
-            name = option_name(kind, each.name).removeprefix("--").replace("-", "_")
-            yield _Option(name, hint, notes[0], each.default, each.name)
+class _Group:
+    """The options of a dataclass, in the order of its fields.
+
+    Args:
+        kind: The dataclass.
+        only: Names of the fields that become options; None for all with a help text.
+        optional: There may be no object: then no option has a default.
+    """
+
+    def __init__(self, kind: type, only: Collection[str] | None, optional: bool) -> None:
+        self.kind = kind
+        self.optional = optional
+        self.options: list[_Option] = []
+        panel = re.sub(r"(?<=[a-z])([A-Z])", lambda found: f" {found[1].lower()}", kind.__name__)
+        for name, hint in get_type_hints(kind, include_extras=True).items():
+            kept, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+            if notes and (only is None or name in only):
+                default = None if optional and kept is not bool else kind.__dataclass_fields__[name].default  # type: ignore[attr-defined]
+                named = option_name(kind, name).removeprefix("--").replace("-", "_")
+                self.options.append(_Option(named, kept, notes[0], default, name, panel))
+
+    def filled(self, values: dict[str, Any]) -> Any:
+        """The dataclass made of the values of its options, which are taken out of `values`; or None."""
+        given = {option.field: option.value(values.pop(option.name)) for option in self.options}
+        if self.optional:
+            given = {name: value for name, value in given.items() if value not in (None, False)}
+            if not given:
+                return None
+        try:
+            return self.kind(**given)
+        except ConfigError as error:
+            field, colon, rest = error.message.partition(":")
+            message = option_name(self.kind, field) + colon + rest if field in given else error.message
+            raise ConfigError(message, hint=error.hint) from None
