@@ -134,9 +134,9 @@ def test_a_heif_among_others_is_an_error_row_with_a_way_out(astronaut: Path, tmp
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--style", "pyfeat"], 2, "--style is of the table"),
-        (["--format", "csv"], 2, "--format is of the table"),
-        (["--overlay", "blur"], 2, "--overlay is of the annotated images"),
+        (["--style", "pyfeat"], 2, "--style has no effect without a table"),
+        (["--format", "csv"], 2, "--format has no effect without a table"),
+        (["--overlay", "blur"], 2, "--overlay has no effect without annotated images"),
         (["--table", "-", "--json"], 2, "both write to standard output"),
         (["--table", "-", "--style", "fer"], 2, "there is no style 'fer'"),
         (["--table", "-", "--format", "xls"], 2, "there is no table format 'xls'"),

@@ -1,4 +1,4 @@
-"""`--ensemble` and `--vote` of the commands that read."""
+"""Options of the commands that classify: one model or several, votes, classes, and what is refused."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from tests.expression.test_ensemble import linear_model
 
 from mien.datasets import store
 from mien.emotions import vocabulary
-from mien.expression import Ensemble
+from mien.expression import ClassifierOptions, Ensemble, load_classifier
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +31,22 @@ def mien(place: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, cwd=place, timeout=600)
 
 
-@pytest.mark.parametrize(
-    "typed", [("--ensemble", "mien-s,seven.onnx"), ("--ensemble", "mien-s", "--ensemble", "seven.onnx")]
-)
-def test_analyze(place: Path, typed: tuple[str, ...]) -> None:
-    done = mien(place, "analyze", "face.png", "--faces-are-crops", "--json", *typed)
+def test_analyze_with_an_ensemble(place: Path) -> None:
+    done = mien(place, "analyze", "face.png", "--faces-are-crops", "--json", "--model", "mien-s,seven.onnx")
     assert done.returncode == 0, done.stderr
     (face,) = json.loads(done.stdout)["faces"]
     pixels = np.asarray(Image.open(place / "face.png").convert("RGB"))
     expected = Ensemble(["mien-s", place / "seven.onnx"])([pixels])[0]
     assert face["emotions"] == pytest.approx(expected.as_dict(), abs=1e-6)
+
+
+def test_analyze_with_test_time_augmentation(place: Path) -> None:
+    options = ("analyze", "face.png", "--detector", "whole-image", "--json", "--model", "mien-s")
+    single, flipped = (json.loads(mien(place, *options, "--tta", tta).stdout)["faces"][0] for tta in ("none", "flip"))
+    pixels = np.asarray(Image.open(place / "face.png").convert("RGB"))
+    expected = load_classifier(ClassifierOptions("mien-s", tta="flip"))([pixels])[0]
+    assert flipped["emotions"] == pytest.approx(expected.as_dict(), abs=1e-6)
+    assert flipped["emotions"] != single["emotions"]
 
 
 def test_evaluate(place: Path) -> None:
@@ -53,17 +59,22 @@ def test_evaluate(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "message", "hint"),
     [
-        (("--vote", "hard"), "the vote 'hard' is of an ensemble"),
-        (("--ensemble", "mien-s", "--vote", "loud"), "there is no vote 'loud'"),
-        (("--ensemble", "mien-s", "--model", "mien-s"), "two ways to read"),
-        (("--ensemble", "seven.onnx", "--emotions", "8"), "no member tells all of"),
-        (("--ensemble", "mien-s,nobody"), "there is no model 'nobody'"),
+        (("--vote", "hard"), "--vote needs several models", "--model A,B"),
+        (("--model", "mien-s,seven.onnx", "--vote", "loud"), "'loud' is not one of", "hard"),
+        (("--model", "seven.onnx", "--emotions", "8"), "contempt", "7"),
+        (("--model", "mien-s,nobody"), "no model 'nobody'", "mien-m"),
+        (("--emotions", "9"), "no vocabulary of 9 emotions", "6, 7, 8, 10"),
+        (("--min-face", "9"), "--min-face has no effect with --faces-are-crops", "omit"),
+        (("--detector", "haar"), "--detector has no effect with --faces-are-crops", "omit"),
+        (("--any-rotaton",), "No such option: --any-rotaton", "--any-rotation"),
+        (("--threads", "0"), "--threads: expected a number from 1", ""),
     ],
 )
-def test_what_is_refused(place: Path, options: tuple[str, ...], message: str) -> None:
+def test_what_is_refused(place: Path, options: tuple[str, ...], message: str, hint: str) -> None:
     done = mien(place, "analyze", "face.png", "--faces-are-crops", *options)
     assert done.returncode == 2
     assert message in done.stderr
+    assert hint in done.stderr
     assert "Traceback" not in done.stderr
