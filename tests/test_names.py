@@ -100,7 +100,19 @@ OPTIONS = {
     "--any-turn": "--any-rotation",
     "--keep-twins": "--keep-duplicates",
 }
-PROSE = ["framings", "surest", "soften", "recrop", "spoilt", "levelling", "lesson", "workplace", "twins", "soup"]
+PROSE = [
+    "framings",
+    "surest",
+    "soften",
+    "recrop",
+    "spoilt",
+    "levelling",
+    "lesson",
+    "workplace",
+    "twins",
+    "soup",
+    "lent",
+]
 TEXTS = sorted([
     *ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md"), *ROOT.glob("research/*.md"),
     *SOURCE.rglob("*.py"), *SOURCE.rglob("*.toml"), *SOURCE.rglob("*.jinja"), *SOURCE.rglob("*.html"),
