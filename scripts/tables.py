@@ -1,12 +1,13 @@
-"""Writes the measured tables into the documents: `python -m scripts.tables`; `--check` only says whether they fit.
+"""Writes the generated tables into the documents: `python -m scripts.tables`; `--check` only checks that they are current.
 
-A document marks a place with `<!-- table: NAME -->` ... `<!-- /table -->`; what stands between is made from the
-committed results in `benchmarks/`, or from the definitions in the code, never typed.
+A document marks a place with `<!-- table: NAME -->` ... `<!-- /table -->`; the text between is generated from the
+committed results in `benchmarks/`, the manifest of models, or definitions in the code.
 """
 
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from mien.output import schema
 from mien.output.styles import STYLES
 
 ROOT = Path(__file__).parent.parent
-JUDGEMENTS = ROOT / "benchmarks" / "scores"
-DOCUMENTS = ("README.md", "docs/MODEL_CARD.md", "docs/benchmarks.md", "docs/networks.md", "docs/outputs.md")
+SCORES = ROOT / "benchmarks" / "scores"
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 PROTOCOLS = {"labels": "FER2013", "majority": "FER+ majority"}
 DIVERGENCE = "jensen_shannon_to_votes_nats"
 AMONG_PEOPLE = "jensen_shannon_of_half_the_votes_to_the_others_nats"
@@ -36,9 +37,16 @@ ABLATIONS = ("fourlayer", "fourlayer-strided", "fourlayer-dropout", "fourlayer-l
 PLACE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
-def _judged(model: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((JUDGEMENTS / f"{model}.json").read_text(encoding="utf-8"))
-    return found["protocols"]  # type: ignore[no-any-return]
+def _evaluation(name: str) -> dict[str, Any]:
+    """A committed evaluation, by the name of its file."""
+    found: dict[str, Any] = json.loads((SCORES / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _scores(name: str) -> dict[str, Any]:
+    """The scores of a committed evaluation, by protocol."""
+    found: dict[str, Any] = _evaluation(name)["protocols"]
+    return found
 
 
 def _percent(estimate: dict[str, float | None]) -> str:
@@ -58,8 +66,8 @@ def summary() -> str:
         f"| model | {', accuracy % | '.join(PROTOCOLS.values())}, accuracy % |",
         "|---|" + "---:|" * len(PROTOCOLS),
     ]
-    for model in shipped_models():
-        cells = [_percent(_judged(model)[name]["accuracy"]) for name in PROTOCOLS]
+    for model in shipped_models("expression"):
+        cells = [_percent(_scores(model)[name]["accuracy"]) for name in PROTOCOLS]
         lines.append(f"| `{model}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -69,7 +77,7 @@ def accuracy() -> str:
     lines = ["| model | protocol | faces | accuracy, % | macro F1, % | calibration error, % | above chance, % |"]
     lines.append("|---|---|---:|---:|---:|---:|---:|")
     for model in shipped_models("expression"):
-        for found in _judged(model).values():
+        for found in _scores(model).values():
             title = ", ".join(found["protocol"].split(", ")[:-2])
             cells = [
                 _percent(found[key])
@@ -81,13 +89,12 @@ def accuracy() -> str:
 
 def abstaining() -> str:
     """Selective accuracy, and the distance of the models to the votes beside that between halves of the votes."""
-    lines = [
-        "| model | protocol | accuracy, % | selective at 80%, % | JS to the votes, nats | five votes to five, nats |"
-    ]
-    lines.append("|---|---|---:|---:|---:|---:|")
+    heads = ["model", "protocol", "accuracy, %", "selective accuracy at 80% coverage, %"]
+    heads += ["JS to the votes, nats", "five votes to five, nats"]
+    lines = [f"| {' | '.join(heads)} |", "|---|---|---:|---:|---:|---:|"]
     for model in members():
         for name in ("labels", "majority"):
-            found = _judged(model)[name]
+            found = _scores(model)[name]
             cells = [_percent(found["accuracy"]), _percent(found["selective_accuracy_80"])]
             cells += [_nats(found[key]) for key in (DIVERGENCE, AMONG_PEOPLE)]
             lines.append(f"| {model} | {PROTOCOLS[name]} | {' | '.join(cells)} |")
@@ -95,17 +102,17 @@ def abstaining() -> str:
 
 
 def robustness() -> str:
-    """Points of accuracy that every corruption takes from every shipped model, and the detector before it."""
+    """The accuracy drop of every model under every corruption, and with a detector, in points."""
     parts = []
     for name, title in PROTOCOLS.items():
-        lines = [f"| {title}: points lost | {' | '.join(members())} |", "|---|" + "---:|" * len(members())]
-        judged = {model: _judged(model)[name] for model in members()}
-        for number, each in enumerate(next(iter(judged.values()))["corruptions"]):
-            falls = [points(Estimate(**found["corruptions"][number]["fall"])) for found in judged.values()]
+        lines = [f"| {title}: accuracy drop, points | {' | '.join(members())} |", "|---|" + "---:|" * len(members())]
+        scores = {model: _scores(model)[name] for model in members()}
+        for number, each in enumerate(next(iter(scores.values()))["corruptions"]):
+            falls = [points(Estimate(**found["corruptions"][number]["fall"])) for found in scores.values()]
             lines.append(f"| `{each['corruption']}`: {each['meaning']} | {' | '.join(falls)} |")
         behind = []
-        for model, found in judged.items():
-            seen = _judged(f"{model}.detector")[name]
+        for model, found in scores.items():
+            seen = _scores(f"{model}.detector")[name]
             lost = 100 * (found["accuracy"]["value"] - seen["accuracy"]["value"])
             behind.append(f"{lost:.1f}, {100 * seen['found']['value']:.1f}% found")
         lines.append(f"| found by the detector `mien` on a larger image, and cropped | {' | '.join(behind)} |")
@@ -118,15 +125,14 @@ def tta() -> str:
     lines = ["| model | FER2013, one view, % | with mirrored, % | FER+ majority, one view, % | with mirrored, % |"]
     lines.append("|---|---:|---:|---:|---:|")
     titles = {model: model for model in members()}
-    titles |= {
-        ENSEMBLE: f"soft vote of {', '.join(members())}",
-        TEACHERS: f"soft vote of {members()[0]} and two teachers",
-    }
+    for name in (ENSEMBLE, TEACHERS):
+        voters = Counter(_evaluation(f"{name}.flip")["model"].split(" + "))
+        titles[name] = "soft vote of " + ", ".join(f"{n} {each}" if n > 1 else each for each, n in voters.items())
     for model, title in titles.items():
         cells = []
         for name in PROTOCOLS:
-            cells += [_percent(_judged(model)[name]["accuracy"]) if model in members() else "-"]
-            cells += [_percent(_judged(f"{model}.flip")[name]["accuracy"])]
+            cells += [_percent(_scores(model)[name]["accuracy"]) if model in members() else "-"]
+            cells += [_percent(_scores(f"{model}.flip")[name]["accuracy"])]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -136,7 +142,7 @@ def classes() -> str:
     model = default_model()
     parts = []
     for name in ("labels", "majority"):
-        found = _judged(model)[name]
+        found = _scores(model)[name]
         parts += [f"**{found['protocol']}**", "", "| emotion | faces | precision, % | recall, % | F1, % |"]
         parts.append("|---|---:|---:|---:|---:|")
         for row in found["classes"]:
@@ -161,7 +167,7 @@ def detectors() -> str:
 
 
 def landmarks() -> str:
-    """How far the detectors' landmarks lie from the labelled ones, and how long they take."""
+    """The distance of the detectors' landmarks from the labelled ones, and the time they take."""
     quality, time = load(FOLDER / "detectors.json"), load(FOLDER / "detectors_ms.json")
     sizes = list(dict.fromkeys(name.rpartition(": ")[2] for name in time.measurements))
     heads = [*(f"{name}, % of the eye distance" for name in POINTS), *(f"{size}, ms" for size in sizes)]
@@ -174,7 +180,7 @@ def landmarks() -> str:
 
 
 def _titles(results: Results) -> list[str]:
-    """The detectors measured, in their order."""
+    """The measured detectors, in their order."""
     return list(dict.fromkeys(name.partition(": ")[0] for name in results.measurements))
 
 
@@ -203,7 +209,7 @@ def networks() -> str:
 
 
 def ablations() -> str:
-    """The recipes that change one thing of the four-layer network, and how each reads FER2013 as far as it was run."""
+    """The recipes that each change one thing of the four-layer network, and their scores on FER2013."""
     from scripts.two_epochs import proven
 
     from mien.training.catalogue import listed
@@ -220,8 +226,8 @@ def ablations() -> str:
     for name in ABLATIONS:
         anatomy = listed(name).anatomy
         begun = proven().get(name, {}).get("scores", {}).get("val_labels")
-        judged = _judged(name)["labels"] if (JUDGEMENTS / f"{name}.json").exists() else None
-        scores = [_percent(judged[key]) if judged else "not run" for key in ("accuracy", "macro_f1")]
+        scores = _scores(name)["labels"] if (SCORES / f"{name}.json").exists() else None
+        scores = [_percent(scores[key]) if scores else "not run" for key in ("accuracy", "macro_f1")]
         cells = [f"{anatomy.trained:,}", f"{anatomy.fused_operations / 1e6:,.1f}"]
         cells += [f"{100 * begun:.1f}" if begun else "not run", *scores]
         lines.append(f"| `{name}` | {' | '.join(cells)} |")
@@ -229,7 +235,7 @@ def ablations() -> str:
 
 
 def two_epochs() -> str:
-    """What two epochs on the real data gave, of the recipes that have been run."""
+    """The scores after two epochs on the real data, of the recipes that have been run."""
     from scripts.two_epochs import TITLES, proven
 
     heads = " | ".join(f"{title}, %" for title in TITLES.values())
@@ -288,17 +294,16 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def filled(text: str) -> str:
-    """The document with its tables as the results have them."""
+    """The text of a document with current tables."""
     return PLACE.sub(lambda place: place[1] + TABLES[place[2]]() + place[3], text)
 
 
 def main() -> None:
     stale = []
-    for name in DOCUMENTS:
-        path = ROOT / name
+    for path in DOCUMENTS:
         text = path.read_text(encoding="utf-8")
         if (new := filled(text)) != text:
-            stale.append(name)
+            stale.append(path.relative_to(ROOT).as_posix())
             if "--check" not in sys.argv:
                 path.write_text(new, encoding="utf-8")
     print(f"{'out of date' if '--check' in sys.argv else 'written'}: {', '.join(stale) or 'nothing'}")
