@@ -1,8 +1,8 @@
-"""Plain against depthwise convolutions in the detector's network: `python -m benchmarks.convolutions`.
+"""Times plain and depthwise convolutions in the detector's network: `python -m benchmarks.convolutions`.
 
-The network at 640x480 with untrained weights, as it is and with every 3x3 convolution behind the first replaced by a
-depthwise one and a pointwise one (as YuNet has them), in full precision and in int8, on one thread of onnxruntime.
-Accuracy is not compared: the operations differ several times.
+The network runs at 640x480 with untrained weights, unchanged and with every 3x3 convolution after the first replaced by
+a depthwise and a pointwise one (as in YuNet), in full precision and in int8, on one thread of onnxruntime. Accuracy is
+not compared, because the numbers of operations differ several times.
 """
 
 import tempfile
@@ -53,7 +53,7 @@ def operations(network: nn.Module) -> float:
 
 
 def settle(network: FaceDetector) -> None:
-    """Gives the norms figures of their own: an exporter joins equal biases, which a trained network has not."""
+    """Randomises the statistics of the norms: an exporter merges equal biases, which trained networks do not have."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.5, 0.5)  # type: ignore[arg-type]

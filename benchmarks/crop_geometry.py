@@ -1,10 +1,10 @@
-"""What finding and cropping a face costs in accuracy: `python -m benchmarks.crop_geometry STORE [DETECTOR ...]`.
+"""Measures the accuracy lost by detection and cropping: `python -m benchmarks.crop_geometry STORE [DETECTOR ...]`.
 
-PublicTest's faces are padded into a larger canvas and enlarged (`evaluation.canvas`), go through the detector and the
-crop function, and are read; the same faces are read as they are. Faces that the detector misses are counted and left
-out of both. A detector with landmarks is measured twice: its crops aligned by them, as users get them, and by the box
-alone; and once more on canvases turned by 25 degrees, where the two differ. STORE is built by `mien data build fer2013
---votes ...`.
+The faces of PublicTest are padded to a larger canvas and enlarged (`mien.datasets.canvas`), detected, cropped and
+classified; the same faces are also classified unchanged. Faces that the detector misses are counted and excluded from
+both. A detector with landmarks is measured twice: with crops aligned by the landmarks, as in an analysis, and by the
+box alone; and once more on canvases rotated by 25 degrees, where the two differ. STORE is built by
+`mien data build fer2013 --votes ...`.
 """
 
 import argparse
@@ -34,12 +34,12 @@ _SCALE: Final = 4
 
 @dataclass(frozen=True)
 class Found:
-    """What came of faces on canvases.
+    """The crops of faces on canvases.
 
     Attributes:
         rows: (N,) bool: the face was found.
-        aligned: (N, S, S, 3) crops by landmarks, where the detector gives some; black where there is no face.
-        boxed: Likewise by the box alone.
+        aligned: (N, S, S, 3) crops by landmarks if the detector gives them; black for a face that was not found.
+        boxed: (N, S, S, 3) crops by the box alone.
     """
 
     rows: NDArray[np.bool_]
@@ -48,7 +48,7 @@ class Found:
 
 
 def turned(canvas: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
-    """The canvas turned about its middle."""
+    """The canvas rotated about its centre."""
     side = len(canvas)
     matrix = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), degrees, 1)
     return np.asarray(cv2.warpAffine(canvas, matrix, (side, side), borderMode=cv2.BORDER_REFLECT_101), np.uint8)
@@ -61,7 +61,7 @@ def find(
     border: Border,
     degrees: float,
 ) -> Found:
-    """Puts faces on canvases, turns every second one the other way, finds the largest face there and crops it."""
+    """Puts faces on canvases, rotated in alternating directions, and crops the largest face found on each."""
     black = np.zeros((crop_spec.size, crop_spec.size, 3), np.uint8)
     rows, aligned, boxed = [], [], []
     for number, face in enumerate(faces):
@@ -80,7 +80,7 @@ def find(
 
 
 def measured(name: str, samples: Samples) -> dict[str, Measurement]:
-    """Every figure of one detector, in percent and points."""
+    """All figures of one detector, in percent and points."""
     weights = WEIGHTS.get(name)
     detector = detectors.load(detectors.DetectorOptions(name, weights=weights))
     info = OnnxClassifier().info
@@ -96,7 +96,7 @@ def measured(name: str, samples: Samples) -> dict[str, Measurement]:
             rows = found.rows & protocol.kept
             classifier = OnnxClassifier().with_classes(protocol.classes)
             truth = protocol.labels[rows]
-            ways = {"as they are": samples.images, "through detector and crop": found.aligned}
+            ways = {"unchanged": samples.images, "through detector and crop": found.aligned}
             if not np.array_equal(found.aligned, found.boxed):
                 ways["cropped by the box alone"] = found.boxed
             for way, crops in ways.items():

@@ -1,11 +1,11 @@
-"""Detectors side by side on the same labelled images: `python -m benchmarks.detectors [NAME ...]`, by default all.
+"""Compares detectors on the same labelled images: `python -m benchmarks.detectors [NAME ...]`, by default all.
 
-On the valid split of ../shared/data/faces and on copies of it (shrunk, darkened, turned, masked): recall and precision
-at an IoU of 0.4 by size of the face, errors of the landmarks; and the time of a 640x480 image and of a photograph of
-12 megapixels on one thread. Boxes to ignore count neither way. The labels' boxes are YuNet's and most faces were
-accepted by it: its own figures flatter it, and mien learnt from the same teacher. Each detector runs with its defaults,
-in a process of its own; MIEN_OPENCV4 names a folder with OpenCV 4 for those that need it. Weights come from
-../shared/weights, else from the cache; `--weights NAME=FILE` takes others.
+Measured on the valid split of ../shared/data/faces and on copies of it (shrunk, darkened, rotated, masked): recall and
+precision at an IoU of 0.4 by size of the face, and errors of the landmarks; also the time for a 640x480 image and for a
+photograph of 12 megapixels on one thread. Boxes to ignore are not counted. YuNet made the boxes of the labels and
+accepted most faces, so the figures favour it, and `mien`, which was trained on its labels. Each detector runs with its
+default options in a process of its own; MIEN_OPENCV4 names a folder with OpenCV 4 for those that need it. Weights are
+read from ../shared/weights, or from the cache; `--weights NAME=FILE` replaces them.
 """
 
 import argparse
@@ -31,19 +31,19 @@ from mien.media import read_image
 ROOT: Final = Path(__file__).parent.parent
 FACES: Final = ROOT.parent / "shared" / "data" / "faces"
 WEIGHTS: Final = {"yunet": ROOT.parent / "shared" / "weights" / "yunet_n_640_640.onnx"}
-# Sides (root of the area) in pixels; faces under 10 are left out.
+# Sides (root of the area) in pixels; smaller faces are excluded.
 SIZES: Final = {"10-20 px": (10, 20), "20-40 px": (20, 40), "40+ px": (40, 10_000)}
-# Who set the landmarks, as the labels say, and the smallest faces that count.
+# The origin of the landmarks according to the labels, and the smallest faces that count.
 POINTS: Final = {"Helen's human points": ("human", 10), "teacher's points, 40+ px": ("teacher", 40)}
-AS_THEY_ARE: Final = "as they are"
-# Detections are asked for from this score on, so that a detector's operating point does not decide on its rank.
+UNCHANGED: Final = "unchanged"
+# Lowest score of the detections, so that the ranking does not depend on the operating points.
 LOWEST: Final = 0.1
 PRECISION: Final = 0.97
 AT_PRECISION: Final = f"recall at {PRECISION:.0%} precision"
 
 
 def quality(detector: detectors.Detector, copy: str) -> dict[str, Measurement]:
-    """Recall and precision by size, in percent, on one kind of copy; where there is nothing to judge, no figure."""
+    """Recall and precision by size, in percent, on one kind of copy, for sizes with at least ten faces."""
     tally = evaluate_detector(detector, map(COPIES[copy], face_images.read(FACES, "valid")), min_score=LOWEST)
     figures = {}
     for title, counted in (("recall", tally.recall), ("precision", tally.precision)):
@@ -55,7 +55,7 @@ def quality(detector: detectors.Detector, copy: str) -> dict[str, Measurement]:
         hits, trials = tally.recall_at(PRECISION, low, high)
         if trials >= 10:
             figures[f"{copy}: {AT_PRECISION}, {size}"] = Measurement.proportion(hits, trials)
-    if copy == AS_THEY_ARE:
+    if copy == UNCHANGED:
         figures |= landmarks(tally)
     return figures
 
@@ -100,7 +100,7 @@ def measured(name: str, weights: Path | None) -> dict[str, Any]:
 
 
 def in_its_own_process(name: str, weights: Path | None) -> dict[str, Any] | None:
-    """`measured`, with OpenCV 4 if that is what it takes; None, and a word why, if it cannot run."""
+    """The figures of a detector, with OpenCV 4 if it needs that; None, with a message, if it cannot run."""
     path = [os.environ.get("PYTHONPATH", "")]
     reason = ""
     for first in ("", os.environ.get("MIEN_OPENCV4", "")):
@@ -112,7 +112,7 @@ def in_its_own_process(name: str, weights: Path | None) -> dict[str, Any] | None
         if "reason" not in answer:
             return answer
         reason = answer["reason"]
-    print(f"{name} is left out: {reason}", file=sys.stderr)
+    print(f"{name} skipped: {reason}", file=sys.stderr)
     return None
 
 
@@ -128,7 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="detectors; by default all")
     parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE")
-    parser.add_argument("--no-save", action="store_true", help="only print")
+    parser.add_argument("--no-save", action="store_true", help="print the figures without saving them")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     weights = {name: Path(file) for name, _, file in (each.partition("=") for each in given.weights)}

@@ -1,6 +1,6 @@
-"""Copies of labelled images as life spoils them: shrunk, darkened, turned, faces under masks.
+"""Degraded copies of labelled images: shrunk, darkened, rotated, with masks over the faces.
 
-Made with code of their own, not with that of the training scenes, and always the same: the sample's name is the seed.
+The code is independent of that of the training scenes, and repeatable: the name of the sample is the seed.
 """
 
 import zlib
@@ -27,7 +27,7 @@ def _rng(sample: FaceImage) -> np.random.Generator:
 
 
 def shrunk_to(sample: FaceImage, side: float) -> FaceImage:
-    """The image scaled down so that its largest face has that side, if it was larger."""
+    """Scales the image down so that its largest face has this side, if it is larger."""
     scale = min(1.0, side / max(sides(sample.boxes), default=side))
     image, factor = resized(sample.image, scale)
     return _scaled(sample, image, factor)
@@ -44,7 +44,7 @@ def _scaled(sample: FaceImage, image: NDArray[np.uint8], factor: NDArray[np.floa
 
 
 def enlarged_to(sample: FaceImage, side: float) -> FaceImage:
-    """The image scaled up so that its largest face has that side, if it was smaller; images of small faces stay."""
+    """Scales the image up so that its largest face has this side, if it is smaller; not images of small faces."""
     largest = max(sides(sample.boxes), default=0.0)
     if not 90 <= largest < side:
         return sample
@@ -53,15 +53,15 @@ def enlarged_to(sample: FaceImage, side: float) -> FaceImage:
 
 
 def darkened(sample: FaceImage) -> FaceImage:
-    """A fifth of the light, and the noise of a small sensor."""
+    """20% brightness, with the noise of a small sensor."""
     noise = _rng(sample).normal(0, 3, sample.image.shape)
     return replace(sample, image=np.clip(sample.image * 0.2 + noise, 0, 255).astype(np.uint8))
 
 
 def turned(sample: FaceImage, degrees: float) -> FaceImage:
-    """Turned about its middle on a sheet that holds all of it; every second image the other way.
+    """Rotates the image about its centre, enlarging it so that nothing is cut off; every second one the other way.
 
-    A face's box becomes that of the ellipse inside the old one: faces have no corners.
+    The new box of a face is that of the rotated ellipse inside the old box.
     """
     degrees *= 1 if zlib.crc32(sample.source.encode()) % 2 else -1
     high, wide = sample.image.shape[:2]
@@ -95,7 +95,7 @@ def turned(sample: FaceImage, degrees: float) -> FaceImage:
 
 
 def masked(sample: FaceImage) -> FaceImage:
-    """A mask over every face, from under the eyes to under the chin, in one of a few colours, with shading."""
+    """Draws a mask over every face, from below the eyes to below the chin, in one of a few colours, with shading."""
     rng = _rng(sample)
     image = sample.image.copy()
     for points in sample.landmarks:
@@ -124,7 +124,7 @@ def masked(sample: FaceImage) -> FaceImage:
         cloth = np.zeros(image.shape[:2], np.uint8)
         cv2.fillPoly(cloth, [np.round(curve * 16 - 8).astype(np.int32)], 255, cv2.LINE_AA, 4)
         share = cloth[:, :, None] / 255
-        # Its shading: what little the light on the face says, and pleats.
+        # Shading from the light on the face, and pleats.
         light = cv2.GaussianBlur(sample.image.mean(axis=2), (0, 0), max(1.0, float(np.linalg.norm(down)) / 2))
         light = light / max(float(light[cloth > 0].mean()) if cloth.any() else 1.0, 1.0)
         rows = np.arange(image.shape[0])[:, None] / max(2.0, float(np.linalg.norm(down)) / 3)
@@ -135,7 +135,7 @@ def masked(sample: FaceImage) -> FaceImage:
 
 
 COPIES: Final[dict[str, Callable[[FaceImage], FaceImage]]] = {
-    "as they are": lambda sample: sample,
+    "unchanged": lambda sample: sample,
     "shrunk to 50 px": lambda sample: shrunk_to(sample, 50),
     "shrunk to 28 px": lambda sample: shrunk_to(sample, 28),
     "enlarged to 450 px": lambda sample: enlarged_to(sample, 450),

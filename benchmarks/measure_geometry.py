@@ -1,11 +1,11 @@
-"""Measures where faces sit: in FER2013's frames, in each detector's boxes, and in the crops made of both.
+"""Measures the position of faces: in the images of FER2013, in the boxes of each detector, and in the crops of both.
 
     python -m benchmarks.measure_geometry                                      # the detectors that run here
-    PYTHONPATH=<a folder with OpenCV 4> python -m benchmarks.measure_geometry  # haar too
-    python -m benchmarks.measure_geometry --only yunet                         # the others' figures stay
+    PYTHONPATH=<a folder with OpenCV 4> python -m benchmarks.measure_geometry  # also haar
+    python -m benchmarks.measure_geometry --only yunet                         # keeps the figures of the others
 
-Needs ../shared/data and ../shared/weights; some minutes on one core. The detectors' mean_landmarks and the crop
-crop_spec are copied by hand from the result, docs/design/geometry.json.
+Needs ../shared/data and ../shared/weights; takes some minutes on one core. The mean landmarks of the detectors and the
+crop spec are copied by hand from the result, docs/design/geometry.json.
 """
 
 import argparse
@@ -19,8 +19,9 @@ import cv2
 import dlib
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from benchmarks.fer_canvas import BORDERS, SIDE, from_canvas, on_canvas, public_test, to_canvas
+from mien.datasets.canvas import BORDERS, SIDE, from_canvas, on_canvas, to_canvas
 from mien.datasets.face_images import MIRRORED, read
 from mien.errors import UnsupportedError, WeightsError
 from mien.evaluation.detection import match
@@ -30,9 +31,19 @@ from mien.faces.detectors import Detector, DetectorOptions, load, names
 FACE_SIZES: Final = ((20, 30), (30, 40), (40, 60), (60, 100), (100, 500))
 SCALES: Final = (2, 4, 6)
 SAMPLE: Final = 300
+# Faces in a row of `publictest.png`, and in all.
+TILES: Final = 60
+COUNT: Final = 3589
 CENTRE: Final = np.full(2, SIDE / 2)
 
 Measured = dict[str, Any]
+
+
+def public_test(shared: Path) -> NDArray[np.uint8]:
+    """The faces of PublicTest (3589, 48, 48) uint8 grey, in the official order, from the mosaic in `shared`."""
+    mosaic = np.asarray(Image.open(shared / "data" / "fer2013" / "publictest.png"))
+    tiles = mosaic.reshape(-1, SIDE, TILES, SIDE).swapaxes(1, 2).reshape(-1, SIDE, SIDE)
+    return np.ascontiguousarray(tiles[:COUNT])
 
 
 def summary(values: NDArray[np.floating], digits: int = 3) -> Measured:
@@ -42,7 +53,7 @@ def summary(values: NDArray[np.floating], digits: int = 3) -> Measured:
 
 
 def yunet_points(faces: NDArray[np.uint8], weights: Path) -> NDArray[np.float64]:
-    """YuNet's five points (N, 5, 2) in the 48x48 frames of those faces in which it finds one."""
+    """YuNet's five points (N, 5, 2) in the 48x48 frames of those faces in which it finds a face."""
     net = cv2.FaceDetectorYN.create(str(weights), "", (SIDE, SIDE), 0.6)
     points = []
     for face in faces:
@@ -56,7 +67,7 @@ def yunet_points(faces: NDArray[np.uint8], weights: Path) -> NDArray[np.float64]
 
 
 def displacement(transforms: NDArray[np.float64]) -> Measured:
-    """How far transforms (N, 2, 3) of the 48x48 frame onto itself are from leaving it as it is."""
+    """The deviation of transforms (N, 2, 3) of the 48x48 frame onto itself from the identity."""
     linear = transforms[:, :, :2]
     scale = np.hypot(linear[:, 0, 0], linear[:, 1, 0])
     return {
@@ -67,15 +78,15 @@ def displacement(transforms: NDArray[np.float64]) -> Measured:
 
 
 def residuals(points: NDArray[np.float64], crop_spec: NDArray[np.float64]) -> NDArray[np.float64]:
-    """For each face the similarity (N, 2, 3) that carries its points to the crop_spec."""
+    """For each face the similarity (N, 2, 3) that maps its points to the crop spec."""
     return np.array([similarity(face, crop_spec) for face in points])
 
 
 def fitted_template(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The crop_spec (5, 2) onto which faces are carried with a median scale of 1 and no median shift.
+    """The crop spec (5, 2) to which faces are mapped with a median scale of 1 and a median shift of 0.
 
-    Plain medians come close, but least squares shrinks scattered points, so that crops by them are too wide.
-    The shape is that of the medians, made symmetric: a face is as likely as its mirror image.
+    Medians of the points come close, but least squares shrinks scattered points, so that their crops are too wide. The
+    shape is that of the medians, made symmetric, because a face is as likely as its mirror image.
     """
     mirrored = points[:, MIRRORED] * (-1, 1) + (SIDE, 0)
     crop_spec: NDArray[np.float64] = np.median(np.concatenate([points, mirrored]), axis=0)
@@ -88,7 +99,7 @@ def fitted_template(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def measure_template(shared: Path) -> Measured:
-    """Where YuNet sees the five points in PublicTest's frames, and the crop crop_spec that follows."""
+    """The five points that YuNet finds in the images of PublicTest, and the crop spec that follows from them."""
     faces = public_test(shared)
     points = yunet_points(faces, shared / "weights" / "yunet_n_640_640.onnx")
     crop_spec = fitted_template(points)
@@ -104,12 +115,11 @@ def measure_template(shared: Path) -> Measured:
 
 
 def measure_mean_landmarks(detector: Detector, shared: Path) -> Measured:
-    """Where the labelled points lie inside the detector's boxes.
+    """The position of the labelled points in the boxes of the detector.
 
-    The portraits' points are YuNet's, like those of the crop_spec; the points of frames and Helen come from other
-    hands and lie lower (the mouth by 0.03 of the box), so that means of
-    them would lift every crop. Each image is used with its mirror image: which way people happened to look says nothing
-    about the next face.
+    The points of the portraits are YuNet's, like those of the crop spec; the points of frames and Helen were set
+    differently and are lower (the mouth by 0.03 of the box), so their mean would raise every crop. Each image is used
+    with its mirror image, because the direction of a gaze says nothing about the next face.
     """
     inside = []
     for image in read(shared / "data" / "faces", "train", sets=("portraits",)):
@@ -149,10 +159,10 @@ def measure_detection(detector: Detector, shared: Path) -> Measured:
 
 
 def measure_canvas(detector: Detector, crop_spec: NDArray[np.float64], shared: Path) -> list[Measured]:
-    """How many PublicTest faces on a canvas are found, and how their crops lie over the originals.
+    """The fraction of PublicTest faces that are found on a canvas, and the position of their crops.
 
-    Each face is enlarged a little more or less than the scale says: detectors search in coarse steps of size
-    and place, and faces that all stand alike would show the step, not the detector.
+    The enlargement of each face varies a little: detectors search in coarse steps of size and position, and equally
+    placed faces would measure the step instead of the detector.
     """
     chance = np.random.default_rng(0)
     faces = chance.permutation(public_test(shared))[:SAMPLE]
@@ -181,7 +191,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--out", type=Path, default=Path("docs/design/geometry.json"))
-    parser.add_argument("--only", nargs="+", default=[], choices=names(), help="add these to the earlier result")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        choices=names(),
+        help="measure only these, and keep the others of the earlier result",
+    )
     options = parser.parse_args()
     cv2.setNumThreads(1)
     weights = {"yunet": options.shared / "weights" / "yunet_n_640_640.onnx"}
@@ -199,7 +215,7 @@ def main() -> None:
         try:
             detector = load(DetectorOptions(name, weights=weights.get(name)))
         except (UnsupportedError, WeightsError) as error:
-            print(f"{name} is left out: {error}")
+            print(f"{name} skipped: {error}")
             continue
         result["detectors"][name] = {
             "mean_landmarks": measure_mean_landmarks(detector, options.shared),

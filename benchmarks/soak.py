@@ -1,4 +1,4 @@
-"""The long measurements, one after the other: `make soak`. Needs ../shared/data, and `make demo` first."""
+"""Runs the long measurements: `make soak`. Needs ../shared/data; run `make demo` first."""
 
 import runpy
 import subprocess
@@ -14,7 +14,7 @@ FER = ROOT.parent / "shared" / "data" / "fer2013"
 
 def main() -> None:
     if not FER.is_dir():
-        sys.exit(f"{FER} is not here: the measurements need the real data")
+        sys.exit(f"{FER} does not exist: the measurements need the real data")
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         store = place / "fer.h5"
@@ -23,8 +23,8 @@ def main() -> None:
         csv: list[str | Path] = ["--csv", place / "fer2013.csv", "--votes", place / "fer2013new.csv"]
         subprocess.run([*mien, "data", "build", "fer2013", *csv, "--out", store], check=True)
         for model in shipped_models("expression"):
-            judged = ROOT / "benchmarks" / "scores" / f"{model}.json"
-            subprocess.run([*mien, "evaluate", store, "--model", model, "--out", judged], check=True)
+            scores = ROOT / "benchmarks" / "scores" / f"{model}.json"
+            subprocess.run([*mien, "evaluate", store, "--model", model, "--out", scores], check=True)
         for name, arguments in {
             "crop_geometry": [str(store), "mien", "hog", "yunet"],
             "detectors": [],

@@ -1,6 +1,6 @@
-"""How quick predicted is: a face, a image, an import, a cold start. `python -m benchmarks.speed [PYTHON]`.
+"""Times inference, imports and cold starts: `python -m benchmarks.speed [PYTHON]`.
 
-PYTHON is the interpreter of an environment with mien's core alone, `.venv/bin/python` by default, from `make demo`.
+PYTHON is the interpreter of an environment with only the core of mien, by default `.venv/bin/python` from `make demo`.
 """
 
 import subprocess
@@ -30,8 +30,8 @@ print(1000 * (time.perf_counter() - start))
 """
 
 
-def predicted() -> dict[str, Measurement]:
-    """Milliseconds a face and a image, one thread."""
+def inference() -> dict[str, Measurement]:
+    """Milliseconds per face and per image, on one thread."""
     cv2.setNumThreads(1)
     image = read_image(PICTURE)
     detector = detectors.load()
@@ -59,7 +59,7 @@ def predicted() -> dict[str, Measurement]:
 
 
 def starting(python: str) -> dict[str, Measurement]:
-    """Milliseconds of fresh processes."""
+    """Milliseconds of new processes."""
 
     def wall(*arguments: str) -> float:
         start = time.perf_counter()
@@ -81,7 +81,7 @@ def starting(python: str) -> dict[str, Measurement]:
 
 def main() -> None:
     python = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / ".venv" / "bin" / "python")
-    figures = predicted() | starting(python)
+    figures = inference() | starting(python)
     ratios = {
         "mien analyze / an empty Python process": figures["mien analyze, one photograph, whole process"].median
         / figures["an empty Python process"].median,

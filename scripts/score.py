@@ -50,7 +50,14 @@ def main() -> None:
             evaluate(arguments.store, f"{model}{ending}", "--model", model, *options)
     evaluate(arguments.store, f"{ENSEMBLE}.flip", "--model", ",".join(members()), "--tta", "flip")
     if arguments.teachers:
-        evaluate(arguments.store, f"{TEACHERS}.flip", "--model", ",".join([members()[0], *arguments.teachers]), "--tta", "flip")
+        evaluate(
+            arguments.store,
+            f"{TEACHERS}.flip",
+            "--model",
+            ",".join([members()[0], *arguments.teachers]),
+            "--tta",
+            "flip",
+        )
 
 
 if __name__ == "__main__":

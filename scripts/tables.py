@@ -1,4 +1,4 @@
-"""Writes the generated tables into the documents: `python -m scripts.tables`; `--check` only checks that they are current.
+"""Writes the generated tables into the documents: `python -m scripts.tables`; `--check` only checks them.
 
 A document marks a place with `<!-- table: NAME -->` ... `<!-- /table -->`; the text between is generated from the
 committed results in `benchmarks/`, the manifest of models, or definitions in the code.
