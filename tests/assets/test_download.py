@@ -12,10 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.assets import download as fetching
-from mien.assets import remote as table
-from mien.assets.download import fetch
-from mien.assets.remote import Fetchable, RemoteFile, cached, fetchable
+from mien.assets import download
+from mien.assets.download import RemoteFile, RemoteWeights, cached, fetch, remote_weights
 from mien.errors import ConfigError, OutputError, WeightsError
 from mien.files import cache_folder
 
@@ -93,8 +91,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return RemoteFile(name, f"https://127.0.0.1:9/{name}", hashlib.sha256(data).hexdigest(), len(data))
 
     one, two = remote("one.bin", CONTENT), remote("two.txt", SECOND)
-    known = {"one": Fetchable("one", "", "", (one,)), "two": Fetchable("two", "", "", (one, two))}
-    monkeypatch.setattr(table, "fetchables", lambda: known)
+    known = {"one": RemoteWeights("one", "", "", (one,)), "two": RemoteWeights("two", "", "", (one, two))}
+    monkeypatch.setattr(download, "list_remote", lambda: known)
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -105,10 +103,10 @@ def left_over(cache: Path) -> list[str]:
 
 def test_a_whole_download(server: Served, cache: Path) -> None:
     seen: list[tuple[str, int, int]] = []
-    assert fetchable("one").state() == "not here"
+    assert remote_weights("one").state() == "not here"
     assert fetch("one", server.address, progress=lambda *news: seen.append(news)) == [cache / "one" / "one.bin"]
     assert cached("one") == {"one.bin": CONTENT}
-    assert fetchable("one").state() == "here"
+    assert remote_weights("one").state() == "here"
     assert left_over(cache) == ["one.bin"]
     assert server.asked == [("one.bin", None)]
     assert seen[-1] == ("one.bin", len(CONTENT), len(CONTENT))
@@ -130,9 +128,9 @@ def test_a_half_downloaded_file_is_gone_on_with(server: Served, cache: Path) -> 
     server.breaks_after = 70_000
     with pytest.raises(WeightsError, match="after 70,000 of 200,000 bytes: the connection broke") as caught:
         fetch("one", server.address)
-    assert "goes on from where it broke off" in caught.value.hint
+    assert "which resumes the download" in caught.value.hint
     assert left_over(cache) == ["one.bin.part"]
-    assert fetchable("one").state() == "partly here"
+    assert remote_weights("one").state() == "partly here"
     with pytest.raises(WeightsError, match=r"lacks one\.bin"):
         cached("one")
 
@@ -187,7 +185,7 @@ def test_a_server_that_is_down(cache: Path) -> None:
         fetch("one", f"http://127.0.0.1:{port}/")
     assert f"on a machine without a network, put there by hand: {cache / 'one' / 'one.bin'}" in caught.value.hint
     assert hashlib.sha256(CONTENT).hexdigest() in caught.value.hint
-    assert fetchable("one").state() == "not here"
+    assert remote_weights("one").state() == "not here"
 
 
 def test_a_server_that_has_no_such_file(server: Served) -> None:
@@ -198,7 +196,7 @@ def test_a_server_that_has_no_such_file(server: Served) -> None:
 
 def test_a_server_that_falls_silent(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     server.sleeps = threading.Event()
-    monkeypatch.setattr(fetching, "_SECONDS_OF_SILENCE", 0.2)
+    monkeypatch.setattr(download, "_TIMEOUT", 0.2)
     with pytest.raises(WeightsError, match="timed out"):
         fetch("one", server.address)
     server.sleeps.set()
@@ -277,7 +275,7 @@ def test_a_full_disk(server: Served, cache: Path) -> None:
 def test_a_damaged_file_is_found_at_use_and_mended(server: Served, cache: Path) -> None:
     (path,) = fetch("one", server.address)
     path.write_bytes(CONTENT[:100])
-    assert fetchable("one").state() == "damaged"
+    assert remote_weights("one").state() == "damaged"
     with pytest.raises(WeightsError, match=r"one\.bin: is damaged or was swapped") as caught:
         cached("one")
     assert caught.value.hint == "mien models fetch one"

@@ -5,10 +5,10 @@ import importlib
 import pytest
 
 from mien import models
-from mien.assets.remote import RemoteFile, fetchables
+from mien.assets.download import RemoteFile, list_remote
 from mien.faces import detectors
 
-FILES = [file for weights in fetchables().values() for file in weights.files]
+FILES = [file for weights in list_remote().values() for file in weights.files]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
@@ -22,7 +22,7 @@ def test_addresses_are_pinned(file: RemoteFile) -> None:
 def test_all_that_have_weights_find_their_table_and_every_table_is_used() -> None:
     modules = [importlib.import_module(f"mien.faces.detectors.{name.replace('-', '_')}") for name in detectors.names()]
     modules += [importlib.import_module(f"mien.models.{name}") for name in models.names()]
-    assert {module.WEIGHTS for module in modules if hasattr(module, "WEIGHTS")} == set(fetchables())
+    assert {module.WEIGHTS for module in modules if hasattr(module, "WEIGHTS")} == set(list_remote())
 
 
 @pytest.mark.parametrize(

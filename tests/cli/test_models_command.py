@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from mien.assets.download import remote_weights
 from mien.assets.manifest import shipped_models
-from mien.assets.remote import fetchable
 from mien.errors import ConfigError, MissingExtraError, OutputError, WeightsError, exit_code
 from mien.training.catalogue import catalogue
 
@@ -154,7 +154,7 @@ def test_no_network(cache: Path) -> None:
     assert done.returncode == exit_code(WeightsError(""))
     message = done.stderr.replace("\n", "")
     assert "cannot be fetched from 127.0.0.1:9" in message
-    assert f"put there by hand: {cache / 'yunet' / YUNET} (sha256 {fetchable('yunet').files[0].sha256})" in message
+    assert f"put there by hand: {cache / 'yunet' / YUNET} (sha256 {remote_weights('yunet').files[0].sha256})" in message
 
 
 def test_no_weights(cache: Path, astronaut: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien.assets.remote import fetchable
+from mien.assets.download import remote_weights
 from mien.errors import WeightsError
 from mien.faces.detectors import DetectorOptions, load
 from mien.results import LANDMARKS
@@ -100,7 +100,7 @@ def test_fetched_weights_are_found_and_checked(weights: Path, cache: Path, astro
     with pytest.raises(WeightsError, match="the weights 'yunet' are not here") as caught:
         load("yunet")
     assert caught.value.hint.startswith("mien models fetch yunet; ")
-    (file,) = fetchable("yunet").files
+    (file,) = remote_weights("yunet").files
     path = cache / "yunet" / file.name
     assert f"{path} (sha256 {file.sha256})" in caught.value.hint
 
@@ -116,6 +116,6 @@ def test_fetched_weights_are_found_and_checked(weights: Path, cache: Path, astro
 
 @pytest.mark.real_data
 def test_the_weights_at_hand_are_those_of_the_table(weights: Path) -> None:
-    (file,) = fetchable("yunet").files
+    (file,) = remote_weights("yunet").files
     assert hashlib.sha256(weights.read_bytes()).hexdigest() == file.sha256
     assert weights.stat().st_size == file.size

@@ -17,10 +17,9 @@ from tests.networks import small
 from torch import nn
 
 from mien import models
-from mien.assets import remote as table
-from mien.assets.download import fetch
+from mien.assets import download as table
+from mien.assets.download import RemoteFile, RemoteWeights, fetch
 from mien.assets.manifest import InputSpec
-from mien.assets.remote import Fetchable, RemoteFile
 from mien.datasets import Samples
 from mien.errors import ConfigError, WeightsError
 from mien.expression import OnnxClassifier
@@ -101,7 +100,9 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 def pin(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     content = path.read_bytes()
     file = RemoteFile(path.name, f"https://127.0.0.1:9/{path.name}", hashlib.sha256(content).hexdigest(), len(content))
-    monkeypatch.setattr(table, "fetchables", lambda: {"vgg16-imagenet": Fetchable("vgg16-imagenet", "", "", (file,))})
+    monkeypatch.setattr(
+        table, "list_remote", lambda: {"vgg16-imagenet": RemoteWeights("vgg16-imagenet", "", "", (file,))}
+    )
 
 
 def short(name: str) -> Recipe:

@@ -1,63 +1,187 @@
-"""Fetches weights into the cache: resumed where it broke off, and verified before a file gets its name.
+"""Weights that do not ship with mien: which there are, whether they are in the cache, and how they get there.
 
-Written on urllib, not pooch: pooch starts anew what broke off, and brings requests with it.
+`remote.toml` is the only list. A download that broke off is resumed, and a file gets its name only once its hash is
+right. Only `fetch` uses the network. It uses urllib: pooch cannot resume, and needs requests.
 """
 
 import http.client
+import tomllib
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
-from mien.assets.remote import Fetchable, RemoteFile, fetchable
-from mien.assets.store import read_weights
+from mien.assets.manifest import FOLDER
+from mien.assets.store import read_weights, verified
 from mien.errors import ConfigError, OutputError, WeightsError
-from mien.files import sha256
+from mien.files import cache_folder, sha256
 
-__all__ = ["Progress", "fetch"]
+__all__ = ["Progress", "RemoteFile", "RemoteWeights", "State", "cached", "fetch", "list_remote", "remote_weights"]
 
-# Called with a file's name, the bytes of it that are here, and its size.
+State = Literal["here", "partly here", "damaged", "not here"]
+# Called with the name of a file, the number of its bytes that are here, and its size.
 Progress = Callable[[str, int, int], None]
 
 _CHUNK: Final = 2**16
-_SECONDS_OF_SILENCE: Final = 30.0
+_TIMEOUT: Final = 30.0  # seconds without a byte
 
 
-def fetch(name: str, source: str | None = None, *, progress: Progress | None = None) -> list[Path]:
-    """Brings the files of some weights into the cache; whole ones that lie there already are left alone.
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file to download.
 
-    Args:
-        name: Of the weights, as in `fetchable.toml`.
-        source: A mirror instead of the pinned address: an address or path of the file, or of a folder that holds the
-            files by their names (an address of a folder ends in /). What comes from there must have the same hash.
-        progress: Told how far it has got.
+    Attributes:
+        name: Its name in the cache.
+        url: Its https address, at a fixed commit or tag.
+        sha256: Hash of its content.
+        size: Number of its bytes.
+    """
 
-    Returns:
-        Their paths.
+    name: str
+    url: str
+    sha256: str
+    size: int
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith("https://"):
+            raise ValueError(f"url: expected an https address, got {self.url}")
+        if len(self.sha256) != 64 or self.size < 1:
+            raise ValueError(f"{self.name}: expected a sha256 and a size above 0")
+
+
+@dataclass(frozen=True)
+class RemoteWeights:
+    """Weights to download.
+
+    Attributes:
+        name: As given to `mien models fetch`.
+        description: One sentence.
+        licence: Of the weights.
+        files: The files they consist of.
+    """
+
+    name: str
+    description: str
+    licence: str
+    files: tuple[RemoteFile, ...]
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the files in the cache."""
+        return cache_folder() / self.name
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def by_hand(self) -> str:
+        """What to do on a machine without a network."""
+        each = "; ".join(f"{self.folder / file.name} (sha256 {file.sha256})" for file in self.files)
+        return f"on a machine without a network, put there by hand: {each}"
+
+    def state(self) -> State:
+        """Whether the files are in the cache, by their hashes; the worst state of a file counts."""
+        states = {self._file_state(file) for file in self.files}
+        if len(states) == 1:
+            return states.pop()
+        return "damaged" if "damaged" in states else "partly here"
+
+    def _file_state(self, file: RemoteFile) -> State:
+        path = self.folder / file.name
+        if path.exists():
+            return "here" if sha256(path) == file.sha256 else "damaged"
+        part = _part(path)
+        return "partly here" if part.exists() and part.stat().st_size else "not here"
+
+
+def _part(path: Path) -> Path:
+    """The name of a file that is not yet complete."""
+    return path.with_name(f"{path.name}.part")
+
+
+@cache
+def list_remote() -> Mapping[str, RemoteWeights]:
+    """All weights that can be downloaded, by name."""
+    tables = tomllib.loads((FOLDER / "remote.toml").read_text(encoding="utf-8"))
+    return {
+        name: RemoteWeights(
+            name, table["description"], table["licence"], tuple(RemoteFile(**file) for file in table["files"])
+        )
+        for name, table in tables.items()
+    }
+
+
+def remote_weights(name: str) -> RemoteWeights:
+    """The weights of that name.
 
     Raises:
-        ConfigError: There are no weights of that name, or `source` cannot be one.
-        WeightsError: The network failed, or what came is another file.
+        ConfigError: There are none.
+    """
+    try:
+        return list_remote()[name]
+    except KeyError:
+        raise ConfigError(
+            f"there are no weights '{name}' to fetch", hint=f"choose one of {', '.join(list_remote())}"
+        ) from None
+
+
+def cached(name: str) -> dict[str, bytes]:
+    """The files of downloaded weights by name, each checked against its hash.
+
+    Raises:
+        ConfigError: There are no weights of that name.
+        WeightsError: They have not been downloaded, or are damaged.
+    """
+    weights = remote_weights(name)
+    missing = [file.name for file in weights.files if not (weights.folder / file.name).exists()]
+    if missing:
+        raise WeightsError(
+            f"the weights '{name}' are not here: {weights.folder} lacks {' and '.join(missing)}",
+            hint=f"mien models fetch {name}; {weights.by_hand}",
+        )
+    hint = f"mien models fetch {name}"
+    return {file.name: verified(weights.folder / file.name, file.sha256, hint=hint) for file in weights.files}
+
+
+def fetch(name: str, source: str | None = None, *, progress: Progress = lambda name, done, size: None) -> list[Path]:
+    """Downloads weights into the cache; complete files that are there already are kept.
+
+    Args:
+        name: Of the weights, as in `remote.toml`.
+        source: A mirror to use instead of the pinned address: an address or path of the file, or of a folder that holds
+            the files under their names (the address of a folder ends in /). Its files must have the same hashes.
+        progress: Called after every piece.
+
+    Returns:
+        Paths of the files.
+
+    Raises:
+        ConfigError: There are no weights of that name, or `source` is not valid.
+        WeightsError: The network failed, or the source has another file.
         OutputError: The cache cannot be written.
     """
-    wanted = fetchable(name)
-    origins = [_origin(wanted, file, source) for file in wanted.files]
-    paths = [wanted.folder / file.name for file in wanted.files]
+    weights = remote_weights(name)
+    origins = [_origin(weights, file, source) for file in weights.files]
+    paths = [weights.folder / file.name for file in weights.files]
     try:
-        for file, origin, path in zip(wanted.files, origins, paths, strict=True):
+        for file, origin, path in zip(weights.files, origins, paths, strict=True):
             if not (path.exists() and sha256(path) == file.sha256):
-                _fetch_file(wanted, file, origin, path, progress or _silent)
-    except OSError as error:  # the network's own errors have become WeightsErrors on the way
+                _fetch_file(weights, file, origin, path, progress)
+    except OSError as error:  # errors of the network have become WeightsErrors by now
         raise OutputError(
-            f"{wanted.folder}: cannot be written: {error.strerror}",
+            f"{weights.folder}: cannot be written: {error.strerror}",
             hint="name another cache folder in MIEN_CACHE, or give the file itself: --detector-weights FILE",
         ) from error
     return paths
 
 
-def _origin(wanted: Fetchable, file: RemoteFile, source: str | None) -> str | Path:
+def _origin(weights: RemoteWeights, file: RemoteFile, source: str | None) -> str | Path:
     """Where a file comes from: an address or a path."""
     if source is None:
         return file.url
@@ -66,61 +190,59 @@ def _origin(wanted: Fetchable, file: RemoteFile, source: str | None) -> str | Pa
         raise ConfigError(f"--from {source}: expected an address with https:// or http://, or a path")
     if source.endswith("/") if address else Path(source).is_dir():
         return source + file.name if address else Path(source, file.name)
-    if len(wanted.files) > 1:
+    if len(weights.files) > 1:
         folder = "the address of a folder, ending in /" if address else "a folder"
-        raise ConfigError(f"--from {source}: '{wanted.name}' has {len(wanted.files)} files, expected {folder}")
+        raise ConfigError(f"--from {source}: '{weights.name}' has {len(weights.files)} files, expected {folder}")
     return source if address else Path(source)
 
 
-def _fetch_file(wanted: Fetchable, file: RemoteFile, origin: str | Path, path: Path, progress: Progress) -> None:
+def _fetch_file(weights: RemoteWeights, file: RemoteFile, origin: str | Path, path: Path, progress: Progress) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
+    part = _part(path)
     if isinstance(origin, Path):
         part.write_bytes(read_weights(origin))
     elif not (part.exists() and part.stat().st_size == file.size):
-        _download(wanted, file, origin, part, progress)
+        _download(weights, file, origin, part, progress)
     found = sha256(part)
     if found != file.sha256:
         part.unlink()
         raise WeightsError(
             f"{origin}: gave another file than {file.name}, which was removed: "
             f"sha256 {found[:12]}..., expected {file.sha256[:12]}...",
-            hint=f"try again, or another source: mien models fetch {wanted.name} --from ADDRESS_OR_FILE",
+            hint=f"try again, or another source: mien models fetch {weights.name} --from ADDRESS_OR_FILE",
         )
     part.replace(path)
 
 
-def _download(wanted: Fetchable, file: RemoteFile, url: str, part: Path, progress: Progress) -> None:
-    """Writes a file to `part`, going on from what is there."""
+def _download(weights: RemoteWeights, file: RemoteFile, url: str, part: Path, progress: Progress) -> None:
+    """Appends to `part` what is missing of the file."""
     with part.open("ab") as out:
         try:
             for offset, chunk in _chunks(url, out.tell()):
-                if offset < out.tell():  # the server starts anew
+                if offset < out.tell():  # the server starts again at the beginning
                     out.truncate(offset)
                     out.seek(offset)
                 out.write(chunk)
                 progress(file.name, out.tell(), file.size)
                 if out.tell() > file.size:
-                    break  # it is another file: its hash will say so
-        except _BrokenError as error:
+                    break  # another file, which its hash will show
+        except _NetworkError as error:
             so_far = f"after {out.tell():,} of {file.size:,} bytes: " if out.tell() else ""
             raise WeightsError(
                 f"{file.name}: cannot be fetched from {urllib.parse.urlsplit(url).netloc}: {so_far}{error}",
-                hint=f"mien models fetch {wanted.name}, which goes on from where it broke off; {wanted.by_hand}",
+                hint=f"mien models fetch {weights.name}, which resumes the download; {weights.by_hand}",
             ) from error
 
 
-class _BrokenError(Exception):
-    """The server cannot be reached, refuses, or falls silent."""
+class _NetworkError(Exception):
+    """The server cannot be reached, refuses, or stops sending."""
 
 
 def _chunks(url: str, start: int) -> Iterator[tuple[int, bytes]]:
-    """The bytes of an address from `start` on, or from 0 if the server gives no parts: offsets and pieces."""
+    """Yields offsets and pieces of a file from `start` on, or from 0 if the server does not support ranges."""
     headers = {"User-Agent": "mien"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
-        with urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=_SECONDS_OF_SILENCE
-        ) as response:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT) as response:
             offset = start if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
             left = int(response.headers.get("Content-Length", 0))
             while chunk := response.read(_CHUNK):
@@ -131,14 +253,10 @@ def _chunks(url: str, start: int) -> Iterator[tuple[int, bytes]]:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
             yield from _chunks(url, 0)
             return
-        raise _BrokenError(f"HTTP {error.code} {error.reason}") from error
+        raise _NetworkError(f"HTTP {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
-        raise _BrokenError(str(error.reason)) from error
+        raise _NetworkError(str(error.reason)) from error
     except (OSError, http.client.HTTPException) as error:
-        raise _BrokenError(str(error) or type(error).__name__) from error
+        raise _NetworkError(str(error) or type(error).__name__) from error
     if left > 0:
-        raise _BrokenError("the connection broke")
-
-
-def _silent(name: str, done: int, size: int) -> None:
-    """Nobody watches."""
+        raise _NetworkError("the connection broke")

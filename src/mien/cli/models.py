@@ -96,14 +96,14 @@ def fetch(
 
 
 def _included_and_fetched() -> _Lines:
+    from mien.assets.download import list_remote
     from mien.assets.manifest import default_model, shipped_models
-    from mien.assets.remote import fetchables
 
     yield "included:", 2
     for info in shipped_models().values():
         yield from _included(info, default=info.name == default_model(info.task))
     yield "fetched by `mien models fetch NAME`:", 2
-    for weights in fetchables().values():
+    for weights in list_remote().values():
         files = ", ".join(file.name for file in weights.files)
         yield f"  {weights.name}: {weights.description}", 4
         yield f"    state   {weights.state()}: {weights.folder}", 12

@@ -3,7 +3,7 @@
 The module of an architecture has one function `build(heads, input, **options) -> Network`: `heads` maps the name of
 each head to its number of classes, `input` is the `InputSpec`, and the options are keyword arguments with defaults.
 An architecture with pretrained weights also has `load_pretrained(network, state)` and `WEIGHTS`, the name of their
-table in `fetchable.toml`.
+table in `remote.toml`.
 """
 
 import importlib
@@ -16,8 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from mien.assets.download import cached, remote_weights
 from mien.assets.manifest import InputSpec
-from mien.assets.remote import cached, fetchable
 from mien.assets.store import verified
 from mien.errors import ConfigError, MissingExtraError, WeightsError
 
@@ -72,7 +72,7 @@ def load_pretrained(name: str, network: Network, source: str) -> None:
         name: Name of the architecture.
         network: The network from `build`; changed in place.
         source: Name of the weights, as `mien models fetch` takes it, or the path of their file. The file must have the
-            hash in `fetchable.toml`, and is read as plain tensors.
+            hash in `remote.toml`, and is read as plain tensors.
 
     Raises:
         ConfigError: The architecture has no pretrained weights, or not these.
@@ -83,7 +83,7 @@ def load_pretrained(name: str, network: Network, source: str) -> None:
     if known is None or (source != known and not Path(source).suffix):
         hint = f"set model.weights to '{known}' or to the path of its file" if known else "remove model.weights"
         raise ConfigError(f"the network '{name}' has no pretrained weights '{source}'", hint=hint)
-    (file,) = fetchable(known).files
+    (file,) = remote_weights(known).files
     if source == known:
         data = cached(known)[file.name]
     else:

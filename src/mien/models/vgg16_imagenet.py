@@ -17,7 +17,7 @@ from mien.models.blocks.network import Network
 
 __all__ = ["WEIGHTS", "build", "load_pretrained"]
 
-# The table of `fetchable.toml` with the pretrained weights.
+# The table of `remote.toml` with the pretrained weights.
 WEIGHTS: Final = "vgg16-imagenet"
 
 _WIDTHS: Final = (64, 128, 256, 512, 512)

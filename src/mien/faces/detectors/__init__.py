@@ -2,7 +2,7 @@
 
 To add one, write `<name>.py` here with a function `load(options: DetectorOptions) -> Detector`. There is no other list:
 `names` reads the folder, and one conformance suite (tests/faces/test_detectors.py) runs over it. A detector whose
-weights do not ship names their table in assets/fetchable.toml: `WEIGHTS = "<name>"`. A detector that ships with weights
+weights do not ship names their table in assets/remote.toml: `WEIGHTS = "<name>"`. A detector that ships with weights
 and accepts others sets `TAKES_WEIGHTS = True`.
 """
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.assets.remote import cached
+from mien.assets.download import cached
 from mien.assets.store import read_weights
 from mien.errors import UnsupportedError, WeightsError
 from mien.faces.detectors import Detections, DetectorOptions
