@@ -57,7 +57,7 @@ def test_content_and_open_files_agree_with_paths(astronaut: Path, analyzer: mien
             assert analyzer.analyze(source).as_dict()["faces"] == expected["faces"]
 
 
-def test_a_generator_gives_an_iterator_that_reads_as_it_goes(astronaut: Path, analyzer: mien.Analyzer) -> None:
+def test_a_generator_gives_a_lazy_iterator(astronaut: Path, analyzer: mien.Analyzer) -> None:
     pixels = read_image(astronaut)
     taken = 0
 
@@ -78,7 +78,7 @@ def test_a_generator_gives_an_iterator_that_reads_as_it_goes(astronaut: Path, an
 
 
 @pytest.mark.parametrize("nothing", [None, 7, [None], [7.5]])
-def test_what_is_no_picture_is_named(analyzer: mien.Analyzer, nothing: object) -> None:
+def test_an_input_that_is_not_an_image_is_named(analyzer: mien.Analyzer, nothing: object) -> None:
     with pytest.raises(TypeError, match=r"expected a (path|numpy array)"):
         analyzer.analyze(nothing)  # type: ignore[call-overload]
 
@@ -176,7 +176,7 @@ def test_detecting_alone(astronaut: Path) -> None:
     assert len(mien.detect(read_image(astronaut))) == 1
 
 
-def test_wrong_options_and_inputs_are_said(astronaut: Path, tmp_path: Path) -> None:
+def test_wrong_options_and_inputs_give_errors(astronaut: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="vocabulary"):
         mien.Analyzer(emotions=9)
     with pytest.raises(ConfigError, match="abstain: expected a number 0-1, got 2"):
@@ -232,7 +232,7 @@ print({{(len(result), result[0].emotion) for result in results}})
     assert done.stdout.strip() == "{(1, 'happiness')}"
 
 
-def test_large_crops_do_not_pile_up() -> None:
+def test_large_crops_close_a_batch_early() -> None:
     analyzer = mien.Analyzer(detector="whole-image")
     taken = 0
 

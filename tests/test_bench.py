@@ -16,7 +16,7 @@ def test_the_command_prints_every_figure() -> None:
         assert 0 < timing["low"] <= timing["value"] <= timing["high"]
 
 
-def test_an_unknown_detector_is_said() -> None:
+def test_an_unknown_detector_is_an_error() -> None:
     command = [sys.executable, "-m", "mien", "bench", "--detector", "nose"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 2

@@ -70,7 +70,7 @@ def test_eight_leaves_two_out_and_keeps_the_ratios(ten: np.ndarray) -> None:
     np.testing.assert_allclose(eight, ten[:, :8] / ten[:, :8].sum(axis=1, keepdims=True), rtol=1e-4)
 
 
-def test_a_face_that_is_none_becomes_uniform() -> None:
+def test_a_row_without_known_classes_becomes_uniform() -> None:
     ten = np.eye(10, dtype=np.float32)[[9]]
     np.testing.assert_allclose(emotions.convert(ten, emotions.ALL, emotions.vocabulary(8)), 1 / 8)
 
@@ -86,6 +86,6 @@ def test_numbers_are_those_of_fer2013(number: int, noun: str) -> None:
 
 
 @pytest.mark.parametrize("number", ["8", "-1", "03x", "3.0", "²"])
-def test_other_numbers_are_none(number: str) -> None:
+def test_other_numbers_are_refused(number: str) -> None:
     with pytest.raises(ConfigError, match="is not an emotion"):
         emotions.parse(number)

@@ -17,7 +17,7 @@ def test_every_error_has_an_exit_code_and_a_status(kind: type[errors.MienError])
     assert kind.__name__ in errors.__all__
 
 
-def test_the_nearest_class_decides() -> None:
+def test_the_most_specific_class_counts() -> None:
     assert errors.exit_code(errors.LimitError("x")) == errors.EXIT_CODES[errors.InputError]
     assert errors.http_status(errors.LimitError("x")) == 413
 

@@ -43,7 +43,7 @@ def test_wrong_probabilities_are_refused(values: np.ndarray) -> None:
         (np.zeros((4, 4, 3), np.float32), "float32"),
     ],
 )
-def test_a_frame_says_what_it_expected(image: np.ndarray, found: str) -> None:
+def test_the_error_of_a_frame_names_expected_and_actual(image: np.ndarray, found: str) -> None:
     with pytest.raises(ValueError, match=f"expected .*uint8 RGB, got .*{found}"):
         Frame(image)
 
@@ -63,7 +63,7 @@ def test_a_frame_says_what_it_expected(image: np.ndarray, found: str) -> None:
         ({"track": -1}, "track: expected a number from 0"),
     ],
 )
-def test_a_face_says_what_it_expected(change: dict[str, object], message: str) -> None:
+def test_the_error_of_a_face_names_expected_and_actual(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Face(**({"box": BOX, "score": 0.5} | change))  # type: ignore[arg-type]
 

@@ -334,7 +334,7 @@ def test_arguments_replace_parts_of_the_options() -> None:
     analyzer = mien.Analyzer(options, detector="mien", classifier="mien-s", emotions=7)
     assert analyzer.options.detector == DetectorOptions("mien", min_score=0.7)
     assert analyzer.options.classifier == ClassifierOptions("mien-s", emotions=7, batch_size=4)
-    assert mien.Analyzer(options, classifier="mien-base,mien-s").classifier.name == "mien-base + mien-s"
+    assert mien.Analyzer(options, classifier="mien-m,mien-s").classifier.name == "mien-m + mien-s"
 
 
 def test_ready_objects_are_used_as_they_are(crops: mien.Analyzer) -> None:

@@ -348,16 +348,14 @@ def analyze(
     Each thread keeps its last few analyzers, so that calling again is fast.
 
     Args:
-        images: A path, an open binary file, a file's content as bytes, or an array (H, W) grey, (H, W, 3) RGB or
-            (H, W, 4) RGBA uint8; or a list or a generator of those.
+        images: As for `Analyzer.analyze`: an image, a list or a generator.
         emotions: Number or names of the classes, as for `Analyzer`.
         detector: As for `Analyzer`.
         classifier: As for `Analyzer`.
         options: As for `Analyzer`.
 
     Returns:
-        A `FrameResult`, which is a sequence of `Face`s; a list of them for a list; an iterator for a generator, whose
-        images are read when the results are requested.
+        A `FrameResult`, which is a sequence of `Face`s; a list of them for a list, an iterator for a generator.
 
     Raises:
         InputError: An image cannot be read.

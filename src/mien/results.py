@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LANDMARKS", "Expression", "Face", "Frame", "FrameResult"]
+__all__ = ["LANDMARKS", "Expression", "Face", "Frame", "FrameResult", "checked"]
 
 # Names and order of the five landmarks, everywhere. Right and left are the subject's.
 LANDMARKS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
 
 
-def _checked(value: NDArray[np.float32], shape: tuple[int | str, ...], name: str) -> NDArray[np.float32]:
+def checked(value: NDArray[np.floating], shape: tuple[int | str, ...], name: str) -> NDArray[np.float32]:
     """A read-only float32 copy of `value`, which must be finite and of that shape; "N" is any length."""
     array = np.array(value, np.float32)
     fits = array.ndim == len(shape) and all(n in ("N", found) for n, found in zip(shape, array.shape, strict=True))
@@ -64,7 +64,7 @@ class Expression:
     uncertain: bool = False
 
     def __post_init__(self) -> None:
-        probabilities = _checked(self.probabilities, (len(self.emotions),), "probabilities")
+        probabilities = checked(self.probabilities, (len(self.emotions),), "probabilities")
         if (probabilities < 0).any() or abs(float(probabilities.sum()) - 1) > 1e-3:
             raise ValueError(f"probabilities: expected numbers 0-1 that sum to 1, got {probabilities.tolist()}")
         object.__setattr__(self, "probabilities", probabilities)
@@ -116,17 +116,17 @@ class Face:
     smoothed: Expression | None = None
 
     def __post_init__(self) -> None:
-        box = _checked(self.box, (4,), "box")
+        box = checked(self.box, (4,), "box")
         if box[2] <= box[0] or box[3] <= box[1]:
             raise ValueError(f"box: expected x0 < x1 and y0 < y1, got {box.tolist()}")
         object.__setattr__(self, "box", box)
         if self.landmarks is not None:
-            object.__setattr__(self, "landmarks", _checked(self.landmarks, (5, 2), "landmarks"))
+            object.__setattr__(self, "landmarks", checked(self.landmarks, (5, 2), "landmarks"))
         if (self.keypoints is None) != (not self.keypoint_scheme):
             given = "a scheme without keypoints" if self.keypoints is None else "keypoints without a scheme"
             raise ValueError(f"keypoint_scheme: expected keypoints and the name of their scheme, got {given}")
         if self.keypoints is not None:
-            object.__setattr__(self, "keypoints", _checked(self.keypoints, ("N", 2), "keypoints"))
+            object.__setattr__(self, "keypoints", checked(self.keypoints, ("N", 2), "keypoints"))
         if not 0 <= self.score <= 1:
             raise ValueError(f"score: expected 0-1, got {self.score}")
         if self.track is not None and self.track < 0:

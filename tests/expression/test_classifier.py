@@ -37,7 +37,7 @@ def test_probabilities_are_distributions(tiny_model: Path, faces: NDArray[np.uin
     assert classifier.emotions == vocabulary(size)
 
 
-def test_six_and_seven_read_the_labels_eight_and_ten_the_votes(tiny_model: Path) -> None:
+def test_six_and_seven_use_the_labels_head_eight_and_ten_the_votes_head(tiny_model: Path) -> None:
     heads = {size: OnnxClassifier(tiny_model).with_classes(size).head.name for size in SIZES}
     assert heads == {6: "fer2013", 7: "fer2013", 8: "votes", 10: "votes"}
 
@@ -74,7 +74,7 @@ def test_the_batch_size_changes_nothing(tiny_model: Path, faces: NDArray[np.uint
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_a_face_is_read_the_same_in_any_company(tiny_model: Path, faces: NDArray[np.uint8]) -> None:
+def test_the_order_and_the_batch_do_not_change_a_result(tiny_model: Path, faces: NDArray[np.uint8]) -> None:
     classifier = OnnxClassifier(tiny_model)
     order = np.random.default_rng(0).permutation(len(faces))
     np.testing.assert_allclose(
@@ -169,12 +169,12 @@ def test_the_votes_head_alone_serves_all(tiny_model: Path, tmp_path: Path, faces
 
 
 @pytest.mark.parametrize("size", [0, 1, 5, 9, 11, -8])
-def test_a_vocabulary_that_is_none(tiny_model: Path, size: int) -> None:
+def test_an_unknown_vocabulary_is_refused(tiny_model: Path, size: int) -> None:
     with pytest.raises(ConfigError, match=f"no vocabulary of {size} emotions"):
         OnnxClassifier(tiny_model).with_classes(size)
 
 
-def test_a_model_that_is_none(tmp_path: Path) -> None:
+def test_an_unknown_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no model 'nobody'"):
         OnnxClassifier("nobody")
     (tmp_path / "words.onnx").write_text("words", encoding="utf-8")

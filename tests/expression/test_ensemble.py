@@ -86,7 +86,7 @@ def test_a_member_that_knows_one_class_adds_nothing(members: list[Opinion]) -> N
 
 @settings(deadline=None)
 @given(opinions())
-def test_whoever_knows_all_is_averaged(members: list[Opinion]) -> None:
+def test_members_that_know_all_classes_are_averaged(members: list[Opinion]) -> None:
     whole = [members[0], (np.roll(members[0][0], 1, axis=1), EIGHT), (members[0][0][::-1], EIGHT)]
     np.testing.assert_allclose(together(whole), np.mean([said for said, _ in whole], axis=0), atol=1e-6)
 
@@ -102,7 +102,7 @@ def test_a_member_moves_its_own_classes_by_their_ratio(members: list[Opinion]) -
     np.testing.assert_allclose(found[:, :7], (eight[:, :7] + rest * seven) / 2, atol=1e-6)
 
 
-def test_anger_of_six_is_shared_with_disgust() -> None:
+def test_anger_of_six_emotions_is_divided_with_disgust() -> None:
     seven = np.array([[0.3, 0.1, 0.2, 0.1, 0.1, 0.1, 0.1]], np.float32)
     six = np.array([[0.8, 0.04, 0.04, 0.04, 0.04, 0.04]], np.float32)  # anger, without disgust
     found = combined([seven, six], [vocabulary(7), vocabulary(6)], vocabulary(7))
@@ -112,7 +112,7 @@ def test_anger_of_six_is_shared_with_disgust() -> None:
     np.testing.assert_allclose(found[0, :2], [0.2, 0.2], atol=1e-6)
 
 
-def test_nobody_knows_all() -> None:
+def test_no_member_knows_all_classes() -> None:
     with pytest.raises(ValueError, match="a member that knows all"):
         combined([np.ones((1, 1), np.float32)], [("fear",)], ("fear", "anger"))
 
@@ -185,7 +185,7 @@ def seven(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("size", [6, 7, 8, 10])
-def test_one_member_reads_as_the_classifier_does(faces: NDArray[np.uint8], size: int) -> None:
+def test_one_member_gives_the_result_of_the_classifier(faces: NDArray[np.uint8], size: int) -> None:
     one, alone = Ensemble(ClassifierOptions("mien-s", emotions=size)), OnnxClassifier("mien-s").with_classes(size)
     np.testing.assert_array_equal(one.predict_proba(faces), alone.predict_proba(faces))
     assert (one.emotions, one.threshold, one.name) == (alone.emotions, alone.threshold, alone.name)
@@ -272,7 +272,7 @@ def test_own_classes_vote_too(tmp_path: Path, faces: NDArray[np.uint8]) -> None:
     assert "bored, keen" in caught.value.hint
 
 
-def test_what_is_no_ensemble(seven: Path, tmp_path: Path) -> None:
+def test_invalid_ensembles_are_refused(seven: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no member of the ensemble knows all of anger, .*contempt") as caught:
         Ensemble(ClassifierOptions(seven, emotions=8))
     assert "seven: anger" in caught.value.hint

@@ -27,7 +27,7 @@ def test_any_size_and_channels(height: int, width: int, colour: bool, spec: Inpu
     assert found.dtype == np.uint8
 
 
-def test_a_picture_that_fits_is_left_as_it_is() -> None:
+def test_an_image_of_the_right_size_is_not_changed() -> None:
     grey, colour = noise(48, 48), noise(48, 48, 3)
     np.testing.assert_array_equal(fitted([grey], GREY)[0, 0], grey)
     np.testing.assert_array_equal(fitted([colour], RGB)[0], colour.transpose(2, 0, 1))
@@ -52,7 +52,7 @@ def test_squares_are_resized_by_area_down_and_smoothly_up() -> None:
 
 @pytest.mark.parametrize("upright", [True, False])
 @pytest.mark.parametrize("scale", [1, 2])
-def test_a_picture_that_is_not_square_is_continued_by_its_edges(upright: bool, scale: int) -> None:
+def test_an_image_that_is_not_square_is_padded_with_its_edges(upright: bool, scale: int) -> None:
     """Nothing is cut off and nothing stretched: a disc stays round, and the short sides repeat their last pixels."""
     image = np.full((48 * scale, 24 * scale), 200, np.uint8)
     cv2.circle(image, (12 * scale, 24 * scale), 8 * scale, 0, -1)
@@ -68,7 +68,7 @@ def test_a_picture_that_is_not_square_is_continued_by_its_edges(upright: bool, s
 
 
 @pytest.mark.parametrize("shape", [(1, 1_000_000), (1_000_000, 1), (3, 40_000, 3)])
-def test_a_long_thin_picture_does_not_grow(shape: tuple[int, ...]) -> None:
+def test_a_long_thin_image_does_not_grow(shape: tuple[int, ...]) -> None:
     """Made square at its own size, the first would hold a million megapixels."""
     begun = time.process_time()
     assert fitted([np.full(shape, 7, np.uint8)], GREY).tolist() == np.full((1, 1, 48, 48), 7).tolist()
@@ -84,14 +84,14 @@ def test_no_images() -> None:
     assert normalised(fitted([], GREY), GREY).shape == (0, 1, 48, 48)
 
 
-def test_the_pictures_given_are_not_changed() -> None:
+def test_the_given_images_are_not_changed() -> None:
     image = noise(30, 60, 3)
     before = image.copy()
     fitted([image], GREY)
     np.testing.assert_array_equal(image, before)
 
 
-def test_pictures_of_several_sizes_go_into_one_batch() -> None:
+def test_images_of_several_sizes_go_into_one_batch() -> None:
     found = fitted([noise(10, 20), noise(60, 48, 3), noise(48, 48)], GREY)
     assert found.shape == (3, 1, 48, 48)
     np.testing.assert_array_equal(found[2, 0], noise(48, 48))

@@ -14,7 +14,7 @@ logits_like = hnp.arrays(np.float32, (3, 7), elements=st.floats(-1e4, 1e4, width
 
 
 @given(logits_like, st.floats(0.05, 20))
-def test_it_is_a_distribution_and_that_of_torch(logits: NDArray[np.float32], temperature: float) -> None:
+def test_softmax_is_a_distribution_equal_to_that_of_torch(logits: NDArray[np.float32], temperature: float) -> None:
     before = logits.copy()
     probabilities = softmax(logits, temperature)
     assert probabilities.dtype == np.float32

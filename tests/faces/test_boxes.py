@@ -36,7 +36,7 @@ def test_iou_box_by_box(one: NDArray[np.float64], other: NDArray[np.float64]) ->
 
 
 @given(boxes(), st.randoms())
-def test_what_stays_is_apart_and_covers_what_went(found: NDArray[np.float64], chance: random.Random) -> None:
+def test_kept_boxes_do_not_overlap_and_cover_the_others(found: NDArray[np.float64], chance: random.Random) -> None:
     scores = np.array([chance.random() for _ in found])
     overlaps = iou(found, found)
     kept = nms(found, scores, 0.4)

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from mien.assets.manifest import CropSpec
-from mien.faces.crop import crop_face, crop_faces, landmark_points, similarity
+from mien.faces.crop import crop_face, landmark_points, similarity
 
 POINTS = np.array([[15, 19], [33, 19], [24, 28], [17, 36], [31, 36]], np.float32)
 TEMPLATE = CropSpec(48, POINTS)
@@ -68,11 +68,11 @@ class TestLandmarkPoints:
     box = np.array([10, 20, 50, 100], np.float32)
     mean_landmarks = np.array([[0.25, 0.5], [0.75, 0.5], [0.5, 0.6], [0.25, 0.75], [0.75, 0.75]], np.float32)
 
-    def test_an_anchor_is_placed_in_the_box(self) -> None:
+    def test_mean_landmarks_are_placed_in_the_box(self) -> None:
         points = landmark_points(self.box, None, self.mean_landmarks)
         assert points.tolist() == [[20, 60], [40, 60], [30, 68], [20, 80], [40, 80]]
 
-    def test_landmarks_are_better_than_an_anchor(self) -> None:
+    def test_landmarks_replace_mean_landmarks(self) -> None:
         assert np.array_equal(landmark_points(self.box, POINTS, self.mean_landmarks), POINTS)
 
 
@@ -91,7 +91,7 @@ class TestCropFace:
         found = crop[..., :2][inside] + 0.5  # the colour of pixel i is i, its centre lies at i + 0.5
         assert np.abs(found - expected[inside]).max(initial=0) < 1.6
 
-    def test_a_face_that_fits_already_stays_as_it_is(self, astronaut: NDArray[np.uint8]) -> None:
+    def test_a_face_that_is_aligned_already_is_not_changed(self, astronaut: NDArray[np.uint8]) -> None:
         face = cv2.resize(astronaut[30:230, 120:320], (48, 48), interpolation=cv2.INTER_AREA)
         crop = crop_face(np.asarray(face, np.uint8), POINTS, TEMPLATE)
         assert np.abs(crop.astype(int) - face)[1:-1, 1:-1].mean() < 4
@@ -102,7 +102,7 @@ class TestCropFace:
         assert np.abs(crop.astype(int) - 127).max() < 12
 
     @pytest.mark.parametrize("width", [4, 40, 400, 4000])
-    def test_faces_of_any_size_are_cut_out_quickly(self, width: int) -> None:
+    def test_faces_of_any_size_are_cropped_fast(self, width: int) -> None:
         image = np.full((3000, 4000, 3), 90, np.uint8)
         start = process_time()
         crop = crop_face(image, POINTS * np.float32(width / 48), TEMPLATE)
@@ -112,17 +112,17 @@ class TestCropFace:
         assert (crop == 90).all()
 
     @pytest.mark.parametrize("shift", [(-40, 0), (30, 30), (-5000, 0), (0, 9000)])
-    def test_beyond_the_border_the_outermost_pixels_go_on(self, shift: tuple[int, int]) -> None:
+    def test_outside_the_image_its_outermost_pixels_are_repeated(self, shift: tuple[int, int]) -> None:
         image = np.full((60, 60, 3), (200, 100, 50), np.uint8)
         crop = crop_face(image, POINTS + np.array(shift, np.float32), TEMPLATE)
         assert (crop == (200, 100, 50)).all()
 
-    def test_a_very_long_panorama_is_no_obstacle(self) -> None:
+    def test_a_face_in_a_very_long_panorama_is_cropped(self) -> None:
         image = np.full((4, 40_000, 3), 9, np.uint8)
         assert (crop_face(image, POINTS + np.float32(39_000), TEMPLATE) == 9).all()
 
     @pytest.mark.parametrize("size", [1, 48, 64, 224])
-    def test_the_template_sets_the_size(self, size: int, astronaut: NDArray[np.uint8]) -> None:
+    def test_the_crop_spec_sets_the_size(self, size: int, astronaut: NDArray[np.uint8]) -> None:
         crop_spec = CropSpec(size, POINTS * np.float32(size / 48))
         assert crop_face(astronaut, POINTS * 4 + 100, crop_spec).shape == (size, size, 3)
 
@@ -135,13 +135,3 @@ class TestCropFace:
             crop_face(astronaut, POINTS * np.float32(np.nan), TEMPLATE)
         with pytest.raises(ValueError, match="size: expected"):
             CropSpec(0, POINTS)
-
-
-class TestCropFaces:
-    def test_they_are_the_single_crops(self, astronaut: NDArray[np.uint8]) -> None:
-        points = [POINTS * 4 + 100, POINTS * 2 + 50]
-        crops = crop_faces(astronaut, points, TEMPLATE)
-        assert np.array_equal(crops, np.stack([crop_face(astronaut, face, TEMPLATE) for face in points]))
-
-    def test_no_faces_give_no_crops(self, astronaut: NDArray[np.uint8]) -> None:
-        assert crop_faces(astronaut, [], TEMPLATE).shape == (0, 48, 48, 3)

@@ -106,7 +106,7 @@ def test_the_box_follows_the_size_of_the_image(
     assert iou(found.boxes[best] / scale, ASTRONAUT_FACE) > 0.45
 
 
-def test_a_face_that_fills_a_large_picture_is_found(face_detector: Detector, astronaut: NDArray[np.uint8]) -> None:
+def test_a_face_that_fills_a_large_image_is_found(face_detector: Detector, astronaut: NDArray[np.uint8]) -> None:
     close = astronaut[20:270, 90:340]
     found = face_detector.detect(np.asarray(cv2.resize(close, (3000, 3000), interpolation=cv2.INTER_CUBIC), np.uint8))
     assert max(iou(box / 12 + np.array([90, 20, 90, 20]), ASTRONAUT_FACE) for box in found.boxes) > 0.45
@@ -114,13 +114,13 @@ def test_a_face_that_fills_a_large_picture_is_found(face_detector: Detector, ast
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 300), (300, 1), (16, 16), (240, 320), (500, 8000)])
 @pytest.mark.parametrize("level", [0, 128, 255])
-def test_flat_pictures_of_any_size_hold_no_face(searching: Detector, height: int, width: int, level: int) -> None:
+def test_uniform_images_of_any_size_have_no_face(searching: Detector, height: int, width: int, level: int) -> None:
     found = searching.detect(np.full((height, width, 3), level, np.uint8))
     assert len(found) == 0
     assert found.boxes.shape == (0, 4)
 
 
-def test_a_real_picture_of_16_pixels_does_not_fail(detector: Detector, astronaut: NDArray[np.uint8]) -> None:
+def test_a_real_image_of_16_pixels_does_not_fail(detector: Detector, astronaut: NDArray[np.uint8]) -> None:
     detector.detect(np.asarray(cv2.resize(astronaut, (16, 16), interpolation=cv2.INTER_AREA), np.uint8))
 
 
@@ -145,7 +145,7 @@ def test_other_shapes_and_types_are_refused(detector: Detector, image: NDArray[n
         detector.detect(image)
 
 
-def test_the_same_picture_gives_the_same_faces(detector: Detector, astronaut: NDArray[np.uint8]) -> None:
+def test_the_same_image_gives_the_same_faces(detector: Detector, astronaut: NDArray[np.uint8]) -> None:
     before = astronaut.copy()
     assert same(detector.detect(astronaut, min_score=0.2), detector.detect(astronaut, min_score=0.2))
     assert np.array_equal(astronaut, before)
@@ -160,7 +160,7 @@ def test_faces_come_largest_first(face_detector: Detector, astronaut: NDArray[np
     assert (np.diff(areas) <= 0).all()
 
 
-def test_a_higher_score_keeps_a_part_of_the_faces(face_detector: Detector, astronaut: NDArray[np.uint8]) -> None:
+def test_a_higher_score_keeps_some_of_the_faces(face_detector: Detector, astronaut: NDArray[np.uint8]) -> None:
     everything = face_detector.detect(astronaut, min_score=0)
     for min_score in (0.0, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0):
         assert same(face_detector.detect(astronaut, min_score=min_score), everything.at_least(min_score))
@@ -202,7 +202,7 @@ def _folder() -> Path:
     return Path(next(iter(mien.faces.detectors.__path__)))
 
 
-def test_an_unknown_name_is_answered_with_those_that_exist() -> None:
+def test_an_unknown_name_gives_an_error_with_the_known_names() -> None:
     with pytest.raises(ConfigError, match=r"there is no detector 'retina'.*hog"):
         load("retina")
 
@@ -272,7 +272,7 @@ class TestDetections:
         with pytest.raises(ValueError, match="read-only"):
             found.boxes[0] = 0
 
-    def test_at_least_filters_and_sorts_everything_alike(self) -> None:
+    def test_at_least_filters_and_sorts_all_fields(self) -> None:
         landmarks = np.arange(30, dtype=np.float32).reshape(3, 5, 2)
         kept = Detections(self.boxes, self.scores, landmarks).at_least(0.5)
         assert kept.boxes.tolist() == [[0, 0, 4, 4], [0, 0, 2, 2]]
@@ -280,5 +280,5 @@ class TestDetections:
         assert kept.landmarks is not None
         assert np.array_equal(kept.landmarks, landmarks[[2, 0]])
 
-    def test_none_is_a_result_too(self) -> None:
+    def test_empty_detections(self) -> None:
         assert len(Detections.empty().at_least(0.5)) == 0

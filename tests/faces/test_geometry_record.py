@@ -21,13 +21,13 @@ def test_every_detector_is_measured() -> None:
     assert set(RECORD["detectors"]) == set(MEASURED)
 
 
-def test_the_borrowed_anchor() -> None:
+def test_ssd_has_the_mean_landmarks_of_yunet() -> None:
     modules = [importlib.import_module(f"mien.faces.detectors.{name}") for name in ("ssd", "yunet")]
     assert modules[0].MEAN_LANDMARKS == modules[1].MEAN_LANDMARKS
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_its_anchor_is_the_measured_one(name: str) -> None:
+def test_the_mean_landmarks_are_the_measured_ones(name: str) -> None:
     module = importlib.import_module(f"mien.faces.detectors.{name}")
     assert np.allclose(module.MEAN_LANDMARKS, RECORD["detectors"][name]["mean_landmarks"]["median"], atol=0.002)
 

@@ -42,7 +42,7 @@ def test_landmarks_are_the_subjects_right_first(
 
 
 @pytest.mark.parametrize("degrees", [-45, -25, 25, 45])
-def test_turned_faces_are_found_with_their_turn(
+def test_rotated_faces_are_found_with_rotated_landmarks(
     detector: MienDetector, astronaut: NDArray[np.uint8], degrees: float
 ) -> None:
     matrix = cv2.getRotationMatrix2D((225, 135), degrees, 1)
@@ -62,7 +62,7 @@ def test_two_hundred_faces_in_one_frame(detector: MienDetector, astronaut: NDArr
     assert len(np.unique((found.boxes[:, :2] + found.boxes[:, 2:]) // 120, axis=0)) == len(found)
 
 
-def test_the_size_it_searches_at_can_be_chosen(astronaut: NDArray[np.uint8]) -> None:
+def test_the_size_of_the_search_can_be_set(astronaut: NDArray[np.uint8]) -> None:
     sheet = np.full((1500, 2000, 3), 90, np.uint8)
     face = cv2.resize(astronaut[40:240, 125:325], (50, 50), interpolation=cv2.INTER_AREA)
     sheet[700:750, 900:950] = face  # its face has some 30 px: 10 where the image is searched at 640
@@ -72,7 +72,7 @@ def test_the_size_it_searches_at_can_be_chosen(astronaut: NDArray[np.uint8]) -> 
     assert len(load(DetectorOptions(max_side=2000, min_face=60)).detect(sheet)) == 0
 
 
-def test_cells_are_counted_as_the_network_does() -> None:
+def test_cells_have_the_order_of_the_network() -> None:
     centres, strides = grid(64, 96)
     assert strides.tolist() == [8] * 96 + [16] * 24 + [32] * 6
     assert centres[0].tolist() == [4, 4]
@@ -82,7 +82,7 @@ def test_cells_are_counted_as_the_network_does() -> None:
 
 
 class TestWeights:
-    def test_what_ships_is_small_and_says_where_it_comes_from(self) -> None:
+    def test_the_shipped_file_is_small_and_names_its_origin(self) -> None:
         info, session = open_model(task="detection")
         assert (FOLDER / info.file).stat().st_size <= 1_000_000
         assert info.licence

@@ -48,7 +48,7 @@ def test_with_opencv_4_it_passes_the_conformance_suite() -> None:
 
 
 @here
-def test_boxes_are_in_pixels_of_the_picture_and_colours_in_order(tmp_path: Path) -> None:
+def test_boxes_are_in_pixels_of_the_image_and_colours_in_order(tmp_path: Path) -> None:
     detector = loaded(write_network(tmp_path))
     image = np.zeros((600, 900, 3), np.uint8)
     image[120:240, 270:450] = RED

@@ -47,7 +47,7 @@ def test_every_face_of_a_panorama_is_found_once(upright: bool) -> None:
     assert sorted(map(tuple, found.boxes[:, :2].astype(int).tolist())) == sorted(corners)
 
 
-def test_an_ordinary_picture_is_searched_once() -> None:
+def test_an_ordinary_image_is_searched_once() -> None:
     spots = Spots()
     found = find(spots, _canvas(200, 300, [(30, 40)]))
     assert len(found) == 1
@@ -92,7 +92,7 @@ def test_detections_are_rotated_back(quarters: int) -> None:
 
 
 @pytest.mark.parametrize("quarters", range(4))
-def test_a_real_face_whichever_way_up(astronaut: NDArray[np.uint8], quarters: int) -> None:
+def test_a_real_face_is_found_in_any_orientation(astronaut: NDArray[np.uint8], quarters: int) -> None:
     rotated = np.ascontiguousarray(np.rot90(astronaut, quarters))
     found = find(detectors.load(), rotated, any_rotation=True)
     assert found.landmarks is not None
@@ -104,7 +104,7 @@ def test_a_real_face_whichever_way_up(astronaut: NDArray[np.uint8], quarters: in
     assert nose.min() > 0
 
 
-def test_one_face_stays_one(astronaut: NDArray[np.uint8]) -> None:
+def test_a_face_found_in_several_orientations_is_one_face(astronaut: NDArray[np.uint8]) -> None:
     """Four searches find more false alarms, so the score of a face that is not upright must be higher."""
     assert len(find(detectors.load(), astronaut, any_rotation=True)) == 1
 

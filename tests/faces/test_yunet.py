@@ -65,7 +65,7 @@ def test_landmarks_follow_the_size_of_the_image(weights: Path, astronaut: NDArra
 
 
 @pytest.mark.real_data
-def test_half_is_its_operating_point(weights: Path, astronaut: NDArray[np.uint8]) -> None:
+def test_a_score_of_half_is_the_operating_point(weights: Path, astronaut: NDArray[np.uint8]) -> None:
     """The score of the portrait by OpenCV itself, mapped by hand."""
     network = cv2.FaceDetectorYN.create(str(weights), "", astronaut.shape[1::-1], 0.6)
     _, rows = network.detect(astronaut[..., ::-1].copy())
@@ -78,7 +78,7 @@ def test_another_network_is_refused() -> None:
     assert "is not YuNet: its outputs are features, fer2013, votes, expected cls, obj, bbox and kps" in refused(wrong)
 
 
-def test_what_is_no_network_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_network_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "yunet.onnx"
     path.write_text("<html>log in first</html>")
     assert "is not an ONNX network" in refused(path)
@@ -115,7 +115,7 @@ def test_fetched_weights_are_found_and_checked(weights: Path, cache: Path, astro
 
 
 @pytest.mark.real_data
-def test_the_weights_at_hand_are_those_of_the_table(weights: Path) -> None:
+def test_the_weights_have_the_hash_of_the_table(weights: Path) -> None:
     (file,) = remote_weights("yunet").files
     assert hashlib.sha256(weights.read_bytes()).hexdigest() == file.sha256
     assert weights.stat().st_size == file.size

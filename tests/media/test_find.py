@@ -37,7 +37,7 @@ def names(found: list[Path], root: Path) -> list[str]:
     return [path.relative_to(root).as_posix() for path in found]
 
 
-def test_a_folder_gives_its_pictures_in_natural_order(album: Path) -> None:
+def test_a_folder_gives_its_images_in_natural_order(album: Path) -> None:
     found = find_images([album])
     assert names(found, album) == ["Img1.png", "img2.JPG", "img10.jpg", "trip/a.bmp", "trip/b.webp"]
     assert names(find_images([album], recursive=False), album) == ["Img1.png", "img2.JPG", "img10.jpg"]
@@ -77,7 +77,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(album: Path) -> Non
     assert find_images([path]) == [path]
 
 
-def test_what_is_missing_becomes_an_error_row(album: Path) -> None:
+def test_a_missing_file_becomes_an_error_row(album: Path) -> None:
     paths = [str(album / "gone.jpg"), str(album / "*.tiff")]
     results = list(read_frames(find_images(paths)))
     for result, path in zip(results, paths, strict=True):
@@ -85,13 +85,13 @@ def test_what_is_missing_becomes_an_error_row(album: Path) -> None:
         assert result.error == f"'{path}' does not exist"
 
 
-def test_a_folder_without_pictures_is_an_error(album: Path) -> None:
+def test_a_folder_without_images_is_an_error(album: Path) -> None:
     with pytest.raises(InputError, match="no images in the folder") as caught:
         find_images([album / "other"])
     assert ".jpg" in caught.value.hint
 
 
-def test_an_empty_folder_beside_pictures_is_an_error_row(album: Path) -> None:
+def test_an_empty_folder_beside_images_is_an_error_row(album: Path) -> None:
     found = find_images([album / "img10.jpg", album / "other"])
     assert found == [album / "img10.jpg", album / "other"]
     result = list(read_frames(found))[1]
@@ -100,13 +100,13 @@ def test_an_empty_folder_beside_pictures_is_an_error_row(album: Path) -> None:
     assert "folder" in result.error
 
 
-def test_what_mien_drew_is_no_new_image(album: Path) -> None:
+def test_images_drawn_by_mien_are_left_out(album: Path) -> None:
     before = find_images([album])
     (album / "img10.annotated.jpg").write_bytes(b"")
     assert find_images([album]) == before
 
 
-def test_nothing_asked_nothing_found() -> None:
+def test_no_paths_give_no_images() -> None:
     assert find_images([]) == []
 
 
@@ -118,7 +118,7 @@ def test_numbers_in_names_count_as_numbers(numbers: list[int], stem: str) -> Non
 
 @example(["¹", "1", "٣"])
 @given(st.lists(st.text(max_size=8)))
-def test_any_names_can_be_ordered_and_the_order_is_one(texts: list[str]) -> None:
+def test_any_names_have_one_order(texts: list[str]) -> None:
     backwards = texts[::-1]
     assert sorted(texts, key=_natural) == sorted(backwards, key=_natural)
 

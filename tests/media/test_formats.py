@@ -94,7 +94,7 @@ def test_avif_stands_upright(orientation: int) -> None:
         ("TIFF", "only the first of 3 pages was read"),
     ],
 )
-def test_of_several_pictures_the_first_is_read_and_this_is_said(kind: str, said: str) -> None:
+def test_only_the_first_of_several_images_is_read_with_a_note(kind: str, said: str) -> None:
     frames = [Image.new("RGB", (32, 24), colour) for colour in (RED, GREEN, BLUE)]
     frame = read_frame(encoded(frames[0], kind, save_all=True, append_images=frames[1:]))
     assert np.abs(frame.image[4, 4].astype(int) - RED).max() <= 12
@@ -102,7 +102,7 @@ def test_of_several_pictures_the_first_is_read_and_this_is_said(kind: str, said:
     assert read_frame(encoded(frames[0], kind)).note is None
 
 
-def test_the_previews_of_a_photograph_are_no_animation() -> None:
+def test_the_previews_in_a_photograph_are_not_an_animation() -> None:
     several = encoded(Image.fromarray(quarters()), "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))])
     frame = read_frame(several)
     assert frame.image.shape == (48, 64, 3)
@@ -134,7 +134,7 @@ def iso_file(major: bytes, *compatible: bytes) -> bytes:
         iso_file(b"heix"),
     ],
 )
-def test_heif_is_named_with_a_way_out(tmp_path: Path, content: bytes) -> None:
+def test_heif_gives_an_error_with_a_hint(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "IMG_0001.HEIC"
     path.write_bytes(content)
     with pytest.raises(InputError, match="is a HEIF image, which Pillow cannot decode") as caught:
@@ -156,7 +156,7 @@ def test_an_avif_in_the_general_container_is_read() -> None:
 
 
 @needs_avif
-def test_a_decoder_that_pillow_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_decoder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     content = encoded(Image.fromarray(quarters()), "AVIF")
     monkeypatch.setattr("PIL.AvifImagePlugin.SUPPORTED", False)
     with pytest.raises(
@@ -166,21 +166,21 @@ def test_a_decoder_that_pillow_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -
     assert "pip install" in caught.value.hint
 
 
-def test_a_pillow_before_avif_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pillow_without_avif_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mien.media.formats.FORMATS", tuple(kind for kind in FORMATS if kind != "AVIF"))
     with pytest.raises(InputError, match="is in the format AVIF, which the installed Pillow does not read") as caught:
         image_format(struct.pack(">I4s4s4s", 28, b"ftyp", b"avif", b"\0\0\0\0"), "x.avif")
     assert caught.value.hint == "pip install --upgrade 'pillow>=11.3'"
 
 
-def test_colours_that_cannot_be_turned_into_rgb_are_named() -> None:
+def test_colours_that_cannot_be_converted_to_rgb_are_named() -> None:
     lab = Image.fromarray(quarters())
     content = encoded(Image.frombytes("LAB", lab.size, lab.tobytes()), "TIFF")
     with pytest.raises(InputError, match=r"L\*a\*b\* pixels, expected grey, RGB or CMYK"):
         read_image(content)
 
 
-def test_every_format_has_a_bad_file_that_says_so(tmp_path: Path) -> None:
+def test_a_damaged_file_of_every_format_gives_an_error(tmp_path: Path) -> None:
     for kind in FORMATS:
         content = encoded(Image.fromarray(quarters()), kind)
         path = tmp_path / f"x.{kind.lower()}"
@@ -192,7 +192,7 @@ def test_every_format_has_a_bad_file_that_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("dtype", "way"), [(np.uint16, "array >> 8"), (np.float32, "array * 255"), (np.float64, "array * 255")]
 )
-def test_a_wrong_dtype_is_told_the_way(dtype: type[np.generic], way: str) -> None:
+def test_the_error_for_a_wrong_dtype_shows_the_conversion(dtype: type[np.generic], way: str) -> None:
     with pytest.raises(TypeError, match="expected dtype uint8") as caught:
         as_rgb(np.zeros((4, 4, 3), dtype))
     assert way in str(caught.value)
@@ -216,7 +216,7 @@ class Endless(io.RawIOBase):
         return part
 
 
-def test_a_stream_without_end_is_not_read_to_it() -> None:
+def test_an_endless_stream_is_refused() -> None:
     nothing = Endless(b"")
     with pytest.raises(InputError, match="is not an image"):
         read_image(nothing)  # type: ignore[arg-type]

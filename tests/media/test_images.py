@@ -80,7 +80,7 @@ def test_every_format_gives_the_same_rgb(kind: str, options: dict[str, object], 
         assert np.abs(image[place].astype(int) - colour).max() <= tolerance
 
 
-def test_path_string_bytes_and_stream_are_read_alike(tmp_path: Path) -> None:
+def test_path_string_bytes_and_stream_give_the_same_image(tmp_path: Path) -> None:
     path = tmp_path / "ä image.png"
     Image.fromarray(quarters()).save(path)
     content = path.read_bytes()
@@ -182,7 +182,7 @@ def test_first_frame_of_an_animation() -> None:
         assert np.abs(read_image(content)[4, 4].astype(int) - RED).max() <= 6
 
 
-def test_a_picture_of_900_million_pixels_is_refused_from_its_header(tmp_path: Path) -> None:
+def test_an_image_of_900_million_pixels_is_refused_from_its_header(tmp_path: Path) -> None:
     path = tmp_path / "huge.png"
     path.write_bytes(huge_png())
     with pytest.raises(LimitError) as caught:
@@ -191,7 +191,7 @@ def test_a_picture_of_900_million_pixels_is_refused_from_its_header(tmp_path: Pa
     assert caught.value.hint
 
 
-def test_limit_is_the_callers_and_no_pixel_of_more_is_decoded() -> None:
+def test_the_limit_is_checked_before_decoding() -> None:
     content = encoded(Image.fromarray(quarters()), "PNG")
     assert read_image(content, max_pixels=64 * 48).shape == (48, 64, 3)
     with pytest.raises(LimitError, match=r"64 x 48 = 3,072 pixels, the limit is 3,071"):
@@ -228,7 +228,7 @@ def test_large_cameras_pass_and_the_process_limit_of_pillow_plays_no_part(
         (os.mkfifo, "is not a regular file"),
     ],
 )
-def test_each_bad_file_has_its_own_words(tmp_path: Path, make: Callable[[Path], object], words: str) -> None:
+def test_each_bad_file_has_its_own_message(tmp_path: Path, make: Callable[[Path], object], words: str) -> None:
     path = tmp_path / "face.png"
     make(path)
     with pytest.raises(InputError) as caught:
@@ -249,7 +249,7 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 5000 + ".png", "null\0byte.png"])
-def test_a_name_that_cannot_be_one(name: str) -> None:
+def test_an_impossible_file_name(name: str) -> None:
     with pytest.raises(InputError, match=r"cannot be opened|does not exist"):
         read_image(name)
 
@@ -260,13 +260,13 @@ def noise(width: int = 96, height: int = 80) -> Image.Image:
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9])
-def test_a_file_cut_short_is_an_error_and_never_grey_stripes(kind: str, share: float) -> None:
+def test_an_incomplete_file_is_an_error_and_never_grey_stripes(kind: str, share: float) -> None:
     content = encoded(noise(), kind)
     with pytest.raises(InputError, match="damaged or incomplete"):
         read_image(content[: int(len(content) * share)])
 
 
-def test_a_progressive_picture_cut_short_is_an_error() -> None:
+def test_an_incomplete_progressive_image_is_an_error() -> None:
     content = encoded(noise(), "JPEG", progressive=True)
     with pytest.raises(InputError, match="damaged or incomplete"):
         read_image(content[: len(content) * 3 // 4])
@@ -284,7 +284,7 @@ SAMPLES = [encoded(noise(24, 16), kind) for kind in FORMATS]
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(SAMPLES), st.lists(st.tuples(st.integers(0), st.integers(0, 255)), min_size=1, max_size=8))
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about damaged EXIF
-def test_flipped_bytes_give_a_picture_or_an_input_error(sample: bytes, changes: list[tuple[int, int]]) -> None:
+def test_flipped_bytes_give_an_image_or_an_input_error(sample: bytes, changes: list[tuple[int, int]]) -> None:
     damaged = bytearray(sample)
     for place, value in changes:
         damaged[place % len(damaged)] = value
@@ -297,7 +297,7 @@ def test_flipped_bytes_give_a_picture_or_an_input_error(sample: bytes, changes: 
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(min_size=1, max_size=200))
-def test_any_bytes_are_refused_politely(content: bytes) -> None:
+def test_any_bytes_are_refused_with_an_input_error(content: bytes) -> None:
     with pytest.raises(InputError):
         read_image(content)
 
@@ -324,7 +324,7 @@ def test_as_rgb_names_a_wrong_dtype(dtype: type[np.generic]) -> None:
         as_rgb(np.zeros((4, 4, 3), dtype))
 
 
-def test_as_rgb_wants_an_array() -> None:
+def test_as_rgb_refuses_what_is_not_an_array() -> None:
     with pytest.raises(TypeError, match="expected a numpy array, got list"):
         as_rgb([[0, 1], [2, 3]])  # type: ignore[arg-type]
 
@@ -356,7 +356,7 @@ def test_frames_obey_the_limit(tmp_path: Path) -> None:
     assert "the limit is 100" in result.error
 
 
-def test_frames_are_read_one_ahead_and_no_further(tmp_path: Path) -> None:
+def test_only_one_frame_is_read_ahead(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(quarters()).save(path)
     asked = 0

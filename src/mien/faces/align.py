@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mien.assets.manifest import CropSpec
 from mien.faces import detectors
-from mien.faces.crop import crop_faces, landmark_points
+from mien.faces.crop import crop_face, landmark_points
 from mien.faces.detectors import Detector, DetectorOptions
 from mien.faces.tiling import find
 from mien.results import Face
@@ -83,14 +83,14 @@ class Aligner:
         """The crops of some faces, from an image (H, W, 3) uint8 RGB.
 
         Returns:
-            For each crop spec the crops (N, size, size, 3) uint8 RGB. If a detector's boxes are the crops: one list of
-            N arrays (H, W, 3), whatever the crop specs.
+            For each crop spec a list of N crops (size, size, 3) uint8 RGB. If the boxes of the detector are the crops:
+            one list of N arrays (H, W, 3), whatever the crop specs.
         """
         mean_landmarks = self.detector.mean_landmarks
         if mean_landmarks is None:
             return ([_inside(image, face.box) for face in faces],)
         points = [landmark_points(face.box, face.landmarks, mean_landmarks) for face in faces]
-        return tuple(list(crop_faces(image, points, crop_spec)) for crop_spec in self.crop_specs)
+        return tuple([crop_face(image, each, crop_spec) for each in points] for crop_spec in self.crop_specs)
 
     def align(self, image: NDArray[np.uint8]) -> AlignedFaces:
         """Finds and crops all faces of an image (H, W, 3) uint8 RGB."""

@@ -3,8 +3,6 @@
 The coordinates of boxes, landmarks and crop specs are continuous: pixel i covers [i, i + 1), its centre is at i + 0.5.
 """
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +11,7 @@ from mien.assets.signature import CropSpec, five_points
 from mien.faces.opencv import resized
 from mien.results import Frame
 
-__all__ = ["crop_face", "crop_faces", "landmark_points", "similarity"]
+__all__ = ["crop_face", "landmark_points", "similarity"]
 
 # A crop is drawn at this many times its size and then averaged down. FER2013 faces enlarged four times come back with
 # an error of 2.8 grey levels; if they are drawn at their size directly, with 5.2 (cubic) or 7.8 (linear).
@@ -102,20 +100,6 @@ def crop_face(image: NDArray[np.uint8], points: NDArray[np.float32], crop_spec: 
     drawn = cv2.warpAffine(region, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     crop = cv2.resize(drawn, (crop_spec.size, crop_spec.size), interpolation=cv2.INTER_AREA)
     return np.asarray(crop, np.uint8)
-
-
-def crop_faces(
-    image: NDArray[np.uint8], points: Sequence[NDArray[np.float32]], crop_spec: CropSpec
-) -> NDArray[np.uint8]:
-    """Crops several faces from one image; see `crop_face`.
-
-    Returns:
-        (N, size, size, 3) uint8, RGB; N may be 0.
-    """
-    crops = np.empty((len(points), crop_spec.size, crop_spec.size, 3), np.uint8)
-    for crop, face in zip(crops, points, strict=True):
-        crop[:] = crop_face(image, face, crop_spec)
-    return crops
 
 
 def _region(

@@ -4,7 +4,6 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
 __all__ = ["Feed"]
@@ -40,9 +39,7 @@ class Feed(Generic[Item]):
             self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._left.set()
 
     def get(self, timeout: float | None = None) -> tuple[Item, float] | None:

@@ -1,6 +1,6 @@
 """The contract of face detectors, and their registry: every module in this folder is a detector.
 
-To add one, write `<name>.py` here with a function `load(options: DetectorOptions) -> Detector`. There is no other list:
+To add one, write `<name>.py` here with `load`, which makes a `Detector` from `DetectorOptions`. There is no other list:
 `names` reads the folder, and one conformance suite (tests/faces/test_detectors.py) runs over it. A detector whose
 weights do not ship names their table in assets/remote.toml: `WEIGHTS = "<name>"`. A detector that ships with weights
 and accepts others sets `TAKES_WEIGHTS = True`.
@@ -8,7 +8,7 @@ and accepts others sets `TAKES_WEIGHTS = True`.
 
 import importlib
 import pkgutil
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final, Protocol, Self, cast
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import ConfigError
+from mien.results import checked
 
 __all__ = ["DEFAULT", "Detections", "Detector", "DetectorOptions", "as_options", "load", "names"]
 
@@ -39,18 +40,9 @@ class Detections:
 
     def __post_init__(self) -> None:
         count = np.size(self.scores)
-        shapes = {"boxes": (count, 4), "scores": (count,), "landmarks": (count, 5, 2)}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is None and field.name == "landmarks":
-                continue
-            array = np.array(value, np.float32)
-            if array.shape != shapes[field.name]:
-                raise ValueError(f"{field.name}: expected shape {shapes[field.name]}, got {array.shape}")
-            if not np.isfinite(array).all():
-                raise ValueError(f"{field.name}: expected finite numbers, got {array.tolist()}")
-            array.flags.writeable = False
-            object.__setattr__(self, field.name, array)
+        for name, shape in {"boxes": (count, 4), "scores": (count,), "landmarks": (count, 5, 2)}.items():
+            if name != "landmarks" or self.landmarks is not None:
+                object.__setattr__(self, name, checked(getattr(self, name), shape, name))
         if count and not 0 <= self.scores.min() <= self.scores.max() <= 1:
             raise ValueError(f"scores: expected numbers 0-1, got {self.scores.tolist()}")
         if (self.boxes[:, 2:] <= self.boxes[:, :2]).any():

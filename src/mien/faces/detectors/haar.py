@@ -34,6 +34,9 @@ class HaarDetector:
     """Finds frontal faces of 40 px and more by default; square boxes, wider than the face; no landmarks.
 
     Images with a longer side than `max_side` are searched at that size.
+
+    Raises:
+        UnsupportedError: OpenCV 5 is installed, which has no cascades.
     """
 
     name = "haar"
@@ -67,10 +70,4 @@ class HaarDetector:
         return Detections(boxes.astype(np.float32), scores.astype(np.float32)).at_least(min_score)
 
 
-def load(options: DetectorOptions) -> HaarDetector:
-    """Loads the detector; its model is part of OpenCV 4.
-
-    Raises:
-        UnsupportedError: OpenCV 5 is installed, which has no cascades.
-    """
-    return HaarDetector(options)
+load = HaarDetector

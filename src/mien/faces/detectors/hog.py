@@ -43,11 +43,16 @@ class HogDetector:
     An image is searched in grey (the results are as good as in colour, 25% faster), enlarged so that `min_face` fills
     the window, but to a long side of at most `max_side`: 12 megapixels take as long as 2, and only faces of at least
     1/20 of the long side are found. dlib's own pyramid finds the larger ones.
+
+    Raises:
+        MissingExtraError: dlib is not installed.
     """
 
     name = "hog"
 
     def __init__(self, options: DetectorOptions) -> None:
+        if dlib is None:
+            raise MissingExtraError("the detector 'hog'", "dlib")
         self.mean_landmarks = np.array(MEAN_LANDMARKS, np.float32)
         self._scale = WINDOW / (options.min_face or MIN_FACE)
         self._max_side = options.max_side or MAX_SIDE
@@ -74,12 +79,4 @@ def _logit(probability: float) -> float:
     return math.log(inner / (1 - inner))
 
 
-def load(options: DetectorOptions) -> HogDetector:
-    """Loads the detector; its model is part of dlib.
-
-    Raises:
-        MissingExtraError: dlib is not installed.
-    """
-    if dlib is None:
-        raise MissingExtraError("the detector 'hog'", "dlib")
-    return HogDetector(options)
+load = HogDetector

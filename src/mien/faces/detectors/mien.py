@@ -24,15 +24,15 @@ __all__ = ["MienDetector", "load"]
 
 TAKES_WEIGHTS: Final = True
 MAX_SIDE: Final = 640
-# Lower scores of the network's own are not looked at: hardly one is a face, and there are many. All others have a say,
-# whatever score is asked for, so that the same face has the same box.
+# Cells with a lower score of the network are not used: there are many, and hardly any shows a face. All others count,
+# whatever the requested score, so that a face always has the same box.
 LOWEST: Final = 0.12
-SAME: Final = 0.4  # IoU from which two boxes are of one face
-AGREE: Final = 0.6  # and from which a box has a say in where that face is
+SAME: Final = 0.4  # IoU from which two boxes are of the same face
+AGREE: Final = 0.6  # IoU from which a box counts in the mean box of a face
 CANDIDATES: Final = 4000
-# While there seems to be a face with a larger side, in pixels as searched, the image is searched once more at half
-# the size, and all but small faces are taken from there: the network's cells see no such face whole, and take its parts
-# for faces.
+# If a face seems to have a larger side, in pixels of the searched image, the image is searched again at half the size.
+# All but the small faces then come from that search: a cell does not see all of a large face, and takes its parts for
+# faces.
 LARGE: Final = 208
 SUSPECTED: Final = 0.25
 # Medians over photographs, by `python -m benchmarks.measure_geometry`.
@@ -40,11 +40,11 @@ MEAN_LANDMARKS: Final = ((0.260, 0.388), (0.721, 0.387), (0.490, 0.600), (0.289,
 
 
 class MienDetector:
-    """Faces of 10 px and more, turned, masked and dark ones too; box from the hair line to the chin; five landmarks.
+    """Finds faces of 10 px and more, also in profile, masked or dark; boxes from hair line to chin; five landmarks.
 
-    Images with a long side above `max_side` are searched at that size, and once more at half of it where there seems
-    to be a large face. Of the cells that answer for one face, each
-    with a box and landmarks, the weighted mean counts: it is steadier than the nms alone.
+    Images with a longer side than `max_side` are searched at that size, and again at half the size if there seems to be
+    a large face. The box and the landmarks of a face are the weighted mean of those of its cells, which is steadier
+    than the best cell alone.
     """
 
     name = "mien"
@@ -71,13 +71,13 @@ class MienDetector:
         return self._faces(found, min_score)
 
     def _candidates(self, image: NDArray[np.uint8], scale: float) -> "_Candidates":
-        """The cells' candidates for faces in an image searched at that scale."""
+        """The candidates for faces in an image that is searched at that scale."""
         sheet, factor = _prepared(image, scale)
         cells = self._session.run(sheet[None], outputs=["cells"])["cells"]  # (1, cells, 15)
         return _decoded(cells[0], *self._grid(*sheet.shape[:2]), factor)
 
     def _faces(self, cells: "_Candidates", min_score: float) -> Detections:
-        """One face for all cells that answer for it: the weighted mean of what they say."""
+        """One face for all its candidates: their weighted mean."""
         if not len(cells.scores):
             return Detections.empty()
         boxes = cells.places[:, :2].reshape(-1, 4)
@@ -90,7 +90,7 @@ class MienDetector:
         return Detections(faces[:, :2].reshape(-1, 4), scores, faces[:, 2:]).at_least(min_score, self._min_face)
 
     def _grid(self, high: int, wide: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Middles (cells, 2) x, y in pixels and strides (cells,), in the network's order; kept for the last sizes."""
+        """See `grid`; cached for the last sizes."""
         if (high, wide) not in self._grids:
             if len(self._grids) >= 8:
                 self._grids.clear()
@@ -100,11 +100,11 @@ class MienDetector:
 
 @dataclass(frozen=True)
 class _Candidates:
-    """What cells say of one image, in its pixels.
+    """Candidates for the faces of one image.
 
     Attributes:
         scores: (K,) the network's own, 0-1.
-        places: (K, 7, 2) x, y of the box's two corners and of the five landmarks.
+        places: (K, 7, 2) x, y of the box's two corners and of the five landmarks, in pixels of the image.
     """
 
     scores: NDArray[np.float64]
@@ -112,40 +112,37 @@ class _Candidates:
 
     @property
     def sides(self) -> NDArray[np.float64]:
-        """Roots (K,) of the boxes' areas."""
+        """Square roots (K,) of the areas of the boxes."""
         side: NDArray[np.float64] = np.sqrt(np.prod(self.places[:, 1] - self.places[:, 0], axis=1))
         return side
 
     def may_have_larger(self, side: float) -> bool:
-        """Whether one with a larger side has a score worth a second look."""
+        """Whether a candidate with a larger side has a score that justifies a second search."""
         return bool(((self.sides >= side) & (self.scores >= SUSPECTED)).any())
 
     def of_sides(self, low: float, high: float) -> "_Candidates":
-        """Those with boxes of such sides."""
+        """The candidates with sides in this range."""
         chosen = (low <= self.sides) & (self.sides < high)
         return _Candidates(self.scores[chosen], self.places[chosen])
 
     def joined(self, other: "_Candidates") -> "_Candidates":
-        """These and others."""
+        """These candidates and others."""
         return _Candidates(np.concatenate([self.scores, other.scores]), np.concatenate([self.places, other.places]))
 
 
 def _prepared(image: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """The image as it is searched, black up to whole cells at its right and bottom, and its factors of scale."""
+    """The image to search, padded with black to whole cells at its right and bottom, and its exact scale (x, y)."""
     small, factor = shrunk(image, scale)
     high, wide = small.shape[:2]
     coarsest = STRIDES[-1]
-    below, beside = -high % coarsest, -wide % coarsest
-    if below or beside:
-        small = np.asarray(cv2.copyMakeBorder(small, 0, below, 0, beside, cv2.BORDER_CONSTANT), np.uint8)
+    bottom, right = -high % coarsest, -wide % coarsest
+    if bottom or right:
+        small = np.asarray(cv2.copyMakeBorder(small, 0, bottom, 0, right, cv2.BORDER_CONSTANT), np.uint8)
     return np.ascontiguousarray(small), factor
 
 
 def _decoded(
-    cells: NDArray[np.float32],
-    centres: NDArray[np.float32],
-    strides: NDArray[np.float32],
-    factor: NDArray[np.float64],
+    cells: NDArray[np.float32], centres: NDArray[np.float32], strides: NDArray[np.float32], factor: NDArray[np.float64]
 ) -> _Candidates:
     """Decodes the cells (cells, 15) whose score is at least `LOWEST`."""
     chosen = np.flatnonzero(cells[:, 0] >= math.log(LOWEST / (1 - LOWEST)))
@@ -160,17 +157,17 @@ def _decoded(
 
 
 def _inside_another(boxes: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which boxes (N,) lie, but for a fifth, in a much larger one that is about as sure: no face stands in another."""
+    """Which boxes (N,) are at least 80% inside a much larger one of a similar score: a face contains no other face."""
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     within = intersection(boxes, boxes) >= 0.8 * areas[:, None]
     much_larger = areas[None] > 2 * areas[:, None]
-    as_sure = scores[None] >= 0.6 * scores[:, None]
-    inner: NDArray[np.bool_] = (within & much_larger & as_sure).any(axis=1)
+    similar = scores[None] >= 0.6 * scores[:, None]
+    inner: NDArray[np.bool_] = (within & much_larger & similar).any(axis=1)
     return inner
 
 
 def grid(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Middles (cells, 2) x, y in pixels, and strides (cells,), of all cells of a image, in the network's order."""
+    """Centres (cells, 2) x, y in pixels, and strides (cells,), of all cells of an image, in the network's order."""
     centres, strides = [], []
     for stride in STRIDES:
         down, across = np.mgrid[: height // stride, : width // stride]
@@ -180,10 +177,10 @@ def grid(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float
 
 
 def load(options: DetectorOptions) -> MienDetector:
-    """Makes the detector ready, with the weights in the package or an exported file's.
+    """Loads the detector, with the weights in the package or those of an exported file.
 
     Raises:
-        WeightsError: The weights are missing, damaged, or no detector that mien exported.
+        WeightsError: The weights are missing, damaged, or not of a detector that mien exported.
     """
     info, session = open_model(options.weights, task="detection")
     return MienDetector(options, session, info.detections.operating_point)

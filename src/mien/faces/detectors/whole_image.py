@@ -14,10 +14,20 @@ class WholeImageDetector:
     """Gives one face in every image: its box is the whole image, its score 1, and it has no landmarks.
 
     `mean_landmarks` is None, which says that a box of this detector is the crop: nothing is aligned.
+
+    Raises:
+        ConfigError: An option is set that only has a meaning for a detector that searches.
     """
 
     name = "whole-image"
     mean_landmarks = None
+
+    def __init__(self, options: DetectorOptions) -> None:
+        if given := [name for name in ("max_side", "min_face", "any_rotation") if getattr(options, name)]:
+            raise ConfigError(
+                f"the detector 'whole-image' does not search for faces, so {', '.join(given)} cannot be used",
+                hint="leave it out, or choose another detector",
+            )
 
     def detect(self, image: NDArray[np.uint8], *, min_score: float = 0.5) -> Detections:
         """See `Detector.detect`."""
@@ -25,16 +35,4 @@ class WholeImageDetector:
         return Detections(np.array([[0, 0, width, height]], np.float32), np.ones(1, np.float32))
 
 
-def load(options: DetectorOptions) -> WholeImageDetector:
-    """Makes the detector.
-
-    Raises:
-        ConfigError: An option is set that only has a meaning for a detector that searches.
-    """
-    found = {"max_side": options.max_side, "min_face": options.min_face, "any_rotation": options.any_rotation or None}
-    if given := [name for name, value in found.items() if value is not None]:
-        raise ConfigError(
-            f"the detector 'whole-image' does not search for faces, so {', '.join(given)} cannot be used",
-            hint="leave it out, or choose another detector",
-        )
-    return WholeImageDetector()
+load = WholeImageDetector
