@@ -1,9 +1,8 @@
 """Class folders: which there are, in which splits, and which classes their names mean."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from mien import emotions
 from mien.errors import ConfigError, DataError, InputError
@@ -23,23 +22,13 @@ _SPLITS: Final = {
 
 
 class Tree(dict[str, dict[str, Path]]):
-    """Class folders by split: path by name. Without folders of splits, all are in "train".
-
-    Attributes:
-        has_splits: Whether the splits are folders.
-    """
+    """Class folders by split and name; all are in "train" if there are no folders of splits (`has_splits`)."""
 
     has_splits: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Naming:
-    """The meaning of the folder names.
-
-    Attributes:
-        classes: Names of the classes.
-        place: Index of the class by the name of the folder.
-    """
+class Naming(NamedTuple):
+    """The names of the classes, and the index of its class for each folder name."""
 
     classes: tuple[str, ...]
     place: dict[str, int]
@@ -141,22 +130,22 @@ def _emotions(names: Sequence[str], size: int | None) -> Naming:
     return Naming(classes, {name: classes.index(found) for name, found in known[chosen].items()})
 
 
-def _noun(name: str) -> str | None:
+def _noun(name: str) -> str:
+    """The emotion that a folder name means; the name itself if it means none."""
     try:
         return emotions.parse(name)
     except ConfigError:
-        return None
+        return name
 
 
-def _class(noun: str | None, size: int) -> str | None:
+def _class(noun: str, size: int) -> str | None:
     """The class of a vocabulary that an emotion belongs to."""
-    known = emotions.vocabulary(size)
-    return noun if noun in known else emotions.MERGED.get(noun) if noun else None
+    return noun if noun in emotions.vocabulary(size) else emotions.MERGED.get(noun)
 
 
 def _own(names: Sequence[str]) -> Naming:
     """The folder names as classes; emotions get their nouns, so that the classes match those of other models."""
-    nouns = [name if name.strip().isdecimal() else _noun(name) or name for name in names]
+    nouns = [name if name.strip().isdecimal() else _noun(name) for name in names]
     classes = nouns if len(set(nouns)) == len(nouns) else list(names)
     taken = {column.lower() for column in table_columns(())}
     if strange := [name for name in classes if not (name.isprintable() and name.strip()) or name.lower() in taken]:

@@ -1,7 +1,7 @@
 """Samples in memory: the images and labels that builders yield, the store keeps, and training and evaluation read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Final
 
 import numpy as np
@@ -13,20 +13,6 @@ __all__ = ["COLUMNS", "NO_LABEL", "SPLITS", "Samples", "mark_duplicates", "strat
 
 SPLITS: Final = ("train", "val", "test")
 NO_LABEL: Final = -1
-# The fields of `Samples` with one row per image.
-COLUMNS: Final = (
-    "images",
-    "labels",
-    "split",
-    "targets",
-    "names",
-    "votes",
-    "duplicate",
-    "soft_labels",
-    "soft_votes",
-    "keypoints",
-    "subjects",
-)
 
 
 @dataclass(frozen=True)
@@ -113,15 +99,19 @@ class Samples:
         }
 
 
+# The fields with one row per image.
+COLUMNS: Final = tuple(
+    each.name for each in fields(Samples) if each.name not in ("classes", "keypoint_scheme", "about")
+)
+
+
 def mark_duplicates(images: NDArray[np.uint8], split: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Marks (N,) bool the cross-split duplicates: images that are, bit for bit, in train and in val or test."""
-    flat = np.ascontiguousarray(images).reshape(len(images), -1)
-    keys = [row.tobytes() for row in flat]
+    keys = [image.tobytes() for image in images]
     training = split == SPLITS.index("train")
     in_train = {key for key, inside in zip(keys, training, strict=True) if inside}
     held_out = {key for key, inside in zip(keys, training, strict=True) if not inside}
-    both = in_train & held_out
-    return np.fromiter((key in both for key in keys), bool, len(keys))
+    return np.array([key in in_train and key in held_out for key in keys], bool)
 
 
 def stratified_split(

@@ -104,8 +104,7 @@ def _check_version(path: Path, attributes: "h5py.AttributeManager") -> None:
 
 
 def _line(error: Exception) -> str:
-    """The message of h5py, which may have several lines, on one line."""
-    return " ".join(str(error).split())
+    return " ".join(str(error).split())  # h5py writes several lines
 
 
 def _need_h5py() -> None:

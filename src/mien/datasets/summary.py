@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mien.datasets import ferplus
-from mien.datasets.samples import NO_LABEL, SPLITS, Samples
+from mien.datasets.samples import NO_LABEL, Samples
 
 __all__ = ["Agreement", "Summary", "counts_table", "summarise", "text"]
 
@@ -49,8 +49,7 @@ class Summary:
 
 def summarise(samples: Samples) -> Summary:
     """Summarises samples."""
-    splits = {name: samples.subset(samples.split == code) for code, name in enumerate(SPLITS)}
-    splits = {name: part for name, part in splits.items() if len(part)}
+    splits = {name: samples.only(name) for name in samples.counts()}
     agreement = {name: _agreement(part.votes) for name, part in splits.items() if part.votes is not None}
     return Summary(
         counts=samples.counts(),
@@ -82,12 +81,10 @@ def _agreement(votes: ferplus.Votes) -> Agreement:
 def text(summary: Summary) -> str:
     """The summary as lines of text with one column per split."""
     splits = list(summary.counts)
-    rows: list[tuple[str, Sequence[str]]] = []
+    parts = [("duplicates", summary.duplicates), ("constant", summary.constant)]
     if any(summary.unlabelled.values()):
-        rows.append(("without a label", [f"{summary.unlabelled[name]:,}" for name in splits]))
-    rows.append(("duplicates", [f"{summary.duplicates[name]:,}" for name in splits]))
-    rows.append(("constant", [f"{summary.constant[name]:,}" for name in splits]))
-    parts = [counts_table(summary.counts), _columns(rows)]
+        parts.insert(0, ("without a label", summary.unlabelled))
+    tables = [counts_table(summary.counts), _columns([(name, [f"{n[key]:,}" for key in splits]) for name, n in parts])]
     notes = [
         "Duplicates: the same image, bit for bit, is in train and in val or test of the source; "
         f"{summary.dropped_duplicates:,} of train were dropped when the store was built.",
@@ -95,18 +92,17 @@ def text(summary: Summary) -> str:
     ]
     if summary.agreement:
         known = [summary.agreement.get(name) for name in splits]
-        parts.append(
-            _columns(
-                [
-                    ("votes: faces", [f"{found.faces:,}" if found else "-" for found in known]),
-                    ("mean entropy (nats)", [f"{found.entropy:.3f}" if found else "-" for found in known]),
-                    ("one against the rest", [f"{found.one_against_rest:.1%}" if found else "-" for found in known]),
-                ]
-            )
-        )
-        notes.append("Votes: faces whose top class is an emotion. Entropy: of the votes of a face on the emotions.")
-        notes.append("One against the rest: how often one annotator agrees with the majority of the others.")
-    return "\n\n".join([*parts, "\n".join(notes)]) + "\n"
+        rows = [
+            ("votes: faces", [f"{found.faces:,}" if found else "-" for found in known]),
+            ("mean entropy (nats)", [f"{found.entropy:.3f}" if found else "-" for found in known]),
+            ("one against the rest", [f"{found.one_against_rest:.1%}" if found else "-" for found in known]),
+        ]
+        tables.append(_columns(rows))
+        notes += [
+            "Votes: faces whose top class is an emotion. Entropy: of the votes of a face on the emotions.",
+            "One against the rest: how often one annotator agrees with the majority of the others.",
+        ]
+    return "\n\n".join([*tables, "\n".join(notes)]) + "\n"
 
 
 def counts_table(counts: dict[str, dict[str, int]]) -> str:

@@ -37,11 +37,7 @@ def names() -> list[str]:
 
 
 def option_names(name: str) -> list[str]:
-    """The options of the architecture `name`.
-
-    Raises:
-        ConfigError: No architecture has that name.
-    """
+    """The options of the architecture `name`; a ConfigError if there is none."""
     return sorted(set(inspect.signature(_module(name).build).parameters) - {"heads", "input"})
 
 
@@ -103,11 +99,6 @@ def load_pretrained(name: str, network: Network, source: str) -> None:
 
 
 def _module(name: str) -> ModuleType:
-    """The module of the architecture `name`.
-
-    Raises:
-        ConfigError: No architecture has that name.
-    """
     if name not in names():
         raise ConfigError(f"unknown network '{name}'", hint=f"choose one of {', '.join(names())}")
     return importlib.import_module(f"{__name__}.{name}")

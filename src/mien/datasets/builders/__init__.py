@@ -13,12 +13,11 @@ One conformance suite runs over all of them (tests/datasets/builders/test_confor
 import importlib
 import pkgutil
 from collections.abc import Callable
-from types import ModuleType
 
 from mien.datasets.samples import Samples
 from mien.errors import ConfigError
 
-__all__ = ["builder", "names", "yields"]
+__all__ = ["builder", "names"]
 
 
 def names() -> list[str]:
@@ -32,20 +31,7 @@ def builder(name: str) -> Callable[..., Samples]:
     Raises:
         ConfigError: No data set has that name.
     """
-    build: Callable[..., Samples] = _module(name).build
-    return build
-
-
-def yields(name: str) -> frozenset[str]:
-    """The optional columns of `Samples` that the builder of a data set can fill.
-
-    Raises:
-        ConfigError: No data set has that name.
-    """
-    return frozenset(_module(name).YIELDS)
-
-
-def _module(name: str) -> ModuleType:
     if name not in names():
         raise ConfigError(f"unknown data set '{name}'", hint=f"choose one of {', '.join(names())}")
-    return importlib.import_module(f"{__name__}.{name}")
+    build: Callable[..., Samples] = importlib.import_module(f"{__name__}.{name}").build
+    return build

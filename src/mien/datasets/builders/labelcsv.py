@@ -10,9 +10,8 @@ order of FER+. `mien data export ferplus-folders` writes this format; images, vo
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,8 +90,7 @@ def build(
     return without_duplicates(samples, about, keep=keep_duplicates)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(NamedTuple):
     name: str
     image: NDArray[np.uint8]  # (side, side)
     votes: list[int]  # in the order of `emotions.ALL`

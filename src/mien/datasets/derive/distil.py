@@ -54,9 +54,11 @@ def distil_targets(
     rows = np.flatnonzero(samples.split == SPLITS.index("train"))
     options = ClassifierOptions(batch_size=64, threads=threads, tta=tta)
     opened = [OnnxClassifier(replace(options, model=teacher)) for teacher in teachers]
-    asked = {"soft_labels": samples.classes, "soft_votes": emotions.ALL}
+    wanted = {"soft_labels": samples.classes, "soft_votes": emotions.ALL}
     known = {
-        name: classes for name, classes in asked.items() if opened and all(_knows(each, classes) for each in opened)
+        name: classes
+        for name, classes in wanted.items()
+        if opened and all(_knows(teacher, classes) for teacher in opened)
     }
     if not known:
         raise ConfigError(
