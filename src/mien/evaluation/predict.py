@@ -90,13 +90,8 @@ class Evaluation:
         found = {name: scores.as_dict() for name, scores in self.scores.items()}
         for name, drops in self.accuracy_drops.items():
             found[name]["corruptions"] = [drop.as_dict() for drop in drops]
-        return {
-            "model": self.model,
-            "split": self.split,
-            "tta": self.tta,
-            "detector": self.detector,
-            "protocols": found,
-        }
+        conditions = {"model": self.model, "split": self.split, "tta": self.tta, "detector": self.detector}
+        return {**conditions, "protocols": found}
 
     def headline(self) -> dict[str, object]:
         """The scores that are stored with the weights."""

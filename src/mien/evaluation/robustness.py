@@ -85,12 +85,8 @@ class AccuracyDrop:
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON."""
-        return {
-            "corruption": self.corruption,
-            "meaning": self.meaning,
-            "accuracy": self.accuracy.as_dict(),
-            "fall": self.fall.as_dict(),
-        }
+        estimates = {"accuracy": self.accuracy.as_dict(), "fall": self.fall.as_dict()}
+        return {"corruption": self.corruption, "meaning": self.meaning, **estimates}
 
 
 def accuracy_drops(

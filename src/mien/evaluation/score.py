@@ -39,14 +39,9 @@ class ClassRow:
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON."""
-        return {
-            "emotion": self.name,
-            "support": self.support,
-            "predicted": self.predicted,
-            "precision": self.precision.as_dict(),
-            "recall": self.recall.as_dict(),
-            "f1": self.f1.as_dict(),
-        }
+        counts = {"emotion": self.name, "support": self.support, "predicted": self.predicted}
+        scores = {"precision": self.precision, "recall": self.recall, "f1": self.f1}
+        return counts | {name: estimate.as_dict() for name, estimate in scores.items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -106,8 +106,9 @@ def write_folder(comparison: Comparison, folder: Path, page: str) -> list[Path]:
     with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "report.html", folder / "comparison.json", folder / "comparison.csv"]
-    _text(written[0], page)
-    _text(written[1], json.dumps(comparison.as_dict(), indent=1) + "\n")
+    for path, text in zip(written, (page, json.dumps(comparison.as_dict(), indent=1) + "\n"), strict=False):
+        with new_file(path, "w", encoding="utf-8") as file:
+            file.write(text)
     _table(written[2], [_HEADER, *_rows(comparison)])
     taken: set[str] = set()
     for row in comparison.good:
@@ -132,11 +133,6 @@ def _stem(name: str, taken: set[str]) -> str:
         stem, number = f"{plain}-{number}", number + 1
     taken.add(stem.lower())
     return stem
-
-
-def _text(path: Path, text: str) -> None:
-    with new_file(path, "w", encoding="utf-8") as file:
-        file.write(text)
 
 
 def _table(path: Path, rows: Iterable[Sequence[object]]) -> None:

@@ -1,38 +1,13 @@
 """A comparison as one HTML page, in the style of an evaluation's."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from mien.datasets import Samples
-from mien.evaluation.compare import Comparison, Row
-from mien.evaluation.intervals import McNemar
-from mien.evaluation.report.charts import Chart, reliability, tradeoff
+from mien.evaluation.compare import Comparison
+from mien.evaluation.report.charts import reliability, tradeoff
 from mien.evaluation.report.page import augmentation, render
-from mien.evaluation.score import ClassRow, Scores
 
 __all__ = ["comparison_page"]
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model under one protocol.
-
-    Attributes:
-        number: Its place among the models, from 1.
-        row: Of the comparison.
-        scores: Under the protocol.
-        test: Against the first model; None for the first.
-        by_class: Its scores for each class, and whether its F1 is the highest of all models.
-        reliability: Its reliability diagram.
-    """
-
-    number: int
-    row: Row
-    scores: Scores
-    test: McNemar | None
-    by_class: list[tuple[ClassRow, bool]]
-    reliability: Chart
 
 
 def comparison_page(comparison: Comparison, samples: Samples, *, data: str = "") -> str:
@@ -69,33 +44,30 @@ def comparison_page(comparison: Comparison, samples: Samples, *, data: str = "")
 def _section(comparison: Comparison, protocol: str) -> dict[str, object]:
     """What the template shows of one protocol."""
     rows = [
-        (number, row, row.evaluation)
+        (number, row, row.evaluation, row.evaluation.scores[protocol])
         for number, row in enumerate(comparison.good, start=1)
         if row.evaluation and protocol in row.evaluation.scores
     ]
-    f1 = np.array([[each.f1.value for each in found.scores[protocol].rows] for _, _, found in rows])  # (models, C)
+    f1 = np.array([[each.f1.value for each in scores.rows] for *_, scores in rows])  # (models, C)
     known = np.where(np.isnan(f1), -1.0, f1)
     best = (known == known.max(axis=0)) & (known >= 0) & (len(rows) > 1)
     models = [
-        Model(
-            number,
-            row,
-            scores := found.scores[protocol],
-            row.against.get(protocol),
-            list(zip(scores.rows, best[place].tolist(), strict=True)),
-            reliability(found.predictions[protocol], scores.bins),
-        )
-        for place, (number, row, found) in enumerate(rows)
+        {
+            "number": number,
+            "row": row,
+            "scores": scores,
+            "test": row.against.get(protocol),
+            "by_class": list(zip(scores.rows, highest, strict=True)),
+            "reliability": reliability(evaluation.predictions[protocol], scores.bins),
+        }
+        for (number, row, evaluation, scores), highest in zip(rows, best.tolist(), strict=True)
     ]
-    evaluated = {number for number, _, _ in rows}
-    times = [
-        (each.number, each.row.name, each.scores.accuracy, each.row.cost.milliseconds)
-        for each in models
-        if each.row.cost
-    ]
+    evaluated = {number for number, *_ in rows}
     return {
         "title": comparison.protocols[protocol],
         "models": models,
         "absent": [row.name for number, row in enumerate(comparison.good, start=1) if number not in evaluated],
-        "tradeoff": tradeoff(times),
+        "tradeoff": tradeoff(
+            [(number, row.name, scores.accuracy, row.cost.milliseconds) for number, row, _, scores in rows if row.cost]
+        ),
     }

@@ -7,7 +7,6 @@ dark mode, and prints every protocol on pages of its own. The templates are in `
 import base64
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -37,26 +36,8 @@ __all__ = ["MISTAKES", "augmentation", "evaluation_page", "need_templates", "ren
 MISTAKES: Final = 24
 
 
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """One score in large figures; `spec` formats it, `note` follows its interval."""
-
-    name: str
-    estimate: Estimate
-    spec: str = ".1%"
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """A face that is classified wrongly; `votes` are those of its annotators, in words."""
-
-    image: NDArray[np.uint8]
-    name: str
-    truth: str
-    predicted: str
-    confidence: float
-    votes: str
+# Name of a score, its value, its format, and a note that follows its interval.
+Tile = tuple[str, Estimate, str, str]
 
 
 def evaluation_page(evaluation: Evaluation, samples: Samples, *, data: str = "") -> str:
@@ -118,37 +99,39 @@ def _section(
 
 def _tiles(scores: Scores) -> list[list[Tile]]:
     """The scores of the decisions and, in a second row, those of the probabilities."""
-    first = [
-        Tile("accuracy", scores.accuracy),
-        Tile("macro F1", scores.macro_f1),
-        Tile(f"selective accuracy at {COVERAGE:.0%} coverage", scores.selective),
-        Tile("calibration error above chance", scores.excess_error),
+    decisions: list[Tile] = [
+        ("accuracy", scores.accuracy, ".1%", ""),
+        ("macro F1", scores.macro_f1, ".1%", ""),
+        (f"selective accuracy at {COVERAGE:.0%} coverage", scores.selective, ".1%", ""),
+        ("calibration error above chance", scores.excess_error, ".1%", ""),
     ]
     if scores.found:
-        first.insert(0, Tile("faces found", scores.found, note="other scores exclude the rest"))
-    second = [Tile("negative log-likelihood", scores.nll, ".3f", "nats")]
-    if scores.cross_entropy and scores.jensen_shannon:
-        second.append(Tile("cross-entropy to the votes", scores.cross_entropy, ".3f", "nats"))
-        second.append(Tile("Jensen-Shannon divergence to the votes", scores.jensen_shannon, ".3f", "nats"))
-    if scores.human:
-        second.append(Tile("the same of half the votes to the others", scores.human, ".3f", "nats"))
-    return [first, second] if len(second) > 1 else [first + second]
+        decisions.insert(0, ("faces found", scores.found, ".1%", "other scores exclude the rest"))
+    distances = {
+        "negative log-likelihood": scores.nll,
+        "cross-entropy to the votes": scores.cross_entropy,
+        "Jensen-Shannon divergence to the votes": scores.jensen_shannon,
+        "the same of half the votes to the others": scores.human,
+    }
+    second: list[Tile] = [(name, estimate, ".3f", "nats") for name, estimate in distances.items() if estimate]
+    return [decisions, second] if len(second) > 1 else [decisions + second]
 
 
-def _mistakes(predicted: Predictions, chosen: Samples, rows: NDArray[np.int64]) -> Iterator[Mistake]:
+def _mistakes(predicted: Predictions, chosen: Samples, rows: NDArray[np.int64]) -> Iterator[dict[str, object]]:
+    """Faces that are classified wrongly, with the votes of their annotators in words."""
     for row in rows.tolist():
         votes = ""
         if chosen.votes is not None:
             counts = sorted(zip(chosen.votes[row].tolist(), emotions.ALL, strict=True), key=lambda pair: -pair[0])
             votes = ", ".join(f"{count} {name.replace('_', ' ')}" for count, name in counts if count)
-        yield Mistake(
-            chosen.images[row],
-            str(chosen.names[row]),
-            predicted.classes[int(predicted.labels[row])],
-            predicted.classes[int(predicted.probabilities[row].argmax())],
-            float(predicted.confidence[row]),
-            votes,
-        )
+        yield {
+            "image": chosen.images[row],
+            "name": str(chosen.names[row]),
+            "truth": predicted.classes[int(predicted.labels[row])],
+            "predicted": predicted.classes[int(predicted.probabilities[row].argmax())],
+            "confidence": float(predicted.confidence[row]),
+            "votes": votes,
+        }
 
 
 def render(template: str, **context: object) -> str:
