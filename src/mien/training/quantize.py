@@ -14,6 +14,7 @@ from mien.assets.store import model_bytes, open_model
 from mien.datasets import Samples
 from mien.errors import WeightsError
 from mien.evaluation import Evaluation, evaluate_model
+from mien.expression import OnnxClassifier
 from mien.expression.preprocess import fitted, normalised
 from mien.files import staging_folder
 from mien.training.artifacts import Calibration, check_name, publish, quantized, with_info
@@ -65,11 +66,11 @@ def quantize(model: str | Path, samples: Samples, out: Path, *, count: int = 204
             scores={},
         )
         trial.write_bytes(with_info(graph, small))
-        small = calibrated(small, trial, held)
-        trial.write_bytes(with_info(graph, small))
-        judged = evaluate_model(trial, held, split="val")
-        _gate(evaluate_model(model, held, split="val"), judged)
-        return publish(graph, replace(small, scores=judged.headline()), out, staging)
+        quantised = OnnxClassifier(trial)
+        quantised.info = calibrated(quantised, held)
+        scores = evaluate_model(quantised, held, split="val")
+        _gate(evaluate_model(model, held, split="val"), scores)
+        return publish(graph, replace(quantised.info, scores=scores.headline()), out, staging)
 
 
 def _ends(graph: onnx.ModelProto) -> list[str]:

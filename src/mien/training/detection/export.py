@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from mien.assets.manifest import ModelInfo
+from mien.assets.session import Session
 from mien.assets.signature import CELL_VALUES, Detections
-from mien.assets.store import open_model
 from mien.datasets.face_images import FaceImage
 from mien.errors import WeightsError
 from mien.evaluation.detection import Tally, evaluate_detector, operating_point
@@ -26,7 +26,7 @@ from mien.faces.detectors import DetectorOptions
 from mien.faces.detectors.mien import MienDetector
 from mien.files import staging_folder
 from mien.models.detection.face_detector import FaceDetector
-from mien.training.artifacts import Calibration, check_name, publish, quantized, serialised, with_info
+from mien.training.artifacts import Calibration, check_name, publish, quantized, serialised
 from mien.training.detection.scenes import Scene
 from mien.training.silence import quiet
 
@@ -84,8 +84,7 @@ def int8_form(full: Path, graph: onnx.ModelProto, training: Iterable[Scene]) -> 
     return quantized(full, inputs, [first, *heads, *others])
 
 
-def _check_parity(network: FaceDetector, path: Path, scenes: Iterable[Scene]) -> None:
-    _, session = open_model(path, task="detection")
+def _check_parity(network: FaceDetector, session: Session, scenes: Iterable[Scene]) -> None:
     for scene in scenes:
         with torch.no_grad():
             pixels = torch.from_numpy(scene.image.transpose(2, 0, 1)[None].copy()).float() / 255
@@ -111,9 +110,8 @@ def _labelled(scenes: Iterable[Scene]) -> list[FaceImage]:
     ]
 
 
-def _judged(path: Path, images: list[FaceImage]) -> Tally:
+def _judged(session: Session, images: list[FaceImage]) -> Tally:
     """The faces that the network finds with scores, not yet mapped by an operating point, of at least `_LOWEST`."""
-    _, session = open_model(path, task="detection")
     return evaluate_detector(MienDetector(DetectorOptions(), session, 0.5), images, min_score=_LOWEST)
 
 
@@ -145,12 +143,13 @@ def export_detector(
     network = network.float().eval()
     images = _labelled(held)
     with staging_folder(out) as staging:
-        full, trial = staging / "full.onnx", staging / "trial.onnx"
+        full = staging / "full.onnx"
         graph = graph_of(network.fused())
         content = serialised(graph)
-        full.write_bytes(with_info(content, info))
-        _check_parity(network, full, held[:8])
-        tally = _judged(full, images)
+        full.write_bytes(content)
+        session = Session(content, "the exported detector")
+        _check_parity(network, session, held[:8])
+        tally = _judged(session, images)
         if not any(tally.correct):
             raise WeightsError(
                 f"the detector finds none of the {len(tally.faces)} faces of the held-back scenes",
@@ -159,8 +158,7 @@ def export_detector(
         point = operating_point(tally)
         scores = {"faces": len(tally.faces), "full_f1": round(_f1(tally, point), 4), "int8_f1": 0.0}
         small_content = int8_form(full, graph, training)
-        trial.write_bytes(with_info(small_content, info))
-        small = _judged(trial, images)
+        small = _judged(Session(small_content, "its int8 form"), images)
         if any(small.correct):
             scores["int8_f1"] = round(_f1(small, operating_point(small)), 4)
         if scores["int8_f1"] >= scores["full_f1"] - FALL:

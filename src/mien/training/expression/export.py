@@ -4,6 +4,7 @@ Parity of the file with its checkpoint is checked before anything is written. Te
 measured on the file, through the same `expression` code that users run, never on the checkpoint.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from mien.datasets import Samples
 from mien.errors import ConfigError, WeightsError
 from mien.evaluation import calibration, evaluate_model, protocols_of
 from mien.evaluation.score import COVERAGE
-from mien.expression import ClassifierOptions, OnnxClassifier, softmax
+from mien.expression import OnnxClassifier, softmax
 from mien.expression.classifier import head_for
 from mien.expression.preprocess import fitted, normalised
 from mien.files import staging_folder
@@ -76,10 +77,10 @@ def export_run(folder: Path, samples: Samples, out: Path, *, checkpoint: str = "
     with staging_folder(out) as staging:
         trial = staging / "trial.onnx"
         trial.write_bytes(with_info(graph, info))
-        _check_parity(network, trial, samples)
-        info = calibrated(info, trial, samples)
-        trial.write_bytes(with_info(graph, info))
-        info = replace(info, scores=evaluate_model(trial, samples, split="val").headline())
+        exported = OnnxClassifier(trial)
+        _check_parity(network, exported, samples)
+        exported.info = calibrated(exported, samples)
+        info = replace(exported.info, scores=evaluate_model(exported, samples, split="val").headline())
         return publish(graph, info, out, staging, network.state_dict())
 
 
@@ -124,15 +125,16 @@ def _to_onnx(network: Network, info: ModelInfo) -> bytes:
     return serialised(program.model_proto)
 
 
-def _check_parity(network: Network, trial: Path, samples: Samples, count: int = 64) -> None:
+def _check_parity(network: Network, exported: OnnxClassifier, samples: Samples, count: int = 64) -> None:
     """The unfused checkpoint and the exported file must agree, for single faces and for batches."""
     images = samples.images[:count]
-    exported = OnnxClassifier(trial)
     spec = exported.info.input
+    single = copy.copy(exported)
+    single.options = replace(exported.options, batch_size=1)
     with torch.no_grad():
         expected = network.eval()(torch.from_numpy(normalised(fitted(images, spec), spec)))
     (together,) = exported.logits(images)
-    (alone,) = OnnxClassifier(ClassifierOptions(trial, batch_size=1)).logits(images)
+    (alone,) = single.logits(images)
     for name, logits in expected.items():
         for found in (together[name], alone[name]):
             difference = float(np.abs(found - logits.numpy()).max())
@@ -144,17 +146,17 @@ def _check_parity(network: Network, trial: Path, samples: Samples, count: int = 
                 )
 
 
-def calibrated(info: ModelInfo, trial: Path, samples: Samples) -> ModelInfo:
+def calibrated(exported: OnnxClassifier, samples: Samples) -> ModelInfo:
     """The description with each head's temperature and threshold, fitted on the first protocol that uses this head.
 
     A protocol is skipped if no head knows all its classes.
 
     Args:
-        info: The description of the exported file.
-        trial: The exported file.
+        exported: The exported file.
         samples: The validation split.
     """
-    (logits,) = OnnxClassifier(trial).logits(samples.images)
+    (logits,) = exported.logits(samples.images)
+    info = exported.info
     heads = {head.name: head for head in info.heads}
     for protocol in reversed(protocols_of(samples)):  # so that the first one is the last to set a head
         try:
