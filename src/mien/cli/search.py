@@ -62,7 +62,7 @@ def search(
         _table(outcomes(out), "value")
         return
     if recipe is None or data is None:
-        raise ConfigError("a recipe and --data are needed", hint="mien search mien-base --data fer.h5")
+        raise ConfigError("a recipe and --data are needed", hint="mien search mien-s --data fer.h5")
     from mien.training import kind, load_recipe  # says what to install where torch is missing
     from mien.training.search import Search
     from mien.training.search_space import space_of
