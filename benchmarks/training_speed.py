@@ -1,7 +1,7 @@
 """How much of training is the network: `python -m benchmarks.training_speed [RECIPE ...]`.
 
-Images a second of the real fit loop (`mien.training.fit`: batches, augmentation, mixing, optimiser, averaging,
-Lightning and its callbacks) against those of the bare step (forward, loss, backward, optimiser on one batch that lies
+Images a second of the real fit loop (`mien.training.fit`: batches, augmentation, mixing, optimiser, averaging)
+against those of the bare step (forward, loss, backward, optimiser on one batch that lies
 ready), both with the recipe's network, batch and precision. The two take turns, so that a noisy machine is noisy for
 both; checkpoints and validation, once an epoch, are not counted. Images are noise: what they show changes no figure.
 """
@@ -12,19 +12,19 @@ import time
 from pathlib import Path
 from typing import Final
 
-import lightning
 import numpy as np
 import torch
 
 from benchmarks.results import Measurement, Results, markdown, save
 from mien.datasets import Samples
 from mien.emotions import vocabulary
-from mien.training import Recipe, fit, kind
+from mien.training import Callback, ExpressionRecipe, FitOptions, fit, task_spec
 from mien.training.expression.losses import cross_entropy
 from mien.training.expression.module import ExpressionModule
+from mien.training.loop import Run
 from mien.training.recipe import changed, load
 
-RECIPES: Final = ("fourlayer", "vgg13-majority", "mien-base")
+RECIPES: Final = ("fourlayer", "vgg13-majority", "mien-s")
 STEPS: Final = 12  # in each turn
 TURNS: Final = 5
 
@@ -48,12 +48,12 @@ def noise(batches: int, size: int) -> Samples:
 class Bare:
     """The step of a recipe and nothing else."""
 
-    def __init__(self, recipe: Recipe, samples: Samples) -> None:
-        setup = kind("expression").setup(recipe, samples)
-        task = setup.task
-        assert isinstance(task, ExpressionModule)
-        self.network = task.network.train()
-        batch, self.targets = next(iter(setup.data.train_dataloader()))
+    def __init__(self, recipe: ExpressionRecipe, samples: Samples) -> None:
+        setup = task_spec("expression").setup(recipe, samples)
+        module = setup.module
+        assert isinstance(module, ExpressionModule)
+        self.network = module.network.train()
+        batch, self.targets = next(iter(setup.data.train_batches(0)))
         self.images = (batch.float() / 255).contiguous(memory_format=torch.channels_last)
         settings = recipe.optimizer
         if settings.name == "sgd":
@@ -73,7 +73,7 @@ class Bare:
         self.optimizer.step()
 
 
-class Turns(lightning.Callback):
+class Turns(Callback):
     """Times the steps of each epoch after the first, and lets the bare step have its turn at each epoch's end."""
 
     def __init__(self, bare: Bare, size: int) -> None:
@@ -82,14 +82,14 @@ class Turns(lightning.Callback):
         self.bare_speed: list[float] = []
         self._began = 0.0
 
-    def on_train_batch_start(self, trainer: lightning.Trainer, *_: object) -> None:
+    def on_step_start(self, run: Run) -> None:
         """The clock starts."""
-        if trainer.current_epoch and self._began == 0:
+        if run.state.epoch and self._began == 0:
             self._began = time.perf_counter()  # after the first batch was fetched: the next ones' fetching counts
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:
+    def on_step_end(self, run: Run) -> None:
         """The clock stops after the last step of an epoch."""
-        if not (trainer.is_last_batch and trainer.current_epoch):
+        if not (run.step + 1 == run.steps and run.state.epoch):
             return
         self.real_speed.append(STEPS * self.size / (time.perf_counter() - self._began))
         self._began = 0.0
@@ -106,13 +106,13 @@ def main() -> None:
     asked = parser.parse_args()
     figures, ratios = {}, {}
     for name in asked.recipes:
-        recipe = changed(load(name, form=Recipe), {"epochs": TURNS + 1, "averaging": load(name).averaging})
+        recipe = changed(load(name, form=ExpressionRecipe), {"epochs": TURNS + 1})
         samples = noise(STEPS, recipe.batch_size)
         bare = Bare(recipe, samples)
         bare()
         turns = Turns(bare, recipe.batch_size)
         with tempfile.TemporaryDirectory() as folder:
-            fit(recipe, samples, Path(folder) / "run", progress=False, callbacks=[turns])
+            fit(recipe, samples, Path(folder) / "run", FitOptions(progress=False, callbacks=[turns]))
         figures[f"{name}, fit loop"] = Measurement.of(turns.real_speed)
         figures[f"{name}, bare step"] = Measurement.of(turns.bare_speed)
         pairs = zip(turns.real_speed, turns.bare_speed, strict=True)

@@ -18,7 +18,7 @@ from mien.evaluation import evaluate_model
 from mien.evaluation.report.page import evaluation_page
 from mien.output import OVERLAYS, annotate, open_table, to_pandas
 from mien.output.drawing.palette import colour_of
-from mien.training import export_run, fit
+from mien.training import FitOptions, export_run, fit
 
 OWN = {"amazed": "surprise", "keen on it": "happiness", "Ödnis": "sadness"}
 CLASSES = ("amazed", "keen on it", "Ödnis")
@@ -36,7 +36,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     samples = build(place / "faces", classes="own", split=SplitOptions(val=0.25, test=0))
     store.save(samples, place / "own.h5")
     recipe = taught_recipe().model_dump(mode="json") | {"name": "own", "heads": {"labels": {"source": "labels"}}}
-    fit(type(taught_recipe()).model_validate(recipe), store.load(place / "own.h5"), place / "run", progress=False)
+    fit(
+        type(taught_recipe()).model_validate(recipe),
+        store.load(place / "own.h5"),
+        place / "run",
+        FitOptions(progress=False),
+    )
     export_run(place / "run", samples.only("val"), place / "own.onnx")
     return place
 

@@ -14,7 +14,7 @@ RECIPE = """
 name = "drawn"
 epochs = 15
 batch_size = 16
-averaging = 0.9
+ema_decay = 0.9
 precision = "32-true"
 [model]
 name = "plain"

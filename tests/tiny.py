@@ -8,31 +8,31 @@ import torch
 from tests.drawn import drawn_samples
 
 from mien.datasets import Samples
-from mien.training import Recipe, export_run, fit
+from mien.training import ExpressionRecipe, FitOptions, export_run, fit
 
 LANDMARKS = [[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.75], [0.65, 0.75]]
 
 
-def tiny_recipe(**changes: Any) -> Recipe:
+def tiny_recipe(**changes: Any) -> ExpressionRecipe:
     """A recipe of seconds, in full precision; `changes` replace whole keys."""
     plain: dict[str, Any] = {
         "name": "tiny",
         "epochs": 2,
         "batch_size": 32,
         "precision": "32-true",
-        "averaging": 0.5,
+        "ema_decay": 0.5,
         "model": {"name": "plain", "options": {"stem": 4, "widths": [6, 8], "depths": [1, 2], "dropout": 0.1}},
         "input": {"landmarks": LANDMARKS},
         "heads": {"votes": {"source": "votes"}, "fer2013": {"source": "labels", "label_smoothing": 0.05}},
         "optimizer": {"lr": 0.05},
         "schedule": {"warmup": 0.5},
     }
-    return Recipe.model_validate(plain | changes)
+    return ExpressionRecipe.model_validate(plain | changes)
 
 
-def taught_recipe() -> Recipe:
+def taught_recipe() -> ExpressionRecipe:
     """The same at length and without most augmentation: it gets two drawn faces out of three right."""
-    calm = {"rotation": 0, "scale": 1, "stretch": 1, "shear": 0, "shift": 0.04, "gain": 1, "offset": 0, "coarse": 0}
+    calm = {"rotation": 0, "scale": 1, "stretch": 1, "shear": 0, "shift": 0.04, "gain": 1, "offset": 0, "downscale": 0}
     return tiny_recipe(
         epochs=25,
         batch_size=8,
@@ -54,7 +54,7 @@ def tiny_run(tiny_samples: Samples, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.getbasetemp() / "tiny-run"
     if not folder.exists():
         torch.set_num_threads(1)
-        fit(taught_recipe(), tiny_samples, folder, progress=False)
+        fit(taught_recipe(), tiny_samples, folder, FitOptions(progress=False))
     return folder
 
 

@@ -1,10 +1,10 @@
-"""The catalogue: every recipe with its figures and what its opening claims."""
+"""The catalogue: every recipe with the size of its network and its scores."""
 
 import pytest
 
 from mien import models
 from mien.errors import ConfigError
-from mien.training.catalogue import catalogue, listed, score_of
+from mien.training.catalogue import catalogue, listed
 
 
 def test_every_network_is_there_with_figures() -> None:
@@ -26,8 +26,8 @@ def test_every_network_is_there_with_figures() -> None:
         ("vgg13", "vgg13-cel"),
         ("fourlayer", "fourlayer"),
         ("vgg16_imagenet", "vgg16-imagenet"),
-        ("plain", "mien-base"),
-        ("mien-base", "mien-base"),
+        ("plain", "mien-m"),
+        ("mien-s", "mien-s"),
     ],
 )
 def test_by_recipe_or_by_network(asked: str, recipe: str) -> None:
@@ -40,17 +40,10 @@ def test_neither() -> None:
     assert "vgg13" in caught.value.hint
 
 
-@pytest.mark.parametrize(
-    ("text", "score"),
-    [
-        ("# mien train x\n# Score: 70%.\nname = 1\n", "70%"),
-        ("# Score, PublicTest: 70%\n", "PublicTest: 70%"),
-        ('name = "x"\n# Score: 70%\n', ""),
-        ("", ""),
-    ],
-)
-def test_what_an_opening_claims(text: str, score: str) -> None:
-    assert score_of(text) == score
+def test_scores_in_one_line() -> None:
+    assert listed("mien-m").score == "FER2013 70.1%, FER+ majority 87.7%"
+    assert listed("emonet").score == "FER2013 45.1% after 2 epochs"
+    assert listed("vgg16-imagenet").score == "not measured"
 
 
 def test_a_network_names_its_other_recipes() -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ import safetensors.torch
 import torch
 from tests.tiny import tiny_recipe
 
-from mien.assets.store import training_form
+from mien.assets.manifest import FOLDER, shipped_models
 from mien.datasets import Samples, store
 from mien.errors import EXIT_CODES, ConfigError, StoppedError
-from mien.training import fit, kind, load_recipe, planned
+from mien.training import FitOptions, fit, load_recipe, recipe_names, resolve_recipe, task_spec
+from mien.training import weights as weights_module
 from mien.training.checkpoints import read
 from mien.training.recipe import to_toml
-from mien.training.weights import take
+from mien.training.weights import init_weights, load_source
 
 
 @pytest.fixture(scope="module")
@@ -56,26 +58,48 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 class TestFrom:
     def test_a_shipped_model_gives_its_weights_and_a_tenth_of_its_rate(self) -> None:
-        recipe, said = planned("mien-detector", ["epochs=1"], start="mien-detector")
+        recipe, notes = resolve_recipe(None, ["epochs=1"], init_from="mien-detector")
         assert recipe.optimizer.lr == pytest.approx(load_recipe("mien-detector").optimizer.lr / 10)
-        assert any("a tenth of that run's first" in line for line in said)
+        assert any("a tenth of that run's" in line for line in notes)
 
-    def test_a_rate_that_is_told_stays(self) -> None:
-        recipe, _ = planned("mien-detector", ["optimizer.lr=0.02"], start="mien-detector")
+    def test_a_rate_that_is_given_is_kept(self) -> None:
+        recipe, _ = resolve_recipe("mien-detector", ["optimizer.lr=0.02"], init_from="mien-detector")
         assert recipe.optimizer.lr == 0.02
 
+    def test_every_shipped_model_with_a_training_form_can_be_started_from(self) -> None:
+        for name in recipe_names():
+            if (FOLDER / f"{name}.safetensors").exists():
+                assert resolve_recipe(None, [], init_from=name)[0].init_from == name
+                assert load_source(name).weights
+
+    def test_weights_are_loaded_once(self, tiny_samples: Samples, tmp_path: Path, monkeypatch: Any) -> None:
+        loaded: list[str] = []
+        real = weights_module.load_source
+
+        def counting(source: str) -> Any:
+            loaded.append(source)
+            return real(source)
+
+        monkeypatch.setattr(weights_module, "load_source", counting)
+        tiny = ["epochs=1", "batch_size=64"]
+        recipe, _ = resolve_recipe(None, tiny, init_from="mien-s")
+        few = tiny_samples.subset(np.r_[:80, np.flatnonzero(tiny_samples.split == 1)[:8]])
+        soft = replace(few, soft_labels=few.targets, soft_votes=np.asarray(few.votes).astype(np.float32))
+        fit(recipe, soft, tmp_path / "run", FitOptions(progress=False))
+        assert loaded == ["mien-s"]
+
     def test_the_network_is_the_shipped_one_before_it_learns(self, tiny_samples: Samples) -> None:
-        recipe, _ = planned("mien-s", ["epochs=1"], start="mien-s")
-        setup = kind("expression").setup(recipe, tiny_samples)
-        assert take(setup.task, "mien-s") == []
-        shipped = safetensors.torch.load(training_form("mien-s"))
-        own = setup.task.network.state_dict()  # type: ignore[union-attr]
+        recipe = load_recipe("mien-s", ["heads.votes.soft=0", "heads.fer2013.soft=0"])
+        setup = task_spec("expression").setup(recipe, tiny_samples)
+        assert init_weights(setup.module, "mien-s") == []
+        shipped = safetensors.torch.load((FOLDER / shipped_models()["mien-s"].training_file).read_bytes())
+        own = setup.module.network.state_dict()
         assert all(torch.equal(own[name].float(), value.float()) for name, value in shipped.items())
 
-    def test_a_run_goes_on_from_a_run_and_learns_quicker(self, tiny_run: Path, data: Path, tmp_path: Path) -> None:
+    def test_a_run_that_starts_from_a_run_learns_faster(self, tiny_run: Path, data: Path, tmp_path: Path) -> None:
         done = mien("--from", tiny_run, "--data", data, "--out", tmp_path / "tuned", "--set", "epochs=1", "--quiet")
         assert done.returncode == 0, done.stderr
-        assert "begins with the weights of" in done.stderr
+        assert "starts from the weights of" in done.stderr
         before = (tiny_run / "metrics.csv").read_text().splitlines()
         after = (tmp_path / "tuned" / "metrics.csv").read_text().splitlines()
         column = before[0].split(",").index("val/loss")
@@ -83,21 +107,21 @@ class TestFrom:
         tuned = float(after[-1].split(",")[after[0].split(",").index("val/loss")])
         assert tuned < first
 
-    def test_other_classes_get_a_new_head_and_it_is_said(
+    def test_heads_with_other_classes_are_re_initialised_with_a_message(
         self, tiny_run: Path, tiny_samples: Samples, tmp_path: Path
     ) -> None:
         recipe = tiny_recipe(
             model=load_recipe(tiny_run / "recipe.toml").model.model_dump(),
             heads={"votes": {"source": "votes"}, "other": {"source": "labels"}},
             epochs=1,
-        ).model_copy(update={"start": str(tiny_run)})
+        ).model_copy(update={"init_from": str(tiny_run)})
         lines: list[str] = []
-        fit(recipe, tiny_samples, tmp_path / "run", progress=False, tell=lines.append)
-        assert any("the head 'other' begins anew" in line for line in lines)
+        fit(recipe, tiny_samples, tmp_path / "run", FitOptions(progress=False, tell=lines.append))
+        assert any("the head 'other' is re-initialised" in line for line in lines)
         assert not any("votes" in line for line in lines)
 
     def test_another_network_is_refused(self, tiny_run: Path, data: Path, tmp_path: Path) -> None:
-        done = mien("mien-s", "--from", tiny_run, "--data", data, "--out", tmp_path / "run", "--quiet")
+        done = mien("fourlayer", "--from", tiny_run, "--data", data, "--out", tmp_path / "run", "--quiet")
         assert done.returncode == EXIT_CODES[ConfigError]
         assert "are those of another network" in done.stderr
         assert not (tmp_path / "run").exists()
@@ -105,51 +129,50 @@ class TestFrom:
     def test_nothing_of_that_name(self, data: Path, tmp_path: Path) -> None:
         done = mien("mien-s", "--from", "nobody", "--data", data, "--out", tmp_path / "run")
         assert done.returncode == EXIT_CODES[ConfigError]
-        assert "is nothing to start from" in done.stderr
+        assert "cannot start from 'nobody'" in done.stderr
         assert "mien-s" in done.stderr
 
 
-class TestRounds:
+class TestStages:
     # After the recipe's own two epochs.
-    ROUNDS: Any = ({"epochs": 2, "lr": 0.05}, {"epochs": 1, "lr": 0.005})
+    STAGES: Any = ({"epochs": 2, "lr": 0.05}, {"epochs": 1, "lr": 0.005})
 
     def test_each_goes_on_from_the_best_of_the_one_before(self, tiny_samples: Samples, tmp_path: Path) -> None:
-        fit(tiny_recipe(rounds=self.ROUNDS), tiny_samples, tmp_path / "run", progress=False)
+        fit(tiny_recipe(stages=self.STAGES), tiny_samples, tmp_path / "run", FitOptions(progress=False))
         rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
         assert [row.split(",")[0] for row in rows] == ["epoch", *"01234"]
         last = read(tmp_path / "run" / "last.ckpt")
-        assert last["optimizer_states"][0]["param_groups"][0]["initial_lr"] == pytest.approx(0.005)
+        assert last["training"]["optimizer"]["param_groups"][0]["initial_lr"] == pytest.approx(0.005)
 
-    def test_a_run_cut_off_in_the_second_round_ends_as_if_it_had_not_been(
+    def test_a_run_cut_off_in_the_second_stage_ends_as_if_it_had_not_been(
         self, tiny_samples: Samples, tmp_path: Path
     ) -> None:
-        rounds = ({"epochs": 1, "lr": 0.05}, {"epochs": 2, "lr": 0.005})
-        recipe = tiny_recipe(rounds=rounds)
-        fit(recipe, tiny_samples, tmp_path / "whole", progress=False)
+        stages = ({"epochs": 1, "lr": 0.05}, {"epochs": 2, "lr": 0.005})
+        recipe = tiny_recipe(stages=stages)
+        fit(recipe, tiny_samples, tmp_path / "whole", FitOptions(progress=False))
         program = (
             "import os, signal, sys\n"
             "from pathlib import Path\n"
             "from mien.datasets import store\n"
-            "from mien.training import fit, load_recipe, task\n"
-            "step = task.ExpressionModule.training_step\n"
-            "def killed(self, batch, index):\n"
-            "    if self.current_epoch == 2 and index == 1: os.kill(os.getpid(), signal.SIGKILL)\n"
-            "    return step(self, batch, index)\n"
-            "task.ExpressionModule.training_step = killed\n"
-            "fit(load_recipe(sys.argv[1]), store.load(sys.argv[2]), Path(sys.argv[3]), progress=False)\n"
+            "from mien.training import Callback, FitOptions, fit, load_recipe\n"
+            "class Kill(Callback):\n"
+            "    def on_step_start(self, run):\n"
+            "        if (run.state.epoch, run.step) == (2, 1): os.kill(os.getpid(), signal.SIGKILL)\n"
+            "options = FitOptions(progress=False, callbacks=[Kill()])\n"
+            "fit(load_recipe(sys.argv[1]), store.load(sys.argv[2]), Path(sys.argv[3]), options)\n"
         )
         path, cut = tmp_path / "drawn.h5", tmp_path / "cut"
         store.save(tiny_samples, path)
-        arguments = [sys.executable, "-c", program, recipe_file(tmp_path, rounds=rounds), path, cut]
+        arguments = [sys.executable, "-c", program, recipe_file(tmp_path, stages=stages), path, cut]
         done = subprocess.run([*map(str, arguments)], capture_output=True, text=True, timeout=300)
         assert done.returncode == -signal.SIGKILL, done.stderr
-        fit(recipe, tiny_samples, cut, resume=True, progress=False)
+        fit(recipe, tiny_samples, cut, FitOptions(resume=True, progress=False))
         assert same(weights(tmp_path / "whole"), weights(cut))
 
-    def test_a_round_that_is_none_is_refused(self, tmp_path: Path) -> None:
-        text = to_toml(tiny_recipe()).replace("rounds = []\n", "") + "\n[[rounds]]\nepochs = 0\n"
+    def test_a_stage_without_epochs_is_refused(self, tmp_path: Path) -> None:
+        text = to_toml(tiny_recipe()).replace("stages = []\n", "") + "\n[[stages]]\nepochs = 0\n"
         (tmp_path / "wrong.toml").write_text(text)
-        with pytest.raises(ConfigError, match=r"rounds\.0"):
+        with pytest.raises(ConfigError, match=r"stages\.0"):
             load_recipe(tmp_path / "wrong.toml")
 
 
@@ -172,7 +195,7 @@ class TestResume:
         assert "nothing to resume" in done.stderr
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
+def test_ctrl_c_saves_and_says_how_to_resume(data: Path, tmp_path: Path) -> None:
     file, run = recipe_file(tmp_path, epochs=200), tmp_path / "run"
     process = subprocess.Popen(
         command(file, "--data", data, "--out", run, "--quiet"),
@@ -186,14 +209,14 @@ def test_ctrl_c_saves_and_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
     assert process.returncode == EXIT_CODES[StoppedError] == 130
     assert "Traceback" not in said
     assert f"mien train --resume {run} --data {data}" in said
-    before = read(run / "last.ckpt")["epoch"]
-    text = (run / "recipe.toml").read_text().replace("epochs = 200", f"epochs = {before + 2}")
+    before = read(run / "last.ckpt")["state"]["epoch"]
+    text = (run / "recipe.toml").read_text().replace("epochs = 200", f"epochs = {before + 1}")
     again = tmp_path / "again"
     shutil.copytree(run, again)
     (again / "recipe.toml").write_text(text)
     done = mien("--resume", again, "--data", data, "--quiet")
     assert done.returncode == 0, done.stderr
-    assert read(again / "last.ckpt")["epoch"] == before + 1
+    assert read(again / "last.ckpt")["state"]["epoch"] == before + 1
 
 
 def _wait_for(path: Path, process: "subprocess.Popen[Any]") -> None:
@@ -211,7 +234,7 @@ def test_every_optimiser_and_schedule_runs(name: str, schedule: str, tiny_sample
     recipe = tiny_recipe(
         epochs=1, optimizer={"name": name, "lr": 0.01}, schedule={"name": schedule, "warmup": 0.0, "final": 0.0}
     )
-    fit(recipe, tiny_samples, tmp_path / "run", progress=False)
-    rate = read(tmp_path / "run" / "last.ckpt")["optimizer_states"][0]["param_groups"][0]["lr"]
+    fit(recipe, tiny_samples, tmp_path / "run", FitOptions(progress=False))
+    rate = read(tmp_path / "run" / "last.ckpt")["training"]["optimizer"]["param_groups"][0]["lr"]
     assert rate == pytest.approx(0.01 if schedule == "constant" else 0.0, abs=1e-6)
     assert np.isfinite(rate)

@@ -9,12 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
-import lightning
 import numpy as np
 import pytest
 import torch
@@ -22,10 +21,10 @@ from tests.tiny import taught_recipe, tiny_recipe
 
 from mien.datasets import Samples, store
 from mien.errors import ConfigError, MienError, OutputError, WeightsError
-from mien.training import Recipe, fit, load_recipe
-from mien.training.expression import load_task
-from mien.training.expression.data import Images
+from mien.training import ExpressionRecipe, FitOptions, fit, load_recipe
+from mien.training.checkpoints import load_module, read
 from mien.training.expression.module import ExpressionModule
+from mien.training.loop import Callback, Run
 from mien.training.recipe import to_toml
 
 
@@ -40,7 +39,7 @@ def log_of(folder: Path) -> list[dict[str, str]]:
 
 
 def weights(folder: Path, name: str = "last") -> dict[str, torch.Tensor]:
-    return load_task(folder / f"{name}.ckpt").state_dict()
+    return load_module(ExpressionModule, folder / f"{name}.ckpt").state_dict()
 
 
 def assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
@@ -87,9 +86,9 @@ def test_checkpoints_hold_plain_types_alone(tiny_run: Path) -> None:
 
 def test_the_loaded_task_has_the_averaged_weights(tiny_run: Path, tiny_samples: Samples) -> None:
     """The log's last figures are those of the average; the weights of the last step give others."""
-    task, val = load_task(tiny_run / "last.ckpt"), tiny_samples.only("val")
+    task, val = load_module(ExpressionModule, tiny_run / "last.ckpt"), tiny_samples.only("val")
     raw = torch.load(tiny_run / "last.ckpt", weights_only=True)
-    assert "current_model_state" in raw
+    assert not all(torch.equal(raw["state_dict"][name], value) for name, value in raw["training"]["weights"].items())
     last = log_of(tiny_run)[-1]
     with torch.no_grad():
         logits = task(torch.from_numpy(val.images[:, None]).float() / 255)["fer2013"]
@@ -103,148 +102,157 @@ def test_it_learns(tiny_run: Path) -> None:
         assert float(rows[-1][figure]) < share * float(rows[0][figure]), figure
 
 
+class Steps(Callback):
+    """The learning rate, the decays and the side of the images at each step, by epoch."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+        self.groups: list[dict[str, Any]] = []
+        self.sides: dict[int, set[int]] = {}
+
+    def on_start(self, run: Run) -> None:
+        self.groups = run.optimizer.param_groups
+
+        def note(_: torch.nn.Module, given: tuple[torch.Tensor]) -> None:
+            self.sides.setdefault(run.state.epoch, set()).add(given[0].shape[-1])
+
+        module = run.module
+        assert isinstance(module, ExpressionModule)
+        begin = module.training_step
+
+        def step(batch: Any) -> Any:
+            with_hook = module.network.register_forward_pre_hook(note)
+            try:
+                return begin(batch)
+            finally:
+                with_hook.remove()
+
+        module.training_step = step  # type: ignore[method-assign]
+
+    def on_step_start(self, run: Run) -> None:
+        self.rates.append(run.optimizer.param_groups[0]["lr"])
+
+
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
-def test_the_rate_warms_up_to_its_height_and_falls(tiny_samples: Samples, name: str) -> None:
-    """Read off the optimiser at every step; a warm-up of part of a step must not go beyond the rate."""
-    recipe = tiny_recipe(optimizer={"name": name, "lr": 0.05}, schedule={"warmup": 0.1, "final": 0.1}, averaging=0)
-    data = Images(tiny_samples, recipe)
-    task = ExpressionModule(recipe.model_dump(mode="json"), {key: list(names) for key, names in data.classes.items()})
-    rates: list[float] = []
-
-    class Watch(lightning.Callback):
-        def on_train_batch_start(self, trainer: lightning.Trainer, *_: object) -> None:
-            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
-
-    trainer = lightning.Trainer(
-        max_epochs=2, logger=False, enable_checkpointing=False, enable_progress_bar=False, callbacks=[Watch()]
-    )
-    trainer.fit(task, data)
-    assert max(rates) == pytest.approx(0.05)
-    falling = rates[rates.index(max(rates)) :]
+def test_the_rate_warms_up_to_its_height_and_falls(tiny_samples: Samples, tmp_path: Path, name: str) -> None:
+    """Read from the optimizer at every step; a warm-up of part of a step must not exceed the rate."""
+    recipe = tiny_recipe(optimizer={"name": name, "lr": 0.05}, schedule={"warmup": 0.1, "final": 0.1}, ema_decay=0)
+    seen = Steps()
+    fit(recipe, tiny_samples, tmp_path / "run", FitOptions(progress=False, callbacks=[seen]))
+    assert max(seen.rates) == pytest.approx(0.05)
+    falling = seen.rates[seen.rates.index(max(seen.rates)) :]
     assert falling == sorted(falling, reverse=True)
     assert 0.005 <= falling[-1] < 0.01
-    decays = [group["weight_decay"] for group in trainer.optimizers[0].param_groups]
-    assert decays == [recipe.optimizer.weight_decay, 0]
-    assert all(weight.ndim <= 1 for weight in trainer.optimizers[0].param_groups[1]["params"])
+    assert [group["weight_decay"] for group in seen.groups] == [recipe.optimizer.weight_decay, 0]
+    assert all(weight.ndim <= 1 for weight in seen.groups[1]["params"])
 
 
-def test_small_pictures_come_first(tiny_samples: Samples) -> None:
-    recipe = tiny_recipe(epochs=4, augmentation={"sizes": [24, 48]}, averaging=0)
-    data = Images(tiny_samples, recipe)
-    task = ExpressionModule(recipe.model_dump(mode="json"), {key: list(names) for key, names in data.classes.items()})
-    seen: dict[int, set[int]] = {}
-
-    def note(_: torch.nn.Module, given: tuple[torch.Tensor]) -> None:
-        if task.training:
-            seen.setdefault(task.current_epoch, set()).add(given[0].shape[-1])
-
-    task.network.register_forward_pre_hook(note)
-    trainer = lightning.Trainer(max_epochs=4, logger=False, enable_checkpointing=False, enable_progress_bar=False)
-    trainer.fit(task, data)
-    assert seen == {0: {24}, 1: {24}, 2: {48}, 3: {48}}
+def test_small_images_come_first(tiny_samples: Samples, tmp_path: Path) -> None:
+    recipe = tiny_recipe(epochs=4, augmentation={"sizes": [24, 48]}, ema_decay=0)
+    seen = Steps()
+    fit(recipe, tiny_samples, tmp_path / "run", FitOptions(progress=False, callbacks=[seen]))
+    assert seen.sides == {0: {24}, 1: {24}, 2: {48}, 3: {48}}
 
 
 # --- resuming
 
 PROGRAM = """
-import sys
+import os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from mien.datasets import store
-from mien.training import fit, load_recipe
+from mien.training import Callback, FitOptions, fit, load_recipe
+class Kill(Callback):
+    def on_step_end(self, run):
+        if (run.state.epoch, run.step) == (1, 1):
+            os.kill(os.getpid(), signal.SIGKILL)
 recipe, samples, folder = load_recipe(sys.argv[1]), store.load(sys.argv[2]), Path(sys.argv[3])
-fit(recipe.model_copy(update={"epochs": 1}), samples, folder.with_name("short"), progress=False)
-fit(recipe, samples, folder, progress=False)
+fit(recipe.model_copy(update={"epochs": 1}), samples, folder.with_name("short"), FitOptions(progress=False))
+fit(recipe, samples, folder, FitOptions(progress=False, callbacks=[Kill()]))
 """
 
 
 @pytest.fixture(scope="module")
-def long_recipe() -> Recipe:
+def long_recipe() -> ExpressionRecipe:
     return tiny_recipe(epochs=3, name="long")
 
 
 @pytest.fixture(scope="module")
-def whole(long_recipe: Recipe, tiny_samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(long_recipe: ExpressionRecipe, tiny_samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three epochs that nothing disturbed."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("whole") / "run"
-    fit(long_recipe, tiny_samples, folder, progress=False)
+    fit(long_recipe, tiny_samples, folder, FitOptions(progress=False))
     return folder
 
 
 def test_the_same_recipe_gives_the_same_weights(
-    whole: Path, long_recipe: Recipe, tiny_samples: Samples, tmp_path: Path
+    whole: Path, long_recipe: ExpressionRecipe, tiny_samples: Samples, tmp_path: Path
 ) -> None:
-    fit(long_recipe, tiny_samples, tmp_path / "again", progress=False)
+    fit(long_recipe, tiny_samples, tmp_path / "again", FitOptions(progress=False))
     assert_equal(weights(tmp_path / "again"), weights(whole))
     assert log_of(tmp_path / "again") == log_of(whole)
 
 
-def test_a_killed_run_resumes_to_the_same_result_and_none_says_a_word(
-    whole: Path, long_recipe: Recipe, tiny_samples: Samples, tmp_path: Path
+def test_a_killed_run_resumes_to_the_same_result_and_writes_no_messages(
+    whole: Path, long_recipe: ExpressionRecipe, tiny_samples: Samples, tmp_path: Path
 ) -> None:
     (tmp_path / "recipe.toml").write_text(to_toml(long_recipe), encoding="utf-8")
     store.save(tiny_samples, tmp_path / "faces.h5")
     folder = tmp_path / "run"
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "recipe.toml"), str(tmp_path / "faces.h5"), str(folder)]
-    with (tmp_path / "log.txt").open("w", encoding="utf-8") as log:
-        run = subprocess.Popen(command, stdout=log, stderr=log)
-        until = time.monotonic() + 500
-        while not (folder / "last.ckpt").is_file() and run.poll() is None and time.monotonic() < until:
-            time.sleep(0.005)
-        time.sleep(0.05)  # into the epoch that follows
-        run.kill()
-        run.wait()
-    assert (tmp_path / "log.txt").read_text(encoding="utf-8") == ""  # not of a whole run either: progress is off
+    run = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert run.stdout + run.stderr == ""  # not even of the complete run: progress is off
     assert run.returncode == -signal.SIGKILL
-    assert torch.load(folder / "last.ckpt", weights_only=True)["epoch"] < long_recipe.epochs - 1
-    fit(long_recipe, tiny_samples, folder, resume=True, progress=False)
+    assert torch.load(folder / "last.ckpt", weights_only=True)["state"]["epoch"] == 1
+    fit(long_recipe, tiny_samples, folder, FitOptions(resume=True, progress=False))
     assert_equal(weights(folder), weights(whole))
     assert_equal(weights(folder, "best"), weights(whole, "best"))
     assert log_of(folder) == log_of(whole)
 
 
 class Stop(Exception):
-    """What cuts a run off in these tests."""
+    """What ends a run in these tests."""
 
 
-def cut_off(recipe: Recipe, samples: Samples, folder: Path, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs until the third step of `epoch`."""
-    step = ExpressionModule.training_step
+class Stopping(Callback):
+    """Ends a run at the third step of an epoch."""
 
-    def stopping(self: ExpressionModule, batch: object, index: int) -> torch.Tensor:
-        if self.current_epoch == epoch and index == 2:
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_step_start(self, run: Run) -> None:
+        if (run.state.epoch, run.step) == (self.epoch, 2):
             raise Stop
-        return step(self, batch, index)  # type: ignore[arg-type]
 
-    with monkeypatch.context() as patch:
-        patch.setattr(ExpressionModule, "training_step", stopping)
-        with pytest.raises(Stop):
-            fit(recipe, samples, folder, progress=False)
+
+def cut_off(recipe: ExpressionRecipe, samples: Samples, folder: Path, epoch: int) -> None:
+    with pytest.raises(Stop):
+        fit(recipe, samples, folder, FitOptions(progress=False, callbacks=[Stopping(epoch)]))
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
-@pytest.mark.parametrize("averaging", [0, 0.5])
+@pytest.mark.parametrize("ema_decay", [0, 0.5])
 def test_a_run_cut_off_in_any_epoch_resumes_to_the_same_result(
-    tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int, averaging: float
+    tiny_samples: Samples, tmp_path: Path, epoch: int, ema_decay: float
 ) -> None:
     recipe = tiny_recipe(
-        epochs=3, averaging=averaging, optimizer={"name": "adamw", "lr": 0.01}, select="val/votes/accuracy"
+        epochs=3, ema_decay=ema_decay, optimizer={"name": "adamw", "lr": 0.01}, monitor="val/votes/accuracy"
     )
-    fit(recipe, tiny_samples, tmp_path / "whole", progress=False)
-    cut_off(recipe, tiny_samples, tmp_path / "cut", epoch, monkeypatch)
-    fit(recipe, tiny_samples, tmp_path / "cut", resume=True, progress=False)
+    fit(recipe, tiny_samples, tmp_path / "whole", FitOptions(progress=False))
+    cut_off(recipe, tiny_samples, tmp_path / "cut", epoch)
+    fit(recipe, tiny_samples, tmp_path / "cut", FitOptions(resume=True, progress=False))
     for name in ("last", "best"):
         assert_equal(weights(tmp_path / "cut", name), weights(tmp_path / "whole", name))
     assert log_of(tmp_path / "cut") == log_of(tmp_path / "whole")
 
 
 def test_a_finished_run_resumed_stays_as_it_is(
-    whole: Path, long_recipe: Recipe, tiny_samples: Samples, tmp_path: Path
+    whole: Path, long_recipe: ExpressionRecipe, tiny_samples: Samples, tmp_path: Path
 ) -> None:
     shutil.copytree(whole, tmp_path / "run")
-    best = fit(long_recipe, tiny_samples, tmp_path / "run", resume=True, progress=False)
+    best = fit(long_recipe, tiny_samples, tmp_path / "run", FitOptions(resume=True, progress=False))
     assert best == tmp_path / "run" / "best.ckpt"
     assert_equal(weights(tmp_path / "run"), weights(whole))
     assert log_of(tmp_path / "run") == log_of(whole)
@@ -256,21 +264,23 @@ def test_early_stopping(tiny_samples: Samples, tmp_path: Path) -> None:
         epochs=30,
         optimizer={"lr": 1e-9},
         stopping={"monitor": "val/fer2013/accuracy", "patience": 2},
-        averaging=0,
+        ema_decay=0,
         heads={"fer2013": {"source": "labels"}},
         model={"name": "plain", "options": {"stem": 2, "widths": [2], "depths": [1]}},
     )
-    fit(recipe, tiny_samples, tmp_path / "run", progress=False)
+    fit(recipe, tiny_samples, tmp_path / "run", FitOptions(progress=False))
     assert 3 <= len(log_of(tmp_path / "run")) < 30
 
 
 # --- what is refused
 
 
-def refused(kind: type[MienError], told: str, recipe: Recipe, samples: Samples, folder: Path, resume: bool) -> None:
+def refused(
+    kind: type[MienError], told: str, recipe: ExpressionRecipe, samples: Samples, folder: Path, resume: bool
+) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(kind, match=told) as caught:
-        fit(recipe, samples, folder, resume=resume, progress=False)
+        fit(recipe, samples, folder, FitOptions(resume=resume, progress=False))
     assert "\n" not in str(caught.value)
     assert caught.value.hint
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
@@ -327,12 +337,12 @@ def test_a_checkpoint_with_code_in_it_is_refused_unrun(
     for name in ("last.ckpt", "best.ckpt"):
         if form == "torch":
             checkpoint = torch.load(run / name, weights_only=True)
-            torch.save(checkpoint | {"callbacks": Bomb(mark)}, run / name)
+            torch.save(checkpoint | {"state": Bomb(mark)}, run / name)
         else:
             (run / name).write_bytes(pickle.dumps({"state_dict": Bomb(mark)}))
     refused(WeightsError, "holds more than weights", taught_recipe(), tiny_samples, run, True)
     with pytest.raises(WeightsError, match="holds more than weights"):
-        load_task(run / "best.ckpt")
+        load_module(ExpressionModule, run / "best.ckpt")
     assert not mark.exists()
 
 
@@ -342,15 +352,15 @@ def test_a_damaged_checkpoint(run: Path, tiny_samples: Samples, share: float) ->
     (run / "last.ckpt").write_bytes(content[: int(share * len(content))])
     refused(WeightsError, r"last\.ckpt: ", taught_recipe(), tiny_samples, run, True)
     with pytest.raises(WeightsError, match=r"last\.ckpt: "):
-        load_task(run / "last.ckpt")
+        load_module(ExpressionModule, run / "last.ckpt")
 
 
 def test_checkpoints_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no such checkpoint"):
-        load_task(tmp_path / "best.ckpt")
+        load_module(ExpressionModule, tmp_path / "best.ckpt")
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
     with pytest.raises(WeightsError, match=r"foreign\.ckpt: "):
-        load_task(tmp_path / "foreign.ckpt")
+        load_module(ExpressionModule, tmp_path / "foreign.ckpt")
 
 
 @pytest.mark.parametrize(
@@ -367,28 +377,25 @@ def test_a_folder_that_cannot_be_made(tiny_samples: Samples, tmp_path: Path) -> 
     refused(OutputError, "cannot be written", tiny_recipe(), tiny_samples, tmp_path / "file", False)
 
 
-def test_a_full_disk_leaves_the_checkpoint_of_the_epoch_before(
-    tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A limit on the size of files, from the second epoch on, is as good as a full disk."""
+class Filling(Callback):
+    """Limits the size of files from the second epoch on, which is as good as a full disk."""
+
+    def on_step_start(self, run: Run) -> None:
+        if (run.state.epoch, run.step) == (1, 0):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+def test_a_full_disk_leaves_the_checkpoint_of_the_epoch_before(tiny_samples: Samples, tmp_path: Path) -> None:
     recipe = tiny_recipe(epochs=3)
-    begin = ExpressionModule.on_train_epoch_start
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def filling(self: ExpressionModule) -> None:
-        if self.current_epoch == 1:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-        begin(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ExpressionModule, "on_train_epoch_start", filling)
-        try:
-            with pytest.raises(OutputError, match=r"ckpt: cannot be written: ") as caught:
-                fit(recipe, tiny_samples, tmp_path / "run", progress=False)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(OutputError, match=r"ckpt: cannot be written: ") as caught:
+            fit(recipe, tiny_samples, tmp_path / "run", FitOptions(progress=False, callbacks=[Filling()]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "--resume" in caught.value.hint
-    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["epoch"] == 0
+    for name in ("last", "best"):
+        assert read(tmp_path / "run" / f"{name}.ckpt")["state"]["epoch"] == 1
     assert not list((tmp_path / "run").glob("*.partial"))
-    fit(recipe, tiny_samples, tmp_path / "run", resume=True, progress=False)
+    fit(recipe, tiny_samples, tmp_path / "run", FitOptions(resume=True, progress=False))
     assert [row["epoch"] for row in log_of(tmp_path / "run")] == ["0", "1", "2"]

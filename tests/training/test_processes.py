@@ -19,8 +19,8 @@ CALM = {"flip": 0, "rotation": 0, "scale": 1, "stretch": 1, "shear": 0, "shift":
 PLAIN: dict[str, Any] = {
     "model": {"name": "fourlayer", "options": {"width": 0.125, "dropout": 0.0, "dense_dropout": 0.0}},
     "heads": {"fer2013": {"source": "labels"}},
-    "augmentation": CALM | {"coarse": 0, "erase": 0, "mixup": 0},
-    "averaging": 0.9,
+    "augmentation": CALM | {"downscale": 0, "erase": 0, "mixup": 0},
+    "ema_decay": 0.9,
     "epochs": 2,
     "batch_size": 16,
 }
@@ -83,6 +83,6 @@ def test_a_run_of_two_goes_on_as_one(place: Path) -> None:
 def test_a_batch_that_cannot_be_shared(place: Path) -> None:
     done = train(place, "odd", "--devices", 2, "--set", "batch_size=15")
     assert done.returncode == EXIT_CODES[ConfigError]
-    assert "a batch of 15 cannot be divided among 2 processes" in done.stderr
+    assert "a batch of 15 cannot be divided equally among 2 processes" in done.stderr
     assert "batch_size=14" in done.stderr
     assert not (place / "odd").exists()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import mien
 from mien.errors import ConfigError, InputError
-from mien.training import Recipe, load_recipe, recipe_names
+from mien.training import ExpressionRecipe, load_recipe, recipe_names
 from mien.training.recipe import to_toml
 
 SHIPPED = sorted((Path(mien.__file__).parent / "recipes").rglob("*.toml"))
@@ -44,7 +44,7 @@ def test_the_shipped_recipes_are_listed() -> None:
 
 
 def test_a_least_recipe_has_defaults_for_the_rest(tmp_path: Path) -> None:
-    recipe = load_recipe(written(tmp_path, LEAST), form=Recipe)
+    recipe = load_recipe(written(tmp_path, LEAST), form=ExpressionRecipe)
     assert recipe.model.options == {}
     assert recipe.heads["fer2013"].weight == 1
     assert recipe.stopping is None
@@ -56,7 +56,7 @@ def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
 name = "wrong"
 epochs = "many"
 batch_size = 1
-averaging = true
+ema_decay = true
 colour = "red"
 [model]
 name = "plain"
@@ -78,7 +78,7 @@ flip = 2
     for key in (
         "epochs",
         "batch_size",
-        "averaging",
+        "ema_decay",
         "colour",
         "model.size",
         "input",
@@ -89,7 +89,7 @@ flip = 2
         "augmentation.flip",
     ):
         assert f"{key}: " in message, key
-    assert "11 mistakes\n" in message
+    assert "11 errors\n" in message
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,15 @@ def test_landmarks_are_five_or_none(tmp_path: Path, count: int) -> None:
     path = written(tmp_path, LEAST)
     points = "[" + ",".join(["[0.1,0.2]"] * count) + "]"
     assert f"expected five points or none, got {count}" in refusal(path, f"input.landmarks={points}")
-    assert len(load_recipe(path, ["input.landmarks=" + "[" + "[0.1,0.2]," * 5 + "]"], form=Recipe).input.landmarks) == 5
-    assert load_recipe(path, ["input.landmarks=[]"], form=Recipe).input.landmarks == ()
+    assert (
+        len(
+            load_recipe(
+                path, ["input.landmarks=" + "[" + "[0.1,0.2]," * 5 + "]"], form=ExpressionRecipe
+            ).input.landmarks
+        )
+        == 5
+    )
+    assert load_recipe(path, ["input.landmarks=[]"], form=ExpressionRecipe).input.landmarks == ()
 
 
 @pytest.mark.parametrize(
@@ -124,12 +131,12 @@ def test_an_input_that_no_network_takes(tmp_path: Path, override: str) -> None:
 @pytest.mark.parametrize("name", ["val/votes/loss", "val/fer2013/f1", "accuracy", ""])
 def test_a_figure_that_nobody_takes(tmp_path: Path, name: str) -> None:
     path = written(tmp_path, LEAST)
-    message = refusal(path, f"select={name}")
-    assert f"there is no figure '{name}'" in message
+    message = refusal(path, f"monitor={name}")
+    assert f"there is no metric '{name}'" in message
     assert "val/fer2013/accuracy" in message
     assert "stopping.monitor" in refusal(path, f"stopping.monitor={name}")
     for figure in ("val/loss", "val/fer2013/loss", "val/fer2013/accuracy"):
-        assert load_recipe(path, [f"select={figure}", f"stopping.monitor={figure}"]).select == figure
+        assert load_recipe(path, [f"monitor={figure}", f"stopping.monitor={figure}"]).monitor == figure
 
 
 def test_settings_override_the_file(tmp_path: Path) -> None:
@@ -141,7 +148,7 @@ def test_settings_override_the_file(tmp_path: Path) -> None:
         "description=words with = and 'quotes'",
         "heads.fer2013.weight=0.5",
     ]
-    recipe = load_recipe(written(tmp_path, LEAST), settings, form=Recipe)
+    recipe = load_recipe(written(tmp_path, LEAST), settings, form=ExpressionRecipe)
     assert (recipe.epochs, recipe.optimizer.lr, recipe.heads["fer2013"].weight) == (7, 0.001, 0.5)
     assert recipe.model.options == {"widths": [8, 16]}
     assert recipe.stopping is not None
@@ -166,20 +173,20 @@ def test_names_that_no_head_can_have(tmp_path: Path, name: str) -> None:
 
 def test_the_key_task_chooses_the_kind(tmp_path: Path) -> None:
     assert load_recipe(written(tmp_path, LEAST)).task == "expression"
-    assert isinstance(load_recipe(written(tmp_path, LEAST), ["task=expression"]), Recipe)
+    assert isinstance(load_recipe(written(tmp_path, LEAST), ["task=expression"]), ExpressionRecipe)
     for task in ("poetry", "3", "[]"):
-        assert f"no kind of recipe '{task}'" in refusal(written(tmp_path, LEAST), f"task={task}")
+        assert f"no task '{task}'" in refusal(written(tmp_path, LEAST), f"task={task}")
 
 
 def test_files_that_are_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such recipe") as caught:
         load_recipe("mien-bass")
-    assert "mien-base" in caught.value.hint
-    assert "is no TOML file" in refusal(written(tmp_path, "name = "))
-    assert "is no TOML file" in refusal(tmp_path)
+    assert "mien-s" in caught.value.hint
+    assert "is not a TOML file" in refusal(written(tmp_path, "name = "))
+    assert "is a folder, not a TOML file" in refusal(tmp_path)
     path = tmp_path / "binary.toml"
     path.write_bytes(bytes(range(256)))
-    assert "is no TOML file" in refusal(path)
+    assert "is not a TOML file" in refusal(path)
     assert "name: " in refusal(written(tmp_path, ""))
 
 
@@ -204,7 +211,7 @@ def test_a_shipped_recipe_reads_back(tmp_path: Path) -> None:
 
 @given(description=texts, options=st.dictionaries(texts, plain_values, max_size=4), lr=st.floats(1e-12, 1e6))
 def test_any_recipe_reads_back(description: str, options: dict[str, Any], lr: float) -> None:
-    recipe = Recipe.model_validate(
+    recipe = ExpressionRecipe.model_validate(
         {
             "name": "v1.0",
             "description": description,
@@ -214,4 +221,4 @@ def test_any_recipe_reads_back(description: str, options: dict[str, Any], lr: fl
         }
     )
     # Not by `load_recipe`, which knows the networks' options.
-    assert Recipe.model_validate_json(json.dumps(tomllib.loads(to_toml(recipe))), strict=True) == recipe
+    assert ExpressionRecipe.model_validate_json(json.dumps(tomllib.loads(to_toml(recipe))), strict=True) == recipe

@@ -23,10 +23,11 @@ from mien.assets.manifest import InputSpec
 from mien.datasets import Samples
 from mien.errors import ConfigError, WeightsError
 from mien.expression import OnnxClassifier
-from mien.training import Recipe, export_run, fit, load_recipe, recipe_names
-from mien.training.expression import load_task
+from mien.training import ExpressionRecipe, FitOptions, export_run, fit, load_recipe, recipe_names
+from mien.training.checkpoints import load_module
+from mien.training.expression.module import ExpressionModule
 
-RECIPES = [name for name in recipe_names() if isinstance(load_recipe(name), Recipe)]
+RECIPES = [name for name in recipe_names() if isinstance(load_recipe(name), ExpressionRecipe)]
 # One recipe of each network, whose run is exported too.
 EXPORTED = {load_recipe(name).model.name: name for name in reversed(RECIPES)}
 IMAGENET = "vgg16_imagenet"
@@ -105,9 +106,9 @@ def pin(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     )
 
 
-def short(name: str) -> Recipe:
+def short(name: str) -> ExpressionRecipe:
     """The recipe with its own layers, targets, losses and augmentation, for one epoch of small batches."""
-    recipe = load_recipe(name, ["epochs=1", "batch_size=16", 'precision="32-true"'], form=Recipe)
+    recipe = load_recipe(name, ["epochs=1", "batch_size=16", 'precision="32-true"'], form=ExpressionRecipe)
     model = recipe.model.model_copy(update={"options": recipe.model.options | small(recipe.model.name)})
     return recipe.model_copy(update={"model": model})
 
@@ -115,8 +116,8 @@ def short(name: str) -> Recipe:
 @pytest.mark.parametrize("name", RECIPES)
 def test_it_runs_to_its_end_and_is_exported(name: str, faces: Samples, published: Path, tmp_path: Path) -> None:
     recipe = short(name)
-    best = fit(recipe, faces, tmp_path / "run", progress=False)
-    task = load_task(best)
+    best = fit(recipe, faces, tmp_path / "run", FitOptions(progress=False))
+    task = load_module(ExpressionModule, best)
     assert all(value.isfinite().all() for value in task.state_dict().values())
     if EXPORTED[recipe.model.name] != name:
         return
@@ -137,28 +138,28 @@ def test_every_network_has_a_recipe() -> None:
     assert set(EXPORTED) == set(models.names())
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_it_opens_with_command_hardware_minutes_and_score(name: str) -> None:
+@pytest.mark.parametrize("name", recipe_names())
+def test_it_opens_with_command_hardware_and_minutes(name: str) -> None:
     text = (Path(models.__file__).parents[1] / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
     header = text.partition(f'name = "{name}"')[0].splitlines()
     assert header[0].startswith(f"# mien train {name} --data ")
     assert all(line.startswith("#") for line in header)
-    for word in ("# Hardware", "# Score"):
+    for word in ("# Hardware: ", "# Minutes: "):
         assert any(line.startswith(word) for line in header), word
-    assert "minutes" in text.lower()
+    assert load_recipe(name).score or name == "mien-detector" or "# Minutes: not trained yet." in header
 
 
 # --- published weights
 
 
-def test_the_base_has_the_published_weights_and_stays_frozen(faces: Samples, published: Path, tmp_path: Path) -> None:
-    best = fit(short("vgg16-imagenet"), faces, tmp_path / "run", progress=False)
-    assert moved(load_task(best).network, published) == []
+def test_the_frozen_layers_keep_the_published_weights(faces: Samples, published: Path, tmp_path: Path) -> None:
+    best = fit(short("vgg16-imagenet"), faces, tmp_path / "run", FitOptions(progress=False))
+    assert moved(load_module(ExpressionModule, best).network, published) == []
 
 
-def test_the_second_round_moves_the_last_stage_alone(faces: Samples, published: Path, tmp_path: Path) -> None:
-    best = fit(short("vgg16-imagenet-top"), faces, tmp_path / "run", progress=False)
-    assert moved(load_task(best).network, published) == NUMBERS[-3:]
+def test_fine_tuning_changes_the_last_block_only(faces: Samples, published: Path, tmp_path: Path) -> None:
+    best = fit(short("vgg16-imagenet-top"), faces, tmp_path / "run", FitOptions(progress=False))
+    assert moved(load_module(ExpressionModule, best).network, published) == NUMBERS[-3:]
 
 
 def test_a_file_serves_as_well(published: Path) -> None:
@@ -198,7 +199,7 @@ def test_weights_that_are_missing_leave_no_run(
 ) -> None:
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "empty"))
     with pytest.raises(WeightsError, match="are not here"):
-        fit(short("vgg16-imagenet"), faces, tmp_path / "run", progress=False)
+        fit(short("vgg16-imagenet"), faces, tmp_path / "run", FitOptions(progress=False))
     assert not (tmp_path / "run").exists()
 
 

@@ -4,40 +4,39 @@ import csv
 from pathlib import Path
 from typing import Any
 
-import lightning
 import pytest
 import torch
-from lightning.pytorch.callbacks import WeightAveraging
 from tests.tiny import tiny_recipe
 
 from mien.datasets import Samples
 from mien.errors import MissingExtraError
-from mien.training import Recipe, fit
-from mien.training.ema import averaging
-from mien.training.recipe_base import ScheduleRecipe
+from mien.training import ExpressionRecipe, FitOptions, fit
+from mien.training.loop import Callback, Run
+from mien.training.optim import WeightAverage
+from mien.training.recipe import ScheduleRecipe
 
 
-class Rates(lightning.Callback):
-    """The rate of the last step of each epoch."""
+class Rates(Callback):
+    """The learning rate of the last step of each epoch, and each epoch's validation loss."""
 
     def __init__(self) -> None:
         self.seen: list[float] = []
-        self.figures: list[float] = []
+        self.losses: list[float] = []
 
-    def on_train_batch_start(self, trainer: lightning.Trainer, *_: object) -> None:
-        rate = float(trainer.optimizers[0].param_groups[0]["lr"])
-        if len(self.seen) == trainer.current_epoch:
+    def on_step_start(self, run: Run) -> None:
+        rate = float(run.optimizer.param_groups[0]["lr"])
+        if len(self.seen) == run.state.epoch:
             self.seen.append(rate)
         self.seen[-1] = rate
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, *_: object) -> None:
-        self.figures.append(float(trainer.callback_metrics["val/loss"]))
+    def on_epoch_end(self, run: Run) -> None:
+        self.losses.append(run.metrics["val/loss"])
 
 
-def rates(recipe: Recipe, samples: Samples, folder: Path) -> Rates:
+def rates(recipe: ExpressionRecipe, samples: Samples, folder: Path) -> Rates:
     torch.set_num_threads(1)
     watch = Rates()
-    fit(recipe, samples, folder / "run", progress=False, callbacks=[watch])
+    fit(recipe, samples, folder / "run", FitOptions(progress=False, callbacks=[watch]))
     return watch
 
 
@@ -56,13 +55,13 @@ def test_a_constant_rate_warms_up_and_stays(tiny_samples: Samples, tmp_path: Pat
 def test_a_plateau_lowers_the_rate_when_nothing_gets_better(tiny_samples: Samples, tmp_path: Path) -> None:
     """At a rate of nearly nothing no epoch is better by the ten-thousandth that torch asks for."""
     schedule = {"name": "plateau", "factor": 0.5, "patience": 1}
-    recipe = tiny_recipe(epochs=7, schedule=schedule, optimizer={"lr": 1e-6}, averaging=0.0)
+    recipe = tiny_recipe(epochs=7, schedule=schedule, optimizer={"lr": 1e-6}, ema_decay=0.0)
     found = rates(recipe, tiny_samples, tmp_path)
     expected, rate, best, waited = [], 1e-6, float("inf"), 0
-    for figure in found.figures:
+    for loss in found.losses:
         expected.append(rate)
-        better = figure < best * (1 - 1e-4)
-        best, waited = (figure, 0) if better else (best, waited + 1)
+        better = loss < best * (1 - 1e-4)
+        best, waited = (loss, 0) if better else (best, waited + 1)
         if waited > 1:
             rate, waited = rate / 2, 0
     assert found.seen == pytest.approx(expected)
@@ -81,7 +80,7 @@ def test_schedules_that_make_no_sense(wrong: dict[str, Any]) -> None:
 def test_tensorboard_holds_the_curves(tiny_samples: Samples, tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     torch.set_num_threads(1)
-    fit(tiny_recipe(epochs=3), tiny_samples, tmp_path / "run", progress=False, tensorboard=True)
+    fit(tiny_recipe(epochs=3), tiny_samples, tmp_path / "run", FitOptions(progress=False, tensorboard=True))
     events = accumulator.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     events.Reload()
     rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
@@ -96,23 +95,26 @@ def test_tensorboard_holds_the_curves(tiny_samples: Samples, tmp_path: Path) -> 
 def test_without_tensorboard_it_says_what_to_install(
     tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mien.training.tensorboard.find_spec", lambda name: None)
+    monkeypatch.setattr("mien.training.logs.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="TensorBoard's logs") as caught:
-        fit(tiny_recipe(), tiny_samples, tmp_path / "run", progress=False, tensorboard=True)
+        fit(tiny_recipe(), tiny_samples, tmp_path / "run", FitOptions(progress=False, tensorboard=True))
     assert "mien[tensorboard]" in caught.value.hint
     assert not (tmp_path / "run").exists()
 
 
-def test_an_average_forgets_the_weights_it_began_with() -> None:
+def test_an_average_forgets_the_weights_it_started_with() -> None:
     """With the full decay from the start, .97 of the first, random weights would still be in it after thirty steps."""
-    kept = [torch.tensor(1000.0)]
-
-    def go_on(average: WeightAveraging, weight: float, first: int, updates: int) -> None:
-        for count in range(first, first + updates):  # torch gives the number of updates before
-            assert average.should_update(step_idx=count)
-            average._kwargs["multi_avg_fn"](kept, [torch.tensor(weight)], torch.tensor(count))
-
-    go_on(averaging(0.999), 1.0, 1, 30)
-    assert float(kept[0]) < 2
-    go_on(averaging(0.999), 0.0, 100_000, 10)  # and later, as after a resume, it is as slow as was asked for
-    assert float(kept[0]) > 0.98
+    module = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(module.weight, 1000.0)
+    average = WeightAverage(module, 0.999)
+    average.update()
+    assert float(average.module.weight) == 1000.0
+    torch.nn.init.constant_(module.weight, 1.0)
+    for _ in range(30):
+        average.update()
+    assert float(average.module.weight.detach()) < 2
+    average.updates = 100_000  # and later, as after a resume, it is as slow as the recipe says
+    torch.nn.init.constant_(module.weight, 0.0)
+    for _ in range(10):
+        average.update()
+    assert float(average.module.weight.detach()) > 0.98

@@ -26,10 +26,10 @@ def export(
 
     Beside the .onnx file come its unfused training form (.safetensors, fp16) and its manifest info (.entry.toml).
     """
-    from mien.training import kind, load_recipe  # says what to install where torch is missing
+    from mien.training import load_recipe, task_spec  # says what to install where torch is missing
 
     recipe = load_recipe(run / "recipe.toml")
     with console().status("exporting and judging"):
-        written = kind(recipe.task).export(recipe, run, data, out, checkpoint=checkpoint, licence=licence)
+        written = task_spec(recipe.task).export(recipe, run, data, out, checkpoint=checkpoint, licence=licence)
     for path in written:
         print(f"{path}  {path.stat().st_size:,} bytes")

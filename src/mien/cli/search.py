@@ -63,14 +63,14 @@ def search(
         return
     if recipe is None or data is None:
         raise ConfigError("a recipe and --data are needed", hint="mien search mien-s --data fer.h5")
-    from mien.training import kind, load_recipe  # says what to install where torch is missing
+    from mien.training import load_recipe, task_spec  # says what to install where torch is missing
     from mien.training.search import Search
     from mien.training.search_space import space_of
 
     plan = load_recipe(recipe, settings or ())
     dimensions = space_of(plan, space or ())
     folder = out or Path("runs") / f"search-{plan.name}"
-    looking = Search(plan, kind(plan.task).read(data), dimensions, folder)
+    looking = Search(plan, task_spec(plan.task).read(data), dimensions, folder)
     if not quiet:
         done = len(looking.outcomes)
         say(
@@ -79,11 +79,11 @@ def search(
 
     def tell(outcome: "Outcome") -> None:
         if not quiet:
-            say(f"trial {outcome.number}", "green" if outcome.best else "default", _line(outcome, plan.select))
+            say(f"trial {outcome.number}", "green" if outcome.best else "default", _line(outcome, plan.monitor))
 
     looking.run(trials, minutes=minutes, progress=not quiet, tell=tell)
     found = looking.outcomes
-    _table(found, plan.select)
+    _table(found, plan.monitor)
     if shares := looking.importances():
         print("matters most: " + ", ".join(f"{key} {share:.0%}" for key, share in shares.items()))
     if any(outcome.best for outcome in found):

@@ -51,32 +51,30 @@ def train(
     The run's folder gets the resolved recipe, a log of every epoch (metrics.csv), its curves (curves.png) and the best
     and the last checkpoint. Ctrl-C ends it in good order; --resume goes on from the last whole epoch.
     """
-    from mien.training import Hardware, first_process, fit, kind, planned  # says what to install where torch is missing
+    from mien import training  # says what to install if torch is missing
 
     if resume and (start or out):
         raise ConfigError("--resume goes on with a run as it is", hint="leave --from and --out out")
-    plan, notes = planned(recipe, settings or (), resume=resume, start=start)
+    plan, notes = training.resolve_recipe(recipe, settings or (), resume=resume, init_from=start)
     folder = resume or out or Path("runs") / plan.name
 
     def tell(line: str) -> None:
-        if first_process():
+        if training.first_process():
             say("note", "cyan", line)
 
     for note in notes:
         tell(note)
+    options = training.FitOptions(
+        resume=resume is not None,
+        progress=not quiet,
+        tensorboard=tensorboard,
+        hardware=training.Hardware(devices, nodes, strategy),
+        tell=tell,
+    )
     try:
-        best = fit(
-            plan,
-            kind(plan.task).read(data),
-            folder,
-            resume=resume is not None,
-            progress=not quiet,
-            tensorboard=tensorboard,
-            hardware=Hardware(devices, nodes, strategy),
-            tell=tell,
-        )
+        best = training.fit(plan, training.task_spec(plan.task).read(data), folder, options)
     except StoppedError as error:
         raise StoppedError(error.message, hint=f"mien train --resume {folder} --data {data} goes on") from None
-    if first_process():
+    if training.first_process():
         print(f"best checkpoint: {best}")
         print(f"next: mien export {folder} --data {data} --out {plan.name}.onnx")

@@ -22,7 +22,7 @@ from torch import Tensor
 from mien.assets.manifest import FORMAT, METADATA_KEY, ModelInfo
 from mien.errors import ConfigError
 from mien.files import writable
-from mien.training.silence import quiet
+from mien.training.silence import silenced
 
 __all__ = ["Calibration", "check_name", "dump_toml", "publish", "quantized", "serialised", "with_info"]
 
@@ -119,7 +119,7 @@ def quantized(full: Path, calibration: Calibration, excluded: list[str]) -> byte
         excluded: Names of the nodes that are not quantised.
     """
     small = full.with_name("int8.onnx")
-    with quiet(None):
+    with silenced(None):
         quantize_static(
             full,
             small,

@@ -1,17 +1,15 @@
-"""The shipped recipes beside what their networks are made of: what `mien models` and the documents show."""
+"""The shipped recipes with the size of their networks and their scores: what `mien models` and the documents show."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from mien import emotions, models
 from mien.errors import ConfigError
 from mien.models.blocks.counting import Anatomy, anatomy
 from mien.training.expression.data import votes_size
-from mien.training.recipe import Recipe, load, recipe_names
+from mien.training.expression.recipe import ExpressionRecipe
+from mien.training.recipe import load, recipe_names
 
-__all__ = ["Listed", "catalogue", "listed", "score_of"]
-
-_FOLDER = Path(__file__).parent.parent / "recipes"
+__all__ = ["Listed", "catalogue", "listed"]
 
 
 @dataclass(frozen=True)
@@ -19,31 +17,33 @@ class Listed:
     """A shipped recipe.
 
     Attributes:
-        recipe: What it decides.
+        recipe: The recipe.
         anatomy: Of its network, with seven classes for a head that learns from labels.
-        score: What its opening says of it.
         others: Names of the other recipes of the same network.
     """
 
-    recipe: Recipe
+    recipe: ExpressionRecipe
     anatomy: Anatomy
-    score: str
     others: tuple[str, ...] = ()
+
+    @property
+    def score(self) -> str:
+        """The recipe's scores in one line."""
+        return ", ".join(map(str, self.recipe.score)) or "not measured"
 
 
 def catalogue() -> list[Listed]:
-    """All shipped recipes that teach expressions, by network and name."""
-    recipes = [recipe for name in recipe_names() if isinstance(recipe := load(name), Recipe)]
-    return [_listed(recipe) for recipe in sorted(recipes, key=lambda recipe: (recipe.model.name, recipe.name))]
+    """All shipped recipes for expressions, by network and name."""
+    return [_listed(recipe) for recipe in sorted(_recipes(), key=lambda recipe: (recipe.model.name, recipe.name))]
 
 
 def listed(name: str) -> Listed:
-    """The recipe of that name, or a network's: the one named like it, else its first.
+    """The recipe of that name, or that of a network: the one with the network's name, or else its first.
 
     Raises:
         ConfigError: There is neither.
     """
-    recipes = [recipe for known in recipe_names() if isinstance(recipe := load(known), Recipe)]
+    recipes = _recipes()
     of_network = [recipe for recipe in recipes if recipe.model.name == name]
     named = [recipe for recipe in recipes if recipe.name in (name, name.replace("_", "-"))]
     if not (found := named or of_network):
@@ -54,18 +54,10 @@ def listed(name: str) -> Listed:
     return replace(_listed(chosen), others=tuple(others))
 
 
-def score_of(text: str) -> str:
-    """What a recipe's opening says behind the word "Score"; empty where it says nothing."""
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            break
-        if line.startswith("# Score"):
-            return line.removeprefix("# Score").lstrip(":, ").rstrip(".")
-    return ""
+def _recipes() -> list[ExpressionRecipe]:
+    return [recipe for name in recipe_names() if isinstance(recipe := load(name), ExpressionRecipe)]
 
 
-def _listed(recipe: Recipe) -> Listed:
+def _listed(recipe: ExpressionRecipe) -> Listed:
     heads = {name: votes_size(head) or len(emotions.vocabulary(7)) for name, head in recipe.heads.items()}
-    found = anatomy(recipe.model.name, heads, recipe.input.spec(), **recipe.model.options)
-    text = (_FOLDER / f"{recipe.name}.toml").read_text(encoding="utf-8")
-    return Listed(recipe, found, score_of(text))
+    return Listed(recipe, anatomy(recipe.model.name, heads, recipe.input.spec(), **recipe.model.options))

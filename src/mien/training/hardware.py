@@ -1,25 +1,30 @@
-"""What a run runs on: one device, several, or several machines, through Lightning's own strategies."""
+"""What a run computes on: one device, several, or several machines."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, TypeAlias, cast
 
 import torch
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.fabric import Fabric
+from lightning.fabric.strategies.ddp import DDPStrategy
+from lightning.fabric.strategies.single_device import SingleDeviceStrategy
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from mien.errors import ConfigError
-from mien.training.recipe_base import RunRecipe
+from mien.training.recipe import RunRecipe
 
 __all__ = ["Hardware", "first_process", "precision"]
+
+Precision: TypeAlias = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """Devices of a run; no part of its recipe, so that it can go on elsewhere.
+    """The devices of a run. They are not part of its recipe, so that a run can be resumed on others.
 
     Attributes:
-        devices: Processes on each machine, one a device.
-        nodes: Machines; on each the same command is started, with the environment that torchrun or a cluster sets.
-        strategy: Lightning's name; "auto" is data parallel ("ddp") where there are several devices.
+        devices: Processes on each machine, one for each device.
+        nodes: Machines; the same command is started on each, in the environment that torchrun or a cluster sets.
+        strategy: "auto", or "ddp" (data parallel), which "auto" is if there are several devices.
         accelerator: "auto", "cpu", "gpu".
     """
 
@@ -33,38 +38,50 @@ class Hardware:
         devices = f"{self.devices} device{'s' if self.devices > 1 else ''}"
         return f"{devices}{machines}, strategy '{self.strategy}', accelerator '{self.accelerator}'"
 
-    @property
-    def world(self) -> int:
-        """Processes in all; each batch of the recipe is divided among them."""
-        return self.devices * self.nodes
-
-    def check(self, recipe: RunRecipe) -> None:
-        """Looks whether a batch can be divided alike.
+    def fabric(self, recipe: RunRecipe) -> Fabric:
+        """The devices, ready to be launched.
 
         Raises:
-            ConfigError: It cannot.
+            ConfigError: There are no such devices, or a batch cannot be divided equally among them.
         """
+        world = self.devices * self.nodes
         if self.devices < 1 or self.nodes < 1:
             raise ConfigError(
                 f"{self.devices} devices on {self.nodes} machines: expected at least one of each",
-                hint="leave --devices and --nodes out",
+                hint="omit --devices and --nodes",
             )
-        if recipe.batch_size % self.world:
+        if recipe.batch_size % world:
             raise ConfigError(
-                f"a batch of {recipe.batch_size} cannot be divided among {self.world} processes alike",
-                hint=f"--set batch_size={max(1, recipe.batch_size // self.world) * self.world}",
+                f"a batch of {recipe.batch_size} cannot be divided equally among {world} processes",
+                hint=f"--set batch_size={max(1, recipe.batch_size // world) * world}",
             )
+        try:
+            fabric = Fabric(
+                accelerator=self.accelerator,
+                devices=self.devices,
+                num_nodes=self.nodes,
+                strategy=self.strategy,
+                precision=precision(recipe),
+            )
+        except (ValueError, RuntimeError) as error:  # of which Lightning's own errors are children
+            raise self._refused(" ".join(str(error).split())) from error
+        if not isinstance(fabric.strategy, (DDPStrategy, SingleDeviceStrategy)):
+            raise self._refused("expected the strategy 'auto' or 'ddp'")
+        return fabric
+
+    def _refused(self, reason: str) -> ConfigError:
+        return ConfigError(f"{self}: cannot be used: {reason}", hint="see --devices, --nodes and --strategy")
 
 
 def first_process() -> bool:
-    """Whether this is the process that writes and speaks; the others only compute."""
+    """Whether this is the process that writes files and messages; the others only compute."""
     return bool(getattr(rank_zero_only, "rank", 0) == 0)
 
 
-def precision(recipe: RunRecipe) -> Any:
-    """What Lightning shall calculate in: what the recipe names, or for "auto" bf16 where the hardware has it.
+def precision(recipe: RunRecipe) -> Precision:
+    """The recipe's precision; for "auto" bf16 if the hardware has it.
 
-    A processor that only imitates bf16 takes sixteen times as long with it as with 32 bits (an EPYC with AVX2).
+    A processor that only emulates bf16 takes sixteen times as long with it as with 32 bits (an EPYC with AVX2).
     """
     if recipe.precision != "auto":
         return recipe.precision
@@ -74,8 +91,9 @@ def precision(recipe: RunRecipe) -> Any:
 
 
 def _processor_has_bf16() -> bool:
-    """Whether this is an x86 processor that multiplies in bf16; of others it is not known that it pays."""
-    known: Any = getattr(torch.cpu, "get_capabilities", None)  # not in every torch that will do
+    """Whether this is an x86 processor that multiplies in bf16; on others it is not known to be faster."""
+    known = getattr(torch.cpu, "get_capabilities", None)  # not in every version of torch that is supported
     if known is None:
         return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
-    return any(known().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    found = cast("dict[str, bool]", known())
+    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16"))

@@ -1,237 +1,336 @@
-"""Runs a recipe: `fit` trains, resumes and leaves a run folder behind.
+"""The training loop: epochs in stages on lightning.fabric, with validation, checkpoints, early stopping and Ctrl-C."""
 
-A run folder holds `recipe.toml` (resolved), `data.json` (what was learnt from), `metrics.csv`, `curves.png`,
-`last.ckpt` (written at each epoch's end) and `best.ckpt`; and `interrupted.ckpt` after Ctrl-C within an epoch.
-"""
-
-import json
-from collections.abc import Callable, Sequence
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import lightning
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from mien.errors import ConfigError, MienError, OutputError
+from mien.errors import DataError, DivergedError, StoppedError
 from mien.training import checkpoints
-from mien.training.checkpoints import BestCheckpoint, CheckpointFiles
-from mien.training.curves import CurvesLog
-from mien.training.ema import averaging
-from mien.training.hardware import Hardware, first_process, precision
-from mien.training.interrupt import Interrupt
-from mien.training.progress import ProgressView
-from mien.training.recipe import load, to_toml
-from mien.training.recipe_base import RunRecipe, better
-from mien.training.silence import quiet
-from mien.training.stages import Place, Rounds
-from mien.training.tasks import TrainingSetup, kind
-from mien.training.tensorboard import tensorboard_log
-from mien.training.watch import Watch
-from mien.training.weights import take
+from mien.training.logs import MetricsLog
+from mien.training.optim import WeightAverage, configured
+from mien.training.recipe import RunRecipe, StageRecipe, mode
+from mien.training.tasks import Sums, TrainingModule, TrainingSetup
 
-__all__ = ["fit"]
-
-_TOLD, _BRIEF = 3, 60  # differences that are named, and the length of what is said of each
+__all__ = ["Callback", "Interrupt", "Run", "State", "improved"]
 
 
-def fit(
-    recipe: RunRecipe,
-    data: Any,
-    folder: Path,
-    *,
-    resume: bool = False,
-    progress: bool = True,
-    tensorboard: bool = False,
-    hardware: Hardware | None = None,
-    tell: Callable[[str], None] = lambda _: None,
-    callbacks: Sequence[Callback] = (),
-) -> Path:
-    """Trains `recipe` on `data`; everything lands in `folder`.
+class Callback:
+    """Called during a run; every method may be left out. `run.step` is the number of the step in its epoch."""
+
+    def on_start(self, run: "Run") -> None:
+        """Called before the first step."""
+
+    def on_step_start(self, run: "Run") -> None:
+        """Called before each step."""
+
+    def on_step_end(self, run: "Run") -> None:
+        """Called after each step."""
+
+    def on_epoch_end(self, run: "Run") -> None:
+        """Called after the validation and the checkpoints of each epoch; `run.metrics` are its metrics."""
+
+    def on_end(self, run: "Run") -> None:
+        """Called at the end, also after an error."""
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a run is; saved in its checkpoints."""
+
+    epoch: int = 0  # complete epochs, of all stages
+    stage: int = 0  # number of the stage, from 0
+    first: int = 0  # complete epochs before this stage
+    done: bool = False  # whether the stage is over
+    best: float | None = None  # best value of the monitored metric
+    stopping: float | None = None  # best value of early stopping's metric in this stage
+    waited: int = 0  # epochs since then
+
+
+def improved(metric: str, value: float, best: float | None) -> bool:
+    """Whether a value of a metric is better than the best one so far."""
+    return best is None or (value < best if mode(metric) == "min" else value > best)
+
+
+class Interrupt:
+    """Ctrl-C: the first one ends a run after the present step, the second one at once.
+
+    The weights of that step are saved as `interrupted.ckpt`, for use. A run is resumed from its last complete epoch,
+    because only from there its result is the same as that of a run that was not stopped.
+    """
+
+    def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
+        self.folder, self.came, self._tell = folder, False, tell
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handles Ctrl-C meanwhile, if this is the main thread; no other thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGINT, self._handle)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _handle(self, *_: object) -> None:
+        if self.came:
+            raise self.error("at once")
+        self.came = True
+        # In a thread: the signal may have come in the middle of a line, and streams are not written to twice at once.
+        line = "Ctrl-C: stopping after this step; press Ctrl-C again to stop at once"
+        threading.Thread(target=self._tell, args=(line,)).start()
+
+    def error(self, when: str) -> StoppedError:
+        """The error that ends the run."""
+        saved = self.folder / "interrupted.ckpt"
+        kept = f"; the present weights are in {saved}" if saved.exists() else ""
+        return StoppedError(f"stopped by Ctrl-C {when}{kept}", hint=f"to resume: mien train --resume {self.folder}")
+
+
+class _TrainingStep(nn.Module):
+    """The training step as a `forward`, which Fabric wraps with precision and gradient synchronisation."""
+
+    def __init__(self, module: TrainingModule) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, batch: Any) -> tuple[Tensor, Sums]:
+        return self.module.training_step(batch)
+
+
+class Run:
+    """A run of a recipe: the loop and all that changes in it.
 
     Args:
+        fabric: The launched devices.
         recipe: What to do.
-        data: What this kind of recipe learns from; for expressions `Samples` with the splits `train` and `val`.
-        folder: The run's folder; made where it is missing.
-        resume: Go on from the last complete epoch of a run that was cut off, to the same result.
-        progress: Show how far the run is, on standard error.
-        tensorboard: Write TensorBoard's logs as well, into `folder`/tensorboard.
-        hardware: One device where nothing is said.
-        tell: Called with each line a person should know of.
-        callbacks: More of Lightning's.
-
-    Returns:
-        The best checkpoint.
-
-    Raises:
-        OutputError: The folder holds another run and `resume` is false, or cannot be written.
-        ConfigError: The recipe's network or its options do not exist; `resume` with another recipe or other data, or
-            nothing to resume; a batch cannot be divided among the processes.
-        WeightsError: `resume` from a damaged or foreign checkpoint, or such weights to start from.
-        MissingExtraError: TensorBoard is not installed.
-        DivergedError: The loss is no number any more.
-        StoppedError: Ctrl-C came.
+        setup: Module and data.
+        log: Takes the metrics; checkpoints are written into its folder.
+        interrupt: Whether Ctrl-C came.
+        callbacks: Called during the run.
+        tell: Called with each message for the user.
     """
-    hardware = hardware or Hardware()
-    hardware.check(recipe)
-    more_logs = [tensorboard_log(folder)] if tensorboard else []
-    setup = kind(recipe.task).setup(recipe, data)
-    lightning.seed_everything(recipe.seed, workers=True, verbose=False)
-    last = _resumable(folder, recipe, setup) if resume else None
-    if last is None:
-        if recipe.start:  # which has every weight that published ones would give
-            for line in take(setup.task, recipe.start):
-                tell(line)
-        else:
-            setup.begin()
-    with quiet("lightning.pytorch"):
-        _trainer(hardware, logger=False)  # what Lightning refuses of it, it shall refuse before there is a folder
-    if not resume and first_process():  # other processes are started once the folder is there
-        _prepare(folder, recipe, setup)  # after all that a wrong recipe can break, which leaves no folder then
-    if first_process():
-        (folder / "interrupted.ckpt").unlink(missing_ok=True)
-    view, interrupt = [ProgressView(recipe)] if progress else [], Interrupt(folder)
-    place = Place.of(last) if last else Place()
-    with quiet("lightning.pytorch"), interrupt.listening(tell):
-        for number in range(place.number + place.done, len(recipe.all_rounds)):
-            going_on = last is not None and number == place.number
-            first = place.first if going_on else place.epoch
-            best = BestCheckpoint(folder, recipe.select)
-            if number and not going_on:
-                _go_on_from_best(setup.task, best, folder)
-            log = CurvesLog(folder, resume=resume or number > 0)
-            for each in view:
-                each.begin_round(number, log.rows)
-            rounds = Rounds(number, first, recipe.all_rounds[number].epochs)
-            trainer = _trainer(
-                hardware,
-                default_root_dir=folder,
-                max_epochs=first + rounds.epochs,
-                precision=precision(recipe),
-                logger=[log, *more_logs],
-                callbacks=[Watch(tell), rounds, interrupt, *view, *callbacks, *_callbacks(recipe), best, _last(folder)],
-                plugins=[CheckpointFiles()],
-            )
-            checkpoint = str(folder / "last.ckpt") if going_on else None
-            trainer.fit(setup.task, setup.data, ckpt_path=checkpoint, weights_only=True)
-            if interrupt.came:
-                raise interrupt.error(f"after epoch {trainer.current_epoch}")
-            place = Place(number, first, True, trainer.current_epoch)
-    return folder / "best.ckpt"
 
+    def __init__(
+        self,
+        fabric: Fabric,
+        recipe: RunRecipe,
+        setup: TrainingSetup,
+        *,
+        log: MetricsLog,
+        interrupt: Interrupt,
+        callbacks: Sequence[Callback] = (),
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.fabric, self.recipe, self.folder, self.log = fabric, recipe, log.folder, log
+        self.module, self.data = setup.module, setup.data
+        self.interrupt, self.callbacks, self.tell = interrupt, callbacks, tell
+        self.state, self.step, self.loss, self.metrics = State(), 0, torch.tensor(math.nan), dict[str, float]()
+        self.average: WeightAverage[TrainingModule] | None = None
+        self._started = False
+        self._training_step = fabric.setup_module(_TrainingStep(setup.module))
+        self.steps = len(self._train_batches())
 
-def _trainer(hardware: Hardware, **settings: Any) -> lightning.Trainer:
-    try:
-        return lightning.Trainer(
-            accelerator=hardware.accelerator,
-            devices=hardware.devices,
-            num_nodes=hardware.nodes,
-            strategy=hardware.strategy,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1_000_000,
-            reload_dataloaders_every_n_epochs=1,
-            use_distributed_sampler=False,
-            **settings,
+    @property
+    def stage(self) -> StageRecipe:
+        """The present stage."""
+        return self.recipe.all_stages[self.state.stage]
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the whole run, if no further stage ends early."""
+        stages = self.recipe.all_stages[self.state.stage :]
+        return self.state.epoch if self.state.done else self.state.first + sum(each.epochs for each in stages)
+
+    def train(self, resumed: Mapping[str, Any] | None = None) -> None:
+        """Runs every stage that is left; each one after the first starts from the best weights so far.
+
+        Args:
+            resumed: The last checkpoint of a run that was stopped.
+
+        Raises:
+            DataError: A metric that the recipe monitors cannot be measured.
+            DivergedError: The loss became NaN or infinite; the last good checkpoint stays.
+            OutputError: A file cannot be written.
+            StoppedError: Ctrl-C came.
+        """
+        if resumed is not None:
+            self.state = State(**resumed["state"])
+        try:
+            for number in range(self.state.stage + self.state.done, len(self.recipe.all_stages)):
+                if number != self.state.stage:
+                    resumed = None
+                    self.module.load_state_dict(checkpoints.read(self.folder / "best.ckpt")["state_dict"])
+                    self.state = State(self.state.epoch, number, self.state.epoch, best=self.state.best)
+                self._begin_stage(resumed)
+                while not self.state.done:
+                    self._epoch()
+        finally:
+            self._call("on_end")
+
+    def _call(self, hook: str) -> None:
+        for callback in self.callbacks:
+            getattr(callback, hook)(self)
+
+    def _begin_stage(self, resumed: Mapping[str, Any] | None) -> None:
+        """Makes a new optimizer and a new average, and restores their states if the stage is resumed."""
+        optimizer = self.recipe.optimizer.model_copy(update={"lr": self.stage.lr})
+        recipe = self.recipe.model_copy(update={"epochs": self.stage.epochs, "optimizer": optimizer})
+        plain, self.scheduler = configured(self.module, recipe, self.steps)
+        self.average = WeightAverage(self.module, recipe.ema_decay) if recipe.ema_decay else None
+        if resumed is not None:
+            self.module.load_state_dict(resumed["training"]["weights"])
+            plain.load_state_dict(resumed["training"]["optimizer"])
+            self.scheduler.load_state_dict(resumed["training"]["scheduler"])
+            self.fabric.strategy.precision.load_state_dict(resumed["training"]["precision"])
+            if self.average:
+                self.average.module.load_state_dict(resumed["state_dict"])
+                self.average.updates = resumed["training"]["averaged"]
+        self.optimizer: Any = self.fabric.setup_optimizers(plain)  # typed as a tuple, too, which it is only for several
+        if not self._started:
+            self._started = True
+            self._call("on_start")
+
+    def _train_batches(self) -> Any:
+        part = (self.fabric.global_rank, self.fabric.world_size)
+        return self.data.train_batches(self.state.epoch, part, self.fabric.device)
+
+    def _epoch(self) -> None:
+        metrics = self._learn() | self._validate()
+        # All processes must decide alike whether to stop, so they all take the first one's metrics.
+        self.metrics = metrics = self.fabric.broadcast(metrics)
+        if self.fabric.is_global_zero:
+            self.log.add(self.state.epoch, metrics)
+        self._check_metrics()
+        value = metrics[self.recipe.monitor]
+        best = improved(self.recipe.monitor, value, self.state.best)
+        self.state = replace(self.state, epoch=self.state.epoch + 1, best=value if best else self.state.best)
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step(value)
+        done = self._waited_enough() or self.state.epoch >= self.state.first + self.stage.epochs
+        self.state = replace(self.state, done=done)
+        if self.fabric.is_global_zero:
+            names = ("best", "last") if best else ("last",)
+            checkpoints.save({self.folder / f"{name}.ckpt": self._content(whole=name == "last") for name in names})
+        self.fabric.barrier()
+        self._call("on_epoch_end")
+        if self.interrupt.came:
+            raise self.interrupt.error(f"after epoch {self.state.epoch}")
+
+    def _waited_enough(self) -> bool:
+        """Counts the epochs without improvement for early stopping, and tells when it is time to stop."""
+        rule = self.recipe.stopping
+        if rule is None:
+            return False
+        better = improved(rule.monitor, self.metrics[rule.monitor], self.state.stopping)
+        best = self.metrics[rule.monitor] if better else self.state.stopping
+        self.state = replace(self.state, stopping=best, waited=0 if better else self.state.waited + 1)
+        if self.state.waited < rule.patience:
+            return False
+        self.tell(
+            f"stopped early after epoch {self.state.epoch}: {rule.monitor} has not improved for {rule.patience} epochs"
         )
-    except (ValueError, RuntimeError, MisconfigurationException) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(
-            f"{hardware}: Lightning refuses it: {reason}", hint="see --devices, --nodes and --strategy"
-        ) from error
+        return True
+
+    def _check_metrics(self) -> None:
+        for name in ("train/loss", "val/loss"):
+            if not math.isfinite(self.metrics[name]):
+                raise DivergedError(
+                    f"training diverged: {name} is {self.metrics[name]} after epoch {self.state.epoch + 1}",
+                    hint="lower optimizer.lr, or use a longer schedule.warmup",
+                )
+        for name in (self.recipe.monitor, *([self.recipe.stopping.monitor] if self.recipe.stopping else [])):
+            if name not in self.metrics:
+                raise DataError(
+                    f"{name} cannot be measured: no row of the val split has a label for it",
+                    hint="monitor another metric, or build the data again",
+                )
+
+    def _learn(self) -> dict[str, float]:
+        """An epoch of training steps; returns the training metrics."""
+        # Seeded, so that a resumed run continues exactly as one that was not stopped; each process draws its own.
+        torch.manual_seed(self.recipe.seed * 100_003 + self.state.epoch + self.fabric.global_rank * 1_000_003)
+        self.module.train()
+        self.module.epoch = self.state.epoch
+        total = _Totals()
+        for step, batch in enumerate(self._train_batches()):
+            self.step = step
+            self._call("on_step_start")
+            loss, sums = self._training_step(self.fabric.to_device(batch))
+            self.optimizer.zero_grad()
+            self.fabric.backward(loss)
+            self.optimizer.step()
+            if not isinstance(self.scheduler, ReduceLROnPlateau):
+                self.scheduler.step()
+            if self.average:
+                self.average.update()
+            self.loss = loss.detach()
+            total.add(sums)
+            self._call("on_step_end")
+            if self.interrupt.came and self.step + 1 < self.steps:
+                if self.fabric.world_size == 1:  # several processes notice it at different steps
+                    checkpoints.save({self.folder / "interrupted.ckpt": self._content(whole=False)})
+                raise self.interrupt.error(f"in epoch {self.state.epoch + 1}")
+        return total.means(self.fabric)
+
+    @property
+    def _averaged(self) -> TrainingModule:
+        """The module with the weights that are measured and exported."""
+        return self.average.module if self.average else self.module
+
+    @torch.no_grad()
+    def _validate(self) -> dict[str, float]:
+        """The validation metrics of the averaged weights, measured by every process on the whole split."""
+        module = self._averaged.eval()
+        total = _Totals()
+        for batch in self.data.val_batches(self.fabric.device):
+            with self.fabric.autocast():
+                total.add(module.validation_step(self.fabric.to_device(batch)))
+        return total.means()
+
+    def _content(self, *, whole: bool) -> dict[str, Any]:
+        """A checkpoint: the weights that are exported and, if `whole`, all that resuming needs."""
+        content = {
+            "state": asdict(self.state),
+            "hyper_parameters": self.module.hyper_parameters,
+            "state_dict": self._averaged.state_dict(),
+        }
+        if whole:
+            content["training"] = {
+                "weights": self.module.state_dict(),
+                "averaged": self.average.updates if self.average else 0,
+                "optimizer": self.optimizer.state_dict(),
+                "scheduler": self.scheduler.state_dict(),
+                "precision": self.fabric.strategy.precision.state_dict(),
+            }
+        return content
 
 
-def _go_on_from_best(task: lightning.LightningModule, best: BestCheckpoint, folder: Path) -> None:
-    """A round begins with the best weights so far, and is measured against them."""
-    best.load_state_dict(checkpoints.read(folder / "last.ckpt")["callbacks"][best.state_key])
-    task.load_state_dict(checkpoints.read(folder / "best.ckpt")["state_dict"])
+class _Totals:
+    """Sums of metrics over an epoch; they stay on their device until its end, so that no step waits for it."""
 
+    def __init__(self) -> None:
+        self._pairs: dict[str, Tensor] = {}
 
-def _resumable(folder: Path, recipe: RunRecipe, setup: TrainingSetup) -> dict[str, Any] | None:
-    """The last checkpoint of a run of this recipe on this data; none where it was cut off in its first epoch."""
-    last, begun = folder / "last.ckpt", folder / "recipe.toml"
-    if not last.is_file() and not begun.is_file():
-        raise ConfigError(f"{folder}: nothing to resume, it holds no run", hint="start it without --resume")
-    try:
-        other = _unlike(load(begun), recipe)
-    except MienError:
-        other = ["its recipe.toml is missing or damaged"]
-    if other:
-        raise ConfigError(
-            f"{folder}: was begun with another recipe: {'; '.join(other)}",
-            hint=f"resume it as it is, or begin a new run from its weights: --from {folder}",
-        )
-    if reason := _difference(_text(folder / "data.json"), setup.fingerprint):
-        raise ConfigError(f"{folder}: was begun on other data: {reason}", hint="resume with the same store")
-    return checkpoints.read(last) if last.is_file() else None
+    def add(self, sums: Sums) -> None:
+        for name, (value, count) in sums.items():
+            pair = torch.stack([value.detach().float(), torch.as_tensor(count).to(value.device, torch.float32)])
+            self._pairs[name] = self._pairs[name] + pair if name in self._pairs else pair
 
-
-def _unlike(before: RunRecipe, now: RunRecipe) -> list[str]:
-    """Keys that two recipes decide otherwise."""
-    was, is_ = (_flat(recipe.model_dump(mode="json")) for recipe in (before, now))
-    return [f"{key} was {was.get(key)}, is {is_.get(key)}" for key in (was | is_) if was.get(key) != is_.get(key)]
-
-
-def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one, by dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
-    return found
-
-
-def _difference(text: str, fingerprint: dict[str, Any]) -> str:
-    """What tells the data of a run from that of another; empty where nothing does."""
-    try:
-        before = json.loads(text)
-    except ValueError:
-        return "its data.json is missing or damaged"
-    if not isinstance(before, dict):
-        return "its data.json is damaged"
-    now = json.loads(json.dumps(fingerprint))
-    hashes = [table.pop("sha256", None) for table in (before, now)]
-    if "sha256" in fingerprint and hashes[0] == hashes[1] and before.get("counts") == now.get("counts"):
-        return ""  # images and targets are the same; what the store says of where they came from may differ
-    was, is_ = _flat(before), _flat(now)
-    keys = [key for key in (was | is_) if was.get(key) != is_.get(key)]
-    told = [f"{key} was {_brief(was.get(key))}, is {_brief(is_.get(key))}" for key in keys[:_TOLD]]
-    if len(keys) > _TOLD:
-        told.append(f"and {len(keys) - _TOLD} more")
-    if hashes[0] != hashes[1] and not told:
-        told.append("other images or targets, as many as before")
-    return "; ".join(told)
-
-
-def _brief(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= _BRIEF else f"{text[: _BRIEF - 3]}..."
-
-
-def _prepare(folder: Path, recipe: RunRecipe, setup: TrainingSetup) -> None:
-    if (folder / "recipe.toml").exists():
-        raise OutputError(f"{folder}: holds a run already", hint="choose another --out, or --resume it")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
-        (folder / "data.json").write_text(json.dumps(setup.fingerprint, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written: {error.strerror}", hint="choose another --out") from error
-
-
-def _text(path: Path) -> str:
-    """A file of the run; empty where it is missing."""
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-
-
-def _callbacks(recipe: RunRecipe) -> list[Callback]:
-    callbacks: list[Callback] = [averaging(recipe.averaging)] if recipe.averaging else []
-    if recipe.stopping:
-        monitor = recipe.stopping.monitor
-        callbacks.append(EarlyStopping(monitor, mode=better(monitor), patience=recipe.stopping.patience))
-    return callbacks
-
-
-def _last(folder: Path) -> ModelCheckpoint:
-    """Writes `last.ckpt`; it comes after all other callbacks, whose states it keeps."""
-    return ModelCheckpoint(dirpath=folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
+    def means(self, fabric: Fabric | None = None) -> dict[str, float]:
+        """The means over the steps, and over the processes of `fabric`, of metrics that have values."""
+        pairs: Any = torch.stack(list(self._pairs.values()))  # (M, 2)
+        if fabric is not None:
+            pairs = fabric.all_reduce(pairs, reduce_op="sum")
+        return {name: total / count for name, (total, count) in zip(self._pairs, pairs.tolist(), strict=True) if count}

@@ -1,139 +1,109 @@
-"""How far a run is: a live view on a terminal, one plain line an epoch elsewhere."""
+"""How far a run is: a live view on a terminal, one plain line for each epoch elsewhere."""
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
-import lightning
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
-from mien.training.recipe_base import RunRecipe, better
+from mien.training.loop import Callback, Run, improved
 
 __all__ = ["ProgressView"]
 
 _BAR: Final = 20  # characters
-_SLOWEST: Final = 0.1  # seconds between two looks at the loss, which costs a wait for the device
+_INTERVAL: Final = 0.1  # seconds between two updates of the view; reading the loss waits for the device
 
 
-class ProgressView(lightning.Callback):
-    """Shows epoch, losses, validation figures, and the time left for the whole run.
+class ProgressView(Callback):
+    """Shows the epoch, losses, validation metrics, and the time left for the whole run.
 
-    The time is what the steps of this session took, for the steps that are left; with early stopping it is the most
-    it can be.
+    The time is estimated from the steps since the program started; if early stopping ends a stage, it is shorter.
 
     Args:
-        recipe: Of the run.
-        console: Where to show it; standard error where nothing is said.
+        console: Where to show it; standard error by default.
+        clock: Seconds, as `time.monotonic` gives them.
+        interval: Seconds between two updates of the view.
     """
 
-    def __init__(self, recipe: RunRecipe, console: Console | None = None) -> None:
-        self.recipe = recipe
+    def __init__(
+        self, console: Console | None = None, clock: Callable[[], float] = time.monotonic, interval: float = _INTERVAL
+    ) -> None:
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
-        self._left_after = 0  # epochs of the rounds after the present one
-        self._began = 0.0
-        self._done_before = 0.0  # epochs that were done when this session began
-        self._looked = 0.0
-        self._loss = math.nan
-        self._figures: dict[str, float] = {}
+        self._clock, self._interval = clock, interval
+        self._started = self._updated = -math.inf
+        self._done_before = 0  # epochs that were complete when the program started
         self._best: tuple[float, int] | None = None
         self._view: Progress | None = None
 
-    def begin_round(self, number: int, rows: Mapping[int, Mapping[str, float]] = MappingProxyType({})) -> None:
-        """Told before each round, with the figures of the epochs so far, by epoch from 0."""
-        for epoch, figures in sorted(rows.items()):
-            self._judge(figures, epoch + 1)
-        self._left_after = sum(each.epochs for each in self.recipe.all_rounds[number + 1 :])
-
-    def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+    def on_start(self, run: Run) -> None:
         """Opens the view."""
-        if not self._began:
-            self._began, self._done_before = time.monotonic(), trainer.current_epoch
-        if trainer.is_global_zero and self.console.is_terminal:
-            # What matters most stands first; on a narrow terminal the figures are cut, not the time.
-            figures = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+        self._started, self._done_before = self._clock(), run.state.epoch
+        for epoch, metrics in sorted(run.log.rows.items()):
+            self._remember(run.recipe.monitor, metrics, epoch + 1)
+        if run.fabric.is_global_zero and self.console.is_terminal:
+            # On a narrow terminal the metrics, which come last, are cut, not the time.
             columns = (
                 TextColumn("{task.description}", table_column=Column(no_wrap=True)),
                 BarColumn(_BAR),
                 TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True)),
-                TextColumn("{task.fields[text]}", table_column=figures),
+                TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             )
             self._view = Progress(*columns, console=self.console, transient=True, expand=True)
             self._view.add_task("", total=1.0, text="", left="")
             self._view.start()
 
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_step_end(self, run: Run) -> None:
         """Moves the bar."""
-        if self._view is None or time.monotonic() - self._looked < _SLOWEST:
-            return
-        self._looked = time.monotonic()
-        loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
-        if loss is not None:
-            self._loss = float(loss)
-        self._move(trainer, trainer.current_epoch + (batch_idx + 1) / max(1, int(trainer.num_training_batches)))
+        if self._view is not None and self._clock() - self._updated >= self._interval:
+            self._updated = self._clock()
+            self._move(run, run.state.epoch + (run.step + 1) / run.steps)
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Tells the figures of an epoch."""
-        epoch = trainer.current_epoch + 1
-        known = trainer.callback_metrics
-        self._figures = {name: float(known[name]) for name in known if name.startswith(("train/", "val/"))}
-        self._judge(self._figures, epoch)
+    def on_epoch_end(self, run: Run) -> None:
+        """Shows the metrics of the epoch."""
+        epoch = run.state.epoch
+        self._remember(run.recipe.monitor, run.metrics, epoch)
         if self._view is not None:
-            self._move(trainer, epoch)
-        elif trainer.is_global_zero:
-            self.console.print(f"epoch {epoch}/{self._total(trainer)}  {self._told()}  {self._left(trainer, epoch)}")
+            self._move(run, epoch)
+        elif run.fabric.is_global_zero:
+            left = self._left(epoch, run.epochs)
+            self.console.print(f"epoch {epoch}/{run.epochs}  {self._text(run)}  {left}")
 
-    def _judge(self, figures: Mapping[str, float], epoch: int) -> None:
-        """Remembers the best epoch; of equal ones the first, as the checkpoint does."""
-        value = figures.get(self.recipe.select, math.nan)
-        sign = 1 if better(self.recipe.select) == "min" else -1
-        if not math.isnan(value) and (self._best is None or sign * value < sign * self._best[0]):
-            self._best = value, epoch
-
-    def _move(self, trainer: lightning.Trainer, done: float) -> None:
-        if self._view is None:
-            return
-        total = self._total(trainer)
-        epoch = min(total, math.ceil(done))
-        loss = "" if math.isnan(self._loss) else f"loss {self._loss:.4f}  "
-        text = f"{loss}{self._told()}"
-        task = self._view.task_ids[0]
-        left = self._left(trainer, done)
-        description = f"epoch {epoch}/{total}"
-        self._view.update(task, description=description, completed=done, total=total, text=text, left=left)
-
-    def _told(self) -> str:
-        best = [f"best {self._best[1]}"] if self._best else []
-        figures = sorted(self._figures.items(), key=lambda figure: (figure[0] != self.recipe.select, figure[0]))
-        return "  ".join([*best, *(f"{name} {value:.4f}" for name, value in figures)])
-
-    def _total(self, trainer: lightning.Trainer) -> int:
-        return int(trainer.max_epochs or 1) + self._left_after
-
-    def _left(self, trainer: lightning.Trainer, done: float) -> str:
-        here = done - self._done_before
-        if here <= 0:
-            return ""
-        seconds = (time.monotonic() - self._began) / here * (self._total(trainer) - done)
-        return f"{timedelta(seconds=round(seconds))} left" if seconds >= 1 else ""
-
-    def _close(self) -> None:
+    def on_end(self, run: Run) -> None:
+        """Closes the view."""
         if self._view is not None:
-            with suppress(OSError):  # a terminal that is gone
+            with suppress(OSError):  # the terminal was closed
                 self._view.stop()
             self._view = None
 
-    def on_train_end(self, *_: Any) -> None:
-        """Closes the view."""
-        self._close()
+    def _remember(self, monitor: str, metrics: Mapping[str, float], epoch: int) -> None:
+        """Remembers the best epoch; of equal ones the first, as the checkpoint does."""
+        value = metrics.get(monitor, math.nan)
+        if not math.isnan(value) and improved(monitor, value, self._best[0] if self._best else None):
+            self._best = value, epoch
 
-    def on_exception(self, *_: Any) -> None:
-        """Closes the view."""
-        self._close()
+    def _move(self, run: Run, done: float) -> None:
+        if self._view is None:
+            return
+        self._view.update(
+            self._view.task_ids[0],
+            description=f"epoch {min(run.epochs, math.ceil(done))}/{run.epochs}",
+            completed=done,
+            total=run.epochs,
+            text=f"loss {float(run.loss):.4f}  {self._text(run)}",
+            left=self._left(done, run.epochs),
+        )
+
+    def _text(self, run: Run) -> str:
+        best = [f"best {self._best[1]}"] if self._best else []
+        metrics = sorted(run.metrics.items(), key=lambda metric: (metric[0] != run.recipe.monitor, metric[0]))
+        return "  ".join([*best, *(f"{name} {value:.4f}" for name, value in metrics)])
+
+    def _left(self, done: float, total: int) -> str:
+        here = done - self._done_before
+        seconds = (self._clock() - self._started) / here * (total - done) if here > 0 else 0
+        return f"{timedelta(seconds=round(seconds))} left" if seconds >= 1 else ""

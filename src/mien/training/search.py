@@ -1,9 +1,9 @@
-"""Search for hyper-parameters with Optuna: many short runs of one recipe, each with other values of some keys.
+"""Hyper-parameter search with Optuna: many short runs of one recipe with other values of some keys.
 
-A search's folder holds `study.db` (Optuna's own, SQLite: a kill leaves it whole), `best/`, the run of the best trial,
-and `best.toml`, its recipe. The first trial is the recipe as it is, the next are drawn by the tree-structured Parzen
-estimator (Bergstra et al., "Algorithms for hyper-parameter optimization", NeurIPS 2011), and a trial that is worse than
-the median of the others at the same epoch is ended early.
+The folder of a search holds `study.db` (Optuna's study in SQLite, which a kill does not damage), `best/`, the run of
+the best trial, and `best.toml`, its recipe. The first trial is the unchanged recipe. The next ones are drawn by the
+tree-structured Parzen estimator (Bergstra et al., "Algorithms for hyper-parameter optimization", NeurIPS 2011). A
+trial that is worse than the median of the others at the same epoch is pruned.
 """
 
 import json
@@ -16,34 +16,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import lightning
-
 from mien.errors import ConfigError, MienError, MissingExtraError, OutputError, StoppedError
-from mien.training.loop import fit
-from mien.training.recipe import changed, to_toml
-from mien.training.recipe_base import RunRecipe, better
+from mien.files import new_file
+from mien.training.fit import FitOptions, fit
+from mien.training.loop import Callback, Run, improved
+from mien.training.recipe import RunRecipe, changed, mode, to_toml
 from mien.training.search_space import Dimension
-from mien.training.tasks import kind
+from mien.training.tasks import task_spec
 
 if TYPE_CHECKING:
     import optuna
 
 __all__ = ["Outcome", "Search", "outcomes"]
 
-STARTUP: Final = 4  # whole trials before one is ended early
-_ENOUGH: Final = 8  # whole trials before it can be said which key matters
+STARTUP: Final = 4  # complete trials before one is pruned
+_ENOUGH: Final = 8  # complete trials before the importance of keys is estimated
 _ENDS: Final = {"COMPLETE": "whole", "PRUNED": "ended early", "FAIL": "failed"}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one trial.
+    """The result of one trial.
 
     Attributes:
         number: From 0.
         state: "whole", "ended early" or "failed".
-        value: Its best `select`; None where it failed.
-        values: By key.
+        value: The best value of the monitored metric; None if the trial failed.
+        values: The values of the keys.
         error: Why it failed.
         best: Whether it is the best of the whole ones.
     """
@@ -56,38 +55,37 @@ class Outcome:
     best: bool = False
 
 
-class _Watch(lightning.Callback):
-    """Tells Optuna of each epoch, and ends a trial that is hopeless or has no figures left."""
+class _Pruning(Callback):
+    """Reports each epoch to Optuna, and ends a trial that is hopeless."""
 
-    def __init__(self, trial: "optuna.Trial", figure: str) -> None:
-        self.trial, self.figure = trial, figure
+    def __init__(self, trial: "optuna.Trial", metric: str) -> None:
+        self.trial, self.metric = trial, metric
         self.best: float | None = None
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """After its validation."""
+    def on_epoch_end(self, run: Run) -> None:
+        """Reports the epoch."""
         import optuna
 
-        value = float(trainer.callback_metrics[self.figure])
-        if not math.isfinite(value):
-            raise MienError(f"{self.figure} is {value} after epoch {trainer.current_epoch + 1}")
-        self.best = value if self.best is None else (min, max)[better(self.figure) == "max"](self.best, value)
-        self.trial.report(value, trainer.current_epoch)
+        value = run.metrics[self.metric]
+        if improved(self.metric, value, self.best):
+            self.best = value
+        self.trial.report(value, run.state.epoch - 1)
         if self.trial.should_prune():
             raise optuna.TrialPruned
 
 
 class Search:
-    """A study of `recipe` on `data` in `folder`, begun or gone on with.
+    """A study of `recipe` on `data` in `folder`, started or continued.
 
     Args:
-        recipe: Whose other keys stay.
+        recipe: Its other keys stay.
         data: As for `fit`.
-        space: What is searched.
+        space: The keys to search.
         folder: Of the search.
 
     Raises:
         MissingExtraError: Optuna is not installed.
-        ConfigError: The folder's study is of another recipe, other data or another space; or is damaged.
+        ConfigError: The folder's study is damaged, or was started with another recipe, other data or another space.
         OutputError: The folder cannot be written.
     """
 
@@ -95,63 +93,50 @@ class Search:
         self.recipe, self.data, self.space, self.folder = recipe, data, tuple(space), folder
         about = {
             "recipe": to_toml(recipe),
-            "data": json.dumps(kind(recipe.task).setup(recipe, data).fingerprint, sort_keys=True),
+            "data": json.dumps(task_spec(recipe.task).setup(recipe, data).fingerprint, sort_keys=True),
             "space": "\n".join(map(str, self.space)),
         }
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{folder}: cannot be made: {error.strerror}", hint="choose another --out") from error
-        self.study = _study(folder, better(recipe.select))
+        self.study = _study(folder, mode(recipe.monitor))
         known = self.study.user_attrs
         differing = [key for key, value in about.items() if known and known.get(key) != value]
         if differing:
             raise ConfigError(
-                f"{folder}: its study was begun with another {' and another '.join(differing)}",
-                hint="go on with the same ones, or choose another --out",
+                f"{folder}: its study was started with another {' and another '.join(differing)}",
+                hint="continue with the same ones, or choose another --out",
             )
         for key, value in about.items():
             self.study.set_user_attr(key, value)
-        self._tidy()
+        self._clean_up()
 
-    def _sampler(self, seed: int) -> None:
-        """Each trial is drawn with a seed of its own, so that a search which was cut off goes on as it would have."""
-        import optuna
-
-        self.study.sampler = optuna.samplers.TPESampler(seed=seed)
-
-    def _tidy(self) -> None:
-        """After a kill: what was cut off is counted out and tried again, its run is gone."""
-        import optuna
-
-        for trial in self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-            self.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            self._again(trial)
+    def _clean_up(self) -> None:
+        """After a kill: trials that were interrupted are repeated, their runs are deleted."""
+        for trial in self.study.get_trials(deepcopy=False):
+            if trial.state.name == "RUNNING":
+                self._repeat(trial.number)
         for left in self.folder.glob("trial-*"):
             shutil.rmtree(left)
-        if not self.study.get_trials(deepcopy=False) and (own := self._own()):
-            self.study.enqueue_trial(own)
+        if not self.study.get_trials(deepcopy=False):
+            plain = self.recipe.model_dump(mode="json")
+            own = {each.key: each.value_in(plain) for each in self.space if each.holds(each.value_in(plain))}
+            if own:
+                self.study.enqueue_trial(own)
 
-    def _again(self, trial: "optuna.trial.FrozenTrial") -> None:
-        self.study.set_user_attr(f"cut off {trial.number}", True)
-        if trial.params:
-            self.study.enqueue_trial(trial.params)
+    def _repeat(self, number: int) -> None:
+        """Counts an interrupted trial out and enqueues its values."""
+        import optuna
 
-    def _own(self) -> dict[str, Any]:
-        """The recipe's own values, where the space has them."""
-        plain = self.recipe.model_dump(mode="json")
-        own: dict[str, Any] = {}
-        for dimension in self.space:
-            value: Any = plain
-            for name in dimension.key.split("."):
-                value = value.get(name) if isinstance(value, dict) else None
-            if dimension.holds(value):
-                own[dimension.key] = value
-        return own
+        self.study.tell(number, state=optuna.trial.TrialState.FAIL)
+        self.study.set_user_attr(f"cut off {number}", True)
+        if params := self.study.get_trials(deepcopy=False)[number].params:
+            self.study.enqueue_trial(params)
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """Of the trials that have come to an end, in their order."""
+        """The results of the finished trials, in their order."""
         return _outcomes(self.study)
 
     def run(
@@ -161,73 +146,62 @@ class Search:
         minutes: float = math.inf,
         progress: bool = True,
         tell: Callable[[Outcome], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Goes on until the study has `trials` of them, or until `minutes` are over after a trial.
+        """Runs trials until the study has `trials` of them; starts none when `minutes` have passed.
 
         Raises:
             StoppedError: Ctrl-C came.
             MienError: Every trial failed.
         """
-        began = time.monotonic()
+        end = clock() + 60 * minutes
         try:
-            while len(self.outcomes) < trials and time.monotonic() - began < 60 * minutes:
-                self._one(progress)
+            while len(self.outcomes) < trials and clock() < end:
+                self._run_trial(progress)
                 tell(self.outcomes[-1])
-        except KeyboardInterrupt:
-            raise self._stopped() from None
+        except (KeyboardInterrupt, StoppedError):
+            raise StoppedError(
+                f"stopped by Ctrl-C; {len(self.outcomes)} trials are in {self.folder / 'study.db'}",
+                hint="the same command continues it",
+            ) from None
         found = self.outcomes
         if found and all(outcome.state == "failed" for outcome in found):
             raise MienError(
                 f"all {len(found)} trials failed, the last because: {found[-1].error}",
-                hint="narrow --space, and see whether `mien train` runs the recipe as it is",
+                hint="narrow --space, and check that `mien train` runs the unchanged recipe",
             )
 
-    def _stopped(self) -> StoppedError:
-        return StoppedError(
-            f"stopped by Ctrl-C; {len(self.outcomes)} trials are in {self.folder / 'study.db'}",
-            hint="the same command goes on",
-        )
-
-    def _one(self, progress: bool) -> None:
+    def _run_trial(self, progress: bool) -> None:
         import optuna
 
-        self._sampler(self.recipe.seed + len(self.study.get_trials(deepcopy=False)))
-        trial = self.study.ask()
-        place = self.folder / f"trial-{trial.number}"
-        watch = _Watch(trial, self.recipe.select)
+        # A seed for each trial, so that a search that was stopped continues as it would have.
+        seed = self.recipe.seed + len(self.study.get_trials(deepcopy=False))
+        self.study.sampler = optuna.samplers.TPESampler(seed=seed)
+        trial = self.study.ask({dimension.key: dimension.distribution() for dimension in self.space})
+        place, pruning = self.folder / f"trial-{trial.number}", _Pruning(trial, self.recipe.monitor)
         try:
-            recipe = changed(self.recipe, {dimension.key: _drawn(trial, dimension) for dimension in self.space})
-            fit(recipe, self.data, place, progress=progress, callbacks=[watch])
+            recipe = changed(self.recipe, trial.params)
+            fit(recipe, self.data, place, FitOptions(progress=progress, callbacks=[pruning]))
         except optuna.TrialPruned:
             self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        except (StoppedError, KeyboardInterrupt):
-            self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            self._again(self.study.get_trials(deepcopy=False)[trial.number])
-            raise self._stopped() from None
-        except OutputError:
-            self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            self._again(self.study.get_trials(deepcopy=False)[trial.number])
-            raise  # a full disk would fail the others too
+        except (StoppedError, KeyboardInterrupt, OutputError):  # a full disk would fail the other trials, too
+            self._repeat(trial.number)
+            raise
         except (MienError, RuntimeError, ValueError, MemoryError) as error:  # torch: out of memory, shapes
             trial.set_user_attr("error", " ".join(str(error).split()))
             self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
-            self.study.tell(trial, watch.best)
+            self.study.tell(trial, pruning.best)
             if self.study.best_trial.number == trial.number:
-                self._keep(recipe, place)
+                shutil.rmtree(self.folder / "best", ignore_errors=True)
+                place.rename(self.folder / "best")
+                with new_file(self.folder / "best.toml", "w", encoding="utf-8") as file:
+                    file.write(to_toml(recipe))
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
-    def _keep(self, recipe: RunRecipe, place: Path) -> None:
-        """The run and the recipe of the best trial so far, in the place of the best before."""
-        best, partial = self.folder / "best", self.folder / "best.toml.partial"
-        shutil.rmtree(best, ignore_errors=True)
-        place.rename(best)
-        partial.write_text(to_toml(recipe), encoding="utf-8")
-        partial.replace(self.folder / "best.toml")
-
     def importances(self) -> dict[str, float]:
-        """How much of the differences between trials each key explains (PED-ANOVA); empty while there are few."""
+        """The share of the differences between trials that each key explains (PED-ANOVA); empty if there are few."""
         import optuna
 
         if sum(outcome.state == "whole" for outcome in self.outcomes) < _ENOUGH:
@@ -242,10 +216,10 @@ class Search:
 
 
 def outcomes(folder: Path) -> list[Outcome]:
-    """The trials of the study in `folder`, to look at.
+    """The results of the study in `folder`.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no study.
         MissingExtraError: Optuna is not installed.
     """
     if not (folder / "study.db").is_file():
@@ -270,18 +244,8 @@ def _outcomes(study: "optuna.Study") -> list[Outcome]:
     ]
 
 
-def _drawn(trial: "optuna.Trial", dimension: Dimension) -> Any:
-    if dimension.choices:
-        return trial.suggest_categorical(dimension.key, dimension.choices)
-    assert dimension.low is not None
-    assert dimension.high is not None
-    if dimension.whole:
-        return trial.suggest_int(dimension.key, int(dimension.low), int(dimension.high), log=dimension.log)
-    return trial.suggest_float(dimension.key, dimension.low, dimension.high, log=dimension.log)
-
-
 def _study(folder: Path, mode: str | None) -> "optuna.Study":
-    """The study in a folder, made where there is none and `mode` says what is better."""
+    """The study in a folder; with a `mode`, a missing one is made."""
     try:
         import optuna
     except ImportError as error:
@@ -300,8 +264,8 @@ def _study(folder: Path, mode: str | None) -> "optuna.Study":
                 direction="minimize" if mode == "min" else "maximize",
                 load_if_exists=True,
             )
-    except Exception as error:  # of SQLAlchemy, which is Optuna's affair
+    except Exception as error:  # SQLAlchemy has many, which Optuna does not wrap
         raise ConfigError(
-            f"{folder / 'study.db'}: is no study, or a damaged one: {str(error).partition(chr(10))[0]}",
+            f"{folder / 'study.db'}: is not a study, or damaged: {str(error).partition(chr(10))[0]}",
             hint="choose another --out",
         ) from error

@@ -1,16 +1,19 @@
-"""What a search may change: keys of a recipe, each with a range or with choices."""
+"""The space of a hyper-parameter search: keys of a recipe, each with a range or with choices."""
 
 import math
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mien.errors import ConfigError
-from mien.training.recipe import Recipe, changed
-from mien.training.recipe_base import RunRecipe
+from mien.training.expression.recipe import ExpressionRecipe
+from mien.training.recipe import RunRecipe, changed
 
 __all__ = ["Dimension", "space_of", "usual_space"]
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 _FORM: Final = "write it as optimizer.lr=0.001..0.1:log, batch_size=32..128 or optimizer.name=sgd,adamw"
 
@@ -21,32 +24,32 @@ class Dimension:
 
     Attributes:
         key: Of the recipe, dotted.
-        low: The least value; None where there are choices.
-        high: The greatest.
-        log: Whether the logarithm is drawn evenly.
+        low: The lowest value; an int if only whole numbers are drawn.
+        high: The highest value.
+        log: Whether the logarithm is drawn uniformly.
         choices: Instead of a range.
     """
 
     key: str
-    low: float | None = None
-    high: float | None = None
+    low: float = 0.0
+    high: float = 0.0
     log: bool = False
     choices: tuple[Any, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> "Dimension":
-        """Reads KEY=LOW..HIGH, KEY=LOW..HIGH:log (whole numbers where both ends are), or KEY=A,B,C.
+        """Reads KEY=LOW..HIGH, KEY=LOW..HIGH:log (whole numbers if both ends are), or KEY=A,B,C.
 
         Raises:
-            ConfigError: It is none of these.
+            ConfigError: The text has another form.
         """
         key, sign, value = (part.strip() for part in text.partition("="))
         if not sign or not key or not value:
-            raise ConfigError(f"'{text}' says nothing to search", hint=_FORM)
+            raise ConfigError(f"'{text}' is not a dimension to search", hint=_FORM)
         if ".." not in value:
             choices = tuple(_plain(choice.strip()) for choice in value.split(","))
             if len(set(map(repr, choices))) < 2:
-                raise ConfigError(f"'{text}': one choice is none", hint=f"{_FORM}; --set fixes a key")
+                raise ConfigError(f"'{text}': a single choice is not a search", hint=f"{_FORM}; --set fixes a key")
             return cls(key, choices=choices)
         span, _, scale = value.partition(":")
         low, high = (_plain(end) for end in span.split("..", 1))
@@ -65,19 +68,34 @@ class Dimension:
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """Every choice, or both ends: what must be right in a recipe."""
+        """Every choice, or both ends: values that must be valid in a recipe."""
         return self.choices or (self.low, self.high)
 
     def holds(self, value: Any) -> bool:
-        """Whether it can draw `value`."""
+        """Whether `value` can be drawn."""
         if self.choices:
             return value in self.choices
-        assert self.low is not None
-        assert self.high is not None
         return isinstance(value, (int, float)) and self.low <= value <= self.high
 
+    def value_in(self, plain: Mapping[str, Any]) -> Any:
+        """The value of the key in a recipe given as plain types; None if it has none."""
+        value: Any = plain
+        for name in self.key.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return value
+
+    def distribution(self) -> "BaseDistribution":
+        """As Optuna describes it."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        if self.choices:
+            return CategoricalDistribution(self.choices)
+        if self.whole:
+            return IntDistribution(int(self.low), int(self.high), log=self.log)
+        return FloatDistribution(self.low, self.high, log=self.log)
+
     def __str__(self) -> str:
-        """As it is typed."""
+        """As `parse` reads it."""
         if self.choices:
             return f"{self.key}={','.join(map(str, self.choices))}"
         return f"{self.key}={self.low}..{self.high}{':log' if self.log else ''}"
@@ -94,7 +112,7 @@ def space_of(recipe: RunRecipe, texts: Sequence[str]) -> tuple[Dimension, ...]:
     """The dimensions that `texts` describe; without any, `usual_space`.
 
     Raises:
-        ConfigError: Texts are none, or name keys or values that the recipe cannot have; all mistakes are named.
+        ConfigError: Texts are malformed, or name keys or values that the recipe cannot have; all errors are named.
     """
     if not texts:
         return usual_space(recipe)
@@ -120,10 +138,9 @@ def space_of(recipe: RunRecipe, texts: Sequence[str]) -> tuple[Dimension, ...]:
 
 
 def usual_space(recipe: RunRecipe) -> tuple[Dimension, ...]:
-    """What is worth a search in most recipes: rate, decay, and what keeps the network from learning by rote.
+    """What is worth a search in most recipes: learning rate, weight decay, dropout, mixup and erasing.
 
-    The rate lies within a factor of ten either way of the recipe's own, decay likewise; a recipe without decay may
-    get some.
+    Learning rate and weight decay lie within a factor of ten of the recipe's own; a recipe without decay may get some.
     """
     rate, decay = recipe.optimizer.lr, recipe.optimizer.weight_decay
     found = [
@@ -134,11 +151,11 @@ def usual_space(recipe: RunRecipe) -> tuple[Dimension, ...]:
     ]
     if isinstance(recipe.model.options.get("dropout"), float):
         found.append(Dimension("model.options.dropout", 0.0, 0.6))
-    if isinstance(recipe, Recipe):
+    if isinstance(recipe, ExpressionRecipe):
         found += [Dimension("augmentation.mixup", 0.0, 0.4), Dimension("augmentation.erase", 0.0, 0.6)]
     return tuple(found)
 
 
 def _two(value: float) -> float:
-    """To two digits, for people."""
+    """Rounded to two significant digits."""
     return round(value, 1 - math.floor(math.log10(value)))

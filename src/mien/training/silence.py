@@ -1,16 +1,16 @@
-"""Keeps libraries from speaking of their own business; what goes wrong still comes as an exception."""
+"""Keeps libraries from writing messages of their own; what goes wrong still comes as an exception."""
 
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["quiet"]
+__all__ = ["silenced"]
 
 
 @contextmanager
-def quiet(library: str | None) -> Iterator[None]:
-    """Without warnings, and without what the library's logger (None: the root) says short of errors."""
+def silenced(library: str | None) -> Iterator[None]:
+    """Without warnings, and without messages below errors of the library's logger (None: the root logger)."""
     logger = logging.getLogger(library)
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,43 +1,98 @@
-"""The kinds of recipe: each teaches something else, and all share trainer, checkpoints, resuming, curves, progress."""
+"""The tasks that recipes train for: one folder each, which gives data, module and export to the shared loop."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol, TypeAlias
 
-import lightning
+import torch
+from torch import Tensor, nn
 
-from mien.errors import ConfigError
-from mien.training.recipe_base import RunRecipe
+from mien.training.recipe import check_task
 
-__all__ = ["TaskSpec", "TrainingSetup", "kind"]
+__all__ = ["Batches", "Sums", "TaskSpec", "TrainingData", "TrainingModule", "TrainingSetup", "task_spec"]
 
-# By a recipe's key `task`: the module with the `TASK`, loaded when it is asked for.
-_MODULES: Final = {"detection": "mien.training.detection", "expression": "mien.training.expression"}
+# By name of a metric: the sum of its values and how many they are. The loop adds them up and divides once an epoch.
+Sums: TypeAlias = dict[str, tuple[Tensor, Tensor | int]]
+
+
+class TrainingModule(nn.Module):
+    """A network with its losses and metrics.
+
+    Attributes:
+        network: The network that is exported.
+        hyper_parameters: Arguments that build this module again; plain types, so that checkpoints load with
+            `weights_only`.
+        epoch: Number of the present epoch, from 0; set by the loop.
+    """
+
+    network: nn.Module
+
+    def __init__(self, **hyper_parameters: Any) -> None:
+        super().__init__()
+        self.hyper_parameters = hyper_parameters
+        self.epoch = 0
+
+    @property
+    def classes(self) -> Mapping[str, Sequence[str]]:
+        """The class names of each classification head."""
+        found: Mapping[str, Sequence[str]] = self.hyper_parameters.get("classes", {})
+        return found
+
+    def training_step(self, batch: Any) -> tuple[Tensor, Sums]:
+        """The loss of a batch, and the sums of its training metrics, `train/loss` among them."""
+        raise NotImplementedError
+
+    def validation_step(self, batch: Any) -> Sums:
+        """The sums of a batch's validation metrics, `val/loss` among them."""
+        raise NotImplementedError
+
+
+class Batches(Protocol):
+    """Batches of one epoch, of known number."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class TrainingData(Protocol):
+    """Batches of a training and a validation split."""
+
+    def train_batches(self, epoch: int, part: tuple[int, int] = (0, 1), device: torch.device | None = None) -> Batches:
+        """The batches of an epoch, in an order that the seed and the epoch alone decide.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            part: (r, n): the share of each batch that the r-th of n processes has.
+            device: Where they are used; batches that lie elsewhere are moved by the loop.
+        """
+        ...
+
+    def val_batches(self, device: torch.device | None = None) -> Batches:
+        """The whole validation split, always in the same order."""
+        ...
 
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """What the trainer needs.
+    """What the loop needs.
 
     Attributes:
-        task: The network with its losses, figures and optimiser. Its hyper-parameters are plain types, so that its
-            checkpoints load with `weights_only`; it seeds each epoch from (seed, epoch), so that a resumed run goes on
-            exactly as the one that was cut off.
-        data: Its training batches are asked for anew each epoch, in an order that seed and epoch alone decide.
-        fingerprint: Plain types that tell one body of data from another; kept as `data.json`.
-        begin: Called before a run that is not resumed, such as to take published weights.
+        module: The network with its losses and metrics.
+        data: The batches.
+        fingerprint: Plain types that tell one data set from another; saved as `data.json`.
+        load_pretrained: Called before a run that neither resumes nor starts from other weights.
     """
 
-    task: lightning.LightningModule
-    data: lightning.LightningDataModule
+    module: TrainingModule
+    data: TrainingData
     fingerprint: dict[str, Any]
-    begin: Callable[[], None] = lambda: None
+    load_pretrained: Callable[[], None] = lambda: None
 
 
 class Exporter(Protocol):
-    """Writes what a run has learnt; returns the files."""
+    """Exports a run; returns the files written."""
 
     def __call__(
         self, recipe: Any, folder: Path, data: Path, out: Path, *, checkpoint: str = "best", licence: str = ""
@@ -46,29 +101,25 @@ class Exporter(Protocol):
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One kind of recipe.
+    """One task, the `TASK` of its folder. The class of its recipes is the `RECIPE` of the folder's `recipe.py`.
 
     Attributes:
-        recipe: Its class; its field `task` is the kind's name.
-        read: From the path given as `--data` to what `setup` learns from.
-        setup: From a recipe and that data to what the trainer needs; all that a wrong recipe can break, breaks here,
-            before a run's folder is made.
-        export: From a run of such a recipe to an ONNX file and what belongs beside it.
+        read: Reads the path given as `--data`.
+        setup: Makes what the loop needs of a recipe and that data. It raises every error that a wrong recipe can
+            cause, because a run's folder is made only after it.
+        export: Writes an ONNX file and what belongs beside it from a run.
     """
 
-    recipe: type[RunRecipe]
     read: Callable[[Path], Any]
     setup: Callable[[Any, Any], TrainingSetup]
     export: Exporter
 
 
-def kind(name: object) -> TaskSpec:
-    """The kind of a recipe whose key `task` is `name`.
+def task_spec(name: str) -> TaskSpec:
+    """The task of that name.
 
     Raises:
-        ConfigError: There is no such kind.
+        ConfigError: There is no such task.
     """
-    if not isinstance(name, str) or name not in _MODULES:
-        raise ConfigError(f"task: there is no kind of recipe '{name}'", hint=f"known: {', '.join(sorted(_MODULES))}")
-    found: TaskSpec = importlib.import_module(_MODULES[name]).TASK
+    found: TaskSpec = importlib.import_module(f"mien.training.{check_task(name)}").TASK
     return found

@@ -1,4 +1,4 @@
-"""Weights of a model or a run to begin another one with."""
+"""Weights of a shipped model or of a run: to start another run from, and to average."""
 
 import json
 from collections.abc import Mapping, Sequence, Set
@@ -6,103 +6,109 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import lightning
 import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor
 
-from mien.assets.manifest import REPLACED, info_in, shipped_models
+from mien.assets.manifest import REPLACED, ModelInfo, info_in, model_info, shipped_models
 from mien.assets.store import read_weights, training_form
-from mien.errors import ConfigError, WeightsError
+from mien.errors import ConfigError, OutputError, WeightsError
 from mien.training import checkpoints
-from mien.training.recipe import changed, load, recipe_names
-from mien.training.recipe_base import RunRecipe
+from mien.training.recipe import RunRecipe, changed, load, recipe_names, to_toml
+from mien.training.tasks import TrainingModule
 
-__all__ = ["Origin", "origin", "planned", "take"]
+__all__ = ["Source", "average_runs", "init_weights", "load_source", "resolve_recipe"]
 
-SHARE: Final = 10  # a fine-tuning round has the rate of the run before, divided by this
+SHARE: Final = 10  # fine-tuning has the learning rate of the run before, divided by this
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What a run can begin with.
+class Source:
+    """Weights that a run can start from.
 
     Attributes:
-        name: For people.
-        weights: The state of the network.
-        classes: By head; empty where the origin does not say.
-        recipe: It was trained by, where that is known.
+        name: For messages.
+        weights: The state dict of the network.
+        classes: By head; empty if they are not known.
     """
 
     name: str
     weights: Mapping[str, Tensor]
-    classes: Mapping[str, tuple[str, ...]]
-    recipe: RunRecipe | None
+    classes: Mapping[str, Sequence[str]]
 
 
-def origin(source: str) -> Origin:
-    """Reads a shipped model by its name, the training form of an exported one (.safetensors), or a run's best weights.
+def load_source(source: str) -> Source:
+    """Reads a shipped model by its name, a training form of an exported one (.safetensors), or a run's best weights.
 
     Raises:
         ConfigError: There is nothing of that name.
         WeightsError: The weights are missing, damaged, or hold more than weights.
     """
     path = Path(source)
-    if source in shipped_models() or source in REPLACED:
-        return _exported(training_form(source), source)
-    if path.is_dir():
+    if not _is_shipped(source) and path.is_dir():
         content = checkpoints.read(path / "best.ckpt")
-        classes = content.get("hyper_parameters", {}).get("classes", {})
-        return Origin(
-            source,
-            _network(content, path / "best.ckpt"),
-            {head: tuple(names) for head, names in classes.items()},
-            load(path / "recipe.toml"),
-        )
-    if path.suffix == ".safetensors":
-        return _exported(read_weights(path), source)
+        state = content.get("state_dict", {})
+        weights = {name.removeprefix("network."): each for name, each in state.items() if name.startswith("network.")}
+        if not weights:
+            raise WeightsError(f"{path / 'best.ckpt'}: holds no network", hint="give the folder of a finished run")
+        return Source(source, weights, content.get("hyper_parameters", {}).get("classes", {}))
+    data = _training_form(source)
+    try:
+        weights = safetensors.torch.load(data)
+    except safetensors.SafetensorError as error:
+        raise WeightsError(f"{source}: is not a .safetensors file: {error}", hint="export the run again") from error
+    info = _info(data, source)
+    classes = {head.name: head.emotions for head in info.heads} if info else {}
+    return Source(source, {name: value.float() for name, value in weights.items()}, classes)
+
+
+def _training_form(source: str) -> bytes:
+    """The .safetensors file of a shipped model, or a file."""
+    if _is_shipped(source):
+        return training_form(source)
+    if Path(source).suffix == ".safetensors":
+        return read_weights(Path(source))
     raise ConfigError(
-        f"'{source}' is nothing to start from",
+        f"cannot start from '{source}': no such model or run",
         hint=f"give a run's folder, a .safetensors file, or one of {', '.join(shipped_models())}",
     )
 
 
-def _network(content: Mapping[str, Mapping[str, Tensor]], path: Path) -> dict[str, Tensor]:
-    state = content.get("state_dict", {})
-    weights = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
-    if not weights:
-        raise WeightsError(f"{path}: holds no network", hint="give the folder of a finished run")
-    return weights
+def _is_shipped(source: str) -> bool:
+    """Whether a shipped model has this name, or had it once."""
+    return source in shipped_models() or source in REPLACED
 
 
-def _exported(data: bytes, source: str) -> Origin:
-    try:
-        weights = safetensors.torch.load(data)
-        header = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + header]).get("__metadata__", {})
-    except (safetensors.SafetensorError, ValueError) as error:
-        raise WeightsError(f"{source}: is no .safetensors file: {error}", hint="export the run again") from error
-    classes: dict[str, tuple[str, ...]] = {}
-    recipe = None
-    if info := info_in(metadata, source):
-        classes = {head.name: head.emotions for head in info.heads}
-        recipe = load(info.name) if info.name in recipe_names() else None
-    return Origin(source, {name: value.float() for name, value in weights.items()}, classes, recipe)
+def _info(data: bytes, source: str) -> ModelInfo | None:
+    """The description in the metadata of a .safetensors file."""
+    header = int.from_bytes(data[:8], "little")
+    return info_in(json.loads(data[8 : 8 + header]).get("__metadata__", {}), source)
 
 
-def planned(
-    source: str | None, settings: Sequence[str], *, resume: Path | None = None, start: str | None = None
+def _source_recipe(source: str) -> RunRecipe | None:
+    """The recipe that a source was trained by, if it is known; the weights of a run or a shipped model stay unread."""
+    if _is_shipped(source):
+        return load(source) if model_info(source).name in recipe_names() else None
+    if (Path(source) / "recipe.toml").is_file():
+        return load(Path(source) / "recipe.toml")
+    if Path(source).is_dir():
+        raise ConfigError(f"cannot start from '{source}': the folder holds no run", hint="give the folder of a run")
+    info = _info(_training_form(source), source)
+    return load(info.name) if info and info.name in recipe_names() else None
+
+
+def resolve_recipe(
+    source: str | None, settings: Sequence[str], *, resume: Path | None = None, init_from: str | None = None
 ) -> tuple[RunRecipe, list[str]]:
-    """The recipe of a run, and what is to be said of it.
+    """The recipe of a run, and messages about it.
 
     Args:
-        source: Of the recipe, see `load`; may be None with `resume` or `start`, whose own recipe it is then.
+        source: Of the recipe, see `load`. If None, the recipe is that of `resume` or `init_from`.
         settings: See `load`.
-        resume: The folder of the run to go on with.
-        start: What to begin with, see `origin`. The rate is then a tenth of the rate that the run before began with,
-            and there is one round, unless `settings` name `optimizer.lr` and `rounds`, or the recipe is a
-            `further` one.
+        resume: The folder of the run to resume.
+        init_from: Weights to start from, see `load_source`. The learning rate is then a tenth of that of the run
+            before, and there is one stage, unless `settings` name `optimizer.lr` and `stages`, or the recipe says
+            `fine_tune = true`.
 
     Raises:
         InputError: There is no such recipe.
@@ -111,85 +117,140 @@ def planned(
     """
     if source is None and resume:
         if not (resume / "recipe.toml").is_file():
-            raise ConfigError(f"{resume}: nothing to resume, it holds no run", hint="start it without --resume")
+            raise ConfigError(f"{resume}: nothing to resume, the folder holds no run", hint="start without --resume")
         return load(resume / "recipe.toml", settings), []
-    if start is None:
+    if init_from is None:
         if source is None:
             raise ConfigError("no recipe is given", hint=f"give a .toml file or one of {', '.join(recipe_names())}")
         return load(source, settings), []
-    before = origin(start).recipe
+    before = _source_recipe(init_from)
     if source is not None:
         recipe = load(source, settings)
     elif before is not None:
         recipe = changed(before, settings)
     else:
-        raise ConfigError(f"'{start}' does not say how it was trained", hint="give a recipe as well")
-    return _fine_tuned(recipe, before, start, {setting.partition("=")[0].strip() for setting in settings})
+        raise ConfigError(f"the recipe of '{init_from}' is not known", hint="give a recipe as well")
+    return _fine_tuned(recipe, before, init_from, {setting.partition("=")[0].strip() for setting in settings})
 
 
-def _fine_tuned(recipe: RunRecipe, before: RunRecipe | None, start: str, told: set[str]) -> tuple[RunRecipe, list[str]]:
-    said = [f"begins with the weights of {start}"]
-    changes: dict[str, object] = {"start": str(Path(start).absolute()) if Path(start).exists() else start}
-    if recipe.further:
-        return recipe.model_copy(update=changes), said
-    if "optimizer.lr" not in told:
+def _fine_tuned(recipe: RunRecipe, before: RunRecipe | None, init: str, given: set[str]) -> tuple[RunRecipe, list[str]]:
+    notes = [f"starts from the weights of {init}"]
+    changes: dict[str, object] = {"init_from": str(Path(init).absolute()) if Path(init).exists() else init}
+    if recipe.fine_tune:
+        return recipe.model_copy(update=changes), notes
+    if "optimizer.lr" not in given:
         known = before or recipe
         rate = known.optimizer.lr / SHARE
         changes["optimizer"] = recipe.optimizer.model_copy(update={"lr": rate})
-        whose = "that run's first" if before else "the recipe's"
-        said.append(f"rate {rate:g}, a tenth of {whose} ({known.optimizer.lr:g}); --set optimizer.lr=... for another")
-    if "rounds" not in told and recipe.rounds:
-        changes["rounds"] = ()
-        count = len(recipe.rounds)
-        said.append(f"one round: the {count} after it in the recipe {'is' if count == 1 else 'are'} left out")
-    return recipe.model_copy(update=changes), said
+        whose = "that run's" if before else "the recipe's"
+        notes.append(
+            f"learning rate {rate:g}, a tenth of {whose} ({known.optimizer.lr:g}); change: --set optimizer.lr=..."
+        )
+    if "stages" not in given and recipe.stages:
+        changes["stages"] = ()
+        notes.append(f"one stage: the other stages of the recipe are left out ({len(recipe.stages)})")
+    return recipe.model_copy(update=changes), notes
 
 
-def take(task: lightning.LightningModule, source: str) -> list[str]:
-    """Gives the network of `task` the weights of `source`; heads whose classes differ stay new.
+def init_weights(module: TrainingModule, source: str) -> list[str]:
+    """Gives the network of `module` the weights of `source`; heads with other classes are re-initialised.
 
     Returns:
-        What is to be said of it: one line for each new head.
+        A message for each head that is re-initialised.
 
     Raises:
-        ConfigError: It is another network, or one of other options or another input.
+        ConfigError: The source is another network, or has other options or another input.
         WeightsError: The weights are missing or damaged.
     """
-    found = origin(source)
-    network: torch.nn.Module = task.network  # type: ignore[assignment]
-    classes: Mapping[str, Sequence[str]] = task.hparams.get("classes", {})
-    new = {name: _difference(name, tuple(names), found) for name, names in classes.items()}
-    new = {name: reason for name, reason in new.items() if reason}
-    own, known = network.state_dict(), {*classes, *found.classes}
+    found, classes = load_source(source), module.classes
+    reasons = {name: _class_difference(name, tuple(names), found) for name, names in classes.items()}
+    new = {name: reason for name, reason in reasons.items() if reason}
+    own, known = module.network.state_dict(), {*classes, *found.classes}
     kept = {None, *classes} - set(new)
     theirs = {name: value for name, value in found.weights.items() if _head(name, known) in kept}
     wanted = {name for name in own if _head(name, known) not in new}
     wrong = [name for name in theirs if name in own and own[name].shape != theirs[name].shape]
     if wrong or wanted != set(theirs):
         odd = (wrong or sorted(wanted ^ set(theirs)))[0]
-        there, here = (tuple(state[odd].shape) if odd in state else "nothing" for state in (theirs, own))
+        there, here = (tuple(state[odd].shape) if odd in state else "missing" for state in (theirs, own))
         raise ConfigError(
             f"the weights of '{source}' are those of another network: {odd} is {there} there and {here} here",
-            hint="take model and input of the recipe as that model has them",
+            hint="use the model and the input of that model's recipe",
         )
-    network.load_state_dict(own | theirs)
-    return [f"the head '{name}' begins anew: {reason}" for name, reason in new.items()]
+    module.network.load_state_dict(own | theirs)
+    return [f"the head '{name}' is re-initialised: {reason}" for name, reason in new.items()]
 
 
 def _head(name: str, known: Set[str]) -> str | None:
-    """The head that a weight belongs to, one of those `known`; a detector's heads have no classes, and are not."""
+    """The head of `known` that a weight belongs to; a detector's heads have no classes and are not known."""
     first, *others = name.split(".")
     return others[0] if first == "heads" and others[0] in known else None
 
 
-def _difference(head: str, here: tuple[str, ...], found: Origin) -> str:
-    """Why a head cannot be taken over; empty where it can."""
+def _class_difference(head: str, here: tuple[str, ...], found: Source) -> str:
+    """Why the weights of a head cannot be used; empty if they can."""
     if head not in found.classes:
-        return f"{found.name} has none of that name"
-    there = found.classes[head]
+        return f"{found.name} has no head of that name"
+    there = tuple(found.classes[head])
     if here == there:
         return ""
     if len(here) != len(there):
         return f"{len(there)} classes there, {len(here)} here"
     first = next(index for index, pair in enumerate(zip(there, here, strict=True)) if pair[0] != pair[1])
     return f"class {first + 1} is '{there[first]}' there, '{here[first]}' here"
+
+
+def average_runs(run: Path, others: Sequence[str], out: Path) -> None:
+    """Writes the run `out`: the recipe of `run`, and as best checkpoint the mean of its best weights and the others.
+
+    This is a "model soup" (Wortsman et al., ICML 2022): runs that started from the same weights lie in one basin of
+    the loss, and their mean is often better than each of them, at the cost of one network. The mean of runs with
+    different starts is worthless.
+
+    Args:
+        run: The folder of a run.
+        others: Shipped models by name, `.safetensors` files or folders of runs, as `mien train --from` takes them.
+        out: A new folder.
+
+    Raises:
+        ConfigError: No other is given, or one is another network or has other classes.
+        OutputError: `out` holds a run already, or cannot be written.
+        WeightsError: Weights are missing or damaged.
+    """
+    if not others:
+        raise ConfigError("averaging needs at least two sets of weights, got one", hint="name others")
+    if (out / "recipe.toml").exists():
+        raise OutputError(f"{out}: holds a run already", hint="choose another --out")
+    first, recipe = load_source(str(run)), load(run / "recipe.toml")
+    total = dict(first.weights)
+    for source in others:
+        other = load_source(source)
+        _check_same_network(first, other)
+        # Counters of batch norm are whole numbers: those of the first are kept.
+        total = {name: each + other.weights[name] if each.is_floating_point() else each for name, each in total.items()}
+    content = checkpoints.read(run / "best.ckpt")
+    count = 1 + len(others)
+    content["state_dict"] |= {
+        f"network.{name}": value / count if value.is_floating_point() else value for name, value in total.items()
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        checkpoints.save({out / "best.ckpt": content})
+        (out / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written: {error.strerror}", hint="choose another --out") from error
+
+
+def _check_same_network(first: Source, other: Source) -> None:
+    shapes = [{name: tuple(value.shape) for name, value in each.weights.items()} for each in (first, other)]
+    if odd := sorted(set(shapes[0].items()) ^ set(shapes[1].items())):
+        name = odd[0][0]
+        here, there = (shape.get(name, "missing") for shape in shapes)
+        raise ConfigError(
+            f"'{other.name}' is another network than '{first.name}': {name} is {there} there and {here} here",
+            hint="average runs that started from the same weights",
+        )
+    if {name: tuple(names) for name, names in first.classes.items()} != {
+        name: tuple(names) for name, names in other.classes.items()
+    }:
+        raise ConfigError(f"'{other.name}' has other classes than '{first.name}'", hint="leave it out")

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from mien.datasets.face_images import FaceImage
 from mien.training.detection.occlusion import FACE, cover
-from mien.training.detection.scenes import Pool, SceneRecipe, compose, pool, pyramid
+from mien.training.detection.recipe import SceneRecipe
+from mien.training.detection.scenes import Pool, compose, pool, pyramid
 
 COLOURS = np.array([[250, 0, 0], [0, 250, 0], [0, 0, 250], [250, 250, 0], [0, 250, 250]])
 # Nothing but geometry: colours stay as they are.

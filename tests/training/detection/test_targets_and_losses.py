@@ -8,9 +8,17 @@ from hypothesis import strategies as st
 
 from mien.faces.detectors.mien import grid
 from mien.training.detection.data import batch_of
-from mien.training.detection.losses import box_iou, decoded, generalised_iou, landmark_loss, score_loss
+from mien.training.detection.losses import (
+    FREE,
+    IGNORED,
+    assign,
+    box_iou,
+    decoded,
+    generalised_iou,
+    landmark_loss,
+    score_loss,
+)
 from mien.training.detection.scenes import Scene
-from mien.training.detection.targets import FREE, IGNORED, assign
 
 CENTRES, STRIDES = grid(256, 256)
 NONE = np.empty((0, 4), np.float32)

@@ -15,17 +15,16 @@ from mien.assets.store import open_model
 from mien.errors import ConfigError, DataError, WeightsError
 from mien.faces.boxes import iou
 from mien.faces.detectors import DetectorOptions, load
-from mien.training import fit, kind, load_recipe, planned
-from mien.training.detection.data import Batch
-from mien.training.detection.module import DetectorModule
+from mien.training import FitOptions, fit, load_recipe, resolve_recipe, task_spec
 from mien.training.detection.recipe import DetectorRecipe
+from mien.training.loop import Callback, Run
 
 TINY = [
     "epochs=3",
     "steps=60",
     "validation_steps=2",
     "batch_size=4",
-    "averaging=0.9",
+    "ema_decay=0.9",
     "optimizer.lr=0.01",
     "schedule.warmup=0.1",
     "workers=0",
@@ -72,34 +71,29 @@ def test_a_run_leaves_what_a_run_leaves(run: Path) -> None:
     assert isinstance(load_recipe(run / "recipe.toml"), DetectorRecipe)
 
 
-def test_a_cut_off_run_goes_on_to_the_same_result(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_was_stopped_resumes_to_the_same_result(folder: Path, tmp_path: Path) -> None:
     quick = [*TINY, "steps=4", "epochs=2"]
     recipe, whole, cut = load_recipe("mien-detector", quick), tmp_path / "whole", tmp_path / "cut"
-    fit(recipe, folder, whole, progress=False)
+    fit(recipe, folder, whole, FitOptions(progress=False))
 
-    class Cut(Exception):
+    class Stop(Exception):
         pass
 
-    def fail(task: DetectorModule, batch: Batch, index: int) -> None:
-        if task.current_epoch == 1:
-            raise Cut
-        return training_step(task, batch, index)  # type: ignore[return-value]
+    class Stopping(Callback):
+        def on_step_start(self, run: Run) -> None:
+            if run.state.epoch == 1:
+                raise Stop
 
-    training_step = DetectorModule.training_step
-    monkeypatch.setattr(DetectorModule, "training_step", fail)
-    with pytest.raises(Cut):
-        fit(recipe, folder, cut, progress=False)
-    monkeypatch.undo()
-    fit(recipe, folder, cut, resume=True, progress=False)
+    with pytest.raises(Stop):
+        fit(recipe, folder, cut, FitOptions(progress=False, callbacks=[Stopping()]))
+    fit(recipe, folder, cut, FitOptions(resume=True, progress=False))
     one, other = (torch.load(place / "last.ckpt", weights_only=True)["state_dict"] for place in (whole, cut))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_the_export_reads_images(run: Path, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "own.onnx"
-    written = kind("detection").export(load_recipe(run / "recipe.toml"), run, folder, out, licence="Apache-2.0")
+    written = task_spec("detection").export(load_recipe(run / "recipe.toml"), run, folder, out, licence="Apache-2.0")
     assert {path.suffix for path in written} == {".onnx", ".safetensors", ".toml"}
     info, session = open_model(out, task="detection")
     assert info.licence == "Apache-2.0"
@@ -117,30 +111,30 @@ def test_the_export_reads_images(run: Path, folder: Path, tmp_path: Path) -> Non
     assert float(iou(found.boxes, image.boxes).max()) > 0.4
 
 
-def test_a_second_round_begins_with_the_weights_of_the_first(run: Path, folder: Path, tmp_path: Path) -> None:
-    recipe, said = planned(None, ["epochs=1", "steps=4"], start=str(run))
+def test_a_second_run_starts_from_the_weights_of_the_first(run: Path, folder: Path, tmp_path: Path) -> None:
+    recipe, said = resolve_recipe(None, ["epochs=1", "steps=4"], init_from=str(run))
     assert isinstance(recipe, DetectorRecipe)
     assert recipe.optimizer.lr == pytest.approx(0.001)
-    assert any("begins with the weights" in line for line in said)
-    fit(recipe, folder, tmp_path / "second", progress=False)
+    assert any("starts from the weights" in line for line in said)
+    fit(recipe, folder, tmp_path / "second", FitOptions(progress=False))
     first, second = ((place / "metrics.csv").read_text().splitlines() for place in (run, tmp_path / "second"))
     column = first[0].split(",").index("val/loss")
     assert float(second[-1].split(",")[column]) < float(first[1].split(",")[column])
 
 
 def test_a_detector_that_finds_nothing_is_not_exported(folder: Path, tmp_path: Path) -> None:
-    recipe = load_recipe("mien-detector", [*TINY, "epochs=1", "steps=1", "averaging=0"])
-    fit(recipe, folder, tmp_path / "run", progress=False)
+    recipe = load_recipe("mien-detector", [*TINY, "epochs=1", "steps=1", "ema_decay=0"])
+    fit(recipe, folder, tmp_path / "run", FitOptions(progress=False))
     with pytest.raises(WeightsError, match=r"finds none of the \d+ faces"):
-        kind("detection").export(recipe, tmp_path / "run", folder, tmp_path / "none.onnx")
+        task_spec("detection").export(recipe, tmp_path / "run", folder, tmp_path / "none.onnx")
     assert not list(tmp_path.glob("none*"))
 
 
 def test_data_that_changed_is_refused(folder: Path, run: Path, tmp_path: Path) -> None:
     other = write_images(tmp_path / "other", seed=3)
     recipe = load_recipe(run / "recipe.toml")
-    with pytest.raises(ConfigError, match="was begun on other data"):
-        fit(recipe, other, run, resume=True, progress=False)
+    with pytest.raises(ConfigError, match="was started on other data"):
+        fit(recipe, other, run, FitOptions(resume=True, progress=False))
 
 
 def test_every_mistake_of_a_recipe_is_named(tmp_path: Path) -> None:
@@ -158,7 +152,7 @@ def test_every_mistake_of_a_recipe_is_named(tmp_path: Path) -> None:
 def test_a_network_that_cannot_be_built(folder: Path, tmp_path: Path) -> None:
     recipe = load_recipe("mien-detector", ["model.options={widths=[8, 8]}"])
     with pytest.raises(ConfigError, match="the detector cannot be built"):
-        fit(recipe, folder, tmp_path / "run", progress=False)
+        fit(recipe, folder, tmp_path / "run", FitOptions(progress=False))
     assert not (tmp_path / "run").exists()
 
 
@@ -170,7 +164,7 @@ def test_pictures_without_faces_teach_nothing(folder: Path, tmp_path: Path) -> N
     text = "\n".join(json.dumps(row | {"faces": [], "ignore": []}) for row in rows)
     (bare / "labels.jsonl").write_text(text)
     with pytest.raises(DataError, match="no image of the split 'train' has a face"):
-        fit(load_recipe("mien-detector", TINY), bare, tmp_path / "run", progress=False)
+        fit(load_recipe("mien-detector", TINY), bare, tmp_path / "run", FitOptions(progress=False))
 
 
 def test_a_wrong_folder_is_named_by_the_command(tmp_path: Path) -> None:

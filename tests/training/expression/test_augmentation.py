@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mien.training.expression.augmentation import augment, mixup
-from mien.training.expression.jpeg import compressed
-from mien.training.recipe import Augmentation
+from mien.training.expression.augmentation import augment, compressed, mixup
+from mien.training.expression.recipe import Augmentation
 
 NOTHING = {
     "flip": 0,
@@ -21,7 +20,7 @@ NOTHING = {
     "shift": 0,
     "gain": 1,
     "offset": 0,
-    "coarse": 0,
+    "downscale": 0,
     "erase": 0,
     "mixup": 0,
 }
@@ -64,7 +63,9 @@ def test_half_are_flipped(images: Tensor) -> None:
 def test_shapes_and_ranges_are_kept(shape: tuple[int, ...]) -> None:
     images = torch.rand(shape)
     before = images.clone()
-    strong = only(flip=0.5, rotation=180, scale=2, stretch=2, shear=1, shift=1, gain=4, offset=1, coarse=0.5, erase=0.7)
+    strong = only(
+        flip=0.5, rotation=180, scale=2, stretch=2, shear=1, shift=1, gain=4, offset=1, downscale=0.5, erase=0.7
+    )
     found = augment(images, strong)
     assert found.shape == images.shape
     assert found.dtype == images.dtype
@@ -85,7 +86,7 @@ def test_the_same_seed_gives_the_same_images(images: Tensor) -> None:
 
 def test_every_picture_is_changed_in_its_own_way(images: Tensor) -> None:
     same = images[:1].expand(8, -1, -1, -1)
-    found = augment(same, Augmentation(erase=0, coarse=0)).flatten(1)
+    found = augment(same, Augmentation(erase=0, downscale=0)).flatten(1)
     assert (torch.cdist(found, found) + torch.eye(8) > 0.5).all()
 
 
@@ -122,7 +123,7 @@ def test_a_scale_goes_both_ways() -> None:
     squares[:, :, 16:32, 16:32] = 1
     sides = augment(squares, only(scale=1.3)).sum(dim=(1, 2, 3)).sqrt() / 16
     assert sides.max() <= 1.31
-    assert sides.min() >= 1 / 1.35  # reduced without averaging, a square loses a little more
+    assert sides.min() >= 1 / 1.35  # reduced without ema_decay, a square loses a little more
     assert sides.max() > 1.25
     assert sides.min() < 0.8
 
@@ -143,7 +144,7 @@ def test_light_keeps_to_its_settings() -> None:
 
 
 def test_coarse_pictures_lose_detail_and_keep_their_light(images: Tensor) -> None:
-    found = augment(images, only(coarse=1))
+    found = augment(images, only(downscale=1))
     assert float(found.var()) < 0.4 * float(images.var())
     np.testing.assert_allclose(found.mean(dim=(1, 2, 3)), images.mean(dim=(1, 2, 3)), atol=0.01)
 

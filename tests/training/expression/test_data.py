@@ -12,18 +12,24 @@ from tests.tiny import tiny_recipe
 from mien.datasets import Samples
 from mien.emotions import ALL
 from mien.errors import ConfigError, DataError
-from mien.training.expression.data import Batches, Images, head_classes, softened, targets_for
+from mien.training.expression.data import (
+    ExpressionBatches,
+    ExpressionData,
+    head_classes,
+    targets_for,
+    with_soft_targets,
+)
 
 LABELS = {"fer2013": {"source": "labels"}}
 VOTES = {"votes": {"source": "votes"}}
 
 
-def numbered(count: int, size: int, seed: tuple[int, int] | None) -> Batches:
+def numbered(count: int, size: int, seed: tuple[int, int] | None) -> ExpressionBatches:
     images = torch.arange(count).reshape(-1, 1, 1, 1)
-    return Batches(images, {"own": torch.arange(count).reshape(-1, 1).float()}, size, seed)
+    return ExpressionBatches(images, {"own": torch.arange(count).reshape(-1, 1).float()}, size, seed)
 
 
-def rows_of(batches: Batches) -> list[list[int]]:
+def rows_of(batches: ExpressionBatches) -> list[list[int]]:
     return [images.flatten().tolist() for images, _ in batches]
 
 
@@ -83,12 +89,12 @@ def test_votes_become_shares_and_no_votes_nothing(tiny_samples: Samples) -> None
 
 def test_pictures_come_in_the_networks_size_and_channels(tiny_samples: Samples) -> None:
     recipe = tiny_recipe(input={"size": 32, "channels": "rgb", "mean": [0.5] * 3, "std": [0.25] * 3})
-    data = Images(tiny_samples, recipe)
-    images, targets = next(iter(data.train_dataloader()))
+    data = ExpressionData(tiny_samples, recipe)
+    images, targets = next(iter(data.train_batches(0)))
     assert images.shape == (32, 3, 32, 32)
     assert images.dtype == torch.uint8
     assert {name: tuple(target.shape) for name, target in targets.items()} == {"votes": (32, 10), "fer2013": (32, 7)}
-    held = sum(len(batch) for batch, _ in data.val_dataloader())
+    held = sum(len(batch) for batch, _ in data.val_batches())
     assert held == len(tiny_samples.only("val"))
 
 
@@ -96,13 +102,15 @@ def test_pictures_come_in_the_networks_size_and_channels(tiny_samples: Samples) 
 def test_a_split_that_is_missing(tiny_samples: Samples, split: str) -> None:
     other = tiny_samples.subset(tiny_samples.split != ("train", "val").index(split))
     with pytest.raises(DataError, match=f"no '{split}' rows"):
-        Images(other, tiny_recipe())
+        ExpressionData(other, tiny_recipe())
 
 
 def test_one_picture_is_too_few(tiny_samples: Samples) -> None:
     few = np.flatnonzero(tiny_samples.split == 0)[:1]
     with pytest.raises(DataError, match="fewer than two images"):
-        Images(tiny_samples.subset(np.concatenate([few, np.flatnonzero(tiny_samples.split == 1)])), tiny_recipe())
+        ExpressionData(
+            tiny_samples.subset(np.concatenate([few, np.flatnonzero(tiny_samples.split == 1)])), tiny_recipe()
+        )
 
 
 def test_soft_targets_join_what_is_known_of_the_training_images(tiny_samples: Samples) -> None:
@@ -113,12 +121,12 @@ def test_soft_targets_join_what_is_known_of_the_training_images(tiny_samples: Sa
     targets[1] = 0
     taught = replace(tiny_samples, targets=targets, soft_labels=soft)
     head = tiny_recipe(heads={"fer2013": {"source": "labels", "soft": 0.75}}).heads["fer2013"]
-    found = softened(targets_for(taught, head), taught, "fer2013", head)
+    found = with_soft_targets(targets_for(taught, head), taught, "fer2013", head)
     np.testing.assert_allclose(found[0], 0.25 * targets[0] + 0.75 / classes, atol=1e-6)
     np.testing.assert_allclose(found[1], 1 / classes, atol=1e-6)  # nobody knows but the teachers
     np.testing.assert_allclose(found[2], targets[2], atol=1e-6)  # nobody asked them
-    images = Images(taught, tiny_recipe(heads={"fer2013": {"source": "labels", "soft": 0.75}}))
-    for _, held in images.val_dataloader():
+    images = ExpressionData(taught, tiny_recipe(heads={"fer2013": {"source": "labels", "soft": 0.75}}))
+    for _, held in images.val_batches():
         assert set(held["fer2013"].flatten().tolist()) == {0, 1}
 
 
@@ -126,7 +134,7 @@ def test_soft_votes_serve_the_eight_of_the_modes(tiny_samples: Samples) -> None:
     soft = np.tile(np.asarray([0.4, 0.1, 0, 0, 0, 0, 0, 0, 0.3, 0.2], np.float32), (len(tiny_samples), 1))
     taught = replace(tiny_samples, soft_votes=soft)
     head = tiny_recipe(heads={"votes": {"source": "votes", "labels": "majority", "soft": 1.0}}).heads["votes"]
-    found = softened(targets_for(taught, head), taught, "votes", head)
+    found = with_soft_targets(targets_for(taught, head), taught, "votes", head)
     np.testing.assert_allclose(found, np.tile([0.8, 0.2, 0, 0, 0, 0, 0, 0], (len(tiny_samples), 1)), atol=1e-6)
 
 
@@ -134,7 +142,7 @@ def test_soft_targets_that_are_missing_or_make_no_sense(tiny_samples: Samples) -
     with pytest.raises(
         ConfigError, match="'fer2013' learns from soft targets of labels, and the data has none"
     ) as caught:
-        Images(tiny_samples, tiny_recipe(heads={"fer2013": {"source": "labels", "soft": 0.5}}))
+        ExpressionData(tiny_samples, tiny_recipe(heads={"fer2013": {"source": "labels", "soft": 0.5}}))
     assert "mien data distil" in caught.value.hint
-    with pytest.raises(ValueError, match="soft: 'pld' learns from labels alone"):
+    with pytest.raises(ValueError, match="soft: 'pld' learns from labels only"):
         tiny_recipe(heads={"votes": {"source": "votes", "labels": "pld", "soft": 0.5}})

@@ -23,8 +23,9 @@ from mien.evaluation import calibration, evaluate_model, protocols_of
 from mien.expression import ClassifierOptions, OnnxClassifier
 from mien.expression.preprocess import fitted, normalised
 from mien.models import Network
-from mien.training import export_run, fit
-from mien.training.expression import load_task
+from mien.training import FitOptions, export_run, fit
+from mien.training.checkpoints import load_module
+from mien.training.expression.module import ExpressionModule
 
 FILE_FIELDS = ("file", "sha256", "training_file", "training_sha256")
 
@@ -72,7 +73,7 @@ def test_the_file_says_what_the_checkpoint_says(tiny_model: Path, tiny_run: Path
     classifier = OnnxClassifier(tiny_model)
     spec = classifier.info.input
     with torch.no_grad():
-        expected = load_task(tiny_run / "best.ckpt").network(
+        expected = load_module(ExpressionModule, tiny_run / "best.ckpt").network(
             torch.from_numpy(normalised(fitted(tiny_samples.images, spec), spec))
         )
     for batch_size in (1, 7, 1000):
@@ -87,7 +88,7 @@ def test_the_file_gives_the_features_that_its_heads_read(tiny_model: Path, tiny_
     info, session = open_model(tiny_model)
     images = normalised(fitted(val.images, info.input), info.input)
     with torch.no_grad():
-        expected = load_task(tiny_run / "best.ckpt").network.features(torch.from_numpy(images))
+        expected = load_module(ExpressionModule, tiny_run / "best.ckpt").network.features(torch.from_numpy(images))
     assert info.features is not None
     found = session.run(images, outputs=[info.features.name])[info.features.name]
     assert found.shape == (len(val), info.features.size)
@@ -96,7 +97,7 @@ def test_the_file_gives_the_features_that_its_heads_read(tiny_model: Path, tiny_
 
 def test_the_task_normalises_as_reading_does(tiny_run: Path, val: Samples) -> None:
     """Mean and spread are applied in two places, by torch in training and by numpy in reading."""
-    task = load_task(tiny_run / "best.ckpt")
+    task = load_module(ExpressionModule, tiny_run / "best.ckpt")
     spec = task.recipe.input.spec()
     batch = fitted(val.images, spec)
     with torch.no_grad():
@@ -158,7 +159,7 @@ def test_the_training_form_can_be_built_again(
     network.load_state_dict(state)
     images = torch.from_numpy(normalised(fitted(val.images, own.input), own.input))
     with torch.no_grad():
-        found, expected = network.eval()(images), load_task(tiny_run / "best.ckpt").network(images)
+        found, expected = network.eval()(images), load_module(ExpressionModule, tiny_run / "best.ckpt").network(images)
     for head, logits in expected.items():
         np.testing.assert_allclose(found[head], logits, atol=0.02)  # 16 bits
 
@@ -203,7 +204,7 @@ def test_the_threshold_lets_four_of_five_faces_pass(tiny_model: Path, within: Mo
 @pytest.mark.parametrize("source", ["labels", "votes"])
 def test_one_head_alone_is_exported_too(tiny_samples: Samples, val: Samples, tmp_path: Path, source: str) -> None:
     recipe = tiny_recipe(epochs=1, heads={"own": {"source": source}}, input={"channels": "grey"})
-    fit(recipe, tiny_samples, tmp_path / "run", progress=False)
+    fit(recipe, tiny_samples, tmp_path / "run", FitOptions(progress=False))
     export_run(tmp_path / "run", val, tmp_path / "own.onnx", checkpoint="last")
     info = OnnxClassifier(tmp_path / "own.onnx").with_classes(7).info
     assert info.heads[0].temperature != 1

@@ -11,7 +11,7 @@ from mien.assets.manifest import InputSpec
 from mien.errors import ConfigError
 from mien.expression.preprocess import normalised
 from mien.training import load_recipe
-from mien.training.expression.illumination import normalise_illumination
+from mien.training.expression.augmentation import normalise_illumination
 
 SPEC = InputSpec(12, "grey", (0.0,), (1.0,), "plane")
 

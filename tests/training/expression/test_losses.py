@@ -14,11 +14,12 @@ from tests.tiny import tiny_recipe
 from mien import emotions
 from mien.datasets import Samples, ferplus
 from mien.errors import ConfigError, DataError
-from mien.training import fit, load_recipe
-from mien.training.expression import load_task
-from mien.training.expression.data import Images, head_classes, targets_for
+from mien.training import FitOptions, fit, load_recipe
+from mien.training.checkpoints import load_module
+from mien.training.expression.data import ExpressionData, head_classes, targets_for
 from mien.training.expression.losses import MODES, cross_entropy, drawn, multi_label, smooth
-from mien.training.recipe import HeadRecipe
+from mien.training.expression.module import ExpressionModule
+from mien.training.expression.recipe import HeadRecipe
 
 rows = st.lists(st.lists(st.integers(0, 5), min_size=4, max_size=4), min_size=1, max_size=6)
 
@@ -96,15 +97,15 @@ def test_a_mode_makes_the_targets_that_the_data_set_knows(tiny_samples: Samples,
     targets, kept = ferplus.process(tiny_samples.votes, mode)
     np.testing.assert_array_equal(targets_for(tiny_samples, head), targets)
     assert head_classes(tiny_samples, {"own": head}) == {"own": emotions.vocabulary(8)}
-    images = Images(tiny_samples, tiny_recipe(heads={"own": head.model_dump()}, batch_size=4))
+    images = ExpressionData(tiny_samples, tiny_recipe(heads={"own": head.model_dump()}, batch_size=4))
     training = tiny_samples.split == 0
-    assert len(images.train_dataloader()) == int((kept & training).sum()) // 4  # dropped rows cost no time
+    assert len(images.train_batches(0)) == int((kept & training).sum()) // 4  # dropped rows cost no time
 
 
 def test_a_row_stays_while_any_head_learns_from_it(tiny_samples: Samples) -> None:
     heads = {"own": {"source": "votes", "labels": "majority"}, "fer2013": {"source": "labels"}}
-    images = Images(tiny_samples, tiny_recipe(heads=heads))
-    held = sum(len(batch) for batch, _ in images.val_dataloader())
+    images = ExpressionData(tiny_samples, tiny_recipe(heads=heads))
+    held = sum(len(batch) for batch, _ in images.val_batches())
     assert held == len(tiny_samples.only("val"))
 
 
@@ -113,7 +114,7 @@ def test_no_votes_at_all_in_one_split(tiny_samples: Samples) -> None:
     votes = np.where((tiny_samples.split == 1)[:, None], 0, tiny_samples.votes)
     recipe = tiny_recipe(heads={"own": {"source": "votes", "labels": "cel"}})
     with pytest.raises(DataError, match="no row of the val split has a label"):
-        Images(replace(tiny_samples, votes=votes.astype(np.uint8)), recipe)
+        ExpressionData(replace(tiny_samples, votes=votes.astype(np.uint8)), recipe)
 
 
 def test_modes_are_made_from_votes_alone() -> None:
@@ -127,7 +128,7 @@ def test_the_same_seed_gives_the_same_run(tiny_samples: Samples, tmp_path: Path,
     states = []
     for number in range(2):
         folder = tmp_path / str(number)
-        fit(recipe, tiny_samples, folder, progress=False)
-        states.append(load_task(folder / "last.ckpt").state_dict())
+        fit(recipe, tiny_samples, folder, FitOptions(progress=False))
+        states.append(load_module(ExpressionModule, folder / "last.ckpt").state_dict())
     for key, value in states[0].items():
         assert torch.equal(value, states[1][key]), key

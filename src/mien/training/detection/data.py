@@ -1,11 +1,10 @@
-"""Batches of scenes, made by the loader's processes, in an order that depends on seed, epoch and step alone."""
+"""Batches of scenes, composed by the loader's processes; they depend on the seed, the epoch and the step alone."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
-import lightning
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,23 +13,23 @@ from torch.utils.data import DataLoader, Dataset
 from mien.datasets import face_images
 from mien.errors import DataError
 from mien.faces.detectors.mien import grid
+from mien.training.detection.losses import FREE, IGNORED, assign
 from mien.training.detection.recipe import DetectorRecipe
 from mien.training.detection.scenes import Pool, Scene, compose, pool, pyramid
-from mien.training.detection.targets import FREE, IGNORED, assign
 
-__all__ = ["Batch", "Scenes", "batch_of"]
+__all__ = ["Batch", "DetectionData", "batch_of"]
 
 
 class Batch(NamedTuple):
-    """Scenes of one size with what their cells shall say.
+    """Scenes of one size with the targets of their cells.
 
     Attributes:
         images: (B, 3, S, S) uint8 RGB.
-        counted: (B, cells) bool: the cell's score is learnt from.
-        rows: (P,) int64 of the P cells that answer for a face: the scene.
-        cells: (P,) int64 likewise: the cell.
+        counted: (B, cells) bool: the cell's score is part of the loss.
+        rows: (P,) int64: the scene of each of the P cells that have a face.
+        cells: (P,) int64: the number of each of these cells.
         boxes: (P, 4) float32 their faces' boxes, xyxy pixels.
-        landmarks: (P, 5, 2) float32 their landmarks; nan where unknown.
+        landmarks: (P, 5, 2) float32 their landmarks; NaN if unknown.
     """
 
     images: Tensor
@@ -42,7 +41,7 @@ class Batch(NamedTuple):
 
 
 def batch_of(scenes: Sequence[Scene]) -> Batch:
-    """Stacks scenes of one size, each cell with its face."""
+    """Stacks scenes of one size and assigns faces to their cells."""
     height, width = scenes[0].image.shape[:2]
     centres, strides = grid(height, width)
     faces = np.stack([assign(scene.boxes, scene.ignore, centres, strides) for scene in scenes])  # (B, cells)
@@ -63,7 +62,7 @@ def batch_of(scenes: Sequence[Scene]) -> Batch:
 
 
 class _Batches(Dataset[Batch]):
-    """Batch number `index` of an epoch; sides vary, the number of pixels does not."""
+    """The batches of an epoch; the side of the scenes varies, the number of pixels hardly."""
 
     def __init__(self, images: Pool, recipe: DetectorRecipe, steps: int, seed: tuple[int, ...], world: int) -> None:
         self.images, self.recipe, self.steps, self.seed, self.world = images, recipe, steps, seed, world
@@ -81,11 +80,10 @@ class _Batches(Dataset[Batch]):
         return batch_of([compose(self.images, side, self.recipe.scenes, rng) for _ in range(count)])
 
 
-class Scenes(lightning.LightningDataModule):
-    """Training and validation scenes from labelled images."""
+class DetectionData:
+    """The scenes of the training and the validation split of labelled images."""
 
     def __init__(self, folder: Path, recipe: DetectorRecipe) -> None:
-        super().__init__()
         self.recipe = recipe
         self._pools = {}
         for split in ("train", "valid"):
@@ -98,19 +96,20 @@ class Scenes(lightning.LightningDataModule):
                 ) from None
 
     def scenes(self, split: str, count: int, seed: int) -> list[Scene]:
-        """Scenes of one split, always the same for one seed, of the recipe's sizes by turns."""
+        """Scenes of one split, which the seed decides, of the recipe's sizes in turn."""
         settings, rng = self.recipe.scenes, np.random.default_rng(seed)
         sides = sorted(settings.sizes)
         return [compose(self._pools[split], sides[number % len(sides)], settings, rng) for number in range(count)]
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """This epoch's batches; the trainer asks anew each epoch."""
-        epoch = self.trainer.current_epoch if self.trainer else 0
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+    def train_batches(
+        self, epoch: int, part: tuple[int, int] = (0, 1), device: torch.device | None = None
+    ) -> DataLoader[Batch]:
+        """The batches of an epoch; each process composes its own scenes."""
+        rank, world = part
         return self._loader("train", self.recipe.steps, (self.recipe.seed, epoch, *([rank] if rank else ())), world)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """The same scenes, of images held back, each time."""
+    def val_batches(self, device: torch.device | None = None) -> DataLoader[Batch]:
+        """Always the same scenes, of validation images."""
         return self._loader("valid", self.recipe.validation_steps, (self.recipe.seed, 2**31))
 
     def _loader(self, split: str, steps: int, seed: tuple[int, ...], world: int = 1) -> DataLoader[Batch]:

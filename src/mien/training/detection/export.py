@@ -28,7 +28,7 @@ from mien.files import staging_folder
 from mien.models.detection.face_detector import FaceDetector
 from mien.training.artifacts import Calibration, check_name, publish, quantized, serialised
 from mien.training.detection.scenes import Scene
-from mien.training.silence import quiet
+from mien.training.silence import silenced
 
 __all__ = ["export_detector", "graph_of", "int8_form"]
 
@@ -58,7 +58,7 @@ def graph_of(network: FaceDetector) -> onnx.ModelProto:
     example = torch.zeros(2, 96, 160, 3, dtype=torch.uint8)
     free = {0: "images", 1: "height", 2: "width"}
     file = io.BytesIO()
-    with quiet("torch.onnx"):
+    with silenced("torch.onnx"):
         # The older exporter: with the newer one, free sizes of a pyramid need a proof that they fit each other.
         torch.onnx.export(
             _FromPixels(network).eval(),

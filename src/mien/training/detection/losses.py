@@ -1,19 +1,82 @@
-"""What a detector learns from: scores that tell how well a box fits, boxes, landmarks."""
+"""Targets and losses of a detector: scores that predict how well a box fits, boxes, landmarks.
+
+A face is assigned to cells by its size and place alone: to the strides whose range holds its side (the root of its
+box's area), and there to the cells near its middle ("centre sampling", Tian et al., "FCOS", ICCV 2019, in the later
+version's section 3.2). If several faces claim a cell, the smallest gets it. Cells near the middle of a face that is a
+little too large or too small for their stride are left out of the loss, as are cells in boxes to ignore.
+"""
 
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["box_iou", "decoded", "generalised_iou", "landmark_loss", "score_loss"]
+from mien.assets.signature import STRIDES
 
+__all__ = [
+    "FREE",
+    "IGNORED",
+    "assign",
+    "box_iou",
+    "decoded",
+    "generalised_iou",
+    "landmark_loss",
+    "score_loss",
+]
+
+FREE: Final = -1
+IGNORED: Final = -2
+# Sides of the faces, in pixels, that are assigned to each stride; neighbouring ranges overlap.
+RANGES: Final = {8: (0.0, 52.0), 16: (38.0, 128.0), 32: (94.0, np.inf)}
+SLACK: Final = 1.35  # how far beyond the range of a stride its cells are ignored
+RADIUS: Final = 1.5  # around the middle of a face, in cells
+SHARE: Final = 0.3  # at most this share of the face's side, but always the nearest cell
 # Where an error of the landmarks turns from squared to linear, in sides of the face.
 _BEND: Final = 0.02
 _FOCUS: Final = 2.0
 
 
+def assign(
+    boxes: NDArray[np.float32],
+    ignore: NDArray[np.float32],
+    centres: NDArray[np.float32],
+    strides: NDArray[np.float32],
+) -> NDArray[np.int64]:
+    """For each cell the index of its face, `FREE` or `IGNORED`.
+
+    Args:
+        boxes: (N, 4) xyxy of faces.
+        ignore: (M, 4) boxes that may hold a face.
+        centres: (cells, 2) from `grid`.
+        strides: (cells,) from `grid`.
+
+    Returns:
+        (cells,) int64.
+    """
+    face = np.full(len(centres), FREE)
+    for box in ignore:
+        face[((centres >= box[:2]) & (centres <= box[2:])).all(axis=1)] = IGNORED
+    if not len(boxes):
+        return face
+    middles, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
+    low = np.array([RANGES[stride][0] for stride in STRIDES])
+    high = np.array([RANGES[stride][1] for stride in STRIDES])
+    level = np.searchsorted(STRIDES, strides)  # (cells,)
+    for index in np.argsort(-sides, kind="stable"):  # the smallest last: it gets the cells it claims
+        side = sides[index]
+        away = np.abs(centres - middles[index]).max(axis=1)
+        near = away <= np.maximum(0.5 * strides, np.minimum(RADIUS * strides, SHARE * side))
+        mine = near & (low[level] <= side) & (side < high[level])
+        spared = near & ~mine & (low[level] / SLACK <= side) & (side < high[level] * SLACK)
+        face[spared & (face == FREE)] = IGNORED
+        face[mine] = index
+    return face
+
+
 def decoded(rows: Tensor, centres: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
-    """What cells say, in pixels.
+    """Decodes the outputs of cells into pixels.
 
     Args:
         rows: (P, 15) outputs of the network.
@@ -38,7 +101,7 @@ def box_iou(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def generalised_iou(one: Tensor, other: Tensor) -> Tensor:
-    """GIoU (P,), -1..1 (Rezatofighi et al., CVPR 2019): far boxes feel a pull too."""
+    """GIoU (P,), -1..1 (Rezatofighi et al., CVPR 2019): boxes that do not overlap have a gradient, too."""
     overlap, union = box_iou(one, other)
     around = (torch.maximum(one[:, 2:], other[:, 2:]) - torch.minimum(one[:, :2], other[:, :2])).prod(1).clamp(min=1e-6)
     return overlap - (around - union) / around
@@ -51,7 +114,7 @@ def score_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def landmark_loss(found: Tensor, known: Tensor, boxes: Tensor) -> Tensor:
-    """Mean smooth distance of landmarks (P, 5, 2) from known ones, in sides of the face; nan ones do not count."""
+    """Mean smooth distance of landmarks (P, 5, 2) from known ones, in sides of the face, without NaN ones."""
     sure = torch.isfinite(known).all(dim=2).all(dim=1)
     if not sure.any():
         return found.sum() * 0

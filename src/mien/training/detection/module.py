@@ -1,8 +1,7 @@
-"""What Lightning trains for a detector: the network, its losses, its validation figures."""
+"""The training module of a face detector: the network, its losses and its validation metrics."""
 
 from typing import Any
 
-import lightning
 import torch
 from torch import Tensor
 
@@ -12,27 +11,25 @@ from mien.models.detection.face_detector import FaceDetector
 from mien.training.detection.data import Batch
 from mien.training.detection.losses import box_iou, decoded, generalised_iou, landmark_loss, score_loss
 from mien.training.detection.recipe import DetectorRecipe
-from mien.training.optim import configured
+from mien.training.tasks import Sums, TrainingModule
 
 __all__ = ["DetectorModule"]
 
 
-class DetectorModule(lightning.LightningModule):
-    """Learns scores, boxes and landmarks at once.
+class DetectorModule(TrainingModule):
+    """Trains scores, boxes and landmarks together."""
 
-    Checkpoints hold plain types only, so that they load with `weights_only`.
-    """
+    network: FaceDetector
 
     def __init__(self, recipe: dict[str, Any]) -> None:
-        super().__init__()
-        self.save_hyperparameters()
+        super().__init__(recipe=recipe)
         self.recipe = DetectorRecipe.model_validate(recipe)
         try:
             self.network = FaceDetector(**self.recipe.model.options)
         except (TypeError, ValueError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
             raise ConfigError(
-                f"the detector cannot be built: {reason}", hint="see the options of the network"
+                f"the detector cannot be built: {reason}", hint="see the options of the network in [model.options]"
             ) from error
 
     def forward(self, images: Tensor) -> Tensor:
@@ -40,8 +37,8 @@ class DetectorModule(lightning.LightningModule):
         found: Tensor = self.network((images.float() / 255).contiguous(memory_format=torch.channels_last))
         return found
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The three losses, and how well the boxes fit (mean IoU) where there is a face."""
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The three losses, and the mean IoU of the boxes of cells that have a face."""
         rows = self(batch.images).float()  # (B, cells, 15)
         high, wide = batch.images.shape[2:]
         centres, strides = (torch.from_numpy(part).to(rows.device) for part in grid(high, wide))
@@ -49,7 +46,7 @@ class DetectorModule(lightning.LightningModule):
         boxes, landmarks = decoded(mine, centres[batch.cells], strides[batch.cells])
         overlap, _ = box_iou(boxes.detach(), batch.boxes)
         target = torch.zeros_like(rows[..., 0])
-        # A face is a face however badly its box fits as yet: small, blurred ones must not lose their score for it.
+        # At least .5 for each face, however badly its box still fits: small, blurred faces must not lose their score.
         target[batch.rows, batch.cells] = 0.5 + 0.5 * overlap
         count = max(1, len(mine))
         return {
@@ -59,28 +56,19 @@ class DetectorModule(lightning.LightningModule):
             "overlap": overlap.sum() / count,
         }
 
-    def total(self, losses: dict[str, Tensor]) -> Tensor:
+    def _total(self, losses: dict[str, Tensor]) -> Tensor:
         """Their weighted sum."""
         weights = self.recipe.loss
         return losses["score/loss"] + weights.box * losses["box/loss"] + weights.landmarks * losses["landmarks/loss"]
 
-    def on_train_epoch_start(self) -> None:
-        """Seeds the epoch, so that a resumed run goes on exactly as the one that was cut off; each process its own."""
-        torch.manual_seed(self.recipe.seed * 100_003 + self.current_epoch + self.global_rank * 1_000_003)
+    def training_step(self, batch: Batch) -> tuple[Tensor, Sums]:
+        """The weighted sum of the losses on new scenes."""
+        total = self._total(self._losses(batch))
+        count = len(batch.images)
+        return total, {"train/loss": (total * count, count)}
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
-        """The losses on fresh scenes."""
-        total = self.total(self.losses(batch))
-        self.log("train/loss", total, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch.images))
-        return total
-
-    def validation_step(self, batch: Batch, index: int) -> None:
-        """The losses on scenes of images held back."""
-        losses = self.losses(batch)
-        self.log("val/loss", self.total(losses), batch_size=len(batch.images), prog_bar=True)
-        for name, value in losses.items():
-            self.log(f"val/{name}", value, batch_size=len(batch.images))
-
-    def configure_optimizers(self) -> Any:
-        """The optimiser and its rate."""
-        return configured(self, self.recipe)
+    def validation_step(self, batch: Batch) -> Sums:
+        """The losses on scenes of validation images."""
+        losses, count = self._losses(batch), len(batch.images)
+        values = {"loss": self._total(losses), **losses}
+        return {f"val/{name}": (value * count, count) for name, value in values.items()}

@@ -1,32 +1,84 @@
-"""The recipe of a detector's training run."""
+"""The recipe of a face detector: batches, losses, and how training scenes are composed."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
-from mien.training.detection.scenes import SceneRecipe
-from mien.training.recipe_base import ModelRecipe, OptimizerRecipe, RunRecipe, ScheduleRecipe, Table
+from mien.assets.signature import STRIDES
+from mien.training.recipe import (
+    Fraction,
+    ModelRecipe,
+    OptimizerRecipe,
+    RunRecipe,
+    ScheduleRecipe,
+    Table,
+)
 
-__all__ = ["DetectorRecipe", "LossRecipe"]
+__all__ = ["RECIPE", "DetectorRecipe", "LossRecipe", "SceneRecipe"]
+
+Chances = dict[int, float]
+
+
+class SceneRecipe(Table):
+    """How scenes are made; chances are for each cell or face."""
+
+    sizes: Chances = Field(
+        default={256: 0.4, 320: 0.35, 448: 0.25}, description="sides of the sheets, multiples of 32, and how often"
+    )
+    grids: Chances = Field(
+        default={1: 0.25, 2: 0.35, 3: 0.2, 4: 0.12, 6: 0.08}, description="cells a side, and how often"
+    )
+    favoured: Annotated[
+        float, Field(ge=1, description="how much more often images are taken that have faces under 36 pixels")
+    ] = 4.0
+    as_taken: Annotated[float, Field(ge=0, le=1, description="chance that such a image keeps about its scale")] = 0.4
+    smallest: Annotated[float, Field(gt=0, description="side of the smallest faces, pixels")] = 9.0
+    empty: Annotated[float, Field(ge=0, le=1, description="chance of a cell without faces")] = 0.2
+    flip: Fraction = 0.5
+    tilt: Annotated[float, Field(ge=0, description="standard deviation of small turns, degrees")] = 8.0
+    turned: Annotated[float, Field(ge=0, le=1, description="chance of a large turn")] = 0.35
+    turn: Annotated[float, Field(ge=0, le=180, description="largest turn, degrees")] = 55.0
+    covered: Annotated[float, Field(ge=0, le=1, description="chance of a face of 14 px and more to be covered")] = 0.22
+    grey: Fraction = 0.2
+    relit: Fraction = 0.6
+    dark: Fraction = 0.08
+    blurred: Fraction = 0.12
+    noisy: Fraction = 0.12
+    compressed: Fraction = 0.2
+
+    @field_validator("sizes", "grids")
+    @classmethod
+    def _can_be_drawn(cls, chances: dict[int, float]) -> dict[int, float]:
+        if not chances or min(chances) < 1 or min(chances.values()) < 0 or sum(chances.values()) <= 0:
+            raise ValueError(f"expected whole numbers and how often each is drawn, got {chances}")
+        return chances
+
+    @field_validator("sizes")
+    @classmethod
+    def _are_whole_cells(cls, sizes: dict[int, float]) -> dict[int, float]:
+        if wrong := [size for size in sizes if size % STRIDES[-1]]:
+            raise ValueError(f"expected multiples of {STRIDES[-1]}, got {', '.join(map(str, wrong))}")
+        return sizes
 
 
 class LossRecipe(Table):
-    """Weights of the losses beside that of the scores, which has 1."""
+    """Weights of the losses relative to that of the scores, which is 1."""
 
     box: Annotated[float, Field(ge=0)] = 2.0
     landmarks: Annotated[float, Field(ge=0)] = 25.0
 
 
 class DetectorRecipe(RunRecipe):
-    """The whole of a training run."""
+    """The recipe of a face detector."""
 
     task: Literal["detection"] = "detection"
-    steps: Annotated[int, Field(ge=1, description="batches an epoch")] = 200
-    validation_steps: Annotated[int, Field(ge=1, description="batches of held-back scenes, always the same")] = 12
+    steps: Annotated[int, Field(ge=1, description="batches in an epoch")] = 200
+    validation_steps: Annotated[int, Field(ge=1, description="batches of validation scenes, always the same")] = 12
     batch_size: Annotated[int, Field(ge=2, description="scenes of the middle size; others by their pixels")] = 24
-    workers: Annotated[int, Field(ge=0, description="processes that make scenes")] = 1
+    workers: Annotated[int, Field(ge=0, description="processes that compose scenes")] = 1
     doubt: Annotated[
-        float, Field(gt=0, description="landmarks whose sources differ by more eye distances are not learnt from")
+        float, Field(gt=0, description="landmarks whose sources differ by more eye distances are not learned from")
     ] = 0.2
     model: ModelRecipe = ModelRecipe(name="detector")
     optimizer: OptimizerRecipe = OptimizerRecipe(name="adamw", lr=2e-3, weight_decay=0.02)
@@ -34,12 +86,18 @@ class DetectorRecipe(RunRecipe):
     loss: LossRecipe = LossRecipe()
     scenes: SceneRecipe = SceneRecipe()
 
-    def figures(self) -> list[str]:
-        """The validation figures of a run."""
+    @classmethod
+    def metrics(cls, plain: Mapping[str, Any]) -> list[str]:
+        """The losses, and the mean overlap of the boxes with the labels."""
         return ["val/loss", "val/score/loss", "val/box/loss", "val/landmarks/loss", "val/overlap"]
 
-    @model_validator(mode="after")
-    def _network_exists(self) -> "DetectorRecipe":
-        if self.model.name != "detector":
-            raise ValueError(f"model.name: expected 'detector', got '{self.model.name}'")
-        return self
+    @classmethod
+    def config_errors(cls, plain: Mapping[str, Any]) -> list[str]:
+        """Metrics or a network that do not exist."""
+        table = plain.get("model")
+        name = table.get("name", "detector") if isinstance(table, Mapping) else "detector"
+        wrong = [] if name == "detector" else [f"model.name: expected 'detector', got '{name}'"]
+        return super().config_errors(plain) + wrong
+
+
+RECIPE = DetectorRecipe

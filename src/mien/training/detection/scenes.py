@@ -7,65 +7,18 @@ one of its faces has a side drawn evenly in the logarithm: from crowds of 10 pix
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Final
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
 
-from mien.assets.signature import STRIDES
 from mien.datasets.face_images import MIRRORED, FaceImage
 from mien.evaluation.detection import sides
 from mien.training.detection.occlusion import cover
-from mien.training.recipe_base import Fraction, Table
+from mien.training.detection.recipe import SceneRecipe
 
-__all__ = ["Pool", "Pyramid", "Scene", "SceneRecipe", "compose", "pool", "pyramid"]
-
-
-Chances = dict[int, float]
-
-
-class SceneRecipe(Table):
-    """How scenes are made; chances are for each cell or face."""
-
-    sizes: Chances = Field(
-        default={256: 0.4, 320: 0.35, 448: 0.25}, description="sides of the sheets, multiples of 32, and how often"
-    )
-    grids: Chances = Field(
-        default={1: 0.25, 2: 0.35, 3: 0.2, 4: 0.12, 6: 0.08}, description="cells a side, and how often"
-    )
-    favoured: Annotated[
-        float, Field(ge=1, description="how much more often images are taken that have faces under 36 pixels")
-    ] = 4.0
-    as_taken: Annotated[float, Field(ge=0, le=1, description="chance that such a image keeps about its scale")] = 0.4
-    smallest: Annotated[float, Field(gt=0, description="side of the smallest faces, pixels")] = 9.0
-    empty: Annotated[float, Field(ge=0, le=1, description="chance of a cell without faces")] = 0.2
-    flip: Fraction = 0.5
-    tilt: Annotated[float, Field(ge=0, description="standard deviation of small turns, degrees")] = 8.0
-    turned: Annotated[float, Field(ge=0, le=1, description="chance of a large turn")] = 0.35
-    turn: Annotated[float, Field(ge=0, le=180, description="largest turn, degrees")] = 55.0
-    covered: Annotated[float, Field(ge=0, le=1, description="chance of a face of 14 px and more to be covered")] = 0.22
-    grey: Fraction = 0.2
-    relit: Fraction = 0.6
-    dark: Fraction = 0.08
-    blurred: Fraction = 0.12
-    noisy: Fraction = 0.12
-    compressed: Fraction = 0.2
-
-    @field_validator("sizes", "grids")
-    @classmethod
-    def _can_be_drawn(cls, chances: dict[int, float]) -> dict[int, float]:
-        if not chances or min(chances) < 1 or min(chances.values()) < 0 or sum(chances.values()) <= 0:
-            raise ValueError(f"expected whole numbers and how often each is drawn, got {chances}")
-        return chances
-
-    @field_validator("sizes")
-    @classmethod
-    def _are_whole_cells(cls, sizes: dict[int, float]) -> dict[int, float]:
-        if wrong := [size for size in sizes if size % STRIDES[-1]]:
-            raise ValueError(f"expected multiples of {STRIDES[-1]}, got {', '.join(map(str, wrong))}")
-        return sizes
+__all__ = ["Pool", "Pyramid", "Scene", "compose", "pool", "pyramid"]
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,9 @@
-"""From samples to batches of tensors, held in memory, in an order that depends on seed and epoch alone."""
+"""From samples to batches of tensors in memory, in an order that depends on the seed and the epoch alone."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import lightning
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,13 +13,21 @@ from mien.datasets import Samples, ferplus
 from mien.errors import ConfigError, DataError
 from mien.expression.preprocess import fitted
 from mien.training.expression.losses import MODES
-from mien.training.recipe import HeadRecipe, Recipe
+from mien.training.expression.recipe import ExpressionRecipe, HeadRecipe
 
-__all__ = ["Batch", "Batches", "Images", "head_classes", "softened", "targets_for", "votes_size"]
+__all__ = [
+    "Batch",
+    "ExpressionBatches",
+    "ExpressionData",
+    "head_classes",
+    "targets_for",
+    "votes_size",
+    "with_soft_targets",
+]
 
 Batch = tuple[Tensor, dict[str, Tensor]]
 
-_ROOM: Final = 2 * 2**30  # bytes of images that a device is given; FER2013's are 65 million
+_ROOM: Final = 2 * 2**30  # largest split, in bytes, that is moved to the device whole; FER2013 has 65 million
 
 
 def head_classes(samples: Samples, heads: Mapping[str, HeadRecipe]) -> dict[str, tuple[str, ...]]:
@@ -34,21 +41,21 @@ def head_classes(samples: Samples, heads: Mapping[str, HeadRecipe]) -> dict[str,
         if head.source == "votes" and samples.votes is None:
             raise ConfigError(
                 f"the head '{name}' learns from votes, and the data has none",
-                hint="build the data with --votes fer2013new.csv, or take a recipe whose heads learn from labels alone",
+                hint="build the data with --votes fer2013new.csv, or use a recipe whose heads learn from labels",
             )
         classes[name] = emotions.vocabulary(size) if (size := votes_size(head)) else samples.classes
     return classes
 
 
 def votes_size(head: HeadRecipe) -> int:
-    """Number of classes of a head that learns from votes, 0 for one that learns from labels."""
+    """Number of classes of a head that learns from votes; 0 for a head that learns from labels."""
     if head.source == "labels":
         return 0
     return len(emotions.ALL) if head.labels == "shares" else ferplus.EMOTIONS
 
 
 def targets_for(samples: Samples, head: HeadRecipe) -> Tensor:
-    """Distributions (N, C) for one head; rows of zeros where nothing is known."""
+    """Distributions (N, C) for one head; rows without a label are zeros."""
     if head.source == "labels":
         return torch.from_numpy(np.ascontiguousarray(samples.targets))
     if samples.votes is None:
@@ -59,8 +66,8 @@ def targets_for(samples: Samples, head: HeadRecipe) -> Tensor:
     return votes / votes.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-def softened(targets: Tensor, samples: Samples, name: str, head: HeadRecipe) -> Tensor:
-    """The targets (N, C) of a head with the teachers' joined to them; rows without a label have the teachers' alone.
+def with_soft_targets(targets: Tensor, samples: Samples, name: str, head: HeadRecipe) -> Tensor:
+    """The targets (N, C) of a head mixed with soft targets of teachers; rows without a label get those alone.
 
     Raises:
         ConfigError: The data has no soft targets for this head.
@@ -80,11 +87,11 @@ def softened(targets: Tensor, samples: Samples, name: str, head: HeadRecipe) -> 
 
 
 @dataclass(frozen=True)
-class Batches:
-    """Batches (images uint8 (B, C, H, W), targets by head (B, classes)); shuffled where there is a seed.
+class ExpressionBatches:
+    """Batches (images uint8 (B, C, H, W), targets by head (B, classes)); shuffled if there is a seed.
 
-    The last, smaller batch is left out when shuffling: batch norm and the schedule want equal ones. With `part` (r, n)
-    come the rows of each batch that the r-th of n processes has; together they have the same batches as one.
+    The last, smaller batch of a shuffled split is left out: batch norm and the schedule expect equal batches. `part`
+    (r, n) selects the rows of each batch for the r-th of n processes; together they have the batches of one process.
     """
 
     images: Tensor
@@ -108,48 +115,47 @@ class Batches:
             yield self.images[rows], {name: target[rows] for name, target in self.targets.items()}
 
 
-class Images(lightning.LightningDataModule):
-    """The training and validation splits of a store, for Lightning's trainer."""
+class ExpressionData:
+    """The batches of the training and the validation split of a store."""
 
-    def __init__(self, samples: Samples, recipe: Recipe) -> None:
-        super().__init__()
+    def __init__(self, samples: Samples, recipe: ExpressionRecipe) -> None:
         self.recipe = recipe
         self.classes = head_classes(samples, recipe.heads)
         self._splits = {
             "train": self._tensors(samples.only("train"), soft=True),
-            "val": self._tensors(samples.only("val"), soft=False),  # judged by the truth
+            "val": self._tensors(samples.only("val"), soft=False),  # measured against the labels alone
         }
         if len(self._splits["train"][0]) < 2:
             raise DataError("the training split holds fewer than two images", hint="build the data again")
         if not len(self._splits["val"][0]):
-            raise DataError("no row of the val split has a label for any head", hint="learn from another source")
+            raise DataError("no row of the val split has a label for any head", hint="train on another source")
 
     def _tensors(self, samples: Samples, *, soft: bool) -> tuple[Tensor, dict[str, Tensor]]:
         heads = self.recipe.heads.items()
         targets = {name: targets_for(samples, head) for name, head in heads}
         if soft:
-            targets = {name: softened(targets[name], samples, name, head) for name, head in heads}
-        # FER+'s modes drop rows; one that no head learns from would only cost time.
+            targets = {name: with_soft_targets(targets[name], samples, name, head) for name, head in heads}
+        # FER+'s modes drop rows; a row that no head learns from would only cost time.
         known = torch.stack([target.sum(dim=1) > 0 for target in targets.values()]).any(dim=0)
         images = fitted(samples.images[known.numpy()], self.recipe.input.spec())
         return torch.from_numpy(images), {name: target[known] for name, target in targets.items()}
 
-    def train_dataloader(self) -> Batches:
-        """This epoch's batches; the trainer asks anew each epoch."""
-        epoch, part = (0, (0, 1))
-        if self.trainer:
-            epoch, part = self.trainer.current_epoch, (self.trainer.global_rank, self.trainer.world_size)
-        return Batches(*self._placed("train"), self.recipe.batch_size, (self.recipe.seed, epoch), part)
+    def train_batches(
+        self, epoch: int, part: tuple[int, int] = (0, 1), device: torch.device | None = None
+    ) -> ExpressionBatches:
+        """The batches of an epoch; see `TrainingData`."""
+        return ExpressionBatches(
+            *self._placed("train", device), self.recipe.batch_size, (self.recipe.seed, epoch), part
+        )
 
-    def val_dataloader(self) -> Batches:
-        """The validation split in its order, whole in every process: the figures are then those of one process."""
-        return Batches(*self._placed("val"), 512)
+    def val_batches(self, device: torch.device | None = None) -> ExpressionBatches:
+        """The validation split in its order."""
+        return ExpressionBatches(*self._placed("val", device), 512)
 
-    def _placed(self, split: str) -> tuple[Tensor, dict[str, Tensor]]:
-        """A split where the network is, if there is room: cut into batches there, none has to be waited for."""
+    def _placed(self, split: str, device: torch.device | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """A split on the device, if there is room: its batches then need not be moved one by one."""
         images, targets = self._splits[split]
-        device = self.trainer.strategy.root_device if self.trainer else images.device
-        if images.device != device and images.nbytes <= _ROOM:
+        if device is not None and images.device != device and images.nbytes <= _ROOM:
             moved = {name: target.to(device) for name, target in targets.items()}
             self._splits[split] = images.to(device), moved
         return self._splits[split]

@@ -5,7 +5,6 @@ measured on the file, through the same `expression` code that users run, never o
 """
 
 import copy
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -26,10 +25,11 @@ from mien.expression.preprocess import fitted, normalised
 from mien.files import staging_folder
 from mien.models import Network
 from mien.training.artifacts import check_name, publish, serialised, with_info
-from mien.training.expression import load_task
-from mien.training.recipe import Recipe
+from mien.training.checkpoints import load_module
+from mien.training.expression.module import ExpressionModule
+from mien.training.expression.recipe import ExpressionRecipe
 from mien.training.recipe import load as load_recipe
-from mien.training.silence import quiet
+from mien.training.silence import silenced
 
 __all__ = ["calibrated", "export_run"]
 
@@ -55,10 +55,10 @@ def export_run(folder: Path, samples: Samples, out: Path, *, checkpoint: str = "
         OutputError: The files cannot be written.
     """
     check_name(out)
-    recipe = load_recipe(folder / "recipe.toml", form=Recipe)
-    task = load_task(folder / f"{checkpoint}.ckpt")
-    network = task.network.float()
-    classes: Mapping[str, list[str]] = task.hparams["classes"]
+    recipe = load_recipe(folder / "recipe.toml", form=ExpressionRecipe)
+    module = load_module(ExpressionModule, folder / f"{checkpoint}.ckpt")
+    network = module.network.float()
+    classes = module.classes
     heads = [Head(name, tuple(names)) for name, names in classes.items()]
     width = next(layer.in_features for layer in network.heads.modules() if isinstance(layer, nn.Linear))
     info = ModelInfo(
@@ -111,7 +111,7 @@ class _Outputs(nn.Module):
 
 def _to_onnx(network: Network, info: ModelInfo) -> bytes:
     example = torch.zeros(2, info.input.depth, info.input.size, info.input.size)
-    with quiet("torch.onnx"):  # it warns about torchvision, which is not used
+    with silenced("torch.onnx"):  # it warns about torchvision, which is not used
         program = torch.onnx.export(
             _Outputs(network.fused(), [head.name for head in info.heads]).eval(),
             (example,),

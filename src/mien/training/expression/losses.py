@@ -1,4 +1,4 @@
-"""Losses and targets of the ways of labelling, all on distributions (N, C); rows of zeros weigh nothing.
+"""Losses and targets of the kinds of labels, all on distributions (N, C); rows of zeros are not counted.
 
 The four modes of FER+ are those of Barsoum et al., "Training deep networks for facial expression recognition with
 crowd-sourced label distribution", ICMI 2016, section 4.2.
@@ -13,18 +13,18 @@ from mien.datasets.ferplus import Mode
 
 __all__ = ["MODES", "cross_entropy", "drawn", "multi_label", "smooth"]
 
-# What a recipe calls FER+'s modes, and which label processing each learns from.
+# FER+'s modes by their names in recipes, and the label processing of each.
 MODES: Final[dict[str, Mode]] = {
     "majority": "majority",
     "pld": "probability",
     "cel": "crossentropy",
     "multi": "multi_target",
 }
-EPSILON: Final = 0.001  # target of the classes that nobody chose, with several labels
+EPSILON: Final = 0.001  # target of the classes that nobody chose, for multi-label targets
 
 
 def smooth(target: Tensor, amount: float) -> Tensor:
-    """Moves `amount` of each row's mass to all classes alike; rows of zeros stay."""
+    """Spreads `amount` of each row's mass evenly over all classes; rows of zeros stay."""
     if amount == 0:
         return target
     return target * (1 - amount) + amount * target.sum(dim=1, keepdim=True) / target.shape[1]
@@ -48,7 +48,7 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 def multi_label(logits: Tensor, target: Tensor) -> Tensor:
     """Mean over the rows of -log max(t p): any class with a share in the target is right, the likeliest counts.
 
-    t is (1 - `EPSILON`) + `EPSILON` for those classes and `EPSILON` for the others.
+    t is 1 for those classes and `EPSILON` for the others.
     """
     labels = (1 - EPSILON) * (target > 0) + EPSILON
     each = -(labels.log() + nn.functional.log_softmax(logits.float(), dim=1)).amax(dim=1)  # (N,)

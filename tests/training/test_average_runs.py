@@ -11,29 +11,29 @@ import torch
 from mien.datasets import Samples, store
 from mien.errors import ConfigError, OutputError, WeightsError
 from mien.expression import OnnxClassifier
-from mien.training import average_runs, fit, planned
+from mien.training import average_runs, fit, resolve_recipe
 from mien.training.checkpoints import read
-from mien.training.weights import origin
+from mien.training.weights import load_source
 
 
 @pytest.fixture(scope="module")
 def other(tiny_run: Path, tiny_samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that began with the weights of the first."""
     folder = tmp_path_factory.mktemp("soup") / "other"
-    recipe, _ = planned(None, ["epochs=1", "seed=9"], start=str(tiny_run))
+    recipe, _ = resolve_recipe(None, ["epochs=1", "seed=9"], init_from=str(tiny_run))
     fit(recipe, tiny_samples, folder)
     return folder
 
 
 def test_every_weight_is_the_mean(tiny_run: Path, other: Path, tmp_path: Path) -> None:
     average_runs(tiny_run, [str(other), str(other)], tmp_path / "mean")
-    one, two, mean = (origin(str(run)).weights for run in (tiny_run, other, tmp_path / "mean"))
+    one, two, mean = (load_source(str(run)).weights for run in (tiny_run, other, tmp_path / "mean"))
     assert set(mean) == set(one)
     assert any(not torch.equal(one[name], two[name]) for name in one)
     for name, value in mean.items():
         expected = (one[name] + 2 * two[name]) / 3 if value.is_floating_point() else one[name]
         torch.testing.assert_close(value, expected)
-    assert "optimizer_states" not in read(tmp_path / "mean" / "best.ckpt")
+    assert "training" not in read(tmp_path / "mean" / "best.ckpt")
 
 
 def test_the_command_makes_what_is_exported_and_read(
@@ -53,11 +53,11 @@ def test_the_command_makes_what_is_exported_and_read(
 
 
 def test_what_cannot_be_averaged(tiny_run: Path, other: Path, tiny_samples: Samples, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="mean of one run"):
+    with pytest.raises(ConfigError, match="averaging needs at least two"):
         average_runs(tiny_run, [], tmp_path / "mean")
     with pytest.raises(ConfigError, match="another network"):
         average_runs(tiny_run, ["mien-s"], tmp_path / "mean")
-    with pytest.raises(ConfigError, match="nothing to start from"):
+    with pytest.raises(ConfigError, match="cannot start from 'no-such'"):
         average_runs(tiny_run, ["no-such"], tmp_path / "mean")
     with pytest.raises(OutputError, match="holds a run already"):
         average_runs(tiny_run, [str(other)], other)

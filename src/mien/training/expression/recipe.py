@@ -1,0 +1,123 @@
+"""The recipe of an expression network: input, heads, augmentation."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from mien import models
+from mien.assets.manifest import InputSpec
+from mien.assets.signature import Illumination
+from mien.training.recipe import Fraction, RunRecipe, Table, meant
+
+__all__ = ["RECIPE", "Augmentation", "ExpressionRecipe", "HeadRecipe", "InputRecipe"]
+
+HeadName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+
+
+class InputRecipe(Table):
+    """The input of the network; see `InputSpec`."""
+
+    size: Annotated[int, Field(ge=16, le=512)] = 48
+    channels: Literal["grey", "rgb"] = "grey"
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.25,)
+    illumination: Illumination = "none"
+    landmarks: Annotated[
+        tuple[tuple[float, float], ...],
+        Field(description="where the five landmarks lie in the images, as fractions of the side; empty: unknown"),
+    ] = ()
+
+    @model_validator(mode="after")
+    def _fits(self) -> "InputRecipe":
+        self.spec()
+        if len(self.landmarks) not in (0, 5):
+            raise ValueError(f"landmarks: expected five points or none, got {len(self.landmarks)}")
+        return self
+
+    def spec(self) -> InputSpec:
+        """The input as `ModelInfo` describes it."""
+        return InputSpec(self.size, self.channels, self.mean, self.std, self.illumination)
+
+
+class HeadRecipe(Table):
+    """One kind of label, learned by one linear layer."""
+
+    source: Literal["labels", "votes"]
+    labels: Annotated[
+        Literal["shares", "majority", "pld", "cel", "multi"],
+        Field(description="what the votes become: their shares over ten classes, or one of FER+'s modes over eight"),
+    ] = "shares"
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    soft: Annotated[Fraction, Field(description="share of the teachers' soft targets in the targets")] = 0.0
+
+    @model_validator(mode="after")
+    def _has_votes(self) -> "HeadRecipe":
+        if self.labels != "shares" and self.source != "votes":
+            raise ValueError(f"labels: '{self.labels}' is made from votes, expected source = \"votes\"")
+        if self.soft and self.labels in ("pld", "multi"):
+            raise ValueError(f"soft: '{self.labels}' learns from labels only, expected shares, majority or cel")
+        return self
+
+
+class Augmentation(Table):
+    """Random changes of the training images; lengths are fractions of the side."""
+
+    flip: Fraction = 0.5
+    rotation: Annotated[float, Field(ge=0, le=180, description="degrees, either way")] = 15.0
+    scale: Annotated[float, Field(ge=1, le=2, description="largest factor, or its inverse")] = 1.2
+    stretch: Annotated[float, Field(ge=1, le=2, description="largest ratio of the axes, or its inverse")] = 1.1
+    shear: Annotated[float, Field(ge=0, le=1)] = 0.05
+    shift: Fraction = 0.1
+    gain: Annotated[float, Field(ge=1, le=4, description="largest contrast factor, or its inverse")] = 1.4
+    offset: Annotated[float, Field(ge=0, le=1, description="of brightness, either way")] = 0.15
+    downscale: Annotated[Fraction, Field(description="chance of fewer details, as of a face of .4 to .8 its size")] = (
+        0.1
+    )
+    dark: Annotated[Fraction, Field(description="chance of .15 to .6 of the light")] = 0.0
+    noise: Annotated[Fraction, Field(description="chance of noise, sigma up to .08")] = 0.0
+    jpeg: Annotated[Fraction, Field(description="chance of JPEG artefacts")] = 0.0
+    mask: Annotated[Fraction, Field(description="chance of a mask over nose, mouth and chin")] = 0.0
+    erase: Annotated[Fraction, Field(description="chance of a blank rectangle")] = 0.4
+    erase_size: tuple[Fraction, Fraction] = (0.1, 0.45)
+    mixup: Annotated[float, Field(ge=0, description="alpha of the beta distribution; 0: no mixup")] = 0.2
+    sizes: Annotated[
+        tuple[Annotated[int, Field(ge=16, le=512)], ...],
+        Field(description="sides of the training images, in equal parts of the epochs; empty: that of the input"),
+    ] = ()
+
+
+class ExpressionRecipe(RunRecipe):
+    """The recipe of a network that classifies expressions."""
+
+    task: Literal["expression"] = "expression"
+    input: InputRecipe = InputRecipe()
+    heads: Annotated[dict[HeadName, HeadRecipe], Field(min_length=1)]
+    augmentation: Augmentation = Augmentation()
+
+    @classmethod
+    def metrics(cls, plain: Mapping[str, Any]) -> list[str]:
+        """The sum of the losses, and the loss and the accuracy of each head."""
+        heads = plain.get("heads")
+        names = heads if isinstance(heads, Mapping) else ()
+        return ["val/loss", *(f"val/{name}/{kind}" for name in names for kind in ("loss", "accuracy"))]
+
+    @classmethod
+    def config_errors(cls, plain: Mapping[str, Any]) -> list[str]:
+        """Metrics, a network or options of the network that do not exist."""
+        errors, table = super().config_errors(plain), plain.get("model")
+        name, options = (table.get("name"), table.get("options", {})) if isinstance(table, Mapping) else (None, {})
+        if not isinstance(name, str):
+            return errors  # a missing name is reported already
+        if name not in models.names():
+            return [*errors, f"model.name: there is no network '{name}'{meant(name, models.names())}"]
+        known = models.option_names(name)
+        return errors + [
+            f"model.options.{option}: the network '{name}' has no such option{meant(option, known)}"
+            for option in (options if isinstance(options, Mapping) else {})
+            if option not in known
+        ]
+
+
+RECIPE = ExpressionRecipe

@@ -1,0 +1,179 @@
+"""Runs a recipe: `fit` trains, or resumes a run, and leaves a run folder behind.
+
+A run folder holds `recipe.toml` (resolved), `data.json` (the fingerprint of the data), `metrics.csv`, `curves.png`,
+`best.ckpt`, `last.ckpt` (written after each epoch), and `interrupted.ckpt` if Ctrl-C ended the run within an epoch.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from lightning.fabric import seed_everything
+
+from mien.errors import ConfigError, MienError, OutputError
+from mien.training import checkpoints
+from mien.training.hardware import Hardware, first_process
+from mien.training.logs import MetricsLog, check_tensorboard
+from mien.training.loop import Callback, Interrupt, Run
+from mien.training.progress import ProgressView
+from mien.training.recipe import RunRecipe, check, load, to_toml
+from mien.training.silence import silenced
+from mien.training.tasks import TrainingSetup, task_spec
+from mien.training.weights import init_weights
+
+__all__ = ["FitOptions", "fit"]
+
+_NAMED: Final = 3  # differences that a message names
+_LONG: Final = 60  # characters of a value that are shown
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How a run is carried out; nothing here changes its result.
+
+    Attributes:
+        resume: Continue from the last complete epoch of a run that was stopped, to the same result.
+        progress: Show the progress on standard error: True, or a view of one's choice.
+        tensorboard: Write TensorBoard's logs as well, into the folder `tensorboard` of the run.
+        hardware: The devices.
+        tell: Called with each message for the user.
+        callbacks: Called during the run.
+    """
+
+    resume: bool = False
+    progress: bool | ProgressView = True
+    tensorboard: bool = False
+    hardware: Hardware = field(default_factory=Hardware)
+    tell: Callable[[str], None] = lambda _: None
+    callbacks: Sequence[Callback] = ()
+
+
+def fit(recipe: RunRecipe, data: Any, folder: Path, options: FitOptions | None = None) -> Path:
+    """Trains `recipe` on `data` and writes everything into `folder`.
+
+    Args:
+        recipe: What to do.
+        data: The data of the recipe's task; for expressions `Samples` with the splits `train` and `val`.
+        folder: The run's folder; made if it is missing.
+        options: How to do it.
+
+    Returns:
+        The best checkpoint.
+
+    Raises:
+        OutputError: The folder holds another run and `resume` is false, or cannot be written.
+        ConfigError: The recipe's network or its options do not exist; `resume` with another recipe or other data, or
+            without a run in the folder; the devices cannot be used.
+        DataError: The data lacks what the recipe needs.
+        WeightsError: The checkpoint to resume, or the weights to start from, are damaged or foreign.
+        MissingExtraError: TensorBoard is not installed.
+        DivergedError: The loss became NaN or infinite.
+        StoppedError: Ctrl-C came.
+    """
+    options = options or FitOptions()
+    recipe = recipe.model_copy(update={"score": ()})  # published scores are not those of this run
+    check(recipe)
+    with silenced("lightning.fabric"):
+        fabric = options.hardware.fabric(recipe)
+    if options.tensorboard:
+        check_tensorboard()
+    setup = task_spec(recipe.task).setup(recipe, data)
+    seed_everything(recipe.seed, workers=True, verbose=False)
+    last = _resumable(folder, recipe, setup) if options.resume else None
+    if last is None and recipe.init_from:  # these weights replace any published ones
+        for line in init_weights(setup.module, recipe.init_from):
+            options.tell(line)
+    elif last is None:
+        setup.load_pretrained()
+    if first_process():  # other processes are started once the folder is there
+        if not options.resume:
+            _prepare(folder, recipe, setup)  # last: no error that a wrong recipe causes leaves a folder behind
+        (folder / "interrupted.ckpt").unlink(missing_ok=True)
+    interrupt, callbacks = Interrupt(folder, options.tell), list(options.callbacks)
+    if options.progress:
+        callbacks.insert(0, options.progress if isinstance(options.progress, ProgressView) else ProgressView())
+    with silenced("lightning.fabric"), interrupt.listening():
+        fabric.launch()
+        log = MetricsLog(folder, resume=options.resume, tensorboard=options.tensorboard and first_process())
+        try:
+            run = Run(fabric, recipe, setup, log=log, interrupt=interrupt, callbacks=callbacks, tell=options.tell)
+            run.train(last)
+        finally:
+            if first_process():
+                log.close()
+    return folder / "best.ckpt"
+
+
+def _resumable(folder: Path, recipe: RunRecipe, setup: TrainingSetup) -> dict[str, Any] | None:
+    """The last checkpoint of a run of this recipe on this data; None if it was stopped in its first epoch."""
+    last, started = folder / "last.ckpt", folder / "recipe.toml"
+    if not last.is_file() and not started.is_file():
+        raise ConfigError(f"{folder}: nothing to resume, the folder holds no run", hint="start without --resume")
+    try:
+        other = _changes(*(_flat(each.model_dump(mode="json")) for each in (load(started), recipe)))
+    except MienError:
+        other = ["its recipe.toml is missing or damaged"]
+    if other:
+        raise ConfigError(
+            f"{folder}: was started with another recipe: {'; '.join(other)}",
+            hint=f"resume it without changes, or start a new run from its weights: --from {folder}",
+        )
+    path = folder / "data.json"
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    if reason := _difference(text, setup.fingerprint):
+        raise ConfigError(f"{folder}: was started on other data: {reason}", hint="resume with the same data")
+    return checkpoints.read(last) if last.is_file() else None
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs between two flat tables."""
+    return [
+        f"{key} was {_short(before.get(key))}, is {_short(now.get(key))}"
+        for key in before | now
+        if before.get(key) != now.get(key)
+    ]
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, by dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return found
+
+
+def _difference(text: str, fingerprint: dict[str, Any]) -> str:
+    """What differs between the saved fingerprint of a run's data and another one; empty if nothing does."""
+    try:
+        before = json.loads(text)
+    except ValueError:
+        return "its data.json is missing or damaged"
+    if not isinstance(before, dict):
+        return "its data.json is damaged"
+    now = json.loads(json.dumps(fingerprint))
+    hashes = [table.pop("sha256", None) for table in (before, now)]
+    if "sha256" in fingerprint and hashes[0] == hashes[1] and before.get("counts") == now.get("counts"):
+        return ""  # images and targets are the same; what the store says about their origin may differ
+    changes = _changes(_flat(before), _flat(now))
+    if hashes[0] != hashes[1] and not changes:
+        return "other images or targets, the same number as before"
+    more = [f"and {len(changes) - _NAMED} more"] if len(changes) > _NAMED else []
+    return "; ".join([*changes[:_NAMED], *more])
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _LONG else f"{text[: _LONG - 3]}..."
+
+
+def _prepare(folder: Path, recipe: RunRecipe, setup: TrainingSetup) -> None:
+    if (folder / "recipe.toml").exists():
+        raise OutputError(f"{folder}: holds a run already", hint="choose another --out, or --resume it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
+        (folder / "data.json").write_text(json.dumps(setup.fingerprint, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {error.strerror}", hint="choose another --out") from error
