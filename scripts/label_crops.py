@@ -1,9 +1,9 @@
-"""Labels cropped faces with a detector, as further training images for a detector of our own.
+"""Labels cropped faces with a detector, as more training images for another detector.
 
     python -m scripts.label_crops STORE OUT --detector yunet --detector-weights FILE
 
-Each face of the store's train split is set into a larger image, found there, and its box and landmarks carried back.
-Faces that are not found are left out. OUT becomes a folder as `mien.datasets.face_images` reads it.
+Each face of the train split is placed on a larger image and detected there; its box and landmarks are mapped back to
+the face. Faces that are not found are skipped. OUT becomes a folder that `mien.datasets.face_images` reads.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from mien.datasets import store
 from mien.datasets.canvas import SIDE, from_canvas, on_canvas
 from mien.faces import detectors
 
-HELD: Final = 20  # one in so many becomes a "valid" image
-SURE: Final = 0.6
+HELD: Final = 20  # one of this many images is in the valid split
+MIN_SCORE: Final = 0.6
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
             if face.shape != (SIDE, SIDE):
                 raise SystemExit(f"{given.store}: expected grey faces of {SIDE}x{SIDE}, found {face.shape}")
             canvas = on_canvas(face, border="replicate")
-            found = detector.detect(canvas, min_score=SURE)
+            found = detector.detect(canvas, min_score=MIN_SCORE)
             if len(found) != 1 or found.landmarks is None:
                 continue
             high, wide = face.shape[:2]

@@ -1,10 +1,10 @@
-"""Cuts out what a detector takes for faces and is none, as further images without faces to learn from.
+"""Collects false alarms of a detector, as more training images without faces.
 
     python -m scripts.mine_false_alarms DATA OUT --weights own.onnx --second yunet --second-weights FILE
 
-The training images of DATA are searched as they are and mirrored. A finding that is neither on a labelled face nor on
-a box to ignore is cut out with what surrounds it, unless a second detector sees a face there too: it may be one that
-nobody labelled. OUT becomes a folder as `mien.datasets.face_images` reads it.
+The training images of DATA and their mirror images are searched. A detection that is neither on a labelled face nor on
+a box to ignore is cropped with its surroundings, unless a second detector finds a face there too: it may be a face
+without a label. OUT becomes a folder that `mien.datasets.face_images` reads.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from mien.evaluation.detection import SMALLEST, match, sides
 from mien.faces import detectors
 from mien.faces.boxes import iou
 
-AROUND = 1.2  # sides of the finding on each side of its middle
-HELD = 20  # one in so many becomes a "valid" image
+AROUND = 1.2  # of the crop on each side of the centre, in sides of the detection
+HELD = 20  # one of this many images is in the valid split
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--second", default="yunet")
     parser.add_argument("--second-weights", type=Path)
-    parser.add_argument("--sets", nargs="*", default=[], help="names of archives; by default all")
+    parser.add_argument("--sets", nargs="*", default=[], help="names of archives (default: all)")
     parser.add_argument("--min-score", type=float, default=0.3)
     given = parser.parse_args()
     detector = detectors.load(detectors.DetectorOptions("mien", weights=given.weights))
@@ -58,7 +58,7 @@ def main() -> None:
                     crop = view.image[y0:y1, x0:x1]
                     inner = np.concatenate([view.boxes, view.ignore]).reshape(-1, 4)
                     if ((inner[:, :2] < (x1, y1)) & (inner[:, 2:] > (x0, y0))).all(axis=1).any():
-                        continue  # a face stands in it
+                        continue  # a face is in the crop
                     name = f"{len(lines)}.png"
                     archive.writestr(name, cv2.imencode(".png", crop[:, :, ::-1])[1].tobytes())
                     split = "valid" if len(lines) % HELD == 0 else "train"

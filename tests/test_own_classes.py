@@ -50,7 +50,7 @@ def test_the_store_keeps_them(made: Path) -> None:
     assert store.load(made / "own.h5").classes == CLASSES
 
 
-def test_the_model_is_judged_on_them(made: Path) -> None:
+def test_the_model_is_evaluated_on_them(made: Path) -> None:
     samples = store.load(made / "own.h5", "val")
     evaluation = evaluate_model(made / "own.onnx", samples, split="val")
     scores = evaluation.scores["labels"]

@@ -1,4 +1,4 @@
-"""The whole way, by the commands a person types: CSV of drawn faces -> store -> training -> export -> analyze."""
+"""All steps by the commands that users type: CSV files of drawn faces, store, training, export, analysis."""
 
 import json
 import subprocess
@@ -102,6 +102,6 @@ def test_the_text_report_names_its_protocol(made: Path) -> None:
 
 def test_a_finished_run_is_not_overwritten(made: Path) -> None:
     command = [sys.executable, "-m", "mien", "train", "drawn.toml", "--data", "faces.h5", "--quiet"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=made)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=made)
     assert result.returncode == 7
     assert "holds a run already" in result.stderr

@@ -114,11 +114,11 @@ def test_a_browser_shows_it_without_complaint(comparison: Comparison, val: Sampl
 def test_the_folder_holds_every_table_and_image(comparison: Comparison, val: Samples, tmp_path: Path) -> None:
     written = write_folder(comparison, tmp_path / "a" / "out", "<html>")
     assert sorted(written) == sorted((tmp_path / "a" / "out").iterdir())
-    judged = sum(len(row.evaluation.scores) for row in comparison.good if row.evaluation)
-    assert len(written) == 3 + 4 * judged
+    count = sum(len(row.evaluation.scores) for row in comparison.good if row.evaluation)
+    assert len(written) == 3 + 4 * count
     with (tmp_path / "a" / "out" / "comparison.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == judged + 1
+    assert len(rows) == count + 1
     assert [row["model"] for row in rows if row["error"]] == ["nobody"]
     base = next(row for row in comparison.good if row.name == "mien-s")
     assert base.evaluation is not None

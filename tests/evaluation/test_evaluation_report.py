@@ -43,16 +43,16 @@ GOLDEN = """\
 FER+ majority: 1,202 faces, 390 excluded by the protocol
 ========================================================
 
-accuracy                        99.8% (99.0-100.0)
-macro F1                        68.4% (66.9-69.9)
-selective accuracy              100.0% (99.9-100.0)  on the 80% of faces with the highest confidence
-negative log-likelihood         0.432 (0.410-0.450)  nats
-cross-entropy to the votes      0.800 (0.790-0.810)  nats, 1,200 faces with votes
-Jensen-Shannon to the votes     0.050 (0.040-0.060)  nats, 1,200 faces with votes
-  half the votes to the others  0.100 (0.090-0.110)  nats, annotators among themselves
-calibration error               3.1% (2.5-3.8)       15 bins of equal mass
-  by chance                     2.0% (1.4-2.7)       of a perfectly calibrated model
-  above chance                  1.1% (0.5-1.8)
+accuracy                       99.8% (99.0-100.0)
+macro F1                       68.4% (66.9-69.9)
+selective accuracy             100.0% (99.9-100.0)  on the 80% of faces with the highest confidence
+negative log-likelihood        0.432 (0.410-0.450)  nats
+cross-entropy to the votes     0.800 (0.790-0.810)  nats, 1,200 faces with votes
+Jensen-Shannon to the votes    0.050 (0.040-0.060)  nats, 1,200 faces with votes
+  between halves of the votes  0.100 (0.090-0.110)  nats, annotators among themselves
+calibration error              3.1% (2.5-3.8)       15 bins of equal mass
+  by chance                    2.0% (1.4-2.7)       of a perfectly calibrated model
+  above chance                 1.1% (0.5-1.8)
 
 class     faces  predicted           precision              recall                  F1
 anger     1,002      1,000   90.0% (85.0-95.0)   90.0% (85.0-95.0)   90.0% (85.0-95.0)

@@ -153,8 +153,8 @@ def test_the_command(tiny_samples: Samples, tiny_model: Path, tmp_path: Path) ->
     line = [sys.executable, "-m", "mien", "evaluate", data, "--model", tiny_model, "--json"]
     done = subprocess.run([*map(str, line), "--corruption", "jitter,dark"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for judged in json.loads(done.stdout)["protocols"].values():
-        assert [one["corruption"] for one in judged["corruptions"]] == ["jitter", "dark"]
+    for scores in json.loads(done.stdout)["protocols"].values():
+        assert [one["corruption"] for one in scores["corruptions"]] == ["jitter", "dark"]
     wrong = subprocess.run([*map(str, line), "--corruption", "fog"], capture_output=True, text=True)
     assert wrong.returncode == 2
     assert "unknown corruption: fog" in wrong.stderr

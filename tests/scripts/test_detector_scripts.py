@@ -1,4 +1,4 @@
-"""The scripts that make and mend a detector's data and info, run as one runs them."""
+"""The scripts that make training images for a detector, run from the command line."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ def script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_false_alarms_become_pictures_without_faces(tmp_path: Path) -> None:
-    """What is found besides the labelled faces, and hog does not see."""
+    """Detections besides the labelled faces that the detector hog does not confirm."""
     folder = write_images(tmp_path / "faces", train=12, valid=2)
 
     out = tmp_path / "alarms"

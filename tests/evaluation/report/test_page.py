@@ -15,9 +15,9 @@ from PIL import Image
 from tests.drawn import drawn_samples
 
 from mien.datasets import Samples, store
-from mien.errors import ConfigError, DataError, OutputError
+from mien.errors import ConfigError, DataError, MissingExtraError, OutputError
 from mien.evaluation import Evaluation, evaluate_model
-from mien.evaluation.report.page import MISTAKES, evaluation_page
+from mien.evaluation.report.page import MISTAKES, evaluation_page, need_templates
 from mien.evaluation.report.text import open_report, text
 from mien.expression import ClassifierOptions, load_classifier
 from mien.faces.detectors import DetectorOptions
@@ -169,6 +169,13 @@ def test_progress_with_a_detector(samples: Samples) -> None:
 def test_a_ready_classifier_is_used(samples: Samples, evaluation: Evaluation) -> None:
     found = evaluate_model(load_classifier(ClassifierOptions(tta="flip")), samples, split="val")
     assert found.as_dict() == evaluation.as_dict()
+
+
+def test_without_jinja2_the_message_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingExtraError, match="HTML report") as caught:
+        need_templates()
+    assert "pip install 'mien[report]'" in caught.value.hint
 
 
 def test_options_that_do_not_exist(samples: Samples) -> None:

@@ -111,7 +111,7 @@ def _tiles(scores: Scores) -> list[list[Tile]]:
         "negative log-likelihood": scores.nll,
         "cross-entropy to the votes": scores.cross_entropy,
         "Jensen-Shannon divergence to the votes": scores.jensen_shannon,
-        "the same of half the votes to the others": scores.human,
+        "Jensen-Shannon divergence between halves of the votes": scores.human,
     }
     second: list[Tile] = [(name, estimate, ".3f", "nats") for name, estimate in distances.items() if estimate]
     return [decisions, second] if len(second) > 1 else [decisions + second]

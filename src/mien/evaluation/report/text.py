@@ -72,7 +72,7 @@ def _scores(scores: Scores) -> str:
             ("Jensen-Shannon to the votes", f"{scores.jensen_shannon:.3f}", f"nats{faces}"),
         ]
     if scores.human:
-        rows.append(("  half the votes to the others", f"{scores.human:.3f}", "nats, annotators among themselves"))
+        rows.append(("  between halves of the votes", f"{scores.human:.3f}", "nats, annotators among themselves"))
     rows += [
         ("calibration error", f"{scores.calibration_error}", f"{BINS} bins of equal mass"),
         ("  by chance", f"{scores.perfect_error}", "of a perfectly calibrated model"),
