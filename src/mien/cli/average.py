@@ -5,23 +5,21 @@ from typing import Annotated
 
 import typer
 
+from mien.cli.options import command
+
 __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command()(average)
+    app.command("average")(command(average))
 
 
 def average(
-    run: Annotated[Path, typer.Argument(help="The folder of a run, from `mien train`.", show_default=False)],
-    others: Annotated[
-        list[str],
-        typer.Argument(
-            help="The others: folders of runs, .safetensors files or names of shipped models.", show_default=False
-        ),
-    ],
-    out: Annotated[Path, typer.Option(help="The folder of the new run.")],
+    run: Annotated[Path, "The folder of a run, from `mien train`."],
+    others: Annotated[list[str], "The others: folders of runs, .safetensors files or names of shipped models."],
+    *,
+    out: Annotated[Path, "The folder of the new run."],
 ) -> None:
     """Averages the weights of runs that were trained from the same initial weights.
 

@@ -3,17 +3,28 @@
 import json
 import tempfile
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mien.cli import console, say
-from mien.cli.options import AsJson, Only, command
+from mien.cli.evaluate import ScoringOptions
+from mien.cli.options import Only, command
 from mien.errors import exit_code
 from mien.expression import ClassifierOptions
 
 __all__ = ["register"]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """Where the comparison goes besides the terminal."""
+
+    json: Annotated[bool, "Print JSON."] = False
+    out: Annotated[Path | None, "Write the report, and every table as CSV and PNG, into this folder."] = None
+    report: Annotated[Path | None, "Write only the report to this .html file."] = None
 
 
 def register(app: typer.Typer) -> None:
@@ -22,29 +33,16 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    data: Annotated[Path, typer.Option(help="The store to evaluate on, from `mien data build`.")],
-    classifier: Annotated[ClassifierOptions, Only({"vote", "tta"})],
     models: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="Names of shipped models, .onnx files, folders of runs; A,B for an ensemble and its members. "
-            "The others are tested against the first.",
-            show_default=False,
-        ),
+        "Names of shipped models, .onnx files, folders of runs; A,B for an ensemble and its members. The others are "
+        "tested against the first.",
     ] = None,
-    split: Annotated[str, typer.Option(help="Which faces: train, val (PublicTest) or test (PrivateTest).")] = "val",
-    protocol: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Definition of the true labels; can be repeated.", show_default="all that data and models allow"
-        ),
-    ] = None,
-    as_json: AsJson = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Write the report, and every table as CSV and PNG, into this folder.", show_default=False),
-    ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write only the report (.html).", show_default=False)] = None,
+    *,
+    data: Annotated[Path, "The store to evaluate on, from `mien data build`."],
+    classifier: Annotated[ClassifierOptions, Only({"vote", "tta"})],
+    scoring: Annotated[ScoringOptions, Only({"split", "protocol"})],
+    output: OutputOptions,
 ) -> None:
     """Compares models on the same faces: scores with intervals, McNemar's test against the first, size and speed.
 
@@ -64,11 +62,12 @@ def compare(
 
         export_run(run, store.load(data, "val"), target)
 
+    out, report = output.out, output.report
     if out:
         need_plots()
     if out or report:
         need_templates()
-    samples = store.load(data, split)
+    samples = store.load(data, scoring.split)
     with ExitStack() as stack:
         report_file = stack.enter_context(open_report(report)) if report else None
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mien-compare-")))
@@ -76,8 +75,8 @@ def compare(
         comparison = compared(
             candidates(models or (), export, place),
             samples,
-            split=split,
-            protocols=protocol,
+            split=scoring.split,
+            protocols=scoring.protocol,
             options=classifier,
             begun=lambda name: status.update(f"evaluating {name} on {len(samples):,} faces"),
         )
@@ -85,7 +84,7 @@ def compare(
         if report_file:
             report_file.write(page)
         written = write_folder(comparison, out, page) if out else []
-    print(json.dumps(comparison.as_dict(), indent=1) if as_json else comparison_text(comparison))
+    print(json.dumps(comparison.as_dict(), indent=1) if output.json else comparison_text(comparison))
     if report:
         console().print(f"written: {report}", style="dim")
     if written:
@@ -93,11 +92,7 @@ def compare(
     errors = [row.error for row in comparison.failed if row.error and not row.part]
     for row in comparison.failed:
         if row.error and row.part:
-            say(
-                "note",
-                "cyan",
-                f"{row.name} is a member of an ensemble, but cannot be evaluated alone: {row.error.message}",
-            )
+            say("note", "cyan", f"{row.name} is in an ensemble, but cannot be evaluated alone: {row.error.message}")
         elif row.error:
             say("error", "red", f"{row.name}: {row.error}")
     if errors:

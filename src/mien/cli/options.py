@@ -1,14 +1,16 @@
 """Options of commands, derived from the code that uses them, so that each is named and explained in one place.
 
 There are two sources: the fields of an option dataclass (`DetectorOptions`, `ClassifierOptions`, ...), and the
-arguments of a function (the data set builders). Both are annotated `Annotated[type, "help text"]`.
+arguments of a function (the data set builders). Both are annotated `Annotated[type, "help text"]`. The option is called
+like the field; further text names other flags (`"--quiet", "-q"`), and a dict has further arguments of `typer.Option`.
 """
 
 import inspect
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING, dataclass, is_dataclass
 from enum import Enum
+from keyword import iskeyword
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
@@ -25,10 +27,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 # Fields whose option has another name: a command has no object around them.
-_RENAMED: Final[Mapping[str, str]] = {"DetectorOptions.name": "detector", "DetectorOptions.weights": "detector_weights"}
+_RENAMED: Final[Mapping[str, str]] = {
+    "DetectorOptions.name": "--detector",
+    "DetectorOptions.weights": "--detector-weights",
+    "DetectorOptions.max_side": "--detect-size",
+}
 
 # Options whose values are the names of files in a folder.
-_VALUES: Final[Mapping[str, Callable[[], tuple[str, ...]]]] = {"detector": detectors.names}
+_VALUES: Final[Mapping[str, Callable[[], tuple[str, ...]]]] = {"--detector": detectors.names}
 
 
 class Only(frozenset[str]):
@@ -37,7 +43,7 @@ class Only(frozenset[str]):
 
 def option_name(kind: type, name: str) -> str:
     """The option of a field: `--detector-weights` for the field `weights` of `DetectorOptions`."""
-    return f"--{_RENAMED.get(f'{kind.__name__}.{name}', name).replace('_', '-')}"
+    return _RENAMED.get(f"{kind.__name__}.{name}", f"--{name.replace('_', '-')}")
 
 
 def command(
@@ -59,77 +65,83 @@ def command(
     """
     parameters: list[inspect.Parameter] = []
     groups: dict[str, _Group] = {}
-    single: list[_Option] = []
+    single: dict[str, _Option] = {}
     for name, parameter in inspect.signature(function).parameters.items():
-        hint = get_type_hints(function, include_extras=True)[name]
-        kind, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+        kind, notes = _parts(get_type_hints(function, include_extras=True)[name])
         if held := next((each for each in _members(kind) if isinstance(each, type) and is_dataclass(each)), None):
             groups[name] = _Group(held, next((each for each in notes if isinstance(each, Only)), None), kind != held)
-            parameters += [option.parameter() for option in groups[name].options]
-        elif notes and isinstance(notes[0], str):
-            single.append(_Option(name, kind, notes[0], parameter.default))
-            derived = single[-1].parameter()
-            if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-                derived = derived.replace(annotation=Annotated[kind, typer.Argument(help=notes[0], show_default=False)])
-            parameters.append(derived)
+            parameters += [option.parameter for option in groups[name].options.values()]
+        elif notes and isinstance(notes[0], str) and parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            single[name] = _Option(f"--{name.replace('_', '-')}", kind, notes, parameter.default)
+            parameters.append(single[name].parameter)
         else:
-            parameters.append(parameter.replace(annotation=hint, kind=inspect.Parameter.KEYWORD_ONLY))
+            if notes and isinstance(notes[0], str):
+                notes = [typer.Argument(help=notes[0], show_default=False)]
+            annotation = Annotated[(kind, *notes)] if notes else kind
+            parameters.append(parameter.replace(annotation=annotation, kind=inspect.Parameter.KEYWORD_ONLY))
     parameters += more
 
     def called(**values: Any) -> None:
-        values |= {option.name: option.value(values[option.name]) for option in single}
-        values |= {name: group.filled(values) for name, group in groups.items()}
-        (run or function)(**values)
+        made = {name: group.filled(values) for name, group in groups.items()}
+        made |= {name: option.value(values.pop(option.name)) for name, option in single.items()}
+        (run or function)(**values, **made)
 
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    called.__doc__ = re.split(r"\n\s*(?:Args|Returns|Raises):", function.__doc__ or "")[0]
+    text = re.split(r"\n\s*(?:Args|Returns|Raises):", function.__doc__ or "")[0]
+    called.__doc__ = "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(text).split("\n\n"))
     return called
 
 
-@dataclass(frozen=True, slots=True)
+def _parts(hint: Any) -> tuple[Any, list[Any]]:
+    """The type and the notes of an `Annotated`; any other type has no notes."""
+    kind, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    return kind, notes
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    """The types of a union, or the one type."""
+    return (kind,) if get_origin(kind) in (Literal, list, tuple) else get_args(kind) or (kind,)
+
+
+def _choice(name: str, values: Collection[str]) -> Any:
+    return Enum(name, {value: value for value in values})
+
+
 class _Option:
     """One option of a command.
 
-    Attributes:
-        name: Its name in Python: `--detector-weights` is `detector_weights`.
+    Args:
+        flag: Its name, unless the notes have flags.
         kind: The type of the value.
-        help: One line.
-        default: `inspect.Parameter.empty` if the option is required.
-        field: The field of the dataclass that gets the value.
+        notes: The help text, other flags, a dict with further arguments of `typer.Option`.
+        default: The default; `inspect.Parameter.empty` if the option is required.
         panel: The heading under which the help shows it.
     """
 
-    name: str
-    kind: Any
-    help: str
-    default: Any
-    field: str = ""
-    panel: str | None = None
-
-    def parameter(self) -> inspect.Parameter:
-        """The parameter from which typer makes the option."""
-        members = [each for each in _members(self.kind) if each is not NoneType]
-        accepted: Any = str
-        default = self.default
-        if len(members) == 1 and get_origin(members[0]) is Literal:
+    def __init__(self, flag: str, kind: Any, notes: list[Any], default: Any, panel: str | None = None) -> None:
+        text, *flags = [note for note in notes if isinstance(note, str)]
+        flags = flags or [flag]
+        if values := _VALUES.get(flags[0]):
+            text = f"{text.removesuffix('.')}: {', '.join(values())}."
+        self.kind = kind
+        self.name = flags[0].removeprefix("--").replace("-", "_")
+        self.name += "_" * iskeyword(self.name)
+        members = [each for each in _members(kind) if each is not NoneType]
+        accepted: Any = str  # of several types, text from which `value` chooses
+        if len(members) == 1 and get_origin(members[0]) is Literal:  # which only new versions of typer understand
             accepted = _choice(self.name, get_args(members[0]))
-            default = default and accepted(default)
-        elif len(members) == 1 and members[0] in (bool, int, float, str, Path):
-            accepted = members[0]
+            default = default if default in (None, inspect.Parameter.empty) else accepted(default)
         elif len(members) == 1 and get_origin(members[0]) in (list, tuple):
             accepted = list[get_args(members[0])[0]]  # type: ignore[misc]
-        text = self.help
-        if self.field and (values := _VALUES.get(self.name)):
-            text = f"{text.removesuffix('.')}: {', '.join(values())}."
-        flag = f"--{self.name.replace('_', '-')}"
-        shown = default is not None and not isinstance(default, bool)
-        info = typer.Option(flag, help=text, show_default=shown, rich_help_panel=self.panel)
-        return inspect.Parameter(
-            self.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=default,
-            annotation=Annotated[accepted | None if default is None else accepted, info],
+        elif len(members) == 1 and members[0] in (bool, int, float, str, Path):
+            accepted = members[0]
+        shown = default not in (None, ()) and not isinstance(default, bool)
+        extra = {"show_default": shown} | {key: each[key] for each in notes if isinstance(each, dict) for key in each}
+        info = typer.Option(*flags, help=text, rich_help_panel=panel, **extra)
+        annotation: Any = Annotated[accepted | None if default is None else accepted, info]
+        self.parameter = inspect.Parameter(
+            self.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
         )
 
     def value(self, typed: Any) -> Any:
@@ -137,6 +149,8 @@ class _Option:
         members = _members(self.kind)
         if isinstance(typed, Enum):
             return typed.value
+        if isinstance(typed, list):
+            return tuple(typed) or None
         if not isinstance(typed, str) or str in members or any(typed in get_args(each) for each in members):
             return typed
         if int in members and typed.isdecimal():
@@ -146,40 +160,38 @@ class _Option:
         return typed
 
 
-def _choice(name: str, values: Iterable[str]) -> Any:
-    """The values of a `Literal` as an enumeration, which every version of typer understands."""
-    return Enum(name, {value: value for value in values})
-
-
-def _members(kind: Any) -> tuple[Any, ...]:
-    """The types of a union, or the one type."""
-    return (kind,) if get_origin(kind) in (Literal, list, tuple) else get_args(kind) or (kind,)
-
-
+@dataclass(frozen=True, slots=True)
 class _Group:
-    """The options of a dataclass, in the order of its fields.
+    """The options of a dataclass.
 
-    Args:
+    Attributes:
         kind: The dataclass.
         only: Names of the fields that become options; None for all with a help text.
         optional: There may be no object: then no option has a default.
     """
 
-    def __init__(self, kind: type, only: Collection[str] | None, optional: bool) -> None:
-        self.kind = kind
-        self.optional = optional
-        self.options: list[_Option] = []
-        panel = re.sub(r"(?<=[a-z])([A-Z])", lambda found: f" {found[1].lower()}", kind.__name__)
-        for name, hint in get_type_hints(kind, include_extras=True).items():
-            kept, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-            if notes and (only is None or name in only):
-                default = None if optional and kept is not bool else kind.__dataclass_fields__[name].default  # type: ignore[attr-defined]
-                named = option_name(kind, name).removeprefix("--").replace("-", "_")
-                self.options.append(_Option(named, kept, notes[0], default, name, panel))
+    kind: type
+    only: Collection[str] | None
+    optional: bool
+
+    @property
+    def options(self) -> dict[str, _Option]:
+        """The options by field, in order."""
+        panel = re.sub(r"(?<=[a-z])([A-Z])", lambda found: f" {found[1].lower()}", self.kind.__name__)
+        found = {}
+        for name, hint in get_type_hints(self.kind, include_extras=True).items():
+            kind, notes = _parts(hint)
+            if notes and (self.only is None or name in self.only):
+                default = self.kind.__dataclass_fields__[name].default  # type: ignore[attr-defined]
+                default = inspect.Parameter.empty if default is MISSING else default
+                default = None if self.optional and kind is not bool else default
+                found[name] = _Option(option_name(self.kind, name), kind, notes, default, panel)
+        return found
 
     def filled(self, values: dict[str, Any]) -> Any:
         """The dataclass made of the values of its options, which are taken out of `values`; or None."""
-        given = {option.field: option.value(values.pop(option.name)) for option in self.options}
+        options = self.options
+        given = {name: option.value(values.pop(option.name)) for name, option in options.items()}
         if self.optional:
             given = {name: value for name, value in given.items() if value not in (None, False)}
             if not given:
@@ -188,5 +200,5 @@ class _Group:
             return self.kind(**given)
         except ConfigError as error:
             field, colon, rest = error.message.partition(":")
-            message = option_name(self.kind, field) + colon + rest if field in given else error.message
+            message = option_name(self.kind, field) + colon + rest if field in options else error.message
             raise ConfigError(message, hint=error.hint) from None

@@ -1,20 +1,22 @@
-"""The interface of every output, and the base of tables that are text."""
+"""The interface of every output, and the base of tables."""
 
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Protocol, Self
+from typing import IO, Generic, Protocol, Self, TypeVar
 
-from mien.errors import OutputError
 from mien.files import new_file, write_errors
 from mien.output.schema import Layout, Row
 from mien.output.styles import MIEN, Style
 from mien.results import FrameResult
 
-__all__ = ["Output", "TableFormat", "TextTable", "binary_stream"]
+__all__ = ["Output", "Table", "TableFormat", "TextTable"]
+
+
+Stream = TypeVar("Stream", IO[str], IO[bytes])
 
 
 class Output(Protocol):
@@ -42,14 +44,13 @@ class TableFormat(Protocol):
         """A table for a path ("-": standard output) with the columns of this layout and style."""
 
 
-class TextTable(ABC):
-    """A table in a text file or on a text stream.
+class Table(ABC, Generic[Stream]):
+    """A table in a file or on a stream.
 
-    Each row is written at once. A file gets its name at a clean end; after an exception the rows so far stay in
-    `<name>.partial`.
+    A file gets its name at a clean end; after an exception the rows so far stay in `<name>.partial`.
 
     Args:
-        target: A path, "-" for standard output, or an open text stream, which is left open.
+        target: A path, "-" for standard output, or an open stream, which is left open.
         layout: The columns; the results must have the same emotions.
         style: The names of the columns.
 
@@ -57,16 +58,15 @@ class TextTable(ABC):
         OutputError: On entering, the destination cannot be written.
     """
 
-    def __init__(self, target: str | Path | IO[str], layout: Layout, style: Style = MIEN) -> None:
-        self.target = target
+    def __init__(self, target: str | Path | Stream, layout: Layout, style: Style = MIEN) -> None:
+        self.target: str | Path | Stream = target
         self.layout = layout
         self.style = style
-        self._stream: IO[str] | None = None
+        self._closing: ExitStack | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._stream = stack.enter_context(_text_stream(self.target))
-            self._put(self.head())
+            stack.enter_context(self.opened())
             self._closing = stack.pop_all()
         return self
 
@@ -77,60 +77,56 @@ class TextTable(ABC):
             OutputError: The destination cannot be written, for example because the disk is full.
             ValueError: The table is not open, or its emotions differ from the result's.
         """
-        self._put("".join(self.line(row) for row in self.style.rows(result, self.layout)))
+        if self._closing is None:
+            raise ValueError("the table is not open: use it in a with statement")
+        self.put(self.style.rows(result, self.layout))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stream = None
-        self._closing.__exit__(kind, error, trace)
+        closing, self._closing = self._closing, None
+        if closing:
+            closing.__exit__(kind, error, trace)
 
-    def _put(self, text: str) -> None:
-        if self._stream is None:
-            raise ValueError("the table is not open: use it in a with statement")
+    @abstractmethod
+    def opened(self) -> AbstractContextManager[None]:
+        """Opens the destination and writes what comes before the rows; at its end, what comes after them."""
+
+    @abstractmethod
+    def put(self, rows: list[Row]) -> None:
+        """Writes rows to the open destination."""
+
+
+class TextTable(Table[IO[str]]):
+    """A table of text; each row is written at once."""
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """See `Table.opened`."""
+        with ExitStack() as stack:
+            self._stream: IO[str] = sys.stdout
+            if not isinstance(self.target, (str, Path)):
+                self._stream = self.target
+            elif str(self.target) != "-":
+                self._stream = stack.enter_context(new_file(self.target, "w", encoding="utf-8", newline=""))
+            self._print(self.head())
+            yield
+
+    def put(self, rows: list[Row]) -> None:
+        """See `Table.put`."""
+        self._print("".join(map(self.line, rows)))
+
+    def _print(self, text: str) -> None:
         # The encoding of a terminal or a pipe may lack characters of a file name.
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         with write_errors(self.target):
             self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
             self._stream.flush()
 
-    @abstractmethod
     def head(self) -> str:
         """The text before the rows."""
+        return ""
 
     @abstractmethod
     def line(self, row: Row) -> str:
         """One row, with its newline."""
-
-
-@contextmanager
-def _text_stream(target: str | Path | IO[str]) -> Iterator[IO[str]]:
-    """A text stream that ends in `target`."""
-    if not isinstance(target, (str, Path)):
-        yield target
-    elif str(target) == "-":
-        yield sys.stdout
-    else:
-        with new_file(target, "w", encoding="utf-8", newline="") as stream:
-            yield stream
-
-
-@contextmanager
-def binary_stream(target: str | Path | IO[bytes]) -> Iterator[IO[bytes]]:
-    """A binary stream that ends in `target`: a path, "-" for standard output, or an open stream.
-
-    Raises:
-        OutputError: Standard output is a terminal, or the file cannot be made.
-    """
-    if not isinstance(target, (str, Path)):
-        yield target
-    elif str(target) == "-":
-        if sys.stdout.isatty():
-            raise OutputError(
-                "a binary table cannot be printed on a terminal", hint="write a file: --table out.parquet"
-            )
-        sys.stdout.flush()
-        yield sys.stdout.buffer
-    else:
-        with new_file(target, "wb") as stream:
-            yield stream

@@ -119,23 +119,27 @@ def _extent(low: str, high: str) -> Callable[[Row], Value]:
     return value
 
 
-def _whole(name: str, ours: _Renamed) -> _Renamed:
-    """A column rounded to whole pixels."""
-
-    def value(row: Row) -> Value:
-        found = ours.value(row)
-        return None if found is None else round(float(found))
-
-    return _Renamed(replace(ours.column, name=name, type="integer"), value)
-
-
 def _or(name: str, otherwise: Value) -> Callable[[Row], Value]:
     """The value in mien's column, or another where this is empty."""
     return lambda row: otherwise if row[name] is None else row[name]
 
 
-_WIDTH: Final = _Renamed(replace(_OURS["x0"], meaning="Width of the box."), _extent("x0", "x1"))
-_HEIGHT: Final = _Renamed(replace(_OURS["y0"], meaning="Height of the box."), _extent("y0", "y1"))
+def _made(name: str, ours: str, value: Callable[[Row], Value], **changes: str) -> _Renamed:
+    """A column of mien's with another name, value and description."""
+    return _Renamed(replace(_OURS[ours], name=name, **changes), value)  # type: ignore[arg-type]
+
+
+def _whole(name: str, ours: str, value_of: Callable[[Row], Value], **changes: str) -> _Renamed:
+    """A column rounded to whole pixels."""
+
+    def value(row: Row) -> Value:
+        found = value_of(row)
+        return None if found is None else round(float(found))
+
+    return _made(name, ours, value, type="integer", **changes)
+
+
+_WIDTH, _HEIGHT = _extent("x0", "x1"), _extent("y0", "y1")
 
 # The numbers of the landmarks among the 68 of Multi-PIE; the centres of the eyes have none.
 _NUMBERED: Final = {30: "nose", 48: "right_mouth", 54: "left_mouth"}
@@ -151,8 +155,8 @@ _PYFEAT: Final = Style(
         _same("frame"),
         _same("FaceRectX", "x0"),
         _same("FaceRectY", "y0"),
-        _Renamed(replace(_WIDTH.column, name="FaceRectWidth"), _WIDTH.value),
-        _Renamed(replace(_HEIGHT.column, name="FaceRectHeight"), _HEIGHT.value),
+        _made("FaceRectWidth", "x0", _WIDTH, meaning="Width of the box."),
+        _made("FaceRectHeight", "y0", _HEIGHT, meaning="Height of the box."),
         _same("FaceScore", "score"),
         *_LANDMARKS,
     ),
@@ -167,18 +171,13 @@ _OPENFACE: Final = Style(
             Column("frame", "integer", "from 1", "Position in a video; 1 for an image."),
             lambda row: int(row["frame"] or 0) + 1,
         ),
-        _Renamed(
-            Column("face_id", "integer", "from 0", "Number of the face in its image; 0 without a face."),
-            _or("face", 0),
+        _made(
+            "face_id", "face", _or("face", 0), meaning="Number of the face in its image; 0 without a face.", empty=""
         ),
-        _Renamed(
-            Column("timestamp", "number", "seconds", "Time from the start of the video; 0 for an image."),
-            _or("timestamp", 0.0),
+        _made(
+            "timestamp", "timestamp", _or("timestamp", 0.0), meaning="Seconds in the video; 0 for an image.", empty=""
         ),
-        _Renamed(
-            Column("confidence", "number", "0-1", "Score of the detector; 0 without a face."),
-            _or("score", 0.0),
-        ),
+        _made("confidence", "score", _or("score", 0.0), meaning="Score of the detector; 0 without a face.", empty=""),
         _Renamed(
             Column("success", "integer", "0 or 1", "1 for a face, 0 without a face."),
             lambda row: int(row["face"] is not None),
@@ -202,24 +201,23 @@ def _deepface_emotion(name: str) -> _Renamed:
     return _Renamed(replace(ours, unit="percent", meaning="Probability of this emotion; a row sums to 100."), percent)
 
 
+def _deepface_word(row: Row) -> Value:
+    return _DEEPFACE_WORDS.get(str(row["emotion"]), row["emotion"])
+
+
 _DEEPFACE: Final = Style(
     "deepface",
     before=(
         _same("source"),
-        _Renamed(
-            replace(
-                _OURS["emotion"], name="dominant_emotion", meaning="The most probable emotion, as DeepFace says it."
-            ),
-            lambda row: _DEEPFACE_WORDS.get(str(row["emotion"]), row["emotion"]),
-        ),
+        _made("dominant_emotion", "emotion", _deepface_word, meaning="The most probable emotion, as DeepFace says it."),
         _same("face_confidence", "score"),
     ),
     emotion=_deepface_emotion,
     after=(
-        _whole("region.x", _same("x0")),
-        _whole("region.y", _same("y0")),
-        _whole("region.w", _WIDTH),
-        _whole("region.h", _HEIGHT),
+        _whole("region.x", "x0", itemgetter("x0")),
+        _whole("region.y", "y0", itemgetter("y0")),
+        _whole("region.w", "x0", _WIDTH, meaning="Width of the box."),
+        _whole("region.h", "y0", _HEIGHT, meaning="Height of the box."),
     ),
 )
 

@@ -12,10 +12,6 @@ __all__ = ["TABLE", "JsonlTable"]
 class JsonlTable(TextTable):
     """JSON lines: one object per row; a missing value is null."""
 
-    def head(self) -> str:
-        """Nothing: every line names its values."""
-        return ""
-
     def line(self, row: Row) -> str:
         """One row, with its newline."""
         return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"

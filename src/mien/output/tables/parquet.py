@@ -1,17 +1,16 @@
 """Tables in Parquet: typed columns with their schema, read by pandas, polars, R, DuckDB and Spark (`mien[report]`)."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Final, Self
+from typing import IO, Final
 
-from mien.errors import MissingExtraError
-from mien.files import write_errors
-from mien.output.base import TableFormat, binary_stream
+from mien.errors import MissingExtraError, OutputError
+from mien.files import new_file, write_errors
+from mien.output.base import Table, TableFormat
 from mien.output.schema import SCHEMA, Layout, Row
 from mien.output.styles import MIEN, Style
-from mien.results import FrameResult
 
 __all__ = ["TABLE", "ParquetTable"]
 
@@ -19,17 +18,12 @@ __all__ = ["TABLE", "ParquetTable"]
 _GROUP: Final = 4096
 
 
-class ParquetTable:
+class ParquetTable(Table[IO[bytes]]):
     """A table in a Parquet file, or on a binary stream.
 
     Rows are written in groups, so that memory stays flat. The file's metadata has the version of the schema
     (`mien_schema`) and the style of the names (`mien_style`). A file gets its name at a clean end; after an exception
     the rows so far stay in `<name>.partial`, which is a complete Parquet file unless the disk refused a write.
-
-    Args:
-        target: A path, "-" for standard output, or an open binary stream, which is left open.
-        layout: The columns; the results must have the same emotions.
-        style: The names of the columns.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -37,15 +31,13 @@ class ParquetTable:
     """
 
     def __init__(self, target: str | Path | IO[bytes], layout: Layout, style: Style = MIEN) -> None:
+        super().__init__(target, layout, style)
         try:
             import pyarrow
             import pyarrow.parquet
         except ImportError:
             raise MissingExtraError("a Parquet table", "report") from None
         self._arrow = pyarrow
-        self.target = target
-        self.layout = layout
-        self.style = style
         types = {
             "text": pyarrow.string(),
             "integer": pyarrow.int64(),
@@ -56,57 +48,45 @@ class ParquetTable:
             [(column.name, types[column.type]) for column in style.columns(layout)],
             metadata={"mien_schema": str(SCHEMA), "mien_style": style.name},
         )
-        self._writer: Any = None
         self._waiting: list[Row] = []
         self._refused = False
 
-    def __enter__(self) -> Self:
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Opens the file; at the end, the waiting rows and the footer are written."""
         self._waiting, self._refused = [], False
         with ExitStack() as stack:
-            stream = stack.enter_context(binary_stream(self.target))
-            self._writer = stack.enter_context(self._writing(stream))
-            self._closing = stack.pop_all()
-        return self
+            if not isinstance(self.target, (str, Path)):
+                stream = self.target
+            elif str(self.target) != "-":
+                stream = stack.enter_context(new_file(self.target, "wb"))
+            elif sys.stdout.isatty():
+                raise OutputError("a Parquet table cannot be printed on a terminal", hint="--table out.parquet")
+            else:
+                sys.stdout.flush()
+                stream = sys.stdout.buffer
+            with write_errors(self.target):
+                self._writer = self._arrow.parquet.ParquetWriter(stream, self._schema)
+            try:
+                yield
+            finally:
+                if not self._refused:
+                    self._write_group()
+                    with write_errors(self.target):
+                        self._writer.close()
+                        stream.flush()
 
-    def write(self, result: FrameResult) -> None:
-        """Adds the rows of one result.
-
-        Raises:
-            OutputError: The destination cannot be written, for example because the disk is full.
-            ValueError: The table is not open, or its emotions differ from the result's.
-        """
-        if self._writer is None:
-            raise ValueError("the table is not open: use it in a with statement")
-        self._waiting += self.style.rows(result, self.layout)
+    def put(self, rows: list[Row]) -> None:
+        """See `Table.put`."""
+        self._waiting += rows
         if len(self._waiting) >= _GROUP:
-            self._put(self._writer)
+            self._write_group()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._writer = None
-        self._closing.__exit__(kind, error, trace)
-
-    @contextmanager
-    def _writing(self, stream: IO[bytes]) -> Iterator[Any]:
-        """Pyarrow's writer; at the end, the waiting rows and the file's footer are written."""
-        with write_errors(self.target):
-            writer = self._arrow.parquet.ParquetWriter(stream, self._schema)
-        try:
-            yield writer
-        finally:
-            if not self._refused:
-                self._put(writer)
-                with write_errors(self.target):
-                    writer.close()
-                    stream.flush()
-
-    def _put(self, writer: Any) -> None:
-        """Writes the waiting rows as one group."""
+    def _write_group(self) -> None:
         rows, self._waiting = self._waiting, []
         self._refused = True  # until the group is written: a file with a gap is not continued
         with write_errors(self.target):
-            writer.write_batch(self._arrow.RecordBatch.from_pylist(rows, self._schema))
+            self._writer.write_batch(self._arrow.RecordBatch.from_pylist(rows, self._schema))
         self._refused = False
 
 
