@@ -230,5 +230,5 @@ def test_a_malicious_pickle_is_refused_even_with_the_right_hash(
 @pytest.mark.parametrize("name", ["plain", IMAGENET])
 def test_weights_that_a_network_cannot_begin_with(name: str) -> None:
     network = models.build(name, {"own": 7}, rgb(), **small(name))
-    with pytest.raises(ConfigError, match=f"the network '{name}' cannot begin with the weights 'yunet'"):
+    with pytest.raises(ConfigError, match=f"the network '{name}' has no pretrained weights 'yunet'"):
         models.load_pretrained(name, network, "yunet")
