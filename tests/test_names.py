@@ -1,6 +1,7 @@
 """The vocabulary of the project: one standard term for each idea, and none of those it replaced."""
 
 import ast
+import importlib
 import re
 import tomllib
 from collections.abc import Iterator
@@ -128,24 +129,33 @@ def _words(name: str) -> list[str]:
     )
 
 
-def _gone(name: str, folder: str = "") -> str | None:
-    """What replaced this name, if it is an old one."""
+def _gone(name: str, folder: str = "", *, local: bool = False) -> str | None:
+    """What replaced this name, if it is an old one. Local variables may have names that are gone from interfaces."""
     bare = name.strip("_")
-    found = GONE.get(bare) or GONE_IN.get(folder, {}).get(bare)
+    found = None if local else GONE.get(bare) or GONE_IN.get(folder, {}).get(bare)
     return found or next((REPLACED[word] for word in _words(name) if word in REPLACED), None)
 
 
-def _defined(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """Names that a module defines: functions, classes, arguments, variables and attributes, with their lines."""
-    for node in ast.walk(tree):
+def _defined(tree: ast.AST, *, local: bool = False) -> Iterator[tuple[str, int, bool]]:
+    """Names that a module defines: functions, classes, arguments, variables and attributes, with their lines.
+
+    The last value tells whether the name is local: a variable of a function, or an argument of a private one.
+    """
+    for node in ast.iter_child_nodes(tree):
+        inside = local
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield node.name, node.lineno
-        elif isinstance(node, ast.arg):
-            yield node.arg, node.lineno
+            yield node.name, node.lineno, local
+            if not isinstance(node, ast.ClassDef):
+                arguments = node.args
+                hidden = node.name.startswith("_") and not node.name.startswith("__")
+                for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+                    yield one.arg, one.lineno, hidden
+                inside = True
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            yield node.attr, node.lineno
+            yield node.attr, node.lineno, False
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id, node.lineno
+            yield node.id, node.lineno, local
+        yield from _defined(node, local=inside)
 
 
 def _commands(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -155,7 +165,7 @@ def _commands(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _models(base: type[BaseModel] = BaseModel) -> Iterator[type[BaseModel]]:
-    """Every configuration model that `mien` defines."""
+    """Every configuration model that `mien` defines, once the recipes' modules are imported."""
     for model in base.__subclasses__():
         if model.__module__.startswith("mien."):
             yield model
@@ -180,8 +190,8 @@ def offenders() -> Iterator[str]:
         for name in place.with_suffix("").parts:
             if new := _gone(name, folder):
                 yield f"src/mien/{place}: module {name} -> {new}"
-        for name, line in _defined(ast.parse(path.read_text(encoding="utf-8"))):
-            if new := _gone(name, folder):
+        for name, line, local in _defined(ast.parse(path.read_text(encoding="utf-8"))):
+            if new := _gone(name, folder, local=local):
                 yield f"src/mien/{place}:{line}: {name} -> {new}"
     for words, command in _commands(typer.main.get_command(build_app())):
         if words in COMMANDS:
@@ -189,7 +199,9 @@ def offenders() -> Iterator[str]:
         for option in {option for parameter in command.params for option in parameter.opts if option.startswith("--")}:
             if new := OPTIONS.get(option) or _gone(option):
                 yield f"option `mien {words} {option}` -> {new}"
-    for model in _models():
+    for path in SOURCE.glob("training/**/recipe.py"):
+        importlib.import_module(".".join(path.relative_to(SOURCE.parent).with_suffix("").parts))
+    for model in sorted(set(_models()), key=lambda model: model.__name__):
         for key in model.model_fields:
             if new := _gone(key, "recipes"):
                 yield f"recipe key {model.__name__}.{key} -> {new}"
@@ -215,6 +227,10 @@ def test_words_of_names() -> None:
     assert _gone("_crop_framings") == "crop_specs"
     assert _gone("origin") is None
     assert _gone("origin", "training") == "load_source"
+    assert _gone("origin", "training", local=True) is None
+    names = list(_defined(ast.parse("class A:\n    b: int\n    def c(self, d):\n        e = self.f = d")))
+    expected = {"A": False, "b": False, "c": False, "self": False, "d": False, "e": True, "f": False}
+    assert {name: local for name, _, local in names} == expected
 
 
 @UNFINISHED
