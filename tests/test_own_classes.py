@@ -108,6 +108,6 @@ def test_their_colours_are_their_own() -> None:
 
 def test_a_run_is_not_exported_with_other_classes(made: Path, tmp_path: Path) -> None:
     others = replace(store.load(made / "own.h5", "val"), classes=("amazed", "bored", "Ödnis"))
-    with pytest.raises(ConfigError, match="are not what the run learnt"):
+    with pytest.raises(ConfigError, match="are not those of the run"):
         export_run(made / "run", others, tmp_path / "wrong.onnx")
     assert not list(tmp_path.iterdir())
