@@ -49,8 +49,8 @@ def test_sixteen_bits_of_either_end_first() -> None:
     head = struct.pack(">2sHI", b"MM", 42, 8)
     fields = [(256, 64), (257, 64), (258, 16), (259, 1), (262, 1), (273, 0), (277, 1), (278, 64), (279, 64 * 64 * 2)]
     start = 8 + 2 + 12 * len(fields) + 4
-    shipped_models = b"".join(struct.pack(">HHII", tag, 4, 1, start if tag == 273 else value) for tag, value in fields)
-    big = head + struct.pack(">H", len(fields)) + shipped_models + bytes(4) + ramp.tobytes()
+    packed = b"".join(struct.pack(">HHII", tag, 4, 1, start if tag == 273 else value) for tag, value in fields)
+    big = head + struct.pack(">H", len(fields)) + packed + bytes(4) + ramp.tobytes()
     little = encoded(Image.fromarray(ramp.astype("<u2")), "TIFF")
     assert np.array_equal(read_image(big), read_image(little))
     assert np.abs(read_image(big)[..., 0] - ramp / 257).max() < 1

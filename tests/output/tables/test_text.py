@@ -133,8 +133,8 @@ def test_any_source_and_error_survive_on_one_line(texts: list[tuple[str, str | N
     text = stream.getvalue()
     assert len(text.splitlines()) == len(texts) + 1
     table_rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    shipped_models = [json.loads(line) for line in lines.getvalue().splitlines()]
-    for (source, error), row, info in zip(texts, table_rows, shipped_models, strict=True):
+    objects = [json.loads(line) for line in lines.getvalue().splitlines()]
+    for (source, error), row, info in zip(texts, table_rows, objects, strict=True):
         assert row["source"] == info["source"]
         assert row["error"] == (info["error"] or "")
         if source.isprintable():
