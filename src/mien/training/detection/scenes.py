@@ -1,6 +1,6 @@
-"""Training scenes: labelled images turned, scaled and set side by side, covered, relit and spoilt as cameras do it.
+"""Training scenes: labelled images turned, scaled and set side by side, covered, relit and degraded as by a camera.
 
-The images at hand mostly hold one large face. A scene is a sheet cut into cells, each with a image scaled so that
+The images at hand mostly hold one large face. A scene is a sheet cut into cells, each with an image scaled so that
 one of its faces has a side drawn evenly in the logarithm: from crowds of 10 pixels up to a face larger than the sheet.
 """
 
@@ -156,7 +156,7 @@ def _cells(side: int, grid: int, rng: np.random.Generator) -> list[tuple[int, in
 
 
 def _background(cell: NDArray[np.uint8], empty: Sequence[Pyramid], rng: np.random.Generator) -> None:
-    """A part of a image without faces, or one colour."""
+    """A part of an image without faces, or one colour."""
     height, width = cell.shape[:2]
     if not empty or rng.random() < 0.12:
         cell[:] = rng.integers(0, 256, 3)
@@ -180,11 +180,11 @@ def _distract(cell: NDArray[np.uint8], empty: Sequence[Pyramid], recipe: SceneRe
     linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     target = rng.uniform(0, 1, 2) * cell.shape[1::-1]
     _warp(image, np.column_stack([linear, target - linear @ (size / 2)]), cell)
-    _spoil(cell, recipe, rng)
+    _degrade(cell, recipe, rng)
 
 
 def _warp(image: Pyramid, matrix: NDArray[np.float64], cell: NDArray[np.uint8], *, replicate: bool = False) -> None:
-    """Draws a image into a cell by a map of continuous coordinates, from the level that suits its scale."""
+    """Draws an image into a cell by a map of continuous coordinates, from the level that suits its scale."""
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     level = int(np.clip(np.floor(np.log2(max(1.0, 1 / max(scale, 1e-6))) + 0.3), 0, len(image.levels) - 1))
     pixels = image.levels[level]
@@ -204,7 +204,7 @@ def _warp(image: Pyramid, matrix: NDArray[np.float64], cell: NDArray[np.uint8], 
 
 
 def _paste(cell: NDArray[np.uint8], image: Pyramid, recipe: SceneRecipe, rng: np.random.Generator) -> FaceImage:
-    """Draws a image into a cell, one face at a random size and place; returns the labels there."""
+    """Draws an image into a cell, one face at a random size and place; returns the labels there."""
     labels = image.labels
     height, width = cell.shape[:2]
     boxes = labels.boxes if len(labels.boxes) else labels.ignore
@@ -235,7 +235,7 @@ def _paste(cell: NDArray[np.uint8], image: Pyramid, recipe: SceneRecipe, rng: np
             painted = np.ascontiguousarray(cell)
             cover(painted, points, rng)
             cell[:] = painted
-    _spoil(cell, recipe, rng)
+    _degrade(cell, recipe, rng)
     return _visible(moved, cell)
 
 
@@ -265,7 +265,7 @@ _SMALL: Final = 36.0
 _SEEN: Final = 0.4
 _GUESSED: Final = 0.05
 _TINY: Final = 8.0
-# The spread of grey levels under which nobody sees a face, and the mean of a image that is dark as it is.
+# The spread of grey levels under which nobody sees a face, and the mean of an image that is dark as it is.
 _FAINT: Final = 5.0
 _NIGHT: Final = 60.0
 
@@ -292,7 +292,7 @@ def _visible(labels: FaceImage, cell: NDArray[np.uint8]) -> FaceImage:
     )
 
 
-def _spoil(cell: NDArray[np.uint8], recipe: SceneRecipe, rng: np.random.Generator) -> None:
+def _degrade(cell: NDArray[np.uint8], recipe: SceneRecipe, rng: np.random.Generator) -> None:
     """Light, colour and sharpness of one cell."""
     if rng.random() < recipe.grey:
         cell[:] = cv2.cvtColor(np.ascontiguousarray(cell), cv2.COLOR_RGB2GRAY)[:, :, None]
