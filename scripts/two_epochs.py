@@ -1,10 +1,9 @@
-"""Proves recipes on the real data, two epochs each: `python -m scripts.two_epochs STORE FOLDER [RECIPE ...]`.
+"""Trains recipes on the real data for two epochs each: `python -m scripts.two_epochs STORE FOLDER [RECIPE ...]`.
 
-Without STORE and FOLDER it only writes what was found into the openings of recipes that were never run further.
-
-Each is trained, exported and judged by the commands that users run. What came out is kept in
-`benchmarks/two_epochs.json`, recipe by recipe as they end; one that stands there is not run again unless it is named,
-so that the whole list, which takes hours on a processor and minutes on a GPU, can be worked off in pieces.
+Each recipe is trained, exported and evaluated by the commands that users run. The results are saved in
+`benchmarks/two_epochs.json` after each recipe. A recipe with a result is not run again unless it is named, so that the
+whole list, which takes hours on a CPU and minutes on a GPU, can be run in parts. Without STORE and FOLDER, the results
+are only written into the recipes that were never trained further.
 """
 
 import argparse
@@ -29,7 +28,7 @@ TITLES: Final = {"val_labels": "FER2013", "val_majority": "FER+ majority"}  # by
 
 
 def expression_recipes() -> list[str]:
-    """Those that teach expressions."""
+    """The recipes for expressions."""
     return [name for name in recipe_names() if isinstance(load(name), ExpressionRecipe)]
 
 
@@ -39,7 +38,7 @@ def pending() -> list[str]:
 
 
 def device() -> str:
-    """What a run here learns on."""
+    """The device that a run uses here."""
     import torch
 
     if torch.cuda.is_available():
@@ -49,13 +48,13 @@ def device() -> str:
 
 
 def proven() -> dict[str, Any]:
-    """What stands there."""
+    """The results so far, by recipe."""
     found: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     return found
 
 
 def prove(name: str, store: Path, folder: Path) -> dict[str, Any]:
-    """Trains, exports and judges one recipe."""
+    """Trains, exports and evaluates one recipe."""
     run, file = folder / name, folder / f"{name}.onnx"
     began = time.monotonic()
     # A cosine falls to nothing within the two; further stages are left out.
@@ -74,7 +73,7 @@ def prove(name: str, store: Path, folder: Path) -> dict[str, Any]:
 
 
 def headed(text: str, found: dict[str, Any]) -> str:
-    """A recipe's text with what two epochs gave, unless it has a score of a longer training."""
+    """The text of a recipe with its result, unless it has a score of a longer training."""
     known = tomllib.loads(text).get("score", [])
     if any("epochs" not in score for score in known):
         return text
@@ -87,14 +86,14 @@ def headed(text: str, found: dict[str, Any]) -> str:
             f"# {word}: {value}", text
         )
     scores = [
-        f'\n[[score]]\nprotocol = "{TITLES[key]}"\nsplit = "val"\naccuracy = {value:.3f}\nepochs = 2\n'
+        f'\n[[score]]\nprotocol = "{TITLES[key]}"\nsplit = "val"\naccuracy = {round(value, 4)}\nepochs = 2\n'
         for key, value in found["scores"].items()
     ]
     return text.partition("\n[[score]]")[0] + "".join(scores)
 
 
 def write_headers() -> None:
-    """Into every proven recipe."""
+    """Writes the results into the recipes."""
     for name, found in proven().items():
         path = RECIPES / f"{name}.toml"
         path.write_text(headed(path.read_text(encoding="utf-8"), found), encoding="utf-8")

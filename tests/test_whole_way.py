@@ -37,7 +37,7 @@ stretch = 1.0
 shear = 0.0
 shift = 0.04
 erase = 0.0
-coarse = 0.0
+downscale = 0.0
 mixup = 0.0
 [optimizer]
 name = "adamw"

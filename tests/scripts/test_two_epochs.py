@@ -1,4 +1,4 @@
-"""The proof of a recipe, on drawn faces: it is trained, exported and judged by the real commands."""
+"""Two epochs of a recipe, on drawn faces: it is trained, exported and evaluated by the real commands."""
 
 from pathlib import Path
 
