@@ -64,8 +64,7 @@ def search(
     if recipe is None or data is None:
         raise ConfigError("a recipe and --data are needed", hint="mien search mien-s --data fer.h5")
     from mien.training import load_recipe, task_spec  # says what to install where torch is missing
-    from mien.training.search import Search
-    from mien.training.search_space import space_of
+    from mien.training.search import Search, space_of
 
     plan = load_recipe(recipe, settings or ())
     dimensions = space_of(plan, space or ())

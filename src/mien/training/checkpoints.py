@@ -76,10 +76,5 @@ def _readable(checkpoint: Path) -> Iterator[None]:
             f"{checkpoint}: is damaged, or holds more than weights, which mien does not load", hint="train it again"
         ) from error
     except Exception as error:
-        if isinstance(error, (OSError, EOFError)) and checkpoint.is_file():
-            reason = "the file is incomplete or damaged"
-        elif isinstance(error, KeyError):
-            reason = f"it has no {error}"
-        else:
-            reason = str(error).partition("\n")[0] or type(error).__name__
-        raise WeightsError(f"{checkpoint}: cannot be loaded: {reason}", hint="train it again") from error
+        reason = f"no {error} in it" if isinstance(error, KeyError) else str(error).partition("\n")[0]
+        raise WeightsError(f"{checkpoint}: is not a checkpoint, or damaged: {reason}", hint="train it again") from error

@@ -18,7 +18,7 @@ from mien.training.hardware import Hardware, first_process
 from mien.training.logs import MetricsLog, check_tensorboard
 from mien.training.loop import Callback, Interrupt, Run
 from mien.training.progress import ProgressView
-from mien.training.recipe import RunRecipe, check, load, to_toml
+from mien.training.recipe import RunRecipe, check, load, shorten, to_toml
 from mien.training.silence import silenced
 from mien.training.tasks import TrainingSetup, task_spec
 from mien.training.weights import init_weights
@@ -26,7 +26,6 @@ from mien.training.weights import init_weights
 __all__ = ["FitOptions", "fit"]
 
 _NAMED: Final = 3  # differences that a message names
-_LONG: Final = 60  # characters of a value that are shown
 
 
 @dataclass(frozen=True)
@@ -112,28 +111,43 @@ def _resumable(folder: Path, recipe: RunRecipe, setup: TrainingSetup) -> dict[st
     if not last.is_file() and not started.is_file():
         raise ConfigError(f"{folder}: nothing to resume, the folder holds no run", hint="start without --resume")
     try:
-        other = _changes(*(_flat(each.model_dump(mode="json")) for each in (load(started), recipe)))
+        changes = _changes(load(started).model_dump(mode="json"), recipe.model_dump(mode="json"))
     except MienError:
-        other = ["its recipe.toml is missing or damaged"]
-    if other:
+        changes = "its recipe.toml is missing or damaged"
+    if changes:
         raise ConfigError(
-            f"{folder}: was started with another recipe: {'; '.join(other)}",
+            f"{folder}: was started with another recipe: {changes}",
             hint=f"resume it without changes, or start a new run from its weights: --from {folder}",
         )
-    path = folder / "data.json"
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    if reason := _difference(text, setup.fingerprint):
-        raise ConfigError(f"{folder}: was started on other data: {reason}", hint="resume with the same data")
+    try:
+        before = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+        changes = _data_changes(before, json.loads(json.dumps(setup.fingerprint)))
+    except (OSError, ValueError, AttributeError, TypeError):
+        changes = "its data.json is missing or damaged"
+    if changes:
+        raise ConfigError(f"{folder}: was started on other data: {changes}", hint="resume with the same data")
     return checkpoints.read(last) if last.is_file() else None
 
 
-def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What differs between two flat tables."""
-    return [
-        f"{key} was {_short(before.get(key))}, is {_short(now.get(key))}"
-        for key in before | now
-        if before.get(key) != now.get(key)
+def _data_changes(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """What differs between two fingerprints of data; empty if nothing does."""
+    hashes = [table.pop("sha256", None) for table in (before, now)]
+    if hashes[0] == hashes[1] is not None and before.get("counts") == now.get("counts"):
+        return ""  # images and targets are the same; what the store says about their origin may differ
+    same = "other images or targets, the same number as before" if hashes[0] != hashes[1] else ""
+    return _changes(before, now) or same
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """The keys of nested tables whose values differ."""
+    was, is_ = _flat(before), _flat(now)
+    found = [
+        f"{key} was {shorten(str(was.get(key)))}, is {shorten(str(is_.get(key)))}"
+        for key in was | is_
+        if was.get(key) != is_.get(key)
     ]
+    more = [f"and {len(found) - _NAMED} more"] if len(found) > _NAMED else []
+    return "; ".join([*found[:_NAMED], *more])
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -142,30 +156,6 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in table.items():
         found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
     return found
-
-
-def _difference(text: str, fingerprint: dict[str, Any]) -> str:
-    """What differs between the saved fingerprint of a run's data and another one; empty if nothing does."""
-    try:
-        before = json.loads(text)
-    except ValueError:
-        return "its data.json is missing or damaged"
-    if not isinstance(before, dict):
-        return "its data.json is damaged"
-    now = json.loads(json.dumps(fingerprint))
-    hashes = [table.pop("sha256", None) for table in (before, now)]
-    if "sha256" in fingerprint and hashes[0] == hashes[1] and before.get("counts") == now.get("counts"):
-        return ""  # images and targets are the same; what the store says about their origin may differ
-    changes = _changes(_flat(before), _flat(now))
-    if hashes[0] != hashes[1] and not changes:
-        return "other images or targets, the same number as before"
-    more = [f"and {len(changes) - _NAMED} more"] if len(changes) > _NAMED else []
-    return "; ".join([*changes[:_NAMED], *more])
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= _LONG else f"{text[: _LONG - 3]}..."
 
 
 def _prepare(folder: Path, recipe: RunRecipe, setup: TrainingSetup) -> None:

@@ -46,10 +46,7 @@ class Hardware:
         """
         world = self.devices * self.nodes
         if self.devices < 1 or self.nodes < 1:
-            raise ConfigError(
-                f"{self.devices} devices on {self.nodes} machines: expected at least one of each",
-                hint="omit --devices and --nodes",
-            )
+            raise self._refused("expected at least one device and one machine")
         if recipe.batch_size % world:
             raise ConfigError(
                 f"a batch of {recipe.batch_size} cannot be divided equally among {world} processes",

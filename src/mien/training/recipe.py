@@ -34,7 +34,9 @@ __all__ = [
     "load",
     "meant",
     "mode",
+    "plain_value",
     "recipe_names",
+    "shorten",
     "to_toml",
 ]
 
@@ -230,12 +232,8 @@ def recipe_names() -> list[str]:
 
 @overload
 def load(source: str | Path, overrides: Sequence[str] = ()) -> RunRecipe: ...
-
-
 @overload
 def load(source: str | Path, overrides: Sequence[str] = (), *, form: type[R]) -> R: ...
-
-
 def load(source: str | Path, overrides: Sequence[str] = (), *, form: type[RunRecipe] = RunRecipe) -> RunRecipe:
     """Reads a recipe from a file, or a shipped one by its name, with `key.sub=value` overrides.
 
@@ -324,7 +322,7 @@ def _report(errors: Sequence[str], origin: str) -> None:
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """Key and value of a setting, as in optimizer.lr=0.01; a bare word is a string.
+    """Key and value of a setting, as in optimizer.lr=0.01.
 
     Raises:
         ConfigError: It has no key or no value.
@@ -332,10 +330,15 @@ def _setting(text: str) -> tuple[str, Any]:
     key, sign, value = text.partition("=")
     if not sign or not key:
         raise ConfigError(f"'{text}' is not a setting", hint="write it as optimizer.lr=0.01")
+    return key.strip(), plain_value(value)
+
+
+def plain_value(text: str) -> Any:
+    """A value in TOML's notation; other text is a string."""
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+        return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return key.strip(), value
+        return text
 
 
 def _put(plain: dict[str, Any], key: str, value: Any) -> None:
@@ -359,9 +362,13 @@ def _error_text(item: ErrorDetails, form: type[BaseModel]) -> str:
     elif kind == "value_error":
         text = text.removeprefix("Value error, ")
     else:
-        shown = str(item["input"])
-        text = f"{text[:1].lower()}{text[1:]}, got {shown if len(shown) <= _LONG else shown[: _LONG - 3] + '...'}"
+        text = f"{text[:1].lower()}{text[1:]}, got {shorten(str(item['input']))}"
     return f"{key}: {text}" if key else text
+
+
+def shorten(text: str) -> str:
+    """A value as messages show it."""
+    return text if len(text) <= _LONG else f"{text[: _LONG - 3]}..."
 
 
 def meant(word: str, known: Iterable[str]) -> str:

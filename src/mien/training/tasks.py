@@ -57,20 +57,18 @@ class Batches(Protocol):
 
 
 class TrainingData(Protocol):
-    """Batches of a training and a validation split."""
+    """Batches of a training and a validation split; batches that are not on the device are moved by the loop.
+
+    The training batches of an epoch come in an order that the seed and the epoch alone decide; `part` (r, n) selects
+    the share of each batch for the r-th of n processes. The validation split is whole, always in the same order.
+    """
 
     def train_batches(self, epoch: int, part: tuple[int, int] = (0, 1), device: torch.device | None = None) -> Batches:
-        """The batches of an epoch, in an order that the seed and the epoch alone decide.
-
-        Args:
-            epoch: Number of the epoch, from 0.
-            part: (r, n): the share of each batch that the r-th of n processes has.
-            device: Where they are used; batches that lie elsewhere are moved by the loop.
-        """
+        """The batches of an epoch."""
         ...
 
     def val_batches(self, device: torch.device | None = None) -> Batches:
-        """The whole validation split, always in the same order."""
+        """The batches of the validation split."""
         ...
 
 

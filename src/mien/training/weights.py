@@ -44,13 +44,15 @@ def load_source(source: str) -> Source:
         ConfigError: There is nothing of that name.
         WeightsError: The weights are missing, damaged, or hold more than weights.
     """
-    path = Path(source)
-    if not _is_shipped(source) and path.is_dir():
-        content = checkpoints.read(path / "best.ckpt")
-        state = content.get("state_dict", {})
-        weights = {name.removeprefix("network."): each for name, each in state.items() if name.startswith("network.")}
+    if _is_run(source):
+        content = checkpoints.read(Path(source) / "best.ckpt")
+        weights = {
+            name.removeprefix("network."): value
+            for name, value in content.get("state_dict", {}).items()
+            if name.startswith("network.")
+        }
         if not weights:
-            raise WeightsError(f"{path / 'best.ckpt'}: holds no network", hint="give the folder of a finished run")
+            raise WeightsError(f"{source}: its best.ckpt holds no network", hint="give the folder of a finished run")
         return Source(source, weights, content.get("hyper_parameters", {}).get("classes", {}))
     data = _training_form(source)
     try:
@@ -60,6 +62,15 @@ def load_source(source: str) -> Source:
     info = _info(data, source)
     classes = {head.name: head.emotions for head in info.heads} if info else {}
     return Source(source, {name: value.float() for name, value in weights.items()}, classes)
+
+
+def _is_shipped(source: str) -> bool:
+    """Whether a shipped model has this name, or had it once."""
+    return source in shipped_models() or source in REPLACED
+
+
+def _is_run(source: str) -> bool:
+    return not _is_shipped(source) and Path(source).is_dir()
 
 
 def _training_form(source: str) -> bytes:
@@ -74,11 +85,6 @@ def _training_form(source: str) -> bytes:
     )
 
 
-def _is_shipped(source: str) -> bool:
-    """Whether a shipped model has this name, or had it once."""
-    return source in shipped_models() or source in REPLACED
-
-
 def _info(data: bytes, source: str) -> ModelInfo | None:
     """The description in the metadata of a .safetensors file."""
     header = int.from_bytes(data[:8], "little")
@@ -87,13 +93,9 @@ def _info(data: bytes, source: str) -> ModelInfo | None:
 
 def _source_recipe(source: str) -> RunRecipe | None:
     """The recipe that a source was trained by, if it is known; the weights of a run or a shipped model stay unread."""
-    if _is_shipped(source):
-        return load(source) if model_info(source).name in recipe_names() else None
-    if (Path(source) / "recipe.toml").is_file():
+    if _is_run(source):
         return load(Path(source) / "recipe.toml")
-    if Path(source).is_dir():
-        raise ConfigError(f"cannot start from '{source}': the folder holds no run", hint="give the folder of a run")
-    info = _info(_training_form(source), source)
+    info = model_info(source) if _is_shipped(source) else _info(_training_form(source), source)
     return load(info.name) if info and info.name in recipe_names() else None
 
 
@@ -163,22 +165,23 @@ def init_weights(module: TrainingModule, source: str) -> list[str]:
         WeightsError: The weights are missing or damaged.
     """
     found, classes = load_source(source), module.classes
-    reasons = {name: _class_difference(name, tuple(names), found) for name, names in classes.items()}
-    new = {name: reason for name, reason in reasons.items() if reason}
+    new = {name for name, names in classes.items() if tuple(names) != tuple(found.classes.get(name, ()))}
     own, known = module.network.state_dict(), {*classes, *found.classes}
-    kept = {None, *classes} - set(new)
+    kept = {None, *classes} - new
     theirs = {name: value for name, value in found.weights.items() if _head(name, known) in kept}
-    wanted = {name for name in own if _head(name, known) not in new}
-    wrong = [name for name in theirs if name in own and own[name].shape != theirs[name].shape]
-    if wrong or wanted != set(theirs):
-        odd = (wrong or sorted(wanted ^ set(theirs)))[0]
-        there, here = (tuple(state[odd].shape) if odd in state else "missing" for state in (theirs, own))
+    wanted = {name: value for name, value in own.items() if _head(name, known) not in new}
+    if odd := _odd_weight(wanted, theirs):
         raise ConfigError(
-            f"the weights of '{source}' are those of another network: {odd} is {there} there and {here} here",
+            f"the weights of '{source}' are those of another network: {odd}",
             hint="use the model and the input of that model's recipe",
         )
     module.network.load_state_dict(own | theirs)
-    return [f"the head '{name}' is re-initialised: {reason}" for name, reason in new.items()]
+    return [
+        f"the head '{name}' is re-initialised: its classes are {', '.join(classes[name])}, "
+        f"those of {found.name} are {', '.join(found.classes.get(name, ['none']))}"
+        for name in classes
+        if name in new
+    ]
 
 
 def _head(name: str, known: Set[str]) -> str | None:
@@ -187,17 +190,14 @@ def _head(name: str, known: Set[str]) -> str | None:
     return others[0] if first == "heads" and others[0] in known else None
 
 
-def _class_difference(head: str, here: tuple[str, ...], found: Source) -> str:
-    """Why the weights of a head cannot be used; empty if they can."""
-    if head not in found.classes:
-        return f"{found.name} has no head of that name"
-    there = tuple(found.classes[head])
-    if here == there:
-        return ""
-    if len(here) != len(there):
-        return f"{len(there)} classes there, {len(here)} here"
-    first = next(index for index, pair in enumerate(zip(there, here, strict=True)) if pair[0] != pair[1])
-    return f"class {first + 1} is '{there[first]}' there, '{here[first]}' here"
+def _odd_weight(here: Mapping[str, Tensor], there: Mapping[str, Tensor]) -> str:
+    """The first weight that two networks do not have in the same shape; empty if there is none."""
+    shapes = [{name: tuple(value.shape) for name, value in each.items()} for each in (here, there)]
+    for name in sorted(shapes[0].keys() | shapes[1].keys()):
+        sizes = [shape.get(name, "missing") for shape in shapes]
+        if sizes[0] != sizes[1]:
+            return f"{name} is {sizes[1]} there and {sizes[0]} here"
+    return ""
 
 
 def average_runs(run: Path, others: Sequence[str], out: Path) -> None:
@@ -225,7 +225,13 @@ def average_runs(run: Path, others: Sequence[str], out: Path) -> None:
     total = dict(first.weights)
     for source in others:
         other = load_source(source)
-        _check_same_network(first, other)
+        if odd := _odd_weight(first.weights, other.weights):
+            raise ConfigError(
+                f"'{other.name}' is another network than '{first.name}': {odd}",
+                hint="average runs that started from the same weights",
+            )
+        if any(tuple(names) != tuple(first.classes.get(head, ())) for head, names in other.classes.items()):
+            raise ConfigError(f"'{other.name}' has other classes than '{first.name}'", hint="leave it out")
         # Counters of batch norm are whole numbers: those of the first are kept.
         total = {name: each + other.weights[name] if each.is_floating_point() else each for name, each in total.items()}
     content = checkpoints.read(run / "best.ckpt")
@@ -239,18 +245,3 @@ def average_runs(run: Path, others: Sequence[str], out: Path) -> None:
         (out / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{out}: cannot be written: {error.strerror}", hint="choose another --out") from error
-
-
-def _check_same_network(first: Source, other: Source) -> None:
-    shapes = [{name: tuple(value.shape) for name, value in each.weights.items()} for each in (first, other)]
-    if odd := sorted(set(shapes[0].items()) ^ set(shapes[1].items())):
-        name = odd[0][0]
-        here, there = (shape.get(name, "missing") for shape in shapes)
-        raise ConfigError(
-            f"'{other.name}' is another network than '{first.name}': {name} is {there} there and {here} here",
-            hint="average runs that started from the same weights",
-        )
-    if {name: tuple(names) for name, names in first.classes.items()} != {
-        name: tuple(names) for name, names in other.classes.items()
-    }:
-        raise ConfigError(f"'{other.name}' has other classes than '{first.name}'", hint="leave it out")

@@ -21,13 +21,7 @@ _CALIBRATION, _HELD = 96, 240  # scenes that set the ranges of int8, and scenes 
 
 
 def _setup(recipe: DetectorRecipe, folder: Path) -> TrainingSetup:
-    """What the loop needs to train `recipe` on the labelled images in `folder`.
-
-    Raises:
-        ConfigError: The network cannot be built.
-        InputError: The images cannot be read.
-        DataError: Their labels are wrong or missing.
-    """
+    """What the loop needs to train `recipe` on the labelled images in `folder`; see `TaskSpec`."""
     fingerprint = face_images.fingerprint(folder)
     seed_everything(recipe.seed, workers=True, verbose=False)
     module = DetectorModule(recipe.model_dump(mode="json"))
@@ -38,20 +32,7 @@ def _setup(recipe: DetectorRecipe, folder: Path) -> TrainingSetup:
 def _export(
     recipe: DetectorRecipe, folder: Path, data: Path, out: Path, *, checkpoint: str = "best", licence: str = ""
 ) -> list[Path]:
-    """Exports a run's checkpoint to `out` (.onnx), with its training form and its info beside it.
-
-    Args:
-        recipe: That of the run.
-        folder: The run's folder.
-        data: The labelled images: the training split sets the ranges of int8, the other split measures it.
-        out: The ONNX file to write.
-        checkpoint: "best" or "last".
-        licence: Of the weights, for the info.
-
-    Raises:
-        WeightsError: The run has no such checkpoint, or the exported file is worse than it.
-        OutputError: The files cannot be written.
-    """
+    """Exports a run; the training split of the images `data` sets the ranges of int8, the other split measures it."""
     module = load_module(DetectorModule, folder / f"{checkpoint}.ckpt")
     scenes = DetectionData(data, recipe)
     info = ModelInfo(

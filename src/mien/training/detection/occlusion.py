@@ -1,8 +1,8 @@
-"""What covers faces: masks, sunglasses, hands and bars, drawn by a face's landmarks over its image.
+"""Occlusions of faces: masks, sunglasses, hands and bars, drawn over an image at the landmarks of a face.
 
 Every cover is a polygon in a frame of the face: the middle of the eyes at (0, 0), the subject's right eye at (-0.5, 0),
-the left at (0.5, 0), the chin near (0, 1.6). An affine map fitted to the five landmarks carries it into the image, so
-that it turns and tilts with the face.
+the left at (0.5, 0), the chin near (0, 1.6). An affine map fitted to the five landmarks places it in the image, so that
+it follows the pose of the face.
 """
 
 from typing import Final
@@ -26,7 +26,7 @@ def cover(image: NDArray[np.uint8], landmarks: NDArray[np.floating], rng: np.ran
     Args:
         image: (H, W, 3) uint8 RGB; changed in place.
         landmarks: (5, 2) of the face, in pixels.
-        rng: Where chance comes from.
+        rng: The random generator.
     """
     to_image = _frame(np.asarray(landmarks, np.float64))
     kind = rng.choice(4, p=(0.55, 0.15, 0.2, 0.1))
@@ -98,7 +98,7 @@ def _hand(image: NDArray[np.uint8], to_image: Points, rng: np.random.Generator) 
 
 
 def _bar(image: NDArray[np.uint8], to_image: Points, rng: np.random.Generator) -> None:
-    """Anything before the face: an edge, a phone, a scarf."""
+    """Anything in front of the face: an edge, a phone, a scarf."""
     middle, size = rng.uniform((-0.9, -0.9), (0.9, 1.7)), rng.uniform(0.25, 0.7, 2)
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * size
     angle = rng.uniform(0, np.pi)
@@ -107,7 +107,7 @@ def _bar(image: NDArray[np.uint8], to_image: Points, rng: np.random.Generator) -
 
 
 def _colour(rng: np.random.Generator) -> Points:
-    """Often blue or grey or black, as masks and cloth are; else any."""
+    """Often blue, grey or black, like masks and cloth; otherwise any colour."""
     kind = rng.random()
     if kind < 0.35:
         return np.array([110, 165, 200.0]) * rng.uniform(0.6, 1.25)
@@ -121,14 +121,14 @@ def _placed(points: Points, to_image: Points) -> Points:
 
 
 def _fixed(points: Points) -> NDArray[np.int32]:
-    """For OpenCV's drawing: fixed-point numbers, far-off ones cut."""
+    """Points as fixed-point numbers for OpenCV; distant ones are clipped."""
     return np.clip((points - 0.5) * 2**_SUBPIXEL, -(2**20), 2**20).round().astype(np.int32)
 
 
 def _fill(
     image: NDArray[np.uint8], points: Points, colour: Points, rng: np.random.Generator, *, shaded: bool = False
 ) -> None:
-    """Fills a polygon; shaded: brighter at the top, with a little cloth in it."""
+    """Fills a polygon; if `shaded`, brighter at the top and with the texture of cloth."""
     height, width = image.shape[:2]
     low = np.clip(np.floor(points.min(axis=0)).astype(int) - 1, 0, (width, height))
     high = np.clip(np.ceil(points.max(axis=0)).astype(int) + 2, 0, (width, height))

@@ -21,24 +21,24 @@ Chances = dict[int, float]
 
 
 class SceneRecipe(Table):
-    """How scenes are made; chances are for each cell or face."""
+    """How scenes are composed; chances are for each cell or face."""
 
     sizes: Chances = Field(
-        default={256: 0.4, 320: 0.35, 448: 0.25}, description="sides of the sheets, multiples of 32, and how often"
+        default={256: 0.4, 320: 0.35, 448: 0.25}, description="sides of the canvas, multiples of 32, with weights"
     )
     grids: Chances = Field(
-        default={1: 0.25, 2: 0.35, 3: 0.2, 4: 0.12, 6: 0.08}, description="cells a side, and how often"
+        default={1: 0.25, 2: 0.35, 3: 0.2, 4: 0.12, 6: 0.08}, description="cells on a side, with weights"
     )
     favoured: Annotated[
-        float, Field(ge=1, description="how much more often images are taken that have faces under 36 pixels")
+        float, Field(ge=1, description="weight of images that have faces under 36 pixels; others have 1")
     ] = 4.0
-    as_taken: Annotated[float, Field(ge=0, le=1, description="chance that such a image keeps about its scale")] = 0.4
+    as_taken: Annotated[float, Field(ge=0, le=1, description="chance that such an image keeps about its scale")] = 0.4
     smallest: Annotated[float, Field(gt=0, description="side of the smallest faces, pixels")] = 9.0
     empty: Annotated[float, Field(ge=0, le=1, description="chance of a cell without faces")] = 0.2
     flip: Fraction = 0.5
-    tilt: Annotated[float, Field(ge=0, description="standard deviation of small turns, degrees")] = 8.0
-    turned: Annotated[float, Field(ge=0, le=1, description="chance of a large turn")] = 0.35
-    turn: Annotated[float, Field(ge=0, le=180, description="largest turn, degrees")] = 55.0
+    tilt: Annotated[float, Field(ge=0, description="standard deviation of small rotations, degrees")] = 8.0
+    turned: Annotated[float, Field(ge=0, le=1, description="chance of a large rotation")] = 0.35
+    turn: Annotated[float, Field(ge=0, le=180, description="largest rotation, degrees")] = 55.0
     covered: Annotated[float, Field(ge=0, le=1, description="chance of a face of 14 px and more to be covered")] = 0.22
     grey: Fraction = 0.2
     relit: Fraction = 0.6
@@ -51,7 +51,7 @@ class SceneRecipe(Table):
     @classmethod
     def _can_be_drawn(cls, chances: dict[int, float]) -> dict[int, float]:
         if not chances or min(chances) < 1 or min(chances.values()) < 0 or sum(chances.values()) <= 0:
-            raise ValueError(f"expected whole numbers and how often each is drawn, got {chances}")
+            raise ValueError(f"expected whole numbers with weights, got {chances}")
         return chances
 
     @field_validator("sizes")

@@ -1,7 +1,7 @@
-"""Training scenes: labelled images turned, scaled and set side by side, covered, relit and degraded as by a camera.
+"""Training scenes: labelled images, rotated, scaled and set side by side, covered, relit and degraded as by cameras.
 
-The images at hand mostly hold one large face. A scene is a sheet cut into cells, each with an image scaled so that
-one of its faces has a side drawn evenly in the logarithm: from crowds of 10 pixels up to a face larger than the sheet.
+Most labelled images hold one large face. A scene is a canvas divided into cells, each with an image that is scaled so
+that one of its faces has a side drawn uniformly in the logarithm: from 10 pixels to more than the canvas.
 """
 
 from collections.abc import Sequence
@@ -23,13 +23,13 @@ __all__ = ["Pool", "Pyramid", "Scene", "compose", "pool", "pyramid"]
 
 @dataclass(frozen=True)
 class Scene:
-    """A sheet and its faces.
+    """A canvas and its faces.
 
     Attributes:
         image: (S, S, 3) uint8 RGB.
-        boxes: (N, 4) float32 xyxy, cut at the sheet's border.
-        landmarks: (N, 5, 2) float32; nan where they are not known well enough to learn from.
-        ignore: (M, 4) float32: what lies in them is neither a face nor none.
+        boxes: (N, 4) float32 xyxy, clipped to the canvas.
+        landmarks: (N, 5, 2) float32; NaN if they are not known well enough to learn from.
+        ignore: (M, 4) float32: boxes whose content is neither a face nor background.
     """
 
     image: NDArray[np.uint8]
@@ -40,14 +40,14 @@ class Scene:
 
 @dataclass(frozen=True)
 class Pyramid:
-    """A labelled image at its own size, half of it, a quarter and so on, so that shrinking never aliases."""
+    """A labelled image at full, half, quarter size and so on, so that shrinking it does not alias."""
 
     levels: tuple[NDArray[np.uint8], ...]
     labels: FaceImage
 
 
 def pyramid(image: FaceImage, smallest: int = 12) -> Pyramid:
-    """The image with its halves."""
+    """The image with its smaller copies."""
     levels = [image.image]
     while min(levels[-1].shape[:2]) >= 2 * smallest:
         height, width = levels[-1].shape[:2]
@@ -58,12 +58,12 @@ def pyramid(image: FaceImage, smallest: int = 12) -> Pyramid:
 
 @dataclass(frozen=True)
 class Pool:
-    """What scenes are made of.
+    """The images that scenes are made of.
 
     Attributes:
         faces: Images with faces (or with boxes to ignore).
-        empty: Images without any.
-        chances: (F,) running sum of how often each of `faces` is taken.
+        empty: Images without faces.
+        chances: (F,) cumulative weights with which `faces` are drawn.
     """
 
     faces: tuple[Pyramid, ...]
@@ -72,10 +72,10 @@ class Pool:
 
 
 def pool(images: Sequence[Pyramid], recipe: SceneRecipe) -> Pool:
-    """The images, sorted.
+    """Sorts the images into those with and without faces.
 
     Raises:
-        ValueError: None has a face.
+        ValueError: No image has a face.
     """
     holds = [bool(len(image.labels.boxes) or len(image.labels.ignore)) for image in images]
     faces = tuple(image for image, has in zip(images, holds, strict=True) if has)
@@ -92,16 +92,16 @@ def compose(images: Pool, side: int, recipe: SceneRecipe, rng: np.random.Generat
     """One random scene.
 
     Args:
-        images: What it is made of.
-        side: Of the sheet, in pixels.
-        recipe: What may happen.
-        rng: Where chance comes from.
+        images: The images.
+        side: Of the canvas, in pixels.
+        recipe: Ranges and probabilities.
+        rng: The random generator.
     """
-    sheet = np.empty((side, side, 3), np.uint8)
+    canvas = np.empty((side, side, 3), np.uint8)
     grid = _drawn(recipe.grids, rng)
     boxes, landmarks, ignore = [], [], []
     for x0, y0, x1, y1 in _cells(side, grid, rng):
-        cell = sheet[y0:y1, x0:x1]
+        cell = canvas[y0:y1, x0:x1]
         _background(cell, images.empty, rng)
         if images.empty and rng.random() < recipe.empty:
             _distract(cell, images.empty, recipe, rng)
@@ -112,7 +112,7 @@ def compose(images: Pool, side: int, recipe: SceneRecipe, rng: np.random.Generat
         boxes.append(found.boxes + np.tile(offset, 2))
         landmarks.append(found.landmarks + offset)
         ignore.append(found.ignore + np.tile(offset, 2))
-    photo = _photographed(sheet, recipe, rng)
+    photo = _photographed(canvas, recipe, rng)
     return Scene(
         image=photo,
         boxes=_joined(boxes, (4,)),
@@ -122,12 +122,12 @@ def compose(images: Pool, side: int, recipe: SceneRecipe, rng: np.random.Generat
 
 
 def _small(labels: FaceImage) -> bool:
-    """There are small faces as a camera saw them, which shrunk ones can stand for only so far."""
+    """Whether the image holds small faces as a camera recorded them; shrunk large ones are not quite the same."""
     return bool(len(labels.boxes)) and float(sides(labels.boxes).min()) < _SMALL
 
 
 def _weighted(chances: NDArray[np.float64], rng: np.random.Generator) -> int:
-    """An index, by the running sum of weights."""
+    """An index, drawn by cumulative weights."""
     return int(np.searchsorted(chances, rng.uniform(0, chances[-1]), side="right").clip(0, len(chances) - 1))
 
 
@@ -141,7 +141,7 @@ def _joined(parts: Sequence[NDArray[np.float64]], shape: tuple[int, ...]) -> NDA
 
 
 def _cells(side: int, grid: int, rng: np.random.Generator) -> list[tuple[int, int, int, int]]:
-    """Rectangles that fill the sheet: `grid` columns, each with rows of its own, at random lines."""
+    """Rectangles that fill the canvas: `grid` columns, each with its own rows, at random positions."""
 
     def lines() -> list[int]:
         inner = (np.arange(1, grid) + rng.uniform(-0.25, 0.25, grid - 1)) * side / grid
@@ -156,7 +156,7 @@ def _cells(side: int, grid: int, rng: np.random.Generator) -> list[tuple[int, in
 
 
 def _background(cell: NDArray[np.uint8], empty: Sequence[Pyramid], rng: np.random.Generator) -> None:
-    """A part of an image without faces, or one colour."""
+    """Part of an image without faces, or one colour."""
     height, width = cell.shape[:2]
     if not empty or rng.random() < 0.12:
         cell[:] = rng.integers(0, 256, 3)
@@ -172,7 +172,7 @@ def _background(cell: NDArray[np.uint8], empty: Sequence[Pyramid], rng: np.rando
 
 
 def _distract(cell: NDArray[np.uint8], empty: Sequence[Pyramid], recipe: SceneRecipe, rng: np.random.Generator) -> None:
-    """A small image without a face, so that an edge around a patch does not give faces away."""
+    """A small image without a face, so that the edge of a patch does not reveal faces."""
     image = empty[int(rng.integers(len(empty)))]
     size = np.array(image.levels[0].shape[1::-1])
     scale = min(cell.shape[:2]) * np.exp(rng.uniform(np.log(0.2), np.log(1.5))) / size.max()
@@ -184,7 +184,7 @@ def _distract(cell: NDArray[np.uint8], empty: Sequence[Pyramid], recipe: SceneRe
 
 
 def _warp(image: Pyramid, matrix: NDArray[np.float64], cell: NDArray[np.uint8], *, replicate: bool = False) -> None:
-    """Draws an image into a cell by a map of continuous coordinates, from the level that suits its scale."""
+    """Draws an image into a cell by an affine map of continuous coordinates, from the copy that fits its scale."""
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     level = int(np.clip(np.floor(np.log2(max(1.0, 1 / max(scale, 1e-6))) + 0.3), 0, len(image.levels) - 1))
     pixels = image.levels[level]
@@ -204,7 +204,7 @@ def _warp(image: Pyramid, matrix: NDArray[np.float64], cell: NDArray[np.uint8], 
 
 
 def _paste(cell: NDArray[np.uint8], image: Pyramid, recipe: SceneRecipe, rng: np.random.Generator) -> FaceImage:
-    """Draws an image into a cell, one face at a random size and place; returns the labels there."""
+    """Draws an image into a cell with one face at a random size and place; returns the labels in the cell."""
     labels = image.labels
     height, width = cell.shape[:2]
     boxes = labels.boxes if len(labels.boxes) else labels.ignore
@@ -240,7 +240,7 @@ def _paste(cell: NDArray[np.uint8], image: Pyramid, recipe: SceneRecipe, rng: np
 
 
 def _moved(labels: FaceImage, matrix: NDArray[np.float64], angle: float, *, mirrored: bool) -> FaceImage:
-    """Labels under a similarity. A turned box is that of the ellipse inside the old one: a face has no corners."""
+    """Labels after a similarity. A rotated box is that of the ellipse in the old box, because faces have no corners."""
     points = labels.landmarks @ matrix[:, :2].T + matrix[:, 2]
     return FaceImage(
         image=labels.image,
@@ -259,19 +259,19 @@ def _turned(boxes: NDArray[np.float64], matrix: NDArray[np.float64], angle: floa
     return np.concatenate([centre - half, centre + half], axis=1)
 
 
-# Faces with a smaller side, in pixels, are small as taken.
+# Faces with a smaller side, in pixels, are small.
 _SMALL: Final = 36.0
-# Of a face's box, how much must be in the cell for the face to count, and for it to be no longer "none".
+# The share of a face's box that must be in the cell for the face to count, and for it to be ignored.
 _SEEN: Final = 0.4
 _GUESSED: Final = 0.05
 _TINY: Final = 8.0
-# The spread of grey levels under which nobody sees a face, and the mean of an image that is dark as it is.
+# The standard deviation of grey levels below which a face is invisible, and the mean of an image that is dark already.
 _FAINT: Final = 5.0
 _NIGHT: Final = 60.0
 
 
 def _visible(labels: FaceImage, cell: NDArray[np.uint8]) -> FaceImage:
-    """The labels cut at the cell's border; faces of which too little can be seen are to be ignored."""
+    """The labels clipped to the cell; faces that are hardly visible are to be ignored."""
     height, width = cell.shape[:2]
     limit = np.array([width, height, width, height])
     cut = np.clip(labels.boxes, 0, limit)
@@ -293,7 +293,7 @@ def _visible(labels: FaceImage, cell: NDArray[np.uint8]) -> FaceImage:
 
 
 def _degrade(cell: NDArray[np.uint8], recipe: SceneRecipe, rng: np.random.Generator) -> None:
-    """Light, colour and sharpness of one cell."""
+    """Changes colour and light of one cell."""
     if rng.random() < recipe.grey:
         cell[:] = cv2.cvtColor(np.ascontiguousarray(cell), cv2.COLOR_RGB2GRAY)[:, :, None]
     if rng.random() < recipe.relit:
@@ -314,11 +314,11 @@ def _map_levels(cell: NDArray[np.uint8], levels: NDArray[np.float64]) -> None:
     cell[:] = cv2.LUT(np.ascontiguousarray(cell), table)
 
 
-def _photographed(sheet: NDArray[np.uint8], recipe: SceneRecipe, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """What a camera and a file do to the whole sheet: blur (of focus or motion), noise, JPEG."""
+def _photographed(canvas: NDArray[np.uint8], recipe: SceneRecipe, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Degrades the whole canvas as cameras and files do: blur (of focus or motion), noise, JPEG."""
     if rng.random() < recipe.blurred:
         if rng.random() < 0.5:
-            sheet = np.asarray(cv2.GaussianBlur(sheet, (0, 0), rng.uniform(0.5, 2.0)), np.uint8)
+            canvas = np.asarray(cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.5, 2.0)), np.uint8)
         else:
             length = int(rng.integers(3, 8))
             kernel = np.zeros((length, length), np.float32)
@@ -327,11 +327,11 @@ def _photographed(sheet: NDArray[np.uint8], recipe: SceneRecipe, rng: np.random.
             kernel = np.asarray(
                 cv2.warpAffine(kernel, cv2.getRotationMatrix2D(middle, rng.uniform(0, 180), 1), (length, length))
             )
-            sheet = np.asarray(cv2.filter2D(sheet, -1, kernel / max(kernel.sum(), 1e-6)), np.uint8)
+            canvas = np.asarray(cv2.filter2D(canvas, -1, kernel / max(kernel.sum(), 1e-6)), np.uint8)
     if rng.random() < recipe.noisy:
-        noise = rng.standard_normal(sheet.shape, np.float32) * np.float32(rng.uniform(2, 14))
-        sheet = np.clip(sheet + noise, 0, 255).astype(np.uint8)
+        noise = rng.standard_normal(canvas.shape, np.float32) * np.float32(rng.uniform(2, 14))
+        canvas = np.clip(canvas + noise, 0, 255).astype(np.uint8)
     if rng.random() < recipe.compressed:
-        _, file = cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 85))])
-        sheet = np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR), np.uint8)
-    return sheet
+        _, file = cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 85))])
+        canvas = np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR), np.uint8)
+    return canvas

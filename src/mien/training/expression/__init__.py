@@ -1,7 +1,6 @@
 """The task "expression": networks that classify the expression of a face."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,7 @@ __all__ = ["TASK"]
 
 
 def _setup(recipe: ExpressionRecipe, samples: Samples) -> TrainingSetup:
-    """What the loop needs to train `recipe` on `samples`, which have the splits `train` and `val`.
-
-    Raises:
-        ConfigError: The recipe's network or its options do not exist, or the data lacks what a head learns from.
-        DataError: The data is too small.
-    """
+    """What the loop needs to train `recipe` on `samples` with the splits `train` and `val`; see `TaskSpec`."""
     data = ExpressionData(samples, recipe)
     seed_everything(recipe.seed, workers=True, verbose=False)
     classes = {name: list(names) for name, names in data.classes.items()}
@@ -36,18 +30,10 @@ def _setup(recipe: ExpressionRecipe, samples: Samples) -> TrainingSetup:
 def _fingerprint(samples: Samples) -> dict[str, Any]:
     """What tells one data set from another."""
     digest = hashlib.sha256()
-    for array in (
-        samples.images,
-        samples.targets,
-        samples.split,
-        samples.votes,
-        samples.soft_labels,
-        samples.soft_votes,
-    ):
-        if array is not None:
+    for name in ("images", "targets", "split", "votes", "soft_labels", "soft_votes"):
+        if (array := getattr(samples, name)) is not None:
             digest.update(array.tobytes())
-    plain: dict[str, Any] = json.loads(json.dumps({"about": samples.about, "counts": samples.counts()}))
-    return plain | {"sha256": digest.hexdigest()}
+    return {"about": dict(samples.about), "counts": samples.counts(), "sha256": digest.hexdigest()}
 
 
 def _export(
