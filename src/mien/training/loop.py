@@ -325,7 +325,8 @@ class _Totals:
 
     def add(self, sums: Sums) -> None:
         for name, (value, count) in sums.items():
-            pair = torch.stack([value.detach().float(), torch.as_tensor(count).to(value.device, torch.float32)])
+            number = count if isinstance(count, Tensor) else torch.full_like(value, count)
+            pair = torch.stack([value.detach().float(), number.float()])
             self._pairs[name] = self._pairs[name] + pair if name in self._pairs else pair
 
     def means(self, fabric: Fabric | None = None) -> dict[str, float]:
