@@ -92,7 +92,8 @@ def compare(
     errors = [row.error for row in comparison.failed if row.error and not row.part]
     for row in comparison.failed:
         if row.error and row.part:
-            say("note", "cyan", f"{row.name} is in an ensemble, but cannot be evaluated alone: {row.error.message}")
+            reason = f"cannot be evaluated alone: {row.error.message}"
+            say("note", "cyan", f"{row.name} is a member of an ensemble, but {reason}")
         elif row.error:
             say("error", "red", f"{row.name}: {row.error}")
     if errors:
