@@ -1,35 +1,38 @@
 """`mien export`: a finished run in, an ONNX file out."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from mien.cli import console
+from mien.cli.options import command
 
 __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command()(export)
+    app.command("export")(command(export))
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="The folder of a run, from `mien train`.", show_default=False)],
-    data: Annotated[Path, typer.Option(help="The store whose val split sets temperatures and scores.")],
-    out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
-    checkpoint: Annotated[str, typer.Option(help="Which checkpoint of the run: best or last.")] = "best",
-    licence: Annotated[str, typer.Option(help="Licence of the weights, for the file's info.")] = "",
+    run: Annotated[Path, "The folder of a run, from `mien train`."],
+    *,
+    data: Annotated[Path, "The store whose val split calibrates and evaluates the model."],
+    out: Annotated[Path, "The .onnx file to write."],
+    checkpoint: Annotated[Literal["best", "last"], "The checkpoint to export."] = "best",
+    licence: Annotated[str, "Licence of the weights, for the description in the file."] = "",
 ) -> None:
-    """Exports a trained model: fused, calibrated, measured, and checked against its checkpoint.
+    """Exports a trained model: fused, calibrated, evaluated, and compared with its checkpoint.
 
-    Beside the .onnx file come its unfused training form (.safetensors, fp16) and its manifest info (.entry.toml).
+    Two files are written beside the .onnx file: the training form that is not fused (.safetensors, fp16), and the entry
+    for the manifest (.entry.toml).
     """
-    from mien.training import load_recipe, task_spec  # says what to install where torch is missing
+    from mien.training import load_recipe, task_spec  # without torch, this raises an error that names what to install
 
     recipe = load_recipe(run / "recipe.toml")
-    with console().status("exporting and judging"):
+    with console().status("exporting and evaluating"):
         written = task_spec(recipe.task).export(recipe, run, data, out, checkpoint=checkpoint, licence=licence)
     for path in written:
         print(f"{path}  {path.stat().st_size:,} bytes")

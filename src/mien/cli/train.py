@@ -1,62 +1,63 @@
-"""`mien train`: a recipe and a store in, a run folder out."""
+"""`mien train`: a recipe and a store in, a folder with a run out."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mien.cli import say
+from mien.cli.options import command
 from mien.errors import ConfigError, StoppedError
 
 __all__ = ["register"]
 
 
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What is trained, and where."""
+
+    out: Annotated[Path | None, "The folder of the run; by default runs/NAME."] = None
+    settings: Annotated[tuple[str, ...] | None, "Change a key of the recipe: optimizer.lr=0.01.", "--set"] = None
+    resume: Annotated[Path | None, "Continue the interrupted run in this folder."] = None
+    init_from: Annotated[
+        str | None,
+        "Start from the weights of a shipped model, a .safetensors file or a run, at a tenth of its learning rate.",
+        "--from",
+    ] = None
+    tensorboard: Annotated[bool, "Also write logs for TensorBoard."] = False
+    devices: Annotated[int, "Processes on each machine, one per device.", {"min": 1}] = 1
+    nodes: Annotated[int, "Machines; start the same command on each.", {"min": 1}] = 1
+    strategy: Annotated[str, "Strategy of lightning.fabric for several devices."] = "auto"
+    quiet: Annotated[bool, "Show no progress.", "--quiet", "-q"] = False
+
+    def __post_init__(self) -> None:
+        if self.resume and (self.init_from or self.out):
+            raise ConfigError("--resume continues a run as it was started", hint="omit --from and --out")
+
+
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command()(train)
+    app.command("train")(command(train))
 
 
 def train(
-    data: Annotated[Path, typer.Option(help="What to learn from: a store, from `mien data build`.")],
     recipe: Annotated[
-        str | None,
-        typer.Argument(
-            help="A recipe's .toml file, or the name of a shipped one; not needed with --resume and --from.",
-            show_default=False,
-        ),
+        str | None, "A .toml file, or the name of a shipped recipe; not needed with --resume and --from."
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder.", show_default="runs/NAME")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a key of the recipe, as in optimizer.lr=0.01.")
-    ] = None,
-    resume: Annotated[
-        Path | None, typer.Option(help="Go on with the run in this folder, which was cut off.", show_default=False)
-    ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            help="Begin with the weights of a shipped model, a .safetensors file or a run, at a tenth of its rate.",
-            show_default=False,
-        ),
-    ] = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's logs as well.")] = False,
-    devices: Annotated[int, typer.Option(min=1, help="Processes on each machine, one a device.")] = 1,
-    nodes: Annotated[int, typer.Option(min=1, help="Machines; start the same command on each.")] = 1,
-    strategy: Annotated[str, typer.Option(help="Of Lightning, for several devices.")] = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    *,
+    data: Annotated[Path, "The store to train on, from `mien data build`."],
+    run: RunOptions,
 ) -> None:
-    """Trains a model by a recipe.
+    """Trains a model as a recipe says.
 
-    The run's folder gets the resolved recipe, a log of every epoch (metrics.csv), its curves (curves.png) and the best
-    and the last checkpoint. Ctrl-C ends it in good order; --resume goes on from the last whole epoch.
+    The folder of the run gets the resolved recipe, a log of every epoch (metrics.csv), its curves (curves.png), and
+    the best and the last checkpoint. After an interruption, --resume continues from the last complete epoch.
     """
-    from mien import training  # says what to install if torch is missing
+    from mien import training  # without torch, this raises an error that names what to install
 
-    if resume and (start or out):
-        raise ConfigError("--resume goes on with a run as it is", hint="leave --from and --out out")
-    plan, notes = training.resolve_recipe(recipe, settings or (), resume=resume, init_from=start)
-    folder = resume or out or Path("runs") / plan.name
+    plan, notes = training.resolve_recipe(recipe, run.settings or (), resume=run.resume, init_from=run.init_from)
+    folder = run.resume or run.out or Path("runs") / plan.name
 
     def tell(line: str) -> None:
         if training.first_process():
@@ -65,16 +66,16 @@ def train(
     for note in notes:
         tell(note)
     options = training.FitOptions(
-        resume=resume is not None,
-        progress=not quiet,
-        tensorboard=tensorboard,
-        hardware=training.Hardware(devices, nodes, strategy),
+        resume=run.resume is not None,
+        progress=not run.quiet,
+        tensorboard=run.tensorboard,
+        hardware=training.Hardware(run.devices, run.nodes, run.strategy),
         tell=tell,
     )
     try:
         best = training.fit(plan, training.task_spec(plan.task).read(data), folder, options)
     except StoppedError as error:
-        raise StoppedError(error.message, hint=f"mien train --resume {folder} --data {data} goes on") from None
+        raise StoppedError(error.message, hint=f"to continue: mien train --resume {folder} --data {data}") from None
     if training.first_process():
         print(f"best checkpoint: {best}")
         print(f"next: mien export {folder} --data {data} --out {plan.name}.onnx")
