@@ -43,4 +43,4 @@ def test_a_recipe_with_a_real_score_is_left_alone() -> None:
     assert two_epochs.headed(scored, found) == scored
     new = two_epochs.headed("# Minutes: not trained yet.\nname = 'x'\n", found)
     assert "# Minutes: 1.5 for the two epochs." in new
-    assert "accuracy = 0.500\nepochs = 2\n" in new
+    assert "accuracy = 0.5\nepochs = 2\n" in new
