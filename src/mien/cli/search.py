@@ -63,11 +63,8 @@ def search(
         return
     if recipe is None or data is None:
         raise ConfigError("a recipe and --data are needed", hint="mien search mien-s --data fer.h5")
-<<<<<<< HEAD
     from mien.training import load_recipe, task_spec  # says what to install without torch
-=======
-    from mien.training import load_recipe, task_spec  # says what to install where torch is missing
->>>>>>> 508b3b0 (Training: the search is one module on Optuna's distributions; scenes and checks in plain English)
+    from mien.training.search import Search, space_of
     from mien.training.search import Search, space_of
 
     plan = load_recipe(recipe, options.settings or ())
