@@ -19,8 +19,7 @@ from benchmarks.results import Measurement, Results, markdown, save
 from mien.datasets import Samples
 from mien.emotions import vocabulary
 from mien.training import Callback, ExpressionRecipe, FitOptions, fit, task_spec
-from mien.training.expression.losses import cross_entropy
-from mien.training.expression.module import ExpressionModule
+from mien.training.expression.module import ExpressionModule, cross_entropy
 from mien.training.loop import Run
 from mien.training.recipe import changed, load
 

@@ -23,8 +23,6 @@ from mien.media import as_rgb, read_frame
 from mien.media.feed import Feed
 from mien.results import Face, Frame, FrameResult
 
-__all__ = ["Analyzer", "AnalyzerOptions", "ImageSource", "Smoother", "Tracker", "analyze", "detect"]
-
 # A path ("-": standard input), the content of an image file, an open binary file, or pixels.
 ImageSource = str | Path | bytes | BinaryIO | NDArray[np.uint8]
 

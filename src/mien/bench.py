@@ -14,8 +14,6 @@ from mien.analyzer import AnalyzerOptions
 from mien.expression import Classifier, load_classifier
 from mien.faces import detectors
 
-__all__ = ["Timing", "bench", "face_timing"]
-
 _BATCH: Final = 32
 
 

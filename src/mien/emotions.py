@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from mien.errors import ConfigError
 
-__all__ = ["ALIASES", "ALL", "MERGED", "VOCABULARIES", "convert", "mapping", "parse", "vocabulary"]
-
 ALL: Final = (
     "anger",
     "disgust",

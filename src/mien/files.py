@@ -12,17 +12,6 @@ import platformdirs
 
 from mien.errors import OutputError
 
-__all__ = [
-    "cache_folder",
-    "cannot_write",
-    "new_file",
-    "replacing",
-    "sha256",
-    "staging_folder",
-    "writable",
-    "write_errors",
-]
-
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:

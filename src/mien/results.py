@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LANDMARKS", "Expression", "Face", "Frame", "FrameResult", "checked"]
-
 # Names and order of the five landmarks, everywhere. Right and left are the subject's.
 LANDMARKS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
 

@@ -11,8 +11,7 @@ from PIL import Image
 from tests.drawn import drawn_samples
 
 from mien.datasets import Samples, ferplus, store
-from mien.datasets.plots import plot
-from mien.datasets.summary import summarise, text
+from mien.datasets.summary import plot, summarise, text
 from mien.emotions import ALL
 from mien.errors import OutputError
 

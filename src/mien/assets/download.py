@@ -20,8 +20,6 @@ from mien.assets.store import read_weights, verified
 from mien.errors import ConfigError, OutputError, WeightsError
 from mien.files import cache_folder, sha256
 
-__all__ = ["Progress", "RemoteFile", "RemoteWeights", "State", "cached", "fetch", "list_remote", "remote_weights"]
-
 State = Literal["here", "partly here", "damaged", "not here"]
 # Called with the name of a file, the number of its bytes that are here, and its size.
 Progress = Callable[[str, int, int], None]

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from mien.errors import WeightsError
 
-__all__ = ["Session"]
-
 _FATAL_ONLY: Final = 4
 
 

@@ -8,24 +8,6 @@ from typing import Any, Final, Literal, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "CELL_VALUES",
-    "INPUTS",
-    "OUTPUTS",
-    "STRIDES",
-    "CropSpec",
-    "Detections",
-    "Features",
-    "Head",
-    "Illumination",
-    "ImageInput",
-    "InputSpec",
-    "KeypointInput",
-    "Landmarks",
-    "five_points",
-    "from_tables",
-]
-
 # A detector's cells have these strides, in this order. Each cell holds a score (logit), a box (centre x, y; logarithm
 # of width, height) and five points (x, y), in units of the stride, relative to the middle of the cell.
 STRIDES: Final = (8, 16, 32)

@@ -8,8 +8,6 @@ from mien.assets.manifest import FOLDER, ModelInfo, Task, default_model, info_in
 from mien.assets.session import Session
 from mien.errors import ConfigError, WeightsError
 
-__all__ = ["model_bytes", "open_model", "read_weights", "training_form", "verified"]
-
 REINSTALL: Final = "install mien again: pip install --force-reinstall --no-deps mien"
 
 

@@ -22,8 +22,6 @@ from mien.results import FrameResult
 if TYPE_CHECKING:
     from mien.output import Output, Overlay
 
-__all__ = ["register"]
-
 WHOLE_IMAGE: Final = "whole-image"
 
 

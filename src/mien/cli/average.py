@@ -7,8 +7,6 @@ import typer
 
 from mien.cli.options import command
 
-__all__ = ["register"]
-
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""

@@ -11,8 +11,6 @@ from mien.cli.options import AsJson, Only, command
 from mien.expression.base import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
 
-__all__ = ["register"]
-
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""

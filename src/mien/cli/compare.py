@@ -15,8 +15,6 @@ from mien.cli.options import Only, command
 from mien.errors import exit_code
 from mien.expression import ClassifierOptions
 
-__all__ = ["register"]
-
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:

@@ -19,8 +19,6 @@ from mien.expression.base import ClassifierOptions
 from mien.expression.tta import Tta
 from mien.faces import detectors
 
-__all__ = ["register"]
-
 Store = Annotated[Path, typer.Argument(help="A store, from `mien data build`.", show_default=False)]
 NewStore = Annotated[Path, typer.Option("--out", help="The store to write (.h5).")]
 
@@ -49,9 +47,8 @@ def show(
     ] = None,
 ) -> None:
     """Shows the content of a store: faces by class and split, duplicates, constant images, agreement of the votes."""
-    from mien.datasets.plots import plot
     from mien.datasets.store import load
-    from mien.datasets.summary import summarise, text
+    from mien.datasets.summary import plot, summarise, text
 
     samples = load(store)
     print(text(summarise(samples)))

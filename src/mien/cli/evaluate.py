@@ -13,8 +13,6 @@ from mien.cli.options import Only, command
 from mien.expression import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
 
-__all__ = ["ScoringOptions", "register"]
-
 
 @dataclass(frozen=True, slots=True)
 class ScoringOptions:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from mien.assets.manifest import ModelInfo
     from mien.training.catalogue import Listed
 
-__all__ = ["register"]
-
 # Lines with the number of blanks that continue them on a narrow terminal.
 _Lines = Iterator[tuple[str, int]]
 

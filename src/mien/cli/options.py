@@ -20,8 +20,6 @@ import typer
 from mien.errors import ConfigError
 from mien.faces import detectors
 
-__all__ = ["AsJson", "Only", "Quiet", "command", "option_name"]
-
 # Options that several commands share.
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]

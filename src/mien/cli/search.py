@@ -14,8 +14,6 @@ from mien.errors import ConfigError
 if TYPE_CHECKING:
     from mien.training.search import Outcome
 
-__all__ = ["register"]
-
 _SHOWN = 10  # trials in the table
 
 
@@ -64,7 +62,6 @@ def search(
     if recipe is None or data is None:
         raise ConfigError("a recipe and --data are needed", hint="mien search mien-s --data fer.h5")
     from mien.training import load_recipe, task_spec  # says what to install without torch
-    from mien.training.search import Search, space_of
     from mien.training.search import Search, space_of
 
     plan = load_recipe(recipe, options.settings or ())

@@ -10,8 +10,6 @@ from mien.cli import say
 from mien.cli.options import command
 from mien.errors import ConfigError, StoppedError
 
-__all__ = ["register"]
-
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from mien.errors import ConfigError
 from mien.faces.align import Aligner
 
-__all__ = ["BORDERS", "MARGIN", "SIDE", "Border", "find_and_crop", "from_canvas", "on_canvas", "to_canvas"]
-
 # Side of FER2013's faces, and the margin on each side: a canvas is twice as wide as its face.
 SIDE: Final = 48
 MARGIN: Final = 24

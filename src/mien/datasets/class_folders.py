@@ -8,8 +8,6 @@ from mien import emotions
 from mien.errors import ConfigError, DataError, InputError
 from mien.output.schema import table_columns
 
-__all__ = ["OWN", "Naming", "Tree", "naming", "read_tree"]
-
 OWN: Final = "own"
 SIZES: Final = (6, 7, 8)
 

@@ -8,8 +8,6 @@ from typing import Final
 
 from mien.errors import DataError, InputError
 
-__all__ = ["RowErrors", "quoted", "records", "rows"]
-
 _SHOWN: Final = 5  # errors that a message names; the others are counted
 _LONGEST: Final = 60  # characters of a cell that a message repeats
 _HINT: Final = "use the file as it was published"

@@ -23,8 +23,6 @@ from numpy.typing import NDArray
 from mien.errors import DataError, InputError
 from mien.media import read_image
 
-__all__ = ["MIRRORED", "FaceImage", "fingerprint", "read"]
-
 # The order of the five landmarks after mirroring.
 MIRRORED: Final = [1, 0, 2, 4, 3]
 LABELS: Final = "labels.jsonl"

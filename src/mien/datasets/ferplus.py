@@ -14,19 +14,6 @@ from numpy.typing import NDArray
 from mien import emotions
 from mien.errors import ConfigError
 
-__all__ = [
-    "COLUMNS",
-    "EMOTIONS",
-    "MODES",
-    "Mode",
-    "argmax",
-    "ballot",
-    "entropy",
-    "mode_of",
-    "one_against_rest",
-    "process",
-]
-
 Votes = NDArray[np.uint8]
 Mode = Literal["majority", "probability", "crossentropy", "multi_target"]
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from mien.errors import DataError
 
-__all__ = ["COLUMNS", "NO_LABEL", "SPLITS", "Samples", "mark_duplicates", "stratified_split", "without_duplicates"]
-
 SPLITS: Final = ("train", "val", "test")
 NO_LABEL: Final = -1
 

@@ -20,8 +20,6 @@ try:
 except ImportError:  # the inference flow works without it
     h5py = None
 
-__all__ = ["load", "save"]
-
 FORMAT: Final = "mien-store"
 VERSION: Final = 2
 _TEXTS: Final = ("names", "subjects")

@@ -12,22 +12,6 @@ from numpy.typing import NDArray
 from mien.evaluation.intervals import DRAWS, LEVEL, Estimate, batches, bootstrap
 from mien.evaluation.metrics import Floats, Numbers, distributions
 
-__all__ = [
-    "BINS",
-    "CalibrationBins",
-    "RiskCoverage",
-    "calibration_bins",
-    "calibration_error",
-    "calibration_estimate",
-    "coverage_threshold",
-    "fit_temperature",
-    "perfect_accuracies",
-    "perfect_errors",
-    "risk_coverage",
-    "risk_range",
-    "selective_accuracy",
-]
-
 BINS: Final = 15
 
 # Temperatures are searched from e^-3 = 0.05 to e^3 = 20.

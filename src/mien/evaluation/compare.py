@@ -12,8 +12,6 @@ from mien.evaluation.intervals import McNemar, mcnemar
 from mien.evaluation.predict import Evaluation, evaluate_model
 from mien.expression import ClassifierOptions, load_classifier
 
-__all__ = ["Candidate", "Comparison", "Row", "candidates", "compare"]
-
 _CHECKPOINT: Final = "best.ckpt"  # what a run's folder holds
 
 

@@ -14,8 +14,6 @@ from mien.expression.tta import TTA
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Cost", "cost_of", "count_cost"]
-
 # Operators whose second and third inputs are scales and zero points, which are not counted as parameters.
 _QUANTISING: Final = {"QuantizeLinear", "DequantizeLinear"}
 

@@ -11,8 +11,6 @@ from mien.datasets.face_images import FaceImage
 from mien.faces.boxes import iou
 from mien.faces.detectors import Detections, Detector
 
-__all__ = ["SMALLEST", "Matches", "Tally", "evaluate_detector", "match", "operating_point", "sides"]
-
 # Smaller faces, by their side (square root of the area) in pixels, count neither as missed nor as false alarms.
 SMALLEST: Final = 10.0
 

@@ -8,18 +8,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "DRAWS",
-    "LEVEL",
-    "Estimate",
-    "McNemar",
-    "batches",
-    "bootstrap",
-    "mcnemar",
-    "mean_estimate",
-    "resampled_confusions",
-]
-
 DRAWS: Final = 1000
 LEVEL: Final = 0.95
 

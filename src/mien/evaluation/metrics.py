@@ -10,20 +10,6 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "ClassScores",
-    "accuracy",
-    "class_scores",
-    "confusion_matrix",
-    "cross_entropy",
-    "distributions",
-    "halves",
-    "jensen_shannon",
-    "macro_f1",
-    "negative_log_likelihood",
-    "predictions",
-]
-
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Integers: TypeAlias = NDArray[np.integer[Any]]
 Numbers: TypeAlias = NDArray[np.floating[Any] | np.integer[Any]]

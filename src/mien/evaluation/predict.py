@@ -21,8 +21,6 @@ from mien.expression.tta import Tta
 from mien.faces.align import Aligner
 from mien.faces.detectors import DetectorOptions
 
-__all__ = ["Evaluation", "Predictions", "evaluate_model"]
-
 _CHUNK: Final = 512  # images between two reports of progress
 _CHUNK_DETECTED: Final = 16  # the same with a detector, which takes some milliseconds per image
 # Of the same networks, by their classes.

@@ -12,8 +12,6 @@ from mien.datasets.builders.fer2013 import USAGE
 from mien.datasets.samples import NO_LABEL
 from mien.errors import ConfigError
 
-__all__ = ["Protocol", "printed_split", "protocols_of", "select_protocols", "votes_for"]
-
 # The names of the splits of FER2013 in print.
 _PRINTED = {ours: theirs for theirs, ours in USAGE.items()}
 

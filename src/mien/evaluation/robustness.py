@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from mien.errors import ConfigError
 from mien.evaluation.intervals import Estimate, mean_estimate
 
-__all__ = ["CORRUPTIONS", "AccuracyDrop", "Corruption", "accuracy_drops", "corrupted", "select_corruptions"]
-
 Image = NDArray[np.uint8]
 # The strengths refer to faces of this width; larger images are corrupted in proportion.
 _SIDE: Final = 48

@@ -11,8 +11,6 @@ from mien.evaluation import calibration, intervals, metrics
 from mien.evaluation.intervals import Estimate
 from mien.evaluation.metrics import Floats, Integers, Numbers
 
-__all__ = ["COVERAGE", "ClassRow", "Scores", "compute_scores"]
-
 # Selective accuracy is reported for this fraction of the faces, those with the highest confidence.
 COVERAGE: Final = 0.8
 

@@ -11,8 +11,6 @@ from mien.datasets import Samples, ferplus
 from mien.evaluation.intervals import Estimate, mean_estimate
 from mien.evaluation.metrics import Floats
 
-__all__ = ["Slice", "Slices", "all_slices", "measures", "slice_faces"]
-
 PARTS: Final = 4
 
 

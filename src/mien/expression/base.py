@@ -14,19 +14,6 @@ from mien.errors import ConfigError
 from mien.expression.tta import TTA, Tta
 from mien.results import Expression
 
-__all__ = [
-    "VOTES",
-    "Classifier",
-    "ClassifierOptions",
-    "ClassifierSource",
-    "Emotions",
-    "Images",
-    "Logits",
-    "Vote",
-    "as_options",
-    "softmax",
-]
-
 # Cropped faces, each (H, W) grey or (H, W, 3) RGB, uint8.
 Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
 

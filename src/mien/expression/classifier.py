@@ -16,8 +16,6 @@ from mien.expression.base import Classifier, ClassifierSource, Emotions, Images,
 from mien.expression.preprocess import fitted, normalised
 from mien.expression.tta import TTA, tta_images
 
-__all__ = ["OnnxClassifier", "classes_of", "head_for"]
-
 USUAL: Final = vocabularies.vocabulary(8)
 
 

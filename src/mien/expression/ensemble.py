@@ -39,8 +39,6 @@ from mien.errors import ConfigError
 from mien.expression.base import Classifier, ClassifierSource, Emotions, Images, Logits, Vote, as_options
 from mien.expression.classifier import OnnxClassifier, classes_of
 
-__all__ = ["TIE", "Ensemble", "combined", "known_of", "load_classifier"]
-
 # The share of the soft vote in the probabilities of a hard vote: less than the weight of one vote among a hundred.
 TIE: Final = 1e-3
 

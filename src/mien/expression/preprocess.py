@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from mien.assets.manifest import InputSpec
 
-__all__ = ["LEAST_SPREAD", "fitted", "normalised"]
-
 LEAST_SPREAD: Final = 1e-3  # standard deviation after illumination normalisation; less is rounding, not light
 
 

@@ -8,8 +8,6 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TTA", "Tta", "tta_images"]
-
 Tta = Literal["none", "flip", "ten-crop"]
 
 # The kinds of augmentation, and how many views of a face each gives.

@@ -17,8 +17,6 @@ from mien.faces.detectors import Detector, DetectorOptions
 from mien.faces.tiling import find
 from mien.results import Face
 
-__all__ = ["AlignedFaces", "Aligner"]
-
 Crops = tuple[Sequence[NDArray[np.uint8]], ...]
 
 

@@ -5,8 +5,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["intersection", "iou", "nms"]
-
 _TINY: Final = 1e-9
 
 

@@ -11,8 +11,6 @@ from mien.assets.signature import CropSpec, five_points
 from mien.faces.opencv import resized
 from mien.results import Frame
 
-__all__ = ["crop_face", "landmark_points", "similarity"]
-
 # A crop is drawn at this many times its size and then averaged down. FER2013 faces enlarged four times come back with
 # an error of 2.8 grey levels; if they are drawn at their size directly, with 5.2 (cubic) or 7.8 (linear).
 OVERSAMPLING = 2

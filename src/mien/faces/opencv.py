@@ -10,8 +10,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["resized", "shrunk", "silent_opencv"]
-
 
 def resized(image: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """An image at `scale` times its size, at least one pixel each way.

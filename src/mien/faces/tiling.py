@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from mien.faces.boxes import nms
 from mien.faces.detectors import Detections, Detector
 
-__all__ = ["find", "find_in_tiles"]
-
 # An image whose sides have at least this ratio is searched in tiles.
 LONG: Final = 3.0
 # An image whose shorter side has fewer pixels contains no face.

@@ -6,8 +6,6 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Final, Generic, Self, TypeVar
 
-__all__ = ["Feed"]
-
 Item = TypeVar("Item")
 
 # Items that are read ahead: memory stays flat if the source is faster than the caller.

@@ -9,8 +9,6 @@ from typing import Final
 
 from mien.errors import InputError
 
-__all__ = ["SUFFIXES", "find_images"]
-
 # The suffixes of images in a folder; a file that is named itself is tried whatever its suffix. HEIF cannot be read, but
 # is included, so that each file gives an error: without one, half of a phone's album would be missing silently.
 SUFFIXES: Final = frozenset(

@@ -15,8 +15,6 @@ except ImportError:  # Pillow before 11.3
 
 from mien.errors import InputError
 
-__all__ = ["FORMATS", "PREFIX", "image_format"]
-
 # Pillow's names of the formats that can be read; importing their plugins registers them with Pillow.
 FORMATS: Final = tuple(
     str(plugin.format)

@@ -20,8 +20,6 @@ from mien.errors import InputError, LimitError
 from mien.media.formats import PREFIX, image_format
 from mien.results import Frame, FrameResult
 
-__all__ = ["MAX_PIXELS", "STANDARD_INPUT", "as_rgb", "read_frame", "read_frames", "read_image"]
-
 # Allows cameras of 100 and phones of 200 megapixels, and panoramas; decoding so many takes about 2 GB for a moment.
 MAX_PIXELS: Final = 200_000_000
 

@@ -11,8 +11,6 @@ from mien.assets.manifest import InputSpec
 from mien.models.blocks.layers import pooled_stages, scaled, with_dense
 from mien.models.blocks.network import Network
 
-__all__ = ["build"]
-
 
 def build(
     heads: Mapping[str, int],

@@ -6,8 +6,6 @@ from mien.assets.manifest import InputSpec
 from mien.models import emonet
 from mien.models.blocks.network import Network
 
-__all__ = ["build"]
-
 
 def build(
     heads: Mapping[str, int],

@@ -15,8 +15,6 @@ from mien.assets.manifest import InputSpec
 from mien.models.blocks.layers import convolution, initialise, named_stages, scaled
 from mien.models.blocks.network import Network
 
-__all__ = ["build"]
-
 
 class Widths(NamedTuple):
     """Channels of the branches of a module; the second and third branch start with a 1x1 reduction."""

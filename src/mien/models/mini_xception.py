@@ -13,8 +13,6 @@ from mien.assets.manifest import InputSpec
 from mien.models.blocks.layers import initialise, scaled, shortcut
 from mien.models.blocks.network import Network
 
-__all__ = ["build"]
-
 
 def build(
     heads: Mapping[str, int],

@@ -20,8 +20,6 @@ from mien.assets.manifest import InputSpec
 from mien.errors import ConfigError
 from mien.models.blocks.network import Fusible, Network, fold_norm, identity_kernel, merged
 
-__all__ = ["build"]
-
 
 def build(
     heads: Mapping[str, int],

@@ -12,8 +12,6 @@ from mien.assets.manifest import InputSpec
 from mien.models.blocks.layers import initialise, named_stages, scaled, shortcut
 from mien.models.blocks.network import Network
 
-__all__ = ["build"]
-
 
 def build(
     heads: Mapping[str, int],

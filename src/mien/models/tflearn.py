@@ -11,8 +11,6 @@ from mien.assets.manifest import InputSpec
 from mien.models.blocks.layers import activated, convolution, scaled, with_dense
 from mien.models.blocks.network import Network
 
-__all__ = ["build"]
-
 
 def build(heads: Mapping[str, int], input: InputSpec, *, dropout: float = 0.5, width: float = 1.0) -> Network:
     """5x5 convolutions of 64 and 64 channels, each pooled 3x3 with stride 2; a 4x4 of 128; a dense layer of 3072.

@@ -15,8 +15,6 @@ from mien.assets.manifest import InputSpec
 from mien.models.blocks.layers import activated, initialise, named_stages, pooled_stages, scaled
 from mien.models.blocks.network import Network
 
-__all__ = ["WEIGHTS", "build", "load_pretrained"]
-
 # The table of `remote.toml` with the pretrained weights.
 WEIGHTS: Final = "vgg16-imagenet"
 

@@ -13,9 +13,6 @@ from mien.output.schema import Layout, Row
 from mien.output.styles import MIEN, Style
 from mien.results import FrameResult
 
-__all__ = ["Output", "Table", "TableFormat", "TextTable"]
-
-
 Stream = TypeVar("Stream", IO[str], IO[bytes])
 
 

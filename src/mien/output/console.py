@@ -14,8 +14,6 @@ from typing import Final, Self
 from mien.output.schema import BOX, document
 from mien.results import Face, FrameResult
 
-__all__ = ["ConsoleTable", "JsonLines"]
-
 _GAP: Final = "  "
 _STEP: Final = 8  # the first column grows in steps of this many characters, like tab stops
 _NARROWEST: Final = 16  # of the first column, in characters

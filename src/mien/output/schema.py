@@ -14,25 +14,6 @@ from typing import Final, Literal
 
 from mien.results import LANDMARKS, Face, FrameResult
 
-__all__ = [
-    "BOX",
-    "EXPRESSION",
-    "FACE",
-    "FRAME",
-    "SCHEMA",
-    "Column",
-    "Field",
-    "Layout",
-    "Row",
-    "Type",
-    "Value",
-    "columns",
-    "document",
-    "keys",
-    "rows",
-    "table_columns",
-]
-
 SCHEMA: Final = 1
 
 Type = Literal["text", "integer", "number", "boolean", "list", "object"]

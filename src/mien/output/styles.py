@@ -25,8 +25,6 @@ from mien.errors import ConfigError
 from mien.output.schema import Column, Layout, Row, Value, columns, rows
 from mien.results import FrameResult
 
-__all__ = ["MIEN", "STYLES", "Style", "style_named"]
-
 
 @dataclass(frozen=True, slots=True)
 class _Renamed:

@@ -9,8 +9,6 @@ from mien.training.expression.data import votes_size
 from mien.training.expression.recipe import ExpressionRecipe
 from mien.training.recipe import load, recipe_names
 
-__all__ = ["Listed", "catalogue", "listed"]
-
 
 @dataclass(frozen=True)
 class Listed:

@@ -12,8 +12,6 @@ import torch
 from mien.errors import OutputError, WeightsError
 from mien.training.tasks import TrainingModule
 
-__all__ = ["load_module", "read", "save"]
-
 M = TypeVar("M", bound=TrainingModule)
 
 

@@ -10,8 +10,6 @@ from typing import Any
 from mien.errors import MissingExtraError, OutputError
 from mien.files import replacing
 
-__all__ = ["MetricsLog", "check_tensorboard"]
-
 
 def check_tensorboard() -> None:
     """Makes sure that TensorBoard can be used.

@@ -21,8 +21,6 @@ from mien.training.optim import WeightAverage, configured
 from mien.training.recipe import RunRecipe, StageRecipe, mode
 from mien.training.tasks import Sums, TrainingModule, TrainingSetup
 
-__all__ = ["Callback", "Interrupt", "Run", "State", "improved"]
-
 
 class Callback:
     """Called during a run; every method may be left out. `run.step` is the number of the step in its epoch."""

@@ -11,8 +11,6 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from mien.training.recipe import RunRecipe, mode
 
-__all__ = ["Scheduler", "WeightAverage", "configured"]
-
 M = TypeVar("M", bound=nn.Module)
 Scheduler: TypeAlias = LambdaLR | ReduceLROnPlateau
 

@@ -13,8 +13,6 @@ from rich.table import Column
 
 from mien.training.loop import Callback, Run, improved
 
-__all__ = ["ProgressView"]
-
 _BAR: Final = 20  # characters
 _INTERVAL: Final = 0.1  # seconds between two updates of the view; reading the loss waits for the device
 

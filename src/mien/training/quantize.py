@@ -20,8 +20,6 @@ from mien.files import staging_folder
 from mien.training.artifacts import Calibration, check_name, publish, quantized, with_info
 from mien.training.expression.export import calibrated
 
-__all__ = ["quantize"]
-
 FALL: Final = 0.003  # of accuracy, at most, under any protocol
 RISE: Final = 0.005  # of the negative log-likelihood, nats
 SHIFT: Final = 0.005  # of the calibration error, unless chance explains more

@@ -18,28 +18,6 @@ from pydantic_core import ErrorDetails
 
 from mien.errors import ConfigError, InputError
 
-__all__ = [
-    "Fraction",
-    "ModelRecipe",
-    "OptimizerRecipe",
-    "RunRecipe",
-    "ScheduleRecipe",
-    "ScoreRecipe",
-    "StageRecipe",
-    "StoppingRecipe",
-    "Table",
-    "changed",
-    "check",
-    "check_task",
-    "load",
-    "meant",
-    "mode",
-    "plain_value",
-    "recipe_names",
-    "shorten",
-    "to_toml",
-]
-
 _RECIPES: Final = Path(__file__).parent.parent / "recipes"
 _TASKS: Final = Path(__file__).parent
 _LONG: Final = 60  # characters of a value that are shown

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
 
-__all__ = ["Dimension", "Outcome", "Search", "outcomes", "space_of", "usual_space"]
-
 STARTUP: Final = 4  # complete trials before one is pruned
 _ENOUGH: Final = 8  # complete trials before the importance of keys is estimated
 _ENDS: Final = {"COMPLETE": "whole", "PRUNED": "ended early", "FAIL": "failed"}

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from mien.training.recipe import check_task
 
-__all__ = ["Batches", "Sums", "TaskSpec", "TrainingData", "TrainingModule", "TrainingSetup", "task_spec"]
-
 # By name of a metric: the sum of its values and how many they are. The loop adds them up and divides once an epoch.
 Sums: TypeAlias = dict[str, tuple[Tensor, Tensor | int]]
 
@@ -94,7 +92,8 @@ class Exporter(Protocol):
 
     def __call__(
         self, recipe: Any, folder: Path, data: Path, out: Path, *, checkpoint: str = "best", licence: str = ""
-    ) -> list[Path]: ...
+    ) -> list[Path]:
+        """See `mien.training.export_run`."""
 
 
 @dataclass(frozen=True)

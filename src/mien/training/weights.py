@@ -17,8 +17,6 @@ from mien.training import checkpoints
 from mien.training.recipe import RunRecipe, changed, load, recipe_names, to_toml
 from mien.training.tasks import TrainingModule
 
-__all__ = ["Source", "average_runs", "init_weights", "load_source", "resolve_recipe"]
-
 SHARE: Final = 10  # fine-tuning has the learning rate of the run before, divided by this
 
 

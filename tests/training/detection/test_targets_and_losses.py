@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mien.faces.detectors.mien import grid
 from mien.training.detection.data import batch_of
-from mien.training.detection.losses import (
+from mien.training.detection.module import (
     FREE,
     IGNORED,
     assign,

@@ -18,8 +18,6 @@ from mien.datasets.samples import SPLITS, Samples, without_duplicates
 from mien.emotions import convert, vocabulary
 from mien.errors import ConfigError, DataError
 
-__all__ = ["USAGE", "YIELDS", "build"]
-
 YIELDS: Final = {"votes"}
 SIDE: Final = 48
 USAGE: Final = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}

@@ -23,8 +23,6 @@ from mien.files import new_file
 from mien.media import find_images, read_frames
 from mien.results import Frame
 
-__all__ = ["YIELDS", "FaceOptions", "SplitOptions", "build"]
-
 YIELDS: Final[set[str]] = set()
 _SIZES: Final = (16, 512)  # of the input of a recipe
 _SHARE: Final = 0.1  # default of val and test

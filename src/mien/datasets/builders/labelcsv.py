@@ -23,8 +23,6 @@ from mien.datasets.samples import NO_LABEL, Samples, without_duplicates
 from mien.emotions import vocabulary
 from mien.errors import ConfigError, DataError, InputError
 
-__all__ = ["FOLDERS", "LIST", "YIELDS", "build"]
-
 YIELDS: Final = {"votes"}
 # One for each split, in the order of `SPLITS`.
 FOLDERS: Final = ("FER2013Train", "FER2013Valid", "FER2013Test")

@@ -20,8 +20,6 @@ from mien.errors import DataError
 from mien.faces.align import Aligner
 from mien.faces.detectors import Detector
 
-__all__ = ["add_detector_crops"]
-
 CHUNK: Final = 240  # faces between two calls of `progress`, divided among the kinds of borders
 
 

@@ -19,8 +19,6 @@ from mien.errors import ConfigError
 from mien.expression import ClassifierOptions, OnnxClassifier
 from mien.expression.tta import Tta
 
-__all__ = ["distil_targets"]
-
 CHUNK: Final = 256  # images between two calls of `progress`
 
 

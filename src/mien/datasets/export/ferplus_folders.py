@@ -15,8 +15,6 @@ from mien.datasets.export import new_folder
 from mien.datasets.samples import SPLITS, Samples
 from mien.errors import DataError
 
-__all__ = ["export"]
-
 _SUFFIX: Final = ".png"
 _NEEDED: Final = 2  # train and valid exist even without rows; their readers expect them
 

@@ -10,8 +10,6 @@ from mien.datasets.export import new_folder
 from mien.datasets.samples import NO_LABEL, SPLITS, Samples
 from mien.errors import DataError
 
-__all__ = ["export"]
-
 
 def export(samples: Samples, out: Path) -> Mapping[str, int]:
     """Writes the new folder OUT with OUT/train/CLASS/NUMBER-NAME.png, and val and test if they have rows.

@@ -11,8 +11,6 @@ from mien.evaluation.calibration import CalibrationBins, perfect_accuracies, ris
 from mien.evaluation.intervals import Estimate
 from mien.evaluation.predict import Predictions
 
-__all__ = ["Chart", "Dot", "reliability", "risk", "tradeoff"]
-
 
 @dataclass(frozen=True, slots=True)
 class Dot:

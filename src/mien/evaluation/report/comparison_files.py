@@ -20,8 +20,6 @@ from mien.output.drawing.palette import colour_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["comparison_text", "need_plots", "write_folder"]
-
 
 def comparison_text(comparison: Comparison) -> str:
     """A table for each protocol, one of the costs, and the errors; aligned columns, ASCII except for names."""

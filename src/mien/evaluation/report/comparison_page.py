@@ -7,8 +7,6 @@ from mien.evaluation.compare import Comparison
 from mien.evaluation.report.charts import reliability, tradeoff
 from mien.evaluation.report.page import augmentation, render
 
-__all__ = ["comparison_page"]
-
 
 def comparison_page(comparison: Comparison, samples: Samples, *, data: str = "") -> str:
     """The page of a comparison.

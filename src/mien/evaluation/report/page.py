@@ -30,8 +30,6 @@ from mien.output.drawing.palette import colour_of
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["MISTAKES", "augmentation", "evaluation_page", "need_templates", "render"]
-
 # Number of worst mistakes shown.
 MISTAKES: Final = 24
 

@@ -14,8 +14,6 @@ from mien.evaluation.robustness import AccuracyDrop
 from mien.evaluation.score import COVERAGE, Scores
 from mien.files import new_file, write_errors
 
-__all__ = ["columns", "open_report", "points", "text"]
-
 
 @contextmanager
 def open_report(path: Path) -> Iterator[TextIO]:

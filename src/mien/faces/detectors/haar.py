@@ -16,8 +16,6 @@ from mien.faces.detectors import Detections, DetectorOptions
 from mien.faces.opencv import resized
 from mien.results import Frame
 
-__all__ = ["HaarDetector", "load"]
-
 CASCADE: Final = "haarcascade_frontalface_default.xml"
 MIN_FACE: Final = 40
 MAX_SIDE: Final = 1280

@@ -23,8 +23,6 @@ try:
 except ImportError:  # an extra
     dlib = None
 
-__all__ = ["HogDetector", "load"]
-
 # Side of the detector's window; smaller faces are found only in an enlarged image.
 WINDOW: Final = 80
 MIN_FACE: Final = 40

@@ -20,8 +20,6 @@ from mien.faces.detectors import Detections, DetectorOptions
 from mien.faces.opencv import shrunk
 from mien.results import Frame
 
-__all__ = ["MienDetector", "load"]
-
 TAKES_WEIGHTS: Final = True
 MAX_SIDE: Final = 640
 # Cells with a lower score of the network are not used: there are many, and hardly any shows a face. All others count,

@@ -18,8 +18,6 @@ from mien.faces.detectors import Detections, DetectorOptions
 from mien.faces.opencv import silent_opencv
 from mien.results import Frame
 
-__all__ = ["WEIGHTS", "SsdDetector", "load"]
-
 WEIGHTS: Final = "ssd"
 SIDE: Final = 300
 MEAN: Final = (104.0, 177.0, 123.0)  # of blue, green and red

@@ -7,8 +7,6 @@ from mien.errors import ConfigError
 from mien.faces.detectors import Detections, DetectorOptions
 from mien.results import Frame
 
-__all__ = ["WholeImageDetector", "load"]
-
 
 class WholeImageDetector:
     """Gives one face in every image: its box is the whole image, its score 1, and it has no landmarks.

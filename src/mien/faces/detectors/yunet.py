@@ -19,8 +19,6 @@ from mien.faces.detectors import Detections, DetectorOptions
 from mien.faces.opencv import resized, silent_opencv
 from mien.results import Frame
 
-__all__ = ["WEIGHTS", "YunetDetector", "load"]
-
 WEIGHTS: Final = "yunet"
 # It was trained on faces of 10 to 300 pixels and misses much larger ones.
 MAX_SIDE: Final = 640

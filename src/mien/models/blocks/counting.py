@@ -13,8 +13,6 @@ from mien import models
 from mien.assets.manifest import InputSpec
 from mien.models.blocks.network import Network
 
-__all__ = ["Anatomy", "Kind", "Layer", "Stage", "anatomy"]
-
 Kind = Literal["convolution", "pooling", "block", "dense", "average", "other"]
 
 # Neither listed nor drawn.

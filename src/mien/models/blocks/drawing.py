@@ -13,8 +13,6 @@ import jinja2
 
 from mien.models.blocks.counting import Anatomy, Layer
 
-__all__ = ["draw_network"]
-
 _HEIGHT: Final = 190.0  # of the input, in units of the drawing, as all below
 _WIDTH: Final = 560.0  # of all maps together
 _SMALLEST: Final = 5.0  # side of a solid

@@ -12,17 +12,6 @@ from mien.assets.manifest import InputSpec
 from mien.errors import ConfigError
 from mien.models.blocks.network import Network
 
-__all__ = [
-    "activated",
-    "convolution",
-    "initialise",
-    "named_stages",
-    "pooled_stages",
-    "scaled",
-    "shortcut",
-    "with_dense",
-]
-
 
 def activated(layer: nn.Conv2d | nn.Linear, *, slope: float = 0.0, norm: str = "none") -> list[nn.Module]:
     """A layer with its activation and, optionally, its batch norm.

@@ -7,8 +7,6 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Fusible", "Network", "fold_norm", "fuse", "identity_kernel", "merged"]
-
 _Net = TypeVar("_Net", bound=nn.Module)
 
 

@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from mien.assets.signature import CELL_VALUES
 from mien.models.blocks.network import Fusible, fold_norm, fuse, identity_kernel, merged
 
-__all__ = ["FaceDetector"]
-
 # Initial probability of a face in a cell (Lin et al., "Focal loss", ICCV 2017, section 4.1).
 _PRIOR: Final = 0.01
 

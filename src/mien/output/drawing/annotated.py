@@ -22,8 +22,6 @@ from mien.output.drawing.notes import Badge, Label, Note, Panel, arrange
 from mien.output.drawing.palette import colour_of
 from mien.results import Face, Frame, FrameResult
 
-__all__ = ["OVERLAYS", "AnnotatedImages", "Overlay", "annotate"]
-
 Overlay = Literal["bars", "label", "emoji", "blur"]
 OVERLAYS: Final[tuple[Overlay, ...]] = get_args(Overlay)
 

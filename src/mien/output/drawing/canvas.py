@@ -9,8 +9,6 @@ from PIL import Image, ImageDraw
 from mien.output.drawing.layout import Rect
 from mien.output.drawing.palette import RGB, typeface
 
-__all__ = ["Canvas", "text_width"]
-
 # Shapes are drawn this many times larger and then reduced, which smooths their edges; large shapes need less.
 _FINE, _COARSE, _LARGE_AREA = 4, 2, 1_000_000
 

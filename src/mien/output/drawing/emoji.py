@@ -14,8 +14,6 @@ from PIL import Image, ImageDraw
 
 from mien.output.drawing.palette import RGB, colour_of, typeface
 
-__all__ = ["FACES", "emoji"]
-
 _INK: Final[RGB] = (38, 34, 46)
 _WHITE: Final[RGB] = (255, 255, 255)
 _MOUTH: Final[RGB] = (96, 24, 38)

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-__all__ = ["Place", "Rect", "at_corner", "beside", "on_top"]
-
 
 class Rect(NamedTuple):
     """A rectangle in pixels; x grows to the right, y downwards."""

@@ -10,8 +10,6 @@ from mien.output.drawing.layout import Rect, at_corner, beside, on_top
 from mien.output.drawing.palette import RGB, colour_of
 from mien.results import Expression, Face
 
-__all__ = ["Badge", "Label", "Note", "Panel", "arrange"]
-
 _GROUND: Final[RGB] = (18, 20, 26)
 _INK: Final[RGB] = (250, 250, 252)
 _DIM_INK: Final[RGB] = (186, 191, 201)

@@ -9,8 +9,6 @@ from PIL import ImageFont
 
 from mien.errors import UnsupportedError
 
-__all__ = ["COLOURS", "RGB", "colour_of", "typeface"]
-
 RGB = tuple[int, int, int]
 
 # Bright enough for a dark background. Any two differ in lightness or along blue-yellow as well, which people with

@@ -8,8 +8,6 @@ from typing import Final
 from mien.output.base import TableFormat, TextTable
 from mien.output.schema import Row, Value
 
-__all__ = ["TABLE", "CsvTable"]
-
 
 class CsvTable(TextTable):
     """Comma-separated values: a line of column names, then one line per row; a missing value is an empty cell."""

@@ -6,8 +6,6 @@ from typing import Final
 from mien.output.base import TableFormat, TextTable
 from mien.output.schema import Row
 
-__all__ = ["TABLE", "JsonlTable"]
-
 
 class JsonlTable(TextTable):
     """JSON lines: one object per row; a missing value is null."""

@@ -12,8 +12,6 @@ from mien.output.base import Table, TableFormat
 from mien.output.schema import SCHEMA, Layout, Row
 from mien.output.styles import MIEN, Style
 
-__all__ = ["TABLE", "ParquetTable"]
-
 # Rows in a group: a few hundred kilobytes of memory, however long the table grows.
 _GROUP: Final = 4096
 

@@ -13,11 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 from mien.datasets import face_images
 from mien.errors import DataError
 from mien.faces.detectors.mien import grid
-from mien.training.detection.losses import FREE, IGNORED, assign
+from mien.training.detection.module import FREE, IGNORED, assign
 from mien.training.detection.recipe import DetectorRecipe
 from mien.training.detection.scenes import Pool, Scene, compose, pool, pyramid
-
-__all__ = ["Batch", "DetectionData", "batch_of"]
 
 
 class Batch(NamedTuple):

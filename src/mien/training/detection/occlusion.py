@@ -11,8 +11,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FACE", "cover"]
-
 # The five landmarks in the frame of the face, in the order of `results.LANDMARKS`.
 FACE: Final = np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, 0.62], [-0.4, 1.05], [0.4, 1.05]])
 _SUBPIXEL: Final = 4  # bits after the binary point in OpenCV's drawing

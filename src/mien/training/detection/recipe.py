@@ -15,8 +15,6 @@ from mien.training.recipe import (
     Table,
 )
 
-__all__ = ["RECIPE", "DetectorRecipe", "LossRecipe", "SceneRecipe"]
-
 Chances = dict[int, float]
 
 

@@ -18,8 +18,6 @@ from mien.evaluation.detection import sides
 from mien.training.detection.occlusion import cover
 from mien.training.detection.recipe import SceneRecipe
 
-__all__ = ["Pool", "Pyramid", "Scene", "compose", "pool", "pyramid"]
-
 
 @dataclass(frozen=True)
 class Scene:

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from mien.expression.preprocess import LEAST_SPREAD
 from mien.training.expression.recipe import Augmentation
 
-__all__ = ["augment", "compressed", "mixup", "normalise_illumination"]
-
 _DOWNSCALE: Final = (0.4, 0.8)  # of the side: 19 to 38 of FER2013's 48 pixels
 _DARK: Final = (0.15, 0.6)  # of the light
 _QUALITY: Final = (10.0, 60.0)  # of JPEG

@@ -12,18 +12,8 @@ from mien import emotions
 from mien.datasets import Samples, ferplus
 from mien.errors import ConfigError, DataError
 from mien.expression.preprocess import fitted
-from mien.training.expression.losses import MODES
+from mien.training.expression.module import MODES
 from mien.training.expression.recipe import ExpressionRecipe, HeadRecipe
-
-__all__ = [
-    "Batch",
-    "ExpressionBatches",
-    "ExpressionData",
-    "head_classes",
-    "targets_for",
-    "votes_size",
-    "with_soft_targets",
-]
 
 Batch = tuple[Tensor, dict[str, Tensor]]
 

@@ -10,8 +10,6 @@ from mien.assets.manifest import InputSpec
 from mien.assets.signature import Illumination
 from mien.training.recipe import Fraction, RunRecipe, Table, meant
 
-__all__ = ["RECIPE", "Augmentation", "ExpressionRecipe", "HeadRecipe", "InputRecipe"]
-
 HeadName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
 
