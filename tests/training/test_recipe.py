@@ -1,5 +1,6 @@
 """Recipes: the shipped ones load, wrong ones are told all their mistakes at once, and what is saved reads back."""
 
+import importlib
 import json
 import tomllib
 from pathlib import Path
@@ -8,13 +9,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.conftest import ROOT
 
 import mien
 from mien.errors import ConfigError, InputError
 from mien.training import ExpressionRecipe, load_recipe, recipe_names
 from mien.training.recipe import to_toml
+from mien.training.tasks import TaskSpec, task_spec
 
-SHIPPED = sorted((Path(mien.__file__).parent / "recipes").rglob("*.toml"))
+SOURCE = Path(mien.__file__).parent
+SHIPPED = sorted((SOURCE / "recipes").rglob("*.toml"))
 LEAST = 'name = "least"\n[model]\nname = "plain"\n[heads.fer2013]\nsource = "labels"\n'
 
 
@@ -37,6 +41,24 @@ def test_every_shipped_recipe_loads(path: Path) -> None:
     assert recipe.name == path.stem
     assert recipe.description
     assert load_recipe(path.stem) == recipe  # by its name as well
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "research" / "recipes").rglob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_of_the_past_loads(path: Path) -> None:
+    assert load_recipe(path).name == path.stem
+    assert path.stem not in recipe_names()
+
+
+def test_every_task_has_its_parts() -> None:
+    folders = [path.parent for path in (SOURCE / "training").glob("*/recipe.py")]
+    assert len(folders) >= 2
+    for folder in folders:
+        assert isinstance(task_spec(folder.name), TaskSpec)
+        recipe = importlib.import_module(f"mien.training.{folder.name}.recipe").RECIPE
+        assert recipe.model_fields["task"].default == folder.name
+        assert {"data.py", "losses.py", "module.py", "export.py"} <= {path.name for path in folder.iterdir()}
+    with pytest.raises(ConfigError, match="no task 'poetry'"):
+        task_spec("poetry")
 
 
 def test_the_shipped_recipes_are_listed() -> None:
