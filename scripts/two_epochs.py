@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from benchmarks.results import Machine
 
+from mien.assets.manifest import read_manifest
 from mien.training import ExpressionRecipe, recipe_names
 from mien.training.recipe import load
 
@@ -57,17 +58,18 @@ def prove(name: str, store: Path, folder: Path) -> dict[str, Any]:
     """Trains, exports and evaluates one recipe."""
     run, file = folder / name, folder / f"{name}.onnx"
     began = time.monotonic()
-    # A cosine falls to nothing within the two; further stages are left out.
+    # The learning rate falls to zero within the two epochs; further stages are skipped.
     _mien("train", name, "--data", store, "--out", run, "--set", "epochs=2", "--set", "stages=[]", "--quiet")
     seconds = time.monotonic() - began
     _mien("export", run, "--data", store, "--out", file)
-    info = next(iter(tomllib.loads(file.with_suffix(".entry.toml").read_text(encoding="utf-8")).values()))
+    entry = file.with_suffix(".entry.toml")
+    (info,) = read_manifest(entry.read_text(encoding="utf-8"), entry.name).values()
     with (run / "metrics.csv").open(encoding="utf-8") as lines:
         epochs = list(csv.DictReader(lines))
     return {
         "seconds": round(seconds),
         "losses": [float(row["val/loss"]) for row in epochs],
-        "scores": {key: info["scores"][key]["accuracy"] for key in TITLES if key in info["scores"]},
+        "scores": {key: info.scores[key]["accuracy"] for key in TITLES if key in info.scores},
         "device": device(),
     }
 
