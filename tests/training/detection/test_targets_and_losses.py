@@ -7,11 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.faces.detectors.mien import grid
-from mien.training.detection.data import batch_of
+from mien.training.detection.data import FREE, IGNORED, assign, batch_of
 from mien.training.detection.module import (
-    FREE,
-    IGNORED,
-    assign,
     box_iou,
     decoded,
     generalised_iou,

@@ -16,8 +16,8 @@ from mien.datasets import Samples, ferplus
 from mien.errors import ConfigError, DataError
 from mien.training import FitOptions, fit, load_recipe
 from mien.training.checkpoints import load_module
-from mien.training.expression.data import ExpressionData, head_classes, targets_for
-from mien.training.expression.module import MODES, ExpressionModule, cross_entropy, drawn, multi_label, smooth
+from mien.training.expression.data import MODES, ExpressionData, head_classes, targets_for
+from mien.training.expression.module import ExpressionModule, cross_entropy, drawn, multi_label, smooth
 from mien.training.expression.recipe import HeadRecipe
 
 rows = st.lists(st.lists(st.integers(0, 5), min_size=4, max_size=4), min_size=1, max_size=6)

@@ -1,19 +1,10 @@
-"""The training module of a face detector: targets of the cells, losses, and the validation metrics.
-
-A face is assigned to cells by its size and place alone: to the strides whose range holds its side (the root of its
-box's area), and there to the cells near its middle ("centre sampling", Tian et al., "FCOS", ICCV 2019, in the later
-version's section 3.2). If several faces claim a cell, the smallest gets it. Cells near the middle of a face that is a
-little too large or too small for their stride are left out of the loss, as are cells in boxes to ignore.
-"""
+"""The training module of a face detector: losses of scores, boxes and landmarks, and the validation metrics."""
 
 from typing import Any, Final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mien.assets.signature import STRIDES
 from mien.errors import ConfigError
 from mien.faces.detectors.mien import grid
 from mien.models.detection.face_detector import FaceDetector
@@ -21,53 +12,9 @@ from mien.training.detection.data import Batch
 from mien.training.detection.recipe import DetectorRecipe
 from mien.training.tasks import Sums, TrainingModule
 
-FREE: Final = -1
-IGNORED: Final = -2
-# Sides of the faces, in pixels, that are assigned to each stride; neighbouring ranges overlap.
-RANGES: Final = {8: (0.0, 52.0), 16: (38.0, 128.0), 32: (94.0, np.inf)}
-SLACK: Final = 1.35  # how far beyond the range of a stride its cells are ignored
-RADIUS: Final = 1.5  # around the middle of a face, in cells
-SHARE: Final = 0.3  # at most this share of the face's side, but always the nearest cell
 # Where an error of the landmarks turns from squared to linear, in sides of the face.
 _BEND: Final = 0.02
 _FOCUS: Final = 2.0
-
-
-def assign(
-    boxes: NDArray[np.float32],
-    ignore: NDArray[np.float32],
-    centres: NDArray[np.float32],
-    strides: NDArray[np.float32],
-) -> NDArray[np.int64]:
-    """For each cell the index of its face, `FREE` or `IGNORED`.
-
-    Args:
-        boxes: (N, 4) xyxy of faces.
-        ignore: (M, 4) boxes that may hold a face.
-        centres: (cells, 2) from `grid`.
-        strides: (cells,) from `grid`.
-
-    Returns:
-        (cells,) int64.
-    """
-    face = np.full(len(centres), FREE)
-    for box in ignore:
-        face[((centres >= box[:2]) & (centres <= box[2:])).all(axis=1)] = IGNORED
-    if not len(boxes):
-        return face
-    middles, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
-    low = np.array([RANGES[stride][0] for stride in STRIDES])
-    high = np.array([RANGES[stride][1] for stride in STRIDES])
-    level = np.searchsorted(STRIDES, strides)  # (cells,)
-    for index in np.argsort(-sides, kind="stable"):  # the smallest last: it gets the cells it claims
-        side = sides[index]
-        away = np.abs(centres - middles[index]).max(axis=1)
-        near = away <= np.maximum(0.5 * strides, np.minimum(RADIUS * strides, SHARE * side))
-        mine = near & (low[level] <= side) & (side < high[level])
-        spared = near & ~mine & (low[level] / SLACK <= side) & (side < high[level] * SLACK)
-        face[spared & (face == FREE)] = IGNORED
-        face[mine] = index
-    return face
 
 
 def decoded(rows: Tensor, centres: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,10 +10,18 @@ from torch import Tensor
 
 from mien import emotions
 from mien.datasets import Samples, ferplus
+from mien.datasets.ferplus import Mode
 from mien.errors import ConfigError, DataError
 from mien.expression.preprocess import fitted
-from mien.training.expression.module import MODES
 from mien.training.expression.recipe import ExpressionRecipe, HeadRecipe
+
+# FER+'s modes by their names in recipes, and the label processing of each.
+MODES: Final[dict[str, Mode]] = {
+    "majority": "majority",
+    "pld": "probability",
+    "cel": "crossentropy",
+    "multi": "multi_target",
+}
 
 Batch = tuple[Tensor, dict[str, Tensor]]
 

@@ -11,19 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from mien import models
-from mien.datasets.ferplus import Mode
 from mien.training.expression.augmentation import augment, mixup, normalise_illumination
 from mien.training.expression.data import Batch
 from mien.training.expression.recipe import ExpressionRecipe, HeadRecipe
 from mien.training.tasks import Sums, TrainingModule
 
-# FER+'s modes by their names in recipes, and the label processing of each.
-MODES: Final[dict[str, Mode]] = {
-    "majority": "majority",
-    "pld": "probability",
-    "cel": "crossentropy",
-    "multi": "multi_target",
-}
 EPSILON: Final = 0.001  # target of the classes that nobody chose, for multi-label targets
 
 
