@@ -119,7 +119,7 @@ class ScoreRecipe(Table):
 
     def __str__(self) -> str:
         epochs = f" after {self.epochs} epochs" if self.epochs else ""
-        return f"{self.protocol} {self.accuracy:.1%}{epochs}"
+        return f"{self.protocol} {100 * self.accuracy:.1f}%{epochs}"
 
 
 class RunRecipe(Table):
