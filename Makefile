@@ -9,7 +9,7 @@ EXTRAS := train,search,tensorboard,data,dlib,report
 # What `make test-lowest` runs: every part of the package, and one run from training to the exported file.
 SHORT := tests/assets tests/datasets tests/expression tests/faces tests/media tests/models tests/output \
   tests/test_analyzer.py tests/test_emotions.py tests/test_errors.py tests/test_public.py tests/test_result_types.py \
-  tests/test_whole_way.py tests/training/test_loop.py tests/training/test_quantize.py
+  tests/test_whole_way.py tests/training/test_quantize.py
 
 .PHONY: demo test test-long test-lowest check soak clean help
 

@@ -227,7 +227,7 @@ with ThreadPoolExecutor(4) as pool:
     results = list(pool.map(lambda _: mien.analyze(pixels), range(32)))
 print({{(len(result), result[0].emotion) for result in results}})
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "{(1, 'happiness')}"
 

@@ -8,7 +8,7 @@ import sys
 
 def test_the_command_prints_every_figure() -> None:
     command = [sys.executable, "-m", "mien", "bench", "--repeats", "5", "--json"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
     timings = json.loads(result.stdout)
     assert [timing["unit"] for timing in timings] == ["ms", "faces/s", "ms", "s", "MB"]
     for timing in timings:
@@ -18,6 +18,6 @@ def test_the_command_prints_every_figure() -> None:
 
 def test_an_unknown_detector_is_an_error() -> None:
     command = [sys.executable, "-m", "mien", "bench", "--detector", "nose"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert result.returncode == 2
     assert "no detector 'nose'" in result.stderr

@@ -19,7 +19,7 @@ from mien.faces.detectors import Detections, DetectorOptions
 from mien.media import read_image
 from mien.results import Expression, Face, Frame, FrameResult
 
-WAIT = 60.0  # seconds after which a test fails instead of waiting for ever; nothing depends on it
+WAIT = 600.0  # seconds after which a test fails instead of waiting for ever; nothing depends on it
 
 
 class Halves:

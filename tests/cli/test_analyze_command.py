@@ -18,7 +18,7 @@ from mien import emotions
 
 def mien(*arguments: object, cwd: Path | None = None, **options: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mien", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd, **options)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=cwd, **options)  # type: ignore[call-overload,no-any-return]
 
 
 @pytest.fixture

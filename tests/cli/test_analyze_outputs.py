@@ -24,7 +24,7 @@ def analyze(
     given: dict[str, object] = {"input": stdin} if isinstance(stdin, bytes) else {}
     if isinstance(stdin, Path):
         given = {"stdin": stdin.open("rb")}
-    return subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, timeout=300, **given, **options)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, timeout=600, **given, **options)  # type: ignore[call-overload,no-any-return]
 
 
 def test_a_picture_from_a_pipe_and_from_a_file(astronaut: Path) -> None:
@@ -159,7 +159,7 @@ def test_wrong_usage_is_said(astronaut: Path, tmp_path: Path, arguments: list[st
 def test_a_full_disk_behind_standard_output(astronaut: Path, arguments: list[str]) -> None:
     with open("/dev/full", "wb") as full:
         command = [*PROGRAM, str(astronaut), *arguments]
-        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=300)
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=600)
     assert result.returncode == 7
     assert b"no space left on device" in result.stderr
     assert b"Traceback" not in result.stderr
@@ -175,7 +175,7 @@ def test_a_disk_that_fills_up(astronaut: Path, tmp_path: Path) -> None:
     for path in images:
         path.write_bytes(astronaut.read_bytes())
     command = ["bash", "-c", script, sys.executable, *map(str, images), "--table", str(table)]
-    result = subprocess.run(command, capture_output=True, timeout=300)
+    result = subprocess.run(command, capture_output=True, timeout=600)
     assert result.returncode == 7
     assert f"cannot write '{table}': file too large" in result.stderr.decode()
     assert b"Traceback" not in result.stderr

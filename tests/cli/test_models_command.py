@@ -46,7 +46,7 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 def mien(cache: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mien", *map(str, arguments)]
     environment = os.environ | {"MIEN_CACHE": str(cache), "COLUMNS": "1000"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
     assert "Traceback" not in done.stderr
     return done
 
@@ -85,7 +85,7 @@ def test_without_torch_the_shipped_models_are_listed_all_the_same(cache: Path) -
             [sys.executable, "-c", program, "models", *command],
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             env=environment,
         )
         for command in (["list"], ["show", "vgg13"])

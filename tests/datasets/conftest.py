@@ -14,7 +14,7 @@ from mien.datasets.builders.fer2013 import build
 def official(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """`fer2013.csv` and `fer2013new.csv`, Training and PublicTest."""
     folder = tmp_path_factory.mktemp("official")
-    subprocess.run([sys.executable, shared / "data" / "fer2013" / "unpack.py", folder], check=True, timeout=300)
+    subprocess.run([sys.executable, shared / "data" / "fer2013" / "unpack.py", folder], check=True, timeout=600)
     return folder / "fer2013.csv", folder / "fer2013new.csv"
 
 

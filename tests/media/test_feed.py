@@ -8,7 +8,7 @@ import pytest
 
 from mien.media.feed import Feed
 
-WAIT = 60.0  # seconds after which a test fails instead of waiting for ever
+WAIT = 600.0  # seconds after which a test fails instead of waiting for ever
 
 
 @pytest.mark.parametrize("threaded", [False, True])

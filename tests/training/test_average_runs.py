@@ -45,7 +45,7 @@ def test_the_command_makes_what_is_exported_and_read(
         ["export", "mean", "--data", "drawn.h5", "--out", "mean.onnx"],
     ):
         run = subprocess.run(
-            [sys.executable, "-m", "mien", *map(str, line)], capture_output=True, text=True, timeout=300, cwd=tmp_path
+            [sys.executable, "-m", "mien", *map(str, line)], capture_output=True, text=True, timeout=600, cwd=tmp_path
         )
         assert run.returncode == 0, run.stderr
     probabilities = OnnxClassifier(tmp_path / "mean.onnx").with_classes("model").predict_proba(tiny_samples.images[:4])

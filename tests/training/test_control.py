@@ -44,7 +44,7 @@ def command(*arguments: object) -> list[str]:
 
 
 def mien(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=300)
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=600)
 
 
 def weights(run: Path, name: str = "last") -> dict[str, torch.Tensor]:
@@ -164,7 +164,7 @@ class TestStages:
         path, cut = tmp_path / "drawn.h5", tmp_path / "cut"
         store.save(tiny_samples, path)
         arguments = [sys.executable, "-c", program, recipe_file(tmp_path, stages=stages), path, cut]
-        done = subprocess.run([*map(str, arguments)], capture_output=True, text=True, timeout=300)
+        done = subprocess.run([*map(str, arguments)], capture_output=True, text=True, timeout=600)
         assert done.returncode == -signal.SIGKILL, done.stderr
         fit(recipe, tiny_samples, cut, FitOptions(resume=True, progress=False))
         assert same(weights(tmp_path / "whole"), weights(cut))

@@ -32,7 +32,7 @@ def train(folder: Path, out: str, *arguments: object) -> "subprocess.CompletedPr
         [sys.executable, "-m", "mien", *base, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         cwd=folder,
     )
 
@@ -74,7 +74,7 @@ def test_a_run_of_two_goes_on_as_one(place: Path) -> None:
         [sys.executable, "-m", "mien", "train", "--resume", "moved", "--data", "drawn.h5", "--quiet"],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         cwd=place,
     )
     assert again.returncode == 0, again.stderr

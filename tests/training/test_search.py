@@ -40,7 +40,7 @@ def command(place: Path, out: Path, *arguments: object) -> list[str]:
 
 
 def mien(place: Path, out: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(place, out, *arguments), capture_output=True, text=True, timeout=300)
+    return subprocess.run(command(place, out, *arguments), capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture(scope="module")

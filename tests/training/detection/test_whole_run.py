@@ -41,7 +41,7 @@ TINY = [
 
 def mien(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mien", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture(scope="module")
