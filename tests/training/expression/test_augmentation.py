@@ -143,7 +143,7 @@ def test_light_keeps_to_its_settings() -> None:
     np.testing.assert_allclose(found.mean(dim=(1, 2, 3)), 0.45, atol=1e-4)
 
 
-def test_coarse_pictures_lose_detail_and_keep_their_light(images: Tensor) -> None:
+def test_downscaled_images_lose_detail_and_keep_their_brightness(images: Tensor) -> None:
     found = augment(images, only(downscale=1))
     assert float(found.var()) < 0.4 * float(images.var())
     np.testing.assert_allclose(found.mean(dim=(1, 2, 3)), images.mean(dim=(1, 2, 3)), atol=0.01)
