@@ -112,6 +112,18 @@ def test_commands_in_the_text_exist(path: Path) -> None:
         assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= options, code
 
 
+@every_document
+def test_options_in_the_text_exist(path: Path) -> None:
+    waiting, known = [typer.main.get_command(build_app())], set[str]()
+    while waiting:
+        command = waiting.pop()
+        waiting.extend(getattr(command, "commands", {}).values())
+        known.update(option for parameter in command.params for option in parameter.opts)
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for code in re.findall(r"`(--[^`]*)`", text):
+        assert {word for word in re.split(r"[\s=|]", code) if word.startswith("--")} <= known, code
+
+
 @pytest.fixture
 def place(tmp_path: Path, astronaut: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what the examples speak of: photographs and a model file."""
