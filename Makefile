@@ -20,7 +20,7 @@ help:
 	@echo "make test-lowest  a selection of the tests on the lowest declared versions of every dependency"
 	@echo "make check        ruff, mypy, import-linter, the structure of the source and its names"
 	@echo "make soak         the long measurements (needs ../shared/data)"
-	@echo "make clean        remove what the above made"
+	@echo "make clean        remove the files that these commands create"
 
 # The core alone, from the wheel that users would get.
 $(CORE)/.ready: pyproject.toml $(shell find src -type f -not -name '*.pyc')

@@ -104,4 +104,4 @@ def test_a_finished_run_is_not_overwritten(made: Path) -> None:
     command = [sys.executable, "-m", "mien", "train", "drawn.toml", "--data", "faces.h5", "--quiet"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=made)
     assert result.returncode == 7
-    assert "holds a run already" in result.stderr
+    assert "already contains a run" in result.stderr

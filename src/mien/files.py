@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: atomic writes, staging folders, the cache folder, hashes."""
+"""Files that appear completely or not at all: atomic writes, staging folders, the cache folder, hashes."""
 
 import hashlib
 import os
@@ -104,7 +104,7 @@ def cannot_write(target: object, error: OSError) -> OutputError:
     """The error to raise if the system refused to write `target`."""
     reason = (error.strerror or str(error)).lower()
     if str(target) == "-":
-        return OutputError(f"cannot write to standard output: {reason}", hint="check the free space where it goes")
+        return OutputError(f"cannot write to standard output: {reason}", hint="check the free space at its destination")
     return OutputError(f"cannot write '{target}': {reason}", hint="check the folder's permissions and the free space")
 
 

@@ -103,10 +103,10 @@ def left_over(cache: Path) -> list[str]:
 
 def test_a_whole_download(server: Served, cache: Path) -> None:
     seen: list[tuple[str, int, int]] = []
-    assert remote_weights("one").state() == "not here"
+    assert remote_weights("one").state() == "not fetched"
     assert fetch("one", server.address, progress=lambda *news: seen.append(news)) == [cache / "one" / "one.bin"]
     assert cached("one") == {"one.bin": CONTENT}
-    assert remote_weights("one").state() == "here"
+    assert remote_weights("one").state() == "fetched"
     assert left_over(cache) == ["one.bin"]
     assert server.asked == [("one.bin", None)]
     assert seen[-1] == ("one.bin", len(CONTENT), len(CONTENT))
@@ -130,7 +130,7 @@ def test_a_half_downloaded_file_is_gone_on_with(server: Served, cache: Path) -> 
         fetch("one", server.address)
     assert "which resumes the download" in caught.value.hint
     assert left_over(cache) == ["one.bin.part"]
-    assert remote_weights("one").state() == "partly here"
+    assert remote_weights("one").state() == "partly fetched"
     with pytest.raises(WeightsError, match=r"lacks one\.bin"):
         cached("one")
 
@@ -163,7 +163,9 @@ def test_a_server_without_parts_is_read_anew(server: Served, cache: Path) -> Non
 def test_another_file_is_refused_and_removed(server: Served, cache: Path, wrong: bytes, says_length: bool) -> None:
     server.files["one.bin"] = wrong
     server.says_length = says_length
-    with pytest.raises(WeightsError, match=r"gave another file than one\.bin, which was removed: sha256 .*expected"):
+    with pytest.raises(
+        WeightsError, match=r"is not the expected one\.bin, and the download was removed: sha256 .*expected"
+    ):
         fetch("one", server.address)
     assert left_over(cache) == []
 
@@ -171,7 +173,7 @@ def test_another_file_is_refused_and_removed(server: Served, cache: Path, wrong:
 def test_a_bad_beginning_is_not_kept_for_ever(server: Served, cache: Path) -> None:
     (cache / "one").mkdir(parents=True)
     (cache / "one" / "one.bin.part").write_bytes(b"x" * 1000)
-    with pytest.raises(WeightsError, match="gave another file"):
+    with pytest.raises(WeightsError, match="is not the expected"):
         fetch("one", server.address)
     fetch("one", server.address)
     assert cached("one") == {"one.bin": CONTENT}
@@ -185,7 +187,7 @@ def test_a_server_that_is_down(cache: Path) -> None:
         fetch("one", f"http://127.0.0.1:{port}/")
     assert f"on a machine without a network, put there by hand: {cache / 'one' / 'one.bin'}" in caught.value.hint
     assert hashlib.sha256(CONTENT).hexdigest() in caught.value.hint
-    assert remote_weights("one").state() == "not here"
+    assert remote_weights("one").state() == "not fetched"
 
 
 def test_a_server_that_has_no_such_file(server: Served) -> None:
@@ -219,7 +221,7 @@ def test_from_the_address_of_the_file_itself(server: Served) -> None:
 def test_a_wrong_file_is_not_taken_from_a_folder_either(tmp_path: Path, cache: Path) -> None:
     wrong = tmp_path / "one.bin"
     wrong.write_bytes(CONTENT[:1000])
-    with pytest.raises(WeightsError, match="gave another file"):
+    with pytest.raises(WeightsError, match="is not the expected"):
         fetch("one", str(wrong))
     assert wrong.exists()
     assert left_over(cache) == []
@@ -276,7 +278,7 @@ def test_a_damaged_file_is_found_at_use_and_mended(server: Served, cache: Path) 
     (path,) = fetch("one", server.address)
     path.write_bytes(CONTENT[:100])
     assert remote_weights("one").state() == "damaged"
-    with pytest.raises(WeightsError, match=r"one\.bin: is damaged or was swapped") as caught:
+    with pytest.raises(WeightsError, match=r"one\.bin: is damaged or was replaced") as caught:
         cached("one")
     assert caught.value.hint == "mien models fetch one"
     fetch("one", server.address)
@@ -284,7 +286,9 @@ def test_a_damaged_file_is_found_at_use_and_mended(server: Served, cache: Path) 
 
 
 def test_what_is_missing_is_said_with_both_ways_out(server: Served, cache: Path) -> None:
-    with pytest.raises(WeightsError, match=r"the weights 'two' are not here: .* lacks one\.bin and two\.txt") as caught:
+    with pytest.raises(
+        WeightsError, match=r"the weights 'two' have not been fetched: .* lacks one\.bin and two\.txt"
+    ) as caught:
         cached("two")
     assert caught.value.hint.startswith("mien models fetch two; on a machine without a network, put there by hand: ")
     for name, data in (("one.bin", CONTENT), ("two.txt", SECOND)):

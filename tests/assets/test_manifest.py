@@ -68,7 +68,7 @@ def test_a_temperature_is_above_nothing(temperature: float) -> None:
 def test_the_template_is_in_pixels(some: ModelInfo) -> None:
     np.testing.assert_allclose(some.crop_spec.points, np.array(LANDMARKS) * 48, rtol=1e-6)
     assert some.crop_spec.points.dtype == np.float32
-    with pytest.raises(ConfigError, match="does not say where a face's landmarks lie"):
+    with pytest.raises(ConfigError, match="does not define where landmarks are"):
         _ = replace(some, inputs=(replace(some.image, landmarks=()),)).crop_spec.points
 
 
@@ -76,7 +76,7 @@ def test_a_description_gives_its_parts(some: ModelInfo) -> None:
     assert some.input == InputSpec(48, "grey", (0.5,), (0.25,))
     assert [head.name for head in some.heads] == ["votes", "labels"]
     assert some.features == Features(8)
-    with pytest.raises(ConfigError, match="the model 'some' detects no faces"):
+    with pytest.raises(ConfigError, match="the model 'some' does not detect faces"):
         _ = some.detections
 
 
@@ -95,9 +95,9 @@ def test_a_sequence_model_over_keypoints_takes_no_images() -> None:
     inputs = (KeypointInput("keypoints", "68", 68, frames=16),)
     made = ModelInfo("sequence", "expression", "", inputs, (Head("labels", ("anger", "fear")), Features(4)))
     assert read_manifest(dump_toml(made), "text") == {"sequence": made}
-    with pytest.raises(ConfigError, match="the model 'sequence' takes no images"):
+    with pytest.raises(ConfigError, match="the model 'sequence' does not take images"):
         _ = made.input
-    with pytest.raises(ConfigError, match="takes whole images, not faces"):
+    with pytest.raises(ConfigError, match="takes entire images, not faces"):
         _ = model_info("mien-detector").input
 
 

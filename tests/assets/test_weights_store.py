@@ -161,7 +161,7 @@ def test_shipped_weights_are_compared_with_their_hash(model: Path) -> None:
     damaged[len(damaged) // 2] ^= 1
     for other in (bytes(damaged), content[:-1], b"", b"words"):
         model.write_bytes(other)
-        with pytest.raises(WeightsError, match="is damaged or was swapped: sha256 ") as caught:
+        with pytest.raises(WeightsError, match="is damaged or was replaced: sha256 ") as caught:
             verified(model, right)
         assert caught.value.message.startswith(f"{model}: ")
         assert "install mien again" in caught.value.hint
@@ -177,7 +177,7 @@ def test_a_damaged_shipped_model_is_not_opened(tmp_path: Path, monkeypatch: pyte
     (tmp_path / known.file).write_bytes(content)
     monkeypatch.setattr(store, "FOLDER", tmp_path)
     for name in (None, known.name):
-        with pytest.raises(WeightsError, match="is damaged or was swapped"):
+        with pytest.raises(WeightsError, match="is damaged or was replaced"):
             open_model(name)
 
 
@@ -213,7 +213,7 @@ def test_every_shipped_model_has_a_form_to_start_training_from(name: str) -> Non
 @pytest.mark.parametrize(("name", "instead"), REPLACED.items())
 def test_a_former_name_is_answered_with_the_new_one(name: str, instead: str) -> None:
     for use in (open_model, model_bytes, training_form):
-        with pytest.raises(ConfigError, match=f"the model '{name}' no longer ships") as caught:
+        with pytest.raises(ConfigError, match=f"the model '{name}' is no longer shipped") as caught:
             use(name)
         assert caught.value.hint == f"use {instead}"
         assert any(known in instead for known in shipped_models())

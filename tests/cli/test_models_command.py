@@ -61,8 +61,8 @@ def test_the_list_names_all_that_ships_and_all_that_can_be_fetched(cache: Path) 
             assert f"head    {head.name}: {', '.join(head.emotions)}" in done.stdout
         for score in info.scores.values() if info.heads else ():
             assert f"accuracy {score['accuracy']:.1%} on {score['faces']:,} faces" in done.stdout
-    assert f"state   not here: {cache / 'yunet'}" in done.stdout
-    assert f"state   not here: {cache / 'ssd'}" in done.stdout
+    assert f"state   not fetched: {cache / 'yunet'}" in done.stdout
+    assert f"state   not fetched: {cache / 'ssd'}" in done.stdout
     assert not cache.exists()
 
 
@@ -123,7 +123,7 @@ def test_fetched_and_used(cache: Path, served: tuple[Path, str], shared: Path, a
     assert done.returncode == 0
     assert done.stdout == f"{cache / 'yunet' / YUNET}\n"
     assert YUNET in done.stderr  # the progress bar
-    assert f"state   here: {cache / 'yunet'}" in mien(cache, "models", "list").stdout
+    assert f"state   fetched: {cache / 'yunet'}" in mien(cache, "models", "list").stdout
     done = mien(cache, "analyze", astronaut, "--detector", "yunet")
     assert done.returncode == 0
     assert "happiness" in done.stdout
@@ -144,7 +144,7 @@ def test_a_wrong_file_from_the_network(cache: Path, served: tuple[Path, str]) ->
     (folder / YUNET).write_text("<html>log in first</html>")
     done = mien(cache, "models", "fetch", "yunet", "--from", address)
     assert done.returncode == exit_code(WeightsError(""))
-    assert "gave another file than yunet_n_640_640.onnx, which was removed" in done.stderr
+    assert "is not the expected yunet_n_640_640.onnx, and the download was removed" in done.stderr
     assert [path for path in cache.rglob("*") if path.is_file()] == []
 
 
@@ -160,7 +160,7 @@ def test_no_network(cache: Path) -> None:
 def test_no_weights(cache: Path, astronaut: Path) -> None:
     done = mien(cache, "analyze", astronaut, "--detector", "yunet")
     assert done.returncode == exit_code(WeightsError(""))
-    assert f"the weights 'yunet' are not here: {cache / 'yunet'} lacks {YUNET}" in done.stderr
+    assert f"the weights 'yunet' have not been fetched: {cache / 'yunet'} lacks {YUNET}" in done.stderr
     assert "mien models fetch yunet; on a machine without a network" in done.stderr
 
 

@@ -209,7 +209,7 @@ def test_an_unknown_name_gives_an_error_with_the_known_names() -> None:
 
 @pytest.mark.parametrize("name", ["hog", "haar", "whole-image"])
 def test_weights_are_refused_by_detectors_that_have_no_file(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=f"the detector '{name}' has no file of weights, got .*x.onnx"):
+    with pytest.raises(ConfigError, match=f"the detector '{name}' does not use a weights file, got .*x.onnx"):
         load(DetectorOptions(name, weights=tmp_path / "x.onnx"))
 
 

@@ -97,7 +97,7 @@ def test_a_half_downloaded_network_is_refused(weights: Path, tmp_path: Path) -> 
 
 @pytest.mark.real_data
 def test_fetched_weights_are_found_and_checked(weights: Path, cache: Path, astronaut: NDArray[np.uint8]) -> None:
-    with pytest.raises(WeightsError, match="the weights 'yunet' are not here") as caught:
+    with pytest.raises(WeightsError, match="the weights 'yunet' have not been fetched") as caught:
         load("yunet")
     assert caught.value.hint.startswith("mien models fetch yunet; ")
     (file,) = remote_weights("yunet").files
@@ -109,7 +109,7 @@ def test_fetched_weights_are_found_and_checked(weights: Path, cache: Path, astro
     assert len(load("yunet").detect(astronaut)) == 1
 
     path.write_bytes(weights.read_bytes()[:-1] + b"x")
-    with pytest.raises(WeightsError, match="is damaged or was swapped") as caught:
+    with pytest.raises(WeightsError, match="is damaged or was replaced") as caught:
         load("yunet")
     assert caught.value.hint == "mien models fetch yunet"
 

@@ -55,11 +55,11 @@ def test_the_command_makes_what_is_exported_and_read(
 def test_what_cannot_be_averaged(tiny_run: Path, other: Path, tiny_samples: Samples, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="averaging needs at least two"):
         average_runs(tiny_run, [], tmp_path / "mean")
-    with pytest.raises(ConfigError, match="another network"):
+    with pytest.raises(ConfigError, match="different architecture"):
         average_runs(tiny_run, ["mien-s"], tmp_path / "mean")
     with pytest.raises(ConfigError, match="cannot start from 'no-such'"):
         average_runs(tiny_run, ["no-such"], tmp_path / "mean")
-    with pytest.raises(OutputError, match="holds a run already"):
+    with pytest.raises(OutputError, match="already contains a run"):
         average_runs(tiny_run, [str(other)], other)
     assert not (tmp_path / "mean").exists()
     broken = tmp_path / "broken"

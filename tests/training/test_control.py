@@ -123,7 +123,7 @@ class TestFrom:
     def test_another_network_is_refused(self, tiny_run: Path, data: Path, tmp_path: Path) -> None:
         done = mien("fourlayer", "--from", tiny_run, "--data", data, "--out", tmp_path / "run", "--quiet")
         assert done.returncode == EXIT_CODES[ConfigError]
-        assert "are those of another network" in done.stderr
+        assert "belong to a different network" in done.stderr
         assert not (tmp_path / "run").exists()
 
     def test_nothing_of_that_name(self, data: Path, tmp_path: Path) -> None:

@@ -293,7 +293,7 @@ def run(tiny_run: Path, tmp_path: Path) -> Path:
 
 
 def test_a_folder_that_holds_a_run(run: Path, tiny_samples: Samples) -> None:
-    refused(OutputError, "holds a run already", taught_recipe(), tiny_samples, run, False)
+    refused(OutputError, "already contains a run", taught_recipe(), tiny_samples, run, False)
 
 
 def test_resuming_with_another_recipe(run: Path, tiny_samples: Samples) -> None:
@@ -340,8 +340,8 @@ def test_a_checkpoint_with_code_in_it_is_refused_unrun(
             torch.save(checkpoint | {"state": Bomb(mark)}, run / name)
         else:
             (run / name).write_bytes(pickle.dumps({"state_dict": Bomb(mark)}))
-    refused(WeightsError, "holds more than weights", taught_recipe(), tiny_samples, run, True)
-    with pytest.raises(WeightsError, match="holds more than weights"):
+    refused(WeightsError, "contains more than weights", taught_recipe(), tiny_samples, run, True)
+    with pytest.raises(WeightsError, match="contains more than weights"):
         load_module(ExpressionModule, run / "best.ckpt")
     assert not mark.exists()
 

@@ -190,7 +190,7 @@ def refused(kind: type[Exception], told: str, source: str, **options: Any) -> st
 
 def test_weights_that_are_not_here(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "empty"))
-    assert "mien models fetch vgg16-imagenet" in refused(WeightsError, "are not here", "vgg16-imagenet")
+    assert "mien models fetch vgg16-imagenet" in refused(WeightsError, "have not been fetched", "vgg16-imagenet")
     refused(WeightsError, "no such weights", str(tmp_path / "none.pth"))
 
 
@@ -198,14 +198,14 @@ def test_weights_that_are_missing_leave_no_run(
     faces: Samples, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "empty"))
-    with pytest.raises(WeightsError, match="are not here"):
+    with pytest.raises(WeightsError, match="have not been fetched"):
         fit(short("vgg16-imagenet"), faces, tmp_path / "run", FitOptions(progress=False))
     assert not (tmp_path / "run").exists()
 
 
 def test_another_file_under_the_name(published: Path) -> None:
     published.write_bytes(published.read_bytes() + b"x")
-    refused(WeightsError, "is damaged or was swapped", str(published))
+    refused(WeightsError, "is damaged or was replaced", str(published))
 
 
 def test_weights_of_another_width(published: Path) -> None:
@@ -223,7 +223,7 @@ def test_a_malicious_pickle_is_refused_even_with_the_right_hash(
 
     torch.save({"features.0.weight": Evil()}, published)
     pin(monkeypatch, published)
-    refused(WeightsError, "holds more than weights", str(published))
+    refused(WeightsError, "contains more than weights", str(published))
     assert not mark.exists()
 
 

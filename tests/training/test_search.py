@@ -117,7 +117,7 @@ class TestTheCommand:
         stopped = subprocess.run(line, capture_output=True, text=True, timeout=600)
         if number == signal.SIGINT:
             assert stopped.returncode == EXIT_CODES[StoppedError], stopped.stderr
-            assert "the same command continues it" in stopped.stderr
+            assert "repeat the command to continue" in stopped.stderr
         else:
             assert stopped.returncode == -number
         done = mien(place, out, *arguments)
@@ -138,12 +138,12 @@ class TestTheCommand:
             "batch_size",
         )
         assert done.returncode == EXIT_CODES[ConfigError]
-        for word in ("optimizer.rate", "epochs", "'batch_size' is not a dimension"):
+        for word in ("optimizer.rate", "epochs", "'batch_size' is not a valid search dimension"):
             assert word in done.stderr
         assert not (tmp_path / "no").exists()
 
     def test_no_study_to_show(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="holds no study"):
+        with pytest.raises(ConfigError, match="does not contain a study"):
             outcomes(tmp_path)
         (tmp_path / "study.db").write_bytes(b"nothing of the kind" * 99)
         with pytest.raises(ConfigError, match="is not a study, or damaged"):
@@ -191,13 +191,13 @@ class TestTrials:
         found = looked(tmp_path, tiny_samples, 8)
         assert found[0].state == "failed"
         assert "val/loss is nan after epoch 1" in found[0].error
-        assert any(outcome.state == "whole" for outcome in found)
+        assert any(outcome.state == "complete" for outcome in found)
 
     def test_if_all_break_it_says_so(
         self, tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         scripted(monkeypatch, lambda rate, epoch: float("inf"))
-        with pytest.raises(MienError, match=r"all 3 trials failed, the last because: .* val/loss is inf"):
+        with pytest.raises(MienError, match=r"all 3 trials failed; the last error: .* val/loss is inf"):
             looked(tmp_path, tiny_samples, 3)
 
 

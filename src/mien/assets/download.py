@@ -20,7 +20,7 @@ from mien.assets.store import read_weights, verified
 from mien.errors import ConfigError, OutputError, WeightsError
 from mien.files import cache_folder, sha256
 
-State = Literal["here", "partly here", "damaged", "not here"]
+State = Literal["fetched", "partly fetched", "damaged", "not fetched"]
 # Called with the name of a file, the number of its bytes that are here, and its size.
 Progress = Callable[[str, int, int], None]
 
@@ -88,14 +88,14 @@ class RemoteWeights:
         states = {self._file_state(file) for file in self.files}
         if len(states) == 1:
             return states.pop()
-        return "damaged" if "damaged" in states else "partly here"
+        return "damaged" if "damaged" in states else "partly fetched"
 
     def _file_state(self, file: RemoteFile) -> State:
         path = self.folder / file.name
         if path.exists():
-            return "here" if sha256(path) == file.sha256 else "damaged"
+            return "fetched" if sha256(path) == file.sha256 else "damaged"
         part = _part(path)
-        return "partly here" if part.exists() and part.stat().st_size else "not here"
+        return "partly fetched" if part.exists() and part.stat().st_size else "not fetched"
 
 
 def _part(path: Path) -> Path:
@@ -140,7 +140,7 @@ def cached(name: str) -> dict[str, bytes]:
     missing = [file.name for file in weights.files if not (weights.folder / file.name).exists()]
     if missing:
         raise WeightsError(
-            f"the weights '{name}' are not here: {weights.folder} lacks {' and '.join(missing)}",
+            f"the weights '{name}' have not been fetched: {weights.folder} lacks {' and '.join(missing)}",
             hint=f"mien models fetch {name}; {weights.by_hand}",
         )
     hint = f"mien models fetch {name}"
@@ -205,7 +205,7 @@ def _fetch_file(weights: RemoteWeights, file: RemoteFile, origin: str | Path, pa
     if found != file.sha256:
         part.unlink()
         raise WeightsError(
-            f"{origin}: gave another file than {file.name}, which was removed: "
+            f"{origin}: is not the expected {file.name}, and the download was removed: "
             f"sha256 {found[:12]}..., expected {file.sha256[:12]}...",
             hint=f"try again, or another source: mien models fetch {weights.name} --from ADDRESS_OR_FILE",
         )

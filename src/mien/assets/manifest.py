@@ -112,7 +112,7 @@ class ModelInfo:
         """
         if found := _first(ImageInput, self.inputs):
             return found
-        raise ConfigError(f"the model '{self.name}' takes no images", hint="choose another --model")
+        raise ConfigError(f"the model '{self.name}' does not take images", hint="choose another --model")
 
     @property
     def input(self) -> InputSpec:
@@ -123,7 +123,7 @@ class ModelInfo:
         """
         if found := self.image.spec:
             return found
-        raise ConfigError(f"the model '{self.name}' takes whole images, not faces", hint="choose another --model")
+        raise ConfigError(f"the model '{self.name}' takes entire images, not faces", hint="choose another --model")
 
     @property
     def heads(self) -> tuple[Head, ...]:
@@ -144,7 +144,7 @@ class ModelInfo:
         """
         if found := _first(Detections, self.outputs):
             return found
-        raise ConfigError(f"the model '{self.name}' detects no faces", hint="give another --detector-weights")
+        raise ConfigError(f"the model '{self.name}' does not detect faces", hint="give another --detector-weights")
 
     @property
     def crop_spec(self) -> CropSpec:
@@ -155,8 +155,8 @@ class ModelInfo:
         """
         if not self.image.landmarks:
             raise ConfigError(
-                f"the model '{self.name}' does not say where a face's landmarks lie in its images",
-                hint="give it faces that are cropped already: --faces-are-crops",
+                f"the model '{self.name}' does not define where landmarks are in its input images",
+                hint="use cropped faces: --faces-are-crops",
             )
         return CropSpec(self.input.size, np.asarray(self.image.landmarks, np.float32) * self.input.size)
 
@@ -264,7 +264,7 @@ def model_info(name: str, task: Task | None = None) -> ModelInfo:
     if found := shipped_models(task).get(name):
         return found
     if name in REPLACED:
-        raise ConfigError(f"the model '{name}' no longer ships", hint=f"use {REPLACED[name]}")
+        raise ConfigError(f"the model '{name}' is no longer shipped", hint=f"use {REPLACED[name]}")
     hint = f"known: {', '.join(shipped_models(task))}; or give the path of an .onnx file"
     if other := shipped_models().get(name):
         raise ConfigError(f"the model '{name}' is for {other.task}, expected one for {task}", hint=hint)

@@ -65,7 +65,9 @@ class Session:
             results = self._session.run(wanted, feed)
         except Exception as error:
             reason = str(error).splitlines()[0]
-            raise WeightsError(f"{self.origin}: cannot be run: {reason}", hint="is it the right network?") from error
+            raise WeightsError(
+                f"{self.origin}: cannot be run: {reason}", hint="check that it is the right network"
+            ) from error
         return dict(zip(wanted, results, strict=True))
 
 

@@ -36,7 +36,7 @@ def open_model(
             )
         if info.task != task:
             raise WeightsError(
-                f"{chosen}: is a model for {info.task}, expected one for {task}", hint="is it the right file?"
+                f"{chosen}: is a model for {info.task}, expected one for {task}", hint="check that it is the right file"
             )
     else:
         info = model_info(str(chosen), task)
@@ -82,7 +82,7 @@ def verified(path: Path, sha256: str, *, hint: str = REINSTALL) -> bytes:
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise WeightsError(
-            f"{path}: is damaged or was swapped: sha256 {found[:12]}..., expected {sha256[:12]}...",
+            f"{path}: is damaged or was replaced: sha256 {found[:12]}..., expected {sha256[:12]}...",
             hint=hint,
         )
     return data
@@ -99,13 +99,13 @@ def _check_shapes(info: ModelInfo, session: Session) -> None:
     if list(session.inputs.items()) != list(expected.items()):
         raise WeightsError(
             f"{session.origin}: the network's inputs are {session.inputs}, its description says {expected}",
-            hint="is it the right file?",
+            hint="check that it is the right file",
         )
     expected = {part.name: part.shape for part in info.outputs}
     if session.outputs != expected:
         raise WeightsError(
             f"{session.origin}: the network's outputs are {session.outputs}, its description says {expected}",
-            hint="is it the right file?",
+            hint="check that it is the right file",
         )
 
 

@@ -91,7 +91,7 @@ def build_app() -> typer.Typer:
     """The application, with every command of this folder."""
     app = typer.Typer(
         name="mien",
-        help="Recognises facial expressions; trains, evaluates and exports the models that do it.",
+        help="Recognises facial expressions, and trains, evaluates and exports the models for this task.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

@@ -33,7 +33,9 @@ class OutputOptions:
         Path | None,
         f"Write all columns to this file ({', '.join(f'.{name}' for name in table_formats())}); - for standard output.",
     ] = None
-    format: Annotated[str | None, f"Format of the table: {', '.join(table_formats())}; by default its suffix."] = None
+    format: Annotated[str | None, f"Format of the table: {', '.join(table_formats())}; by default from its suffix."] = (
+        None
+    )
     style: Annotated[str | None, f"Column names of the table: {', '.join(STYLES)}."] = None
     annotate: Annotated[Path | None, "Write annotated images into this folder."] = None
     overlay: Annotated[str | None, f"What is drawn on annotated images: {', '.join(OVERLAYS)}."] = None
@@ -76,7 +78,7 @@ def analyze(
     classifier: ClassifierOptions,
     detector: DetectorOptions,
     faces_are_crops: Annotated[
-        bool, typer.Option("--faces-are-crops", help=f"The images are cropped faces: --detector {WHOLE_IMAGE}.")
+        bool, typer.Option("--faces-are-crops", help=f"The images are cropped faces; same as --detector {WHOLE_IMAGE}.")
     ] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -124,7 +126,7 @@ def _whole_image(detector: DetectorOptions) -> DetectorOptions:
     if detector != DetectorOptions():
         given = next(name for name in detector.__slots__ if getattr(detector, name) != getattr(DetectorOptions(), name))
         raise ConfigError(
-            f"{option_name(DetectorOptions, given)} has no effect with --faces-are-crops: no faces are searched",
+            f"{option_name(DetectorOptions, given)} has no effect with --faces-are-crops: faces are not detected",
             hint="omit one of the two",
         )
     return replace(detector, name=WHOLE_IMAGE)

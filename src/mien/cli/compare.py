@@ -45,7 +45,7 @@ def compare(
     """Compares models on the same faces: scores with intervals, McNemar's test against the first, size and speed.
 
     A run is exported first, with temperatures fitted on the store's val split, and the file is evaluated. A model that
-    cannot be evaluated is named, and the others continue; the exit code is then that of its error.
+    cannot be evaluated is reported, and the others are still compared; the exit code is then that of its error.
     """
     from mien.datasets import store
     from mien.evaluation.compare import candidates

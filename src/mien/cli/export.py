@@ -24,7 +24,7 @@ def export(
 ) -> None:
     """Exports a trained model: fused, calibrated, evaluated, and compared with its checkpoint.
 
-    Two files are written beside the .onnx file: the training form that is not fused (.safetensors, fp16), and the entry
+    Two files are written beside the .onnx file: the unfused training form (.safetensors, fp16), and the entry
     for the manifest (.entry.toml).
     """
     from mien.training import load_recipe, task_spec  # without torch, this raises an error that names what to install

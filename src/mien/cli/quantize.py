@@ -22,7 +22,8 @@ def quantize(
 ) -> None:
     """Makes the int8 form of an exported model, which is smaller and faster.
 
-    It is written only if the accuracy falls by at most 0.3 points, and likelihood and calibration stay.
+    It is written only if the accuracy falls by at most 0.3 points, and likelihood and calibration stay within their
+    limits.
     """
     from mien import training  # first: without torch, this raises an error that names what to install
     from mien.datasets import store

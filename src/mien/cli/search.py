@@ -30,7 +30,7 @@ class SearchOptions:
     ] = None
     settings: Annotated[tuple[str, ...] | None, "Change a key of the recipe for all trials: epochs=5.", "--set"] = None
     trials: Annotated[int, "Number of trials, including those of earlier runs of this command.", {"min": 1}] = 20
-    minutes: Annotated[float, "Start no trial after so many minutes.", {"min": 0, "show_default": "no limit"}] = (
+    minutes: Annotated[float, "Start no new trial after this many minutes.", {"min": 0, "show_default": "no limit"}] = (
         math.inf
     )
     show: Annotated[bool, "Only show the study in --out."] = False
@@ -45,11 +45,11 @@ def register(app: typer.Typer) -> None:
 def search(
     recipe: Annotated[str | None, "A .toml file, or the name of a shipped recipe."] = None, *, options: SearchOptions
 ) -> None:
-    """Searches for hyper-parameters: many runs of a recipe with other values of some keys.
+    """Searches for hyper-parameters: trains a recipe many times with different values of its keys.
 
-    The first trial is the unchanged recipe; trials without prospects are stopped early. To continue a search that was
-    stopped, repeat the command. The folder gets the study (study.db), the run of the best trial (best) and its recipe
-    (best.toml).
+    The first trial is the unchanged recipe; unpromising trials are stopped early. To continue a search that was
+    stopped, repeat the command. The folder contains the study (study.db), the run of the best trial (best) and its
+    recipe (best.toml).
     """
     out, data, quiet = options.out, options.data, options.quiet
     if options.show:
@@ -104,18 +104,20 @@ def _short(value: object) -> str:
 def _table(found: "list[Outcome]", figure: str) -> None:
     """The best trials, best first, then the number of trials in each state."""
     best = next((outcome.value for outcome in found if outcome.best), None)
-    whole = [outcome for outcome in found if outcome.state == "whole" and outcome.value is not None]
-    whole.sort(key=lambda outcome: abs((outcome.value or 0) - (best or 0)))
-    keys = list(dict.fromkeys(key for outcome in whole for key in outcome.values))
+    complete = [outcome for outcome in found if outcome.state == "complete" and outcome.value is not None]
+    complete.sort(key=lambda outcome: abs((outcome.value or 0) - (best or 0)))
+    keys = list(dict.fromkeys(key for outcome in complete for key in outcome.values))
     last = [key.rpartition(".")[2] for key in keys]
     names = [word if last.count(word) == 1 else key for word, key in zip(last, keys, strict=True)]  # never two alike
     rows = [
         [str(outcome.number), f"{outcome.value:.4f}", *(_short(outcome.values.get(key, "")) for key in keys)]
-        for outcome in whole[:_SHOWN]
+        for outcome in complete[:_SHOWN]
     ]
     if rows:
         print_table(("trial", figure, *names), rows, right=range(len(names) + 2))
-    states = {state: sum(outcome.state == state for outcome in found) for state in ("whole", "ended early", "failed")}
+    states = {
+        state: sum(outcome.state == state for outcome in found) for state in ("complete", "ended early", "failed")
+    }
     print(f"{len(found)} trials: " + ", ".join(f"{count} {state}" for state, count in states.items() if count))
     for outcome in found:
         if outcome.error:

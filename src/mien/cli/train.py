@@ -41,15 +41,15 @@ def register(app: typer.Typer) -> None:
 
 def train(
     recipe: Annotated[
-        str | None, "A .toml file, or the name of a shipped recipe; not needed with --resume and --from."
+        str | None, "A .toml file, or the name of a shipped recipe; not needed with --resume or --from."
     ] = None,
     *,
     data: Annotated[Path, "The store to train on, from `mien data build`."],
     run: RunOptions,
 ) -> None:
-    """Trains a model as a recipe says.
+    """Trains a model from a recipe.
 
-    The folder of the run gets the resolved recipe, a log of every epoch (metrics.csv), its curves (curves.png), and
+    The folder of the run contains the resolved recipe, a log of every epoch (metrics.csv), its curves (curves.png), and
     the best and the last checkpoint. After an interruption, --resume continues from the last complete epoch.
     """
     from mien import training  # without torch, this raises an error that names what to install

@@ -1,4 +1,4 @@
-"""Protocols: definitions of the true label. Accuracies under different protocols differ by whole points."""
+"""Protocols: definitions of the true label. Accuracies under different protocols differ by several points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Protocol:
 
 
 def protocols_of(samples: Samples) -> list[Protocol]:
-    """The protocols that samples allow: their labels and, with votes, the two of FER+; none that keeps no face."""
+    """The protocols that samples allow: their labels and, with votes, the two of FER+, if they keep any face."""
     found = []
     if samples.votes is None or samples.classes != emotions.vocabulary(8):
         title = f"{samples.about.get('labels', 'labels')}, {len(samples.classes)} classes"

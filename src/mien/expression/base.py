@@ -44,7 +44,7 @@ class ClassifierOptions:
     emotions: Annotated[Emotions, "Number of classes: 6, 7, 8 or 10."] = None
     abstain: Annotated[float | None, "Mark emotions with a lower probability as uncertain."] = None
     tta: Annotated[Tta, "Test-time augmentation: none, flip or ten-crop."] = "none"
-    batch_size: Annotated[int, "Faces in one run of the network."] = 32
+    batch_size: Annotated[int, "Number of faces that are classified together."] = 32
     threads: Annotated[int, "Threads of each network."] = 1
 
     def __post_init__(self) -> None:

@@ -35,7 +35,7 @@ def landmark_points(
     if landmarks is not None:
         return five_points(landmarks)
     if mean_landmarks is None:
-        raise ValueError("expected landmarks, or their mean place in a box")
+        raise ValueError("expected landmarks or mean_landmarks")
     corner, side = box[:2], box[2:] - box[:2]
     return five_points(corner + mean_landmarks * side)
 

@@ -193,7 +193,7 @@ def _decode(file: BinaryIO, name: str, max_pixels: int) -> Frame:
     except InputError:
         raise
     except (Image.DecompressionBombError, MemoryError):
-        raise LimitError(f"'{name}' has more pixels than the memory here can hold") from None
+        raise LimitError(f"'{name}' needs more memory than is available") from None
     except Exception as error:
         # For damaged files Pillow raises many kinds of exceptions: OSError, SyntaxError, ValueError, IndexError,
         # struct.error, zlib.error ...

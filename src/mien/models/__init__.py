@@ -88,7 +88,7 @@ def load_pretrained(name: str, network: Network, source: str) -> None:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise WeightsError(
-            f"{file.name}: is damaged, or holds more than weights (mien loads plain tensors only)"
+            f"{file.name}: is damaged, or contains more than weights (mien loads plain tensors only)"
         ) from error
     try:
         module.load_pretrained(network, state)

@@ -207,7 +207,12 @@ _DEEPFACE: Final = Style(
     "deepface",
     before=(
         _same("source"),
-        _made("dominant_emotion", "emotion", _deepface_word, meaning="The most probable emotion, as DeepFace says it."),
+        _made(
+            "dominant_emotion",
+            "emotion",
+            _deepface_word,
+            meaning="The most probable emotion, in DeepFace's vocabulary.",
+        ),
         _same("face_confidence", "score"),
     ),
     emotion=_deepface_emotion,

@@ -1,4 +1,4 @@
-"""Checkpoint files: written whole or not at all, and read without running what they hold."""
+"""Checkpoint files: written completely or not at all, and read without executing code."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -71,7 +71,7 @@ def _readable(checkpoint: Path) -> Iterator[None]:
         raise WeightsError(f"{checkpoint}: no such checkpoint", hint="give the folder of a finished run") from None
     except UnpicklingError as error:  # torch's own text advises to load it without the check
         raise WeightsError(
-            f"{checkpoint}: is damaged, or holds more than weights, which mien does not load", hint="train it again"
+            f"{checkpoint}: is damaged, or contains more than weights, which mien does not load", hint="train it again"
         ) from error
     except Exception as error:
         reason = f"no {error} in it" if isinstance(error, KeyError) else str(error).partition("\n")[0]

@@ -106,7 +106,9 @@ def _resumable(folder: Path, recipe: RunRecipe, setup: TrainingSetup) -> dict[st
     """The last checkpoint of a run of this recipe on this data; None if it was stopped in its first epoch."""
     last, started = folder / "last.ckpt", folder / "recipe.toml"
     if not last.is_file() and not started.is_file():
-        raise ConfigError(f"{folder}: nothing to resume, the folder holds no run", hint="start without --resume")
+        raise ConfigError(
+            f"{folder}: nothing to resume: the folder does not contain a run", hint="start without --resume"
+        )
     try:
         changes = _changes(load(started).model_dump(mode="json"), recipe.model_dump(mode="json"))
     except MienError:
@@ -157,7 +159,7 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _prepare(folder: Path, recipe: RunRecipe, setup: TrainingSetup) -> None:
     if (folder / "recipe.toml").exists():
-        raise OutputError(f"{folder}: holds a run already", hint="choose another --out, or --resume it")
+        raise OutputError(f"{folder}: already contains a run", hint="choose another --out, or --resume it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")

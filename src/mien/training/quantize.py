@@ -95,5 +95,5 @@ def _gate(full: Evaluation, small: Evaluation) -> None:
                 f"(at most {100 * FALL:.1f}), its log-likelihood by {rise:.4f} nats (at most {RISE}), "
                 f"and its calibration error goes from {100 * before.calibration_error.value:.2f} "
                 f"to {100 * error:.2f} points",
-                hint="ship the full form",
+                hint="use the full form",
             )

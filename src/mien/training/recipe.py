@@ -86,7 +86,7 @@ class ScheduleRecipe(Table):
         if bool(self.at) != (self.name == "step"):
             raise ValueError("at: expected epochs for the schedule 'step', and none for any other")
         if list(self.at) != sorted(set(self.at)):
-            raise ValueError(f"at: expected rising epochs, got {list(self.at)}")
+            raise ValueError(f"at: expected increasing epochs, got {list(self.at)}")
         if self.name == "plateau" and self.warm:
             raise ValueError("warmup: the schedule 'plateau' has no warm-up")
         return self

@@ -1,4 +1,4 @@
-"""Hyper-parameter search with Optuna: many short runs of one recipe with other values of some keys.
+"""Hyper-parameter search with Optuna: many short runs of one recipe with different values of some keys.
 
 The folder of a search holds `study.db` (Optuna's study in SQLite, which a kill does not damage), `best/`, the run of
 the best trial, and `best.toml`, its recipe. The first trial is the unchanged recipe. The next ones are drawn by the
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 STARTUP: Final = 4  # complete trials before one is pruned
 _ENOUGH: Final = 8  # complete trials before the importance of keys is estimated
-_ENDS: Final = {"COMPLETE": "whole", "PRUNED": "ended early", "FAIL": "failed"}
+_ENDS: Final = {"COMPLETE": "complete", "PRUNED": "ended early", "FAIL": "failed"}
 _FORM: Final = "write it as optimizer.lr=0.001..0.1:log, batch_size=32..128 or optimizer.name=sgd,adamw"
 
 
@@ -61,18 +61,18 @@ class Dimension:
         """
         key, sign, value = (part.strip() for part in text.partition("="))
         if not sign or not key or not value:
-            raise ConfigError(f"'{text}' is not a dimension to search", hint=_FORM)
+            raise ConfigError(f"'{text}' is not a valid search dimension", hint=_FORM)
         if ".." not in value:
             choices = tuple(plain_value(choice.strip()) for choice in value.split(","))
             if len(set(map(repr, choices))) < 2:
-                raise ConfigError(f"'{text}': a single choice is not a search", hint=f"{_FORM}; --set fixes a key")
+                raise ConfigError(f"'{text}': a search needs at least two choices", hint=f"{_FORM}; --set fixes a key")
             return cls(key, choices=choices)
         span, _, scale = value.partition(":")
         low, high = (plain_value(end) for end in span.split("..", 1))
         numbers = all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in (low, high))
         if scale not in ("", "log") or not numbers or not low < high or (scale and not low > 0):
             raise ConfigError(
-                f"'{text}': expected two rising numbers, above 0 for :log, found '{value}'",
+                f"'{text}': expected two increasing numbers, above 0 for :log, found '{value}'",
                 hint=_FORM,
             )
         return cls(key, low, high, log=bool(scale))
@@ -166,11 +166,11 @@ class Outcome:
 
     Attributes:
         number: From 0.
-        state: "whole", "ended early" or "failed".
+        state: "complete", "ended early" or "failed".
         value: The best value of the monitored metric; None if the trial failed.
         values: The values of the keys.
         error: Why it failed.
-        best: Whether it is the best of the whole ones.
+        best: Whether it is the best of the complete ones.
     """
 
     number: int
@@ -288,12 +288,12 @@ class Search:
         except (KeyboardInterrupt, StoppedError):
             raise StoppedError(
                 f"stopped by Ctrl-C; {len(self.outcomes)} trials are in {self.folder / 'study.db'}",
-                hint="the same command continues it",
+                hint="repeat the command to continue",
             ) from None
         found = self.outcomes
         if found and all(outcome.state == "failed" for outcome in found):
             raise MienError(
-                f"all {len(found)} trials failed, the last because: {found[-1].error}",
+                f"all {len(found)} trials failed; the last error: {found[-1].error}",
                 hint="narrow --space, and check that `mien train` runs the unchanged recipe",
             )
 
@@ -330,7 +330,7 @@ class Search:
         """The share of the differences between trials that each key explains (PED-ANOVA); empty if there are few."""
         import optuna
 
-        if sum(outcome.state == "whole" for outcome in self.outcomes) < _ENOUGH:
+        if sum(outcome.state == "complete" for outcome in self.outcomes) < _ENOUGH:
             return {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -349,13 +349,15 @@ def outcomes(folder: Path) -> list[Outcome]:
         MissingExtraError: Optuna is not installed.
     """
     if not (folder / "study.db").is_file():
-        raise ConfigError(f"{folder}: holds no study", hint="give the folder of a search, --out of `mien search`")
+        raise ConfigError(
+            f"{folder}: does not contain a study", hint="give the folder of a search, --out of `mien search`"
+        )
     return _outcomes(_study(folder, None))
 
 
 def _outcomes(study: "optuna.Study") -> list[Outcome]:
-    whole = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
-    best = study.best_trial.number if whole else None
+    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
+    best = study.best_trial.number if complete else None
     return [
         Outcome(
             trial.number,

@@ -50,7 +50,9 @@ def load_source(source: str) -> Source:
             if name.startswith("network.")
         }
         if not weights:
-            raise WeightsError(f"{source}: its best.ckpt holds no network", hint="give the folder of a finished run")
+            raise WeightsError(
+                f"{source}: its best.ckpt does not contain a network", hint="give the folder of a finished run"
+            )
         return Source(source, weights, content.get("hyper_parameters", {}).get("classes", {}))
     data = _training_form(source)
     try:
@@ -117,7 +119,9 @@ def resolve_recipe(
     """
     if source is None and resume:
         if not (resume / "recipe.toml").is_file():
-            raise ConfigError(f"{resume}: nothing to resume, the folder holds no run", hint="start without --resume")
+            raise ConfigError(
+                f"{resume}: nothing to resume: the folder does not contain a run", hint="start without --resume"
+            )
         return load(resume / "recipe.toml", settings), []
     if init_from is None:
         if source is None:
@@ -170,7 +174,7 @@ def init_weights(module: TrainingModule, source: str) -> list[str]:
     wanted = {name: value for name, value in own.items() if _head(name, known) not in new}
     if odd := _odd_weight(wanted, theirs):
         raise ConfigError(
-            f"the weights of '{source}' are those of another network: {odd}",
+            f"the weights of '{source}' belong to a different network: {odd}",
             hint="use the model and the input of that model's recipe",
         )
     module.network.load_state_dict(own | theirs)
@@ -212,20 +216,20 @@ def average_runs(run: Path, others: Sequence[str], out: Path) -> None:
 
     Raises:
         ConfigError: No other is given, or one is another network or has other classes.
-        OutputError: `out` holds a run already, or cannot be written.
+        OutputError: `out` already contains a run, or cannot be written.
         WeightsError: Weights are missing or damaged.
     """
     if not others:
-        raise ConfigError("averaging needs at least two sets of weights, got one", hint="name others")
+        raise ConfigError("averaging needs at least two sets of weights, got one", hint="name at least one more")
     if (out / "recipe.toml").exists():
-        raise OutputError(f"{out}: holds a run already", hint="choose another --out")
+        raise OutputError(f"{out}: already contains a run", hint="choose another --out")
     first, recipe = load_source(str(run)), load(run / "recipe.toml")
     total = dict(first.weights)
     for source in others:
         other = load_source(source)
         if odd := _odd_weight(first.weights, other.weights):
             raise ConfigError(
-                f"'{other.name}' is another network than '{first.name}': {odd}",
+                f"'{other.name}' has a different architecture than '{first.name}': {odd}",
                 hint="average runs that started from the same weights",
             )
         if any(tuple(names) != tuple(first.classes.get(head, ())) for head, names in other.classes.items()):

@@ -155,7 +155,7 @@ def test_folders_of_splits(tmp_path: Path) -> None:
         "test": 20,
     }
     assert all(str(name).startswith("Test/") for name in samples.names[samples.split == SPLITS.index("test")])
-    with pytest.raises(ConfigError, match="--test: there is a folder 'test' already"):
+    with pytest.raises(ConfigError, match="--test: there is already a folder 'test'"):
         build(tmp_path, classes="own", test=0.2)
     fill(tmp_path / "valid", ("a",), count=3)  # a class may be absent from val
     assert build(tmp_path, classes="own").counts()["val"] == {"a": 3, "b": 0}
@@ -211,7 +211,7 @@ def test_empty_classes(tmp_path: Path) -> None:
     for name in ("c", "d"):
         (root / name).mkdir()
     (root / "d" / "broken.png").write_text("no image")
-    with pytest.raises(DataError, match="the classes c, d have no image that can be used"):
+    with pytest.raises(DataError, match="the classes c, d have no usable image"):
         build(root, classes="own")
 
 

@@ -180,8 +180,8 @@ VOTES = "10,0,0,0,0,0,0,0,0,0"
         (change('NAME,"(0, 0, 48, 48)",1,0,0,0,-1,0,0,0,0,0'), "line 2: votes are '1,0,0,0,-1,"),
         (change('NAME,"(0, 0, 48, 48)",1,0,0,0,256,0,0,0,0,0'), "line 2: votes are '1,0,0,0,256,"),
         (change('NAME,"(0, 0, 48, 48)",1,0,0,0,.5,0,0,0,0,0'), "line 2: votes are"),
-        (change(f'FIRST,"(0, 0, 48, 48)",{VOTES}'), r"line 2: 'fer\d+\.png' is in an earlier line already"),
-        (change(f'../x.png,"(0, 0, 48, 48)",{VOTES}'), "line 2: the name '../x.png' leads out of the folder"),
+        (change(f'FIRST,"(0, 0, 48, 48)",{VOTES}'), r"line 2: 'fer\d+\.png' is already in an earlier line"),
+        (change(f'../x.png,"(0, 0, 48, 48)",{VOTES}'), "line 2: the name '../x.png' points outside the folder"),
         (lambda folder: (folder / "label.csv").write_bytes(b"\xff\xfe\x00"), "is not a CSV text file"),
     ],
 )

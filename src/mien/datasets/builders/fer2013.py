@@ -44,7 +44,7 @@ def build(
         ConfigError: Options do not exist or do not go together.
     """
     if emotions not in (6, 7, 8):
-        raise ConfigError(f"emotions: expected 6, 7 or 8, got {emotions}", hint="8 are those of FER+")
+        raise ConfigError(f"emotions: expected 6, 7 or 8, got {emotions}", hint="8 selects the emotions of FER+")
     if emotions == 8 and votes is None:
         raise ConfigError("8 emotions are labels of FER+ and need its votes", hint="add --votes fer2013new.csv")
     mode = ferplus.mode_of(label_mode)

@@ -39,8 +39,10 @@ class FaceOptions:
 
     size: Annotated[int, "Width and height of the stored faces in pixels."] = 48
     channels: Annotated[Literal["grey", "rgb"], "Colour channels of the stored faces."] = "grey"
-    crop_faces: Annotated[bool, "Find the largest face of each image, and crop it as for the shipped model."] = False
-    keep_faceless: Annotated[bool, "With --crop-faces, keep images without a face whole."] = False
+    crop_faces: Annotated[bool, "Find the largest face of each image, and crop it as the shipped models expect."] = (
+        False
+    )
+    keep_faceless: Annotated[bool, "With --crop-faces, keep images without a face uncropped."] = False
 
     def __post_init__(self) -> None:
         if self.channels not in ("grey", "rgb"):
@@ -70,7 +72,7 @@ class SplitOptions:
         for name in ("val", "test"):
             share = getattr(self, name)
             if share is not None and not 0 <= share < 1:
-                raise ConfigError(f"{name}: expected a share from 0 to below 1, got {share}", hint="such as 0.1")
+                raise ConfigError(f"{name}: expected a share from 0 to below 1, got {share}", hint="for example 0.1")
 
     def shares(self, tree: class_folders.Tree) -> dict[str, float]:
         """The share of each class that goes from train to val and to test.
@@ -83,10 +85,12 @@ class SplitOptions:
         for split, default in defaults.items():
             share: float | None = getattr(self, split)
             if split in tree and share is not None:
-                raise ConfigError(f"--{split}: there is a folder '{split}' already", hint="use only one of the two")
+                raise ConfigError(f"--{split}: there is already a folder '{split}'", hint="use only one of the two")
             shares[split] = 0.0 if split in tree else default if share is None else share
         if sum(shares.values()) >= 1:
-            raise ConfigError("--val and --test together leave no images for train", hint="such as 0.1 and 0.1")
+            raise ConfigError(
+                "--val and --test together leave no images for train", hint="for example --val 0.1 --test 0.1"
+            )
         return shares
 
 
@@ -98,7 +102,9 @@ _DETECTOR: Final = DetectorOptions()
 def build(
     folder: Annotated[Path, "The folder with the class folders, or with train, val and test that contain them."],
     *,
-    classes: Annotated[str | None, "6, 7 or 8 emotions, or own: the folder names; by default the names decide."] = None,
+    classes: Annotated[
+        str | None, "6, 7 or 8 emotions, or own: the folder names; by default chosen from the names."
+    ] = None,
     faces: FaceOptions = _FACES,
     detector: DetectorOptions = _DETECTOR,
     split: SplitOptions = _SPLIT,
@@ -135,7 +141,7 @@ def build(
     labels = np.asarray(reader.labels, np.int64)
     if empty := _missing(labels, naming.classes):
         raise DataError(
-            f"{folder}: the classes {', '.join(empty)} have no image that can be used",
+            f"{folder}: the classes {', '.join(empty)} have no usable image",
             hint="add images, or remove the empty folders; --classes own uses the remaining folders as classes",
         )
     samples = Samples(

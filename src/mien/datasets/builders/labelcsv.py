@@ -35,7 +35,7 @@ _MODES: Final = {"1", "L", "LA", "P", "RGB", "RGBA"}
 
 def build(
     *,
-    folder: Annotated[Path, "The folder that contains FER2013Train, FER2013Valid and perhaps FER2013Test."],
+    folder: Annotated[Path, "The folder that contains FER2013Train, FER2013Valid and optionally FER2013Test."],
     label_mode: Annotated[str, f"Label processing of FER+: {', '.join(ferplus.MODES)}."] = "majority",
     side: Annotated[int, "Width and height of the faces in pixels."] = 48,
     keep_unlabelled: Annotated[bool, "Keep the rows that label processing drops, without a label."] = False,
@@ -61,7 +61,9 @@ def build(
         faces += [(row, split) for row in found]
         blank += unnamed
     if not faces:
-        raise DataError(f"{folder}: its lists name no images", hint="use the folders of FER+ with their label.csv")
+        raise DataError(
+            f"{folder}: its label.csv files name no images", hint="use the folders of FER+ with their label.csv"
+        )
     votes = np.asarray([row.votes for row, _ in faces], np.uint8)
     targets, kept = ferplus.process(votes, mode)
     samples = Samples(
@@ -121,7 +123,7 @@ def _read_list(place: Path, side: int) -> tuple[list[_Row], int]:
         try:
             row = _row(place, cells, side)
             if row.name in found:
-                raise _RowError(f"{quoted(row.name)} is in an earlier line already")
+                raise _RowError(f"{quoted(row.name)} is already in an earlier line")
             found[row.name] = row
         except _RowError as error:
             errors.add(line, str(error))
@@ -137,7 +139,7 @@ def _row(place: Path, cells: list[str], side: int) -> _Row:
     if (ballot := ferplus.ballot(votes)) is None:
         raise _RowError(f"votes are {quoted(','.join(votes))}, expected ten numbers from 0 to 255")
     if Path(name).name != name:
-        raise _RowError(f"the name {quoted(name)} leads out of the folder")
+        raise _RowError(f"the name {quoted(name)} points outside the folder")
     corners = _BOX.fullmatch(box)
     if not corners:
         raise _RowError(f"the box is {quoted(box)}, expected '(left, top, right, bottom)'")

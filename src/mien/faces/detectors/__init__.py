@@ -74,9 +74,11 @@ class DetectorOptions:
     """
 
     name: Annotated[str, "Face detector."] = DEFAULT
-    weights: Annotated[Path | None, "The detector's network; by default the one from `mien models fetch`."] = None
-    max_side: Annotated[int | None, "Search larger images at this long side, in pixels."] = None
-    min_face: Annotated[int | None, "Side of the smallest face, in pixels."] = None
+    weights: Annotated[Path | None, "A file with the detector's weights; by default the shipped or fetched file."] = (
+        None
+    )
+    max_side: Annotated[int | None, "Long side, in pixels, to which larger images are downscaled."] = None
+    min_face: Annotated[int | None, "Ignore faces whose side is smaller than this, in pixels."] = None
     min_score: Annotated[float, "Leave out faces with a lower score; 0.5 is the detector's operating point."] = 0.5
     any_rotation: Annotated[bool, "Also find faces on their side or upside down; takes four times as long."] = False
 
@@ -154,7 +156,7 @@ def load(source: DetectorOptions | str = DEFAULT) -> Detector:
     takes_weights = hasattr(module, "WEIGHTS") or getattr(module, "TAKES_WEIGHTS", False)
     if options.weights is not None and not takes_weights:
         raise ConfigError(
-            f"the detector '{options.name}' has no file of weights, got {options.weights}",
+            f"the detector '{options.name}' does not use a weights file, got {options.weights}",
             hint="leave out the weights, or choose another detector",
         )
     return cast(Detector, module.load(options))

@@ -104,6 +104,6 @@ def _pair(given: Path) -> tuple[Path, Path]:
         found = f"{len(weights)} .caffemodel and {len(definitions)} .prototxt"
         raise WeightsError(
             f"{folder}: expected one file of weights and one of its definition, found {found}",
-            hint="mien models fetch ssd gets both",
+            hint="mien models fetch ssd fetches both",
         )
     return definitions[0], weights[0]

@@ -76,7 +76,7 @@ class DetectorRecipe(RunRecipe):
     batch_size: Annotated[int, Field(ge=2, description="scenes of the middle size; others by their pixels")] = 24
     workers: Annotated[int, Field(ge=0, description="processes that compose scenes")] = 1
     doubt: Annotated[
-        float, Field(gt=0, description="landmarks whose sources differ by more eye distances are not learned from")
+        float, Field(gt=0, description="landmarks whose sources differ by more eye distances are not used for training")
     ] = 0.2
     model: ModelRecipe = ModelRecipe(name="detector")
     optimizer: OptimizerRecipe = OptimizerRecipe(name="adamw", lr=2e-3, weight_decay=0.02)
