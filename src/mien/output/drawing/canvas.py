@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -11,6 +12,9 @@ from mien.output.drawing.palette import RGB, typeface
 
 # Shapes are drawn this many times larger and then reduced, which smooths their edges; large shapes need less.
 _FINE, _COARSE, _LARGE_AREA = 4, 2, 1_000_000
+
+# Pillow before 11.1 draws text with whole strokes only.
+_FRACTIONAL_STROKES = tuple(map(int, PIL.__version__.split(".")[:2])) >= (11, 1)
 
 
 class Canvas:
@@ -97,13 +101,14 @@ class Canvas:
         top = int(y - size)
         width, height = math.ceil(font.getlength(text) / scale) + 5, math.ceil(2 * size)
         mask = Image.new("L", (width * scale, height * scale))
+        stroke = (0.03 if bold else 0.01) * size * scale
         ImageDraw.Draw(mask).text(
             ((x - left) * scale, (y + 0.36 * size - top) * scale),
             text,
             255,
             font,
             "rs" if right else "ls",
-            stroke_width=(0.03 if bold else 0.01) * size * scale,
+            stroke_width=stroke if _FRACTIONAL_STROKES else round(stroke),
         )
         self._image.paste(colour, (left, top), mask.reduce(scale))
 
