@@ -224,7 +224,7 @@ def test_members_without_all_the_classes_may_vote(seven: Path, val: Samples, tmp
     line = ["compare", f"mien-s,{three}", "--data", "faces.h5", "--protocol", "labels"]
     done = subprocess.run([sys.executable, "-m", "mien", *line], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "three is in an ensemble, but cannot be evaluated alone" in done.stderr
+    assert "three is a member of an ensemble, but cannot be evaluated alone" in done.stderr
     alone = subprocess.run(
         [sys.executable, "-m", "mien", *line, str(three)], capture_output=True, text=True, cwd=tmp_path
     )

@@ -56,7 +56,7 @@ def test_every_task_has_its_parts() -> None:
         assert isinstance(task_spec(folder.name), TaskSpec)
         recipe = importlib.import_module(f"mien.training.{folder.name}.recipe").RECIPE
         assert recipe.model_fields["task"].default == folder.name
-        assert {"data.py", "losses.py", "module.py", "export.py"} <= {path.name for path in folder.iterdir()}
+        assert {"data.py", "module.py", "export.py"} <= {path.name for path in folder.iterdir()}
     with pytest.raises(ConfigError, match="no task 'poetry'"):
         task_spec("poetry")
 

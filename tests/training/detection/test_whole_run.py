@@ -170,5 +170,5 @@ def test_pictures_without_faces_teach_nothing(folder: Path, tmp_path: Path) -> N
 def test_a_wrong_folder_is_named_by_the_command(tmp_path: Path) -> None:
     done = mien("train", "mien-detector", "--data", tmp_path, "--out", tmp_path / "run")
     assert done.returncode != 0
-    assert "has no labels.jsonl" in done.stderr
+    assert "no labels.jsonl" in done.stderr
     assert "Traceback" not in done.stderr
