@@ -109,7 +109,13 @@ def public_test(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Sampl
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name == default_model("expression") else pytest.param(name, marks=pytest.mark.long)
+        for name in CLASSIFIERS
+    ],
+)
 def test_the_figures_are_measured_again(public_test: Samples, name: str) -> None:
     again = evaluate_model(name, public_test, split="val").headline()
     claimed = shipped_models()[name].scores

@@ -9,6 +9,7 @@ from mien.datasets import store
 from scripts import tables, two_epochs
 
 
+@pytest.mark.long
 def test_a_recipe_is_proven(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     samples = drawn_samples(tmp_path, per_class=16)
     store.save(samples, tmp_path / "drawn.h5")
