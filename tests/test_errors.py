@@ -1,6 +1,7 @@
 """One table maps errors to exit codes and HTTP status, without gaps."""
 
 import inspect
+import pickle
 
 import pytest
 
@@ -15,6 +16,7 @@ def test_every_error_has_an_exit_code_and_a_status(kind: type[errors.MienError])
     assert errors.exit_code(error) in (*range(1, 9), 130)
     assert 400 <= errors.http_status(error) <= 599
     assert kind.__name__ in errors.__all__
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # it may cross processes
 
 
 def test_the_most_specific_class_counts() -> None:

@@ -76,7 +76,10 @@ class MissingExtraError(UnsupportedError):
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs packages that are not installed", hint=f"pip install 'mien[{extra}]'")
-        self.extra = extra
+        self.feature, self.extra = feature, extra
+
+    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
+        return type(self), (self.feature, self.extra)  # an error may cross processes
 
 
 class OutputError(MienError):

@@ -92,7 +92,7 @@ def test_what_cannot_be_cropped_is_said(faces: Samples) -> None:
         add_detector_crops(replace(faces, images=faces.images[:, :40]), detectors.load(), FRAMING)
     with pytest.raises(DataError, match="no 'train' rows"):
         add_detector_crops(faces.only("val"), detectors.load(), FRAMING)
-    with pytest.raises(ConfigError, match="landmarks lie"):
+    with pytest.raises(ConfigError, match="does not define where landmarks are"):
         add_detector_crops(faces, detectors.load(), replace(FRAMING, inputs=(replace(FRAMING.image, landmarks=()),)))
 
 

@@ -67,7 +67,7 @@ class YunetDetector:
             return Detections.empty()
         # (N, 15): x, y, width, height; five points x, y, the subject's right first; score.
         faces = np.asarray(rows, np.float32)
-        faces = faces[(faces[:, 2:4] > 0).all(axis=1)]
+        faces = faces[np.isfinite(faces).all(axis=1) & (faces[:, 2:4] > 0).all(axis=1)]  # OpenCV 4.10: infinite boxes
         places = faces[:, :14].reshape(-1, 7, 2)
         places[:, 1] += places[:, 0]  # width, height -> x1, y1
         places = (places / factor).astype(np.float32)
