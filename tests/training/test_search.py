@@ -55,7 +55,7 @@ class TestTheCommand:
     ) -> None:
         out, done = searched
         assert done.returncode == 0, done.stderr
-        assert "3 trials: 3 whole" in done.stdout
+        assert "3 trials: 3 complete" in done.stdout
         assert f"next: mien train {out / 'best.toml'}" in done.stdout
         found = outcomes(out)
         best = min(found, key=lambda outcome: outcome.value or 0)
@@ -84,7 +84,7 @@ class TestTheCommand:
             timeout=600,
         )
         assert shown.returncode == 0, shown.stderr
-        assert "3 trials: 3 whole" in shown.stdout
+        assert "3 trials: 3 complete" in shown.stdout
 
     def test_other_data_and_another_space_are_refused(
         self, place: Path, searched: tuple[Path, "subprocess.CompletedProcess[str]"]
