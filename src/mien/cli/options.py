@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, is_dataclass
 from enum import Enum
+from functools import cached_property
 from keyword import iskeyword
 from pathlib import Path
 from types import NoneType
@@ -64,8 +65,9 @@ def command(
     parameters: list[inspect.Parameter] = []
     groups: dict[str, _Group] = {}
     single: dict[str, _Option] = {}
+    hints = get_type_hints(function, include_extras=True)
     for name, parameter in inspect.signature(function).parameters.items():
-        kind, notes = _parts(get_type_hints(function, include_extras=True)[name])
+        kind, notes = _parts(hints[name])
         if held := next((each for each in _members(kind) if isinstance(each, type) and is_dataclass(each)), None):
             groups[name] = _Group(held, next((each for each in notes if isinstance(each, Only)), None), kind != held)
             parameters += [option.parameter for option in groups[name].options.values()]
@@ -158,7 +160,7 @@ class _Option:
         return typed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Group:
     """The options of a dataclass.
 
@@ -172,7 +174,7 @@ class _Group:
     only: Collection[str] | None
     optional: bool
 
-    @property
+    @cached_property
     def options(self) -> dict[str, _Option]:
         """The options by field, in order."""
         panel = re.sub(r"(?<=[a-z])([A-Z])", lambda found: f" {found[1].lower()}", self.kind.__name__)
@@ -188,8 +190,7 @@ class _Group:
 
     def filled(self, values: dict[str, Any]) -> Any:
         """The dataclass made of the values of its options, which are taken out of `values`; or None."""
-        options = self.options
-        given = {name: option.value(values.pop(option.name)) for name, option in options.items()}
+        given = {name: option.value(values.pop(option.name)) for name, option in self.options.items()}
         if self.optional:
             given = {name: value for name, value in given.items() if value not in (None, False)}
             if not given:
@@ -198,5 +199,5 @@ class _Group:
             return self.kind(**given)
         except ConfigError as error:
             field, colon, rest = error.message.partition(":")
-            message = option_name(self.kind, field) + colon + rest if field in options else error.message
+            message = option_name(self.kind, field) + colon + rest if field in self.options else error.message
             raise ConfigError(message, hint=error.hint) from None
