@@ -22,7 +22,7 @@ from torch import Tensor
 from mien.assets.manifest import FORMAT, METADATA_KEY, ModelInfo
 from mien.errors import ConfigError
 from mien.files import writable
-from mien.training.hardware import silenced
+from mien.training.silence import silenced
 
 
 def dump_toml(*models: ModelInfo) -> str:

@@ -14,11 +14,12 @@ from lightning.fabric import seed_everything
 
 from mien.errors import ConfigError, MienError, OutputError
 from mien.training import checkpoints
-from mien.training.hardware import Hardware, first_process, silenced
+from mien.training.hardware import Hardware, first_process
 from mien.training.logs import MetricsLog, check_tensorboard
 from mien.training.loop import Callback, Interrupt, Run
 from mien.training.progress import ProgressView
 from mien.training.recipe import RunRecipe, check, load, shorten, to_toml
+from mien.training.silence import silenced
 from mien.training.tasks import TrainingSetup, task_spec
 from mien.training.weights import init_weights
 

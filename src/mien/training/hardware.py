@@ -1,9 +1,5 @@
 """What a run computes on: one device, several, or several machines."""
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
@@ -96,17 +92,3 @@ def _processor_has_bf16() -> bool:
         return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
     found = cast("dict[str, bool]", known())
     return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
-
-
-@contextmanager
-def silenced(library: str | None) -> Iterator[None]:
-    """Without warnings, and without messages below errors of the library's logger (None: the root logger)."""
-    logger = logging.getLogger(library)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -28,7 +28,7 @@ from mien.files import staging_folder
 from mien.models.detection.face_detector import FaceDetector
 from mien.training.artifacts import Calibration, check_name, publish, quantized, serialised
 from mien.training.detection.scenes import Scene
-from mien.training.hardware import silenced
+from mien.training.silence import silenced
 
 TOLERANCE: Final = 2e-3  # of the parity gate, on outputs in units of the stride
 FALL: Final = 0.01  # of F1 on the held-back scenes, at most, from the full form to int8

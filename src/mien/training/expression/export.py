@@ -28,8 +28,8 @@ from mien.training.artifacts import check_name, publish, serialised, with_info
 from mien.training.checkpoints import load_module
 from mien.training.expression.module import ExpressionModule
 from mien.training.expression.recipe import ExpressionRecipe
-from mien.training.hardware import silenced
 from mien.training.recipe import load as load_recipe
+from mien.training.silence import silenced
 
 TOLERANCE: Final = 1e-4  # of the parity gate, on logits
 
