@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from mien.datasets import Samples, store
@@ -67,6 +68,14 @@ def test_what_cannot_be_averaged(tiny_run: Path, other: Path, tiny_samples: Samp
     (broken / "best.ckpt").write_bytes(b"no checkpoint")
     with pytest.raises(WeightsError):
         average_runs(tiny_run, [str(broken)], tmp_path / "mean")
+
+
+def test_weights_of_unknown_classes_are_refused(tiny_run: Path, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign.safetensors"
+    weights = {name: value.contiguous() for name, value in load_source(str(tiny_run)).weights.items()}
+    safetensors.torch.save_file(weights, foreign)
+    with pytest.raises(ConfigError, match="other classes"):
+        average_runs(tiny_run, [str(foreign)], tmp_path / "mean")
 
 
 def test_other_classes_are_refused(tiny_run: Path, other: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class Source:
 
     name: str
     weights: Mapping[str, Tensor]
-    classes: Mapping[str, Sequence[str]]
+    classes: Mapping[str, tuple[str, ...]]
 
 
 def load_source(source: str) -> Source:
@@ -53,7 +53,8 @@ def load_source(source: str) -> Source:
             raise WeightsError(
                 f"{source}: its best.ckpt does not contain a network", hint="give the folder of a finished run"
             )
-        return Source(source, weights, content.get("hyper_parameters", {}).get("classes", {}))
+        classes = content.get("hyper_parameters", {}).get("classes", {})
+        return Source(source, weights, {head: tuple(names) for head, names in classes.items()})
     data = _training_form(source)
     try:
         weights = safetensors.torch.load(data)
@@ -167,7 +168,7 @@ def init_weights(module: TrainingModule, source: str) -> list[str]:
         WeightsError: The weights are missing or damaged.
     """
     found, classes = load_source(source), module.classes
-    new = {name for name, names in classes.items() if tuple(names) != tuple(found.classes.get(name, ()))}
+    new = {name for name, names in classes.items() if tuple(names) != found.classes.get(name)}
     own, known = module.network.state_dict(), {*classes, *found.classes}
     kept = {None, *classes} - new
     theirs = {name: value for name, value in found.weights.items() if _head(name, known) in kept}
@@ -232,7 +233,7 @@ def average_runs(run: Path, others: Sequence[str], out: Path) -> None:
                 f"'{other.name}' has a different architecture than '{first.name}': {odd}",
                 hint="average runs that started from the same weights",
             )
-        if any(tuple(names) != tuple(first.classes.get(head, ())) for head, names in other.classes.items()):
+        if first.classes != other.classes:
             raise ConfigError(f"'{other.name}' has other classes than '{first.name}'", hint="leave it out")
         # Counters of batch norm are whole numbers: those of the first are kept.
         total = {name: each + other.weights[name] if each.is_floating_point() else each for name, each in total.items()}
