@@ -2,10 +2,12 @@
 
 Measured on the valid split of ../shared/data/faces and on copies of it (shrunk, darkened, rotated, masked): recall and
 precision at an IoU of 0.4 by size of the face, and errors of the landmarks; also the time for a 640x480 image and for a
-photograph of 12 megapixels on one thread. Boxes to ignore are not counted. YuNet made the boxes of the labels and
-accepted most faces, so the figures favour it, and `mien`, which was trained on its labels. Each detector runs with its
-default options in a process of its own; MIEN_OPENCV4 names a folder with OpenCV 4 for those that need it. Weights are
-read from ../shared/weights, or from the cache; `--weights NAME=FILE` replaces them.
+photograph of 12 megapixels on one thread. Natural photographs of both data sets are measured apart, with the goals that
+detectors are compared with (benchmarks/photographs.py; `--photographs` measures only these). Boxes to ignore are not
+counted. YuNet made the boxes of the labels and accepted most faces, so the figures favour it, and `mien`, which was
+trained on its labels. Each detector runs with its default options in a process of its own; MIEN_OPENCV4 names a folder
+with OpenCV 4 for those that need it. Weights are read from ../shared/weights, or from the cache; `--weights NAME=FILE`
+replaces them.
 """
 
 import argparse
@@ -14,12 +16,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import cv2
 import numpy as np
 
+from benchmarks import photographs
 from benchmarks.face_copies import COPIES
 from benchmarks.results import Measurement, Results, markdown, measure, save
 from mien.datasets import face_images
@@ -84,28 +89,48 @@ def timed(detector: detectors.Detector) -> dict[str, Measurement]:
     return figures
 
 
-def measured(name: str, weights: Path | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Task:
+    """What to measure; the options of the command line.
+
+    Attributes:
+        photographs: Only the natural photographs.
+        cache: A folder that keeps the detections on them.
+        sheet: A folder for the contact sheets of the false alarms on them.
+    """
+
+    photographs: bool = False
+    cache: Path | None = None
+    sheet: Path | None = None
+
+
+def measured(name: str, weights: Path | None, task: Task) -> dict[str, Any]:
     """All figures of one detector, as plain types."""
     cv2.setNumThreads(1)
     given = weights or WEIGHTS.get(name)
-    detector = detectors.load(detectors.DetectorOptions(name, weights=given if given and given.exists() else None))
-    found: dict[str, Measurement] = {}
-    for copy in COPIES:
-        found |= quality(detector, copy)
-    return {
-        "opencv": cv2.__version__,
-        "time": {key: vars(value) for key, value in timed(detector).items()},
-        "quality": {key: vars(value) for key, value in found.items()},
-    }
+    options = detectors.DetectorOptions(name, weights=given if given and given.exists() else None)
+    images = photographs.photographs()
+    found = photographs.search(options, images, task.cache)
+    if task.sheet:
+        file = task.sheet / f"{name}.png"
+        print(f"{photographs.sheet(images, found, file)} false alarms of {name}: {file}", file=sys.stderr)
+    parts = {"photographs": photographs.figures(images, found), "quality": {}, "time": {}}
+    if not task.photographs:
+        detector = detectors.load(options)
+        for copy in COPIES:
+            parts["quality"] |= quality(detector, copy)
+        parts["time"] = timed(detector)
+    plain = {part: {key: vars(value) for key, value in figures.items()} for part, figures in parts.items()}
+    return {"opencv": cv2.__version__, **plain}
 
 
-def in_its_own_process(name: str, weights: Path | None) -> dict[str, Any] | None:
+def in_its_own_process(name: str, weights: Path | None, arguments: Sequence[str]) -> dict[str, Any] | None:
     """The figures of a detector, with OpenCV 4 if it needs that; None, with a message, if it cannot run."""
     path = [os.environ.get("PYTHONPATH", "")]
     reason = ""
     for first in ("", os.environ.get("MIEN_OPENCV4", "")):
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [first, *path]))}
-        command = [sys.executable, "-m", "benchmarks.detectors", "--one", name]
+        command = [sys.executable, "-m", "benchmarks.detectors", "--one", name, *arguments]
         command += [f"--weights={name}={weights}"] if weights else []
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -116,9 +141,9 @@ def in_its_own_process(name: str, weights: Path | None) -> dict[str, Any] | None
     return None
 
 
-def one(name: str, weights: Path | None) -> None:
+def one(name: str, weights: Path | None, task: Task) -> None:
     try:
-        answer = measured(name, weights)
+        answer = measured(name, weights, task)
     except (UnsupportedError, WeightsError) as error:
         answer = {"reason": str(error)}
     print(json.dumps(answer))
@@ -128,29 +153,41 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="detectors; by default all")
     parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE")
+    parser.add_argument("--photographs", action="store_true", help="measure only the natural photographs")
+    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep the detections on the natural photographs")
+    parser.add_argument("--sheet", type=Path, metavar="FOLDER", help="write contact sheets of the false alarms on them")
     parser.add_argument("--no-save", action="store_true", help="print the figures without saving them")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     weights = {name: Path(file) for name, _, file in (each.partition("=") for each in given.weights)}
+    task = Task(given.photographs, given.cache, given.sheet)
     if given.one:
-        one(given.one, weights.get(given.one))
+        one(given.one, weights.get(given.one), task)
         return
-    figures: dict[str, Measurement] = {}
-    time: dict[str, Measurement] = {}
+    arguments = ["--photographs"] if task.photographs else []
+    arguments += [f"--{key}={path.resolve()}" for key in ("cache", "sheet") if (path := getattr(task, key))]
+    parts: dict[str, dict[str, Measurement]] = {"quality": {}, "time": {}, "photographs": {}}
+    natural: dict[str, dict[str, Measurement]] = {}
     for name in given.names or [name for name in detectors.names() if name != "whole-image"]:
-        answer = in_its_own_process(name, weights.get(name))
+        answer = in_its_own_process(name, weights.get(name), arguments)
         if answer:
             title = f"{name} (OpenCV {answer['opencv']})"
-            time |= {f"{title}: {key}": Measurement(**value) for key, value in answer["time"].items()}
-            figures |= {f"{title}: {key}": Measurement(**value) for key, value in answer["quality"].items()}
+            for part, figures in parts.items():
+                figures |= {f"{title}: {key}": Measurement(**value) for key, value in answer[part].items()}
+            natural[title] = {key: Measurement(**value) for key, value in answer["photographs"].items()}
     packages = ("dlib-bin",)
-    for results in (
-        Results.here("detectors", "%", figures, packages=packages, spread="95% interval"),
-        Results.here("detectors_ms", "ms", time, packages=packages),
-    ):
+    made = []
+    if parts["quality"]:
+        made.append(Results.here("detectors", "%", parts["quality"], packages=packages, spread="95% interval"))
+        made.append(Results.here("detectors_ms", "ms", parts["time"], packages=packages))
+    if parts["photographs"]:
+        name = "detectors_photographs"
+        made.append(Results.here(name, "%", parts["photographs"], packages=packages, spread="95% interval"))
+    for results in made:
         print(markdown(results))
         if not given.no_save:
             save(results)
+    print(photographs.goals(natural))
 
 
 if __name__ == "__main__":

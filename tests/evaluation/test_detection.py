@@ -74,6 +74,38 @@ def test_recall_at_a_precision() -> None:
     assert wrong.recall_at(0.97) == (0, 1)
 
 
+def test_average_precision_is_the_area_under_the_curve() -> None:
+    tally = Tally(
+        faces=[50.0] * 5 + [15.0],
+        found=[0.9, 0.7, 0.6, np.nan, np.nan, np.nan],
+        detections=[50.0] * 4 + [15.0],
+        scores=[0.9, 0.8, 0.7, 0.6, 0.99],
+        correct=[True, False, True, True, False],
+    )
+    # Precisions 1, 2/3 and 3/4 at the hits; made monotonic 1, 3/4, 3/4; two of five faces are never found.
+    assert tally.average_precision(40) == pytest.approx((1 + 0.75 + 0.75) / 5)
+    assert tally.average_precision(10, 20) == 0
+    assert np.isnan(tally.average_precision(20, 40))
+
+
+def test_precision_at_a_recall_and_the_score_for_a_precision() -> None:
+    tally = Tally(
+        faces=[50.0] * 4,
+        found=[0.9, 0.7, 0.4, np.nan],
+        detections=[50.0] * 5,
+        scores=[0.9, 0.8, 0.7, 0.5, 0.4],
+        correct=[True, False, True, False, True],
+    )
+    assert tally.precision_at(0.25) == (1, 1)
+    assert tally.precision_at(0.5) == (2, 3)
+    assert tally.precision_at(0.6) == (3, 5)
+    assert tally.precision_at(0.8) == (0, 0)  # never reached
+    assert tally.score_at(0.6) == 0.4
+    assert tally.score_at(0.66) == 0.7
+    assert tally.score_at(1.0) == 0.9
+    assert tally.score_at(1.0, 100) == np.inf
+
+
 def test_landmark_errors_are_in_eye_distances() -> None:
     tally = Tally()
     tally.add(found((0, 0, 50, 50, 0.9), shift=2.0), labelled((0, 0, 50, 50), (100, 0, 150, 50)))

@@ -1,5 +1,6 @@
 """Evaluation of face detectors: matches of detections and labels, recall, precision, operating points, landmarks."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -113,13 +114,41 @@ class Tally:
 
         With detections from a low `min_score`, this compares detectors independently of their operating points.
         """
+        return self.recall(low, high, score=self.score_at(precision, low, high))
+
+    def score_at(self, precision: float, low: float = SMALLEST, high: float = np.inf) -> float:
+        """The lowest score at which the detections of such sides have at least that precision; infinite if none has."""
+        scores, correct = self._ranked(low, high)
+        good = np.flatnonzero(np.cumsum(correct) >= precision * np.arange(1, len(correct) + 1))
+        return float(scores[good[-1]]) if len(good) else math.inf
+
+    def precision_at(self, recall: float, low: float = SMALLEST, high: float = np.inf) -> tuple[int, int]:
+        """As `precision`, at the highest score at which at least that share of such faces is found; (0, 0) if none."""
+        size, found = np.array(self.faces), np.array(self.found)
+        mine = found[(low <= size) & (size < high)]
+        needed = max(1, math.ceil(recall * len(mine) - 1e-9))
+        ranked = -np.sort(-mine[np.isfinite(mine)])
+        return self.precision(low, high, score=float(ranked[needed - 1])) if needed <= len(ranked) else (0, 0)
+
+    def average_precision(self, low: float = SMALLEST, high: float = np.inf) -> float:
+        """Area, 0-1, under the curve of precision over recall of such sides, the precision made monotonic.
+
+        As PASCAL VOC measures it since 2010 (Everingham et al., IJCV 2015, section 4.2); nan without faces.
+        """
+        _, correct = self._ranked(low, high)
+        faces = self.recall(low, high)[1]
+        if not faces:
+            return math.nan
+        precision = np.cumsum(correct) / np.arange(1, len(correct) + 1)
+        best = np.maximum.accumulate(precision[::-1])[::-1]
+        return float(best[correct].sum() / faces)
+
+    def _ranked(self, low: float, high: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Scores of the detections of such sides, highest first, and whether they are correct."""
         size, scores = np.array(self.detections), np.array(self.scores)
         chosen = (low <= size) & (size < high)
         order = np.argsort(-scores[chosen], kind="stable")
-        correct = np.cumsum(np.array(self.correct, bool)[chosen][order])
-        good = np.flatnonzero(correct >= precision * np.arange(1, len(correct) + 1))
-        least = scores[chosen][order][good[-1]] if len(good) else np.inf
-        return self.recall(low, high, score=float(least))
+        return scores[chosen][order], np.array(self.correct, bool)[chosen][order]
 
     def landmark_errors(
         self, low: float = SMALLEST, high: float = np.inf, *, origin: str | None = None
