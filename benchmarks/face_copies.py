@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mien.datasets.face_images import FaceImage
 from mien.evaluation.detection import sides
-from mien.faces.opencv import resized
+from mien.opencv import resized
 
 __all__ = ["COPIES", "darkened", "enlarged_to", "masked", "shrunk_to", "turned"]
 

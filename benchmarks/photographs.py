@@ -24,7 +24,7 @@ from mien.datasets.face_images import FaceImage
 from mien.evaluation.detection import SMALLEST, Tally, match, sides
 from mien.faces import detectors
 from mien.faces.detectors import Detections
-from mien.faces.opencv import resized
+from mien.opencv import resized
 
 DATA: Final = Path(__file__).parent.parent.parent / "shared" / "data"
 SETS: Final = {"people": ("people", "bodies", "masks", "things"), "faces": ("scenes", "portraits", "helen")}

@@ -1,6 +1,7 @@
 """`mien analyze`: images in, every face's emotions out."""
 
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -99,7 +100,10 @@ def analyze(
     ):
         raise ConfigError(f"the table would replace the input '{output.table}'", hint="give the table another name")
     options = AnalyzerOptions(detector=detector, classifier=classifier, keep_images=output.annotate is not None)
-    analyzer = Analyzer(options)
+    with warnings.catch_warnings(record=True) as found:
+        analyzer = Analyzer(options)
+    for warning in () if quiet else found:
+        say("note", "yellow", str(warning.message))
     images = faces = failed = 0
     with ExitStack() as stack:
         outputs = [stack.enter_context(each) for each in _outputs(output, analyzer.emotions, quiet=quiet)]

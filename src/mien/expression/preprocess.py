@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.assets.manifest import InputSpec
+from mien.opencv import cv2
 
 LEAST_SPREAD: Final = 1e-3  # standard deviation after illumination normalisation; less is rounding, not light
 

@@ -15,6 +15,7 @@ from mien.faces import detectors
 from mien.faces.crop import crop_face, landmark_points
 from mien.faces.detectors import Detector, DetectorOptions
 from mien.faces.tiling import find
+from mien.opencv import warn_of_two_builds
 from mien.results import Face
 
 Crops = tuple[Sequence[NDArray[np.uint8]], ...]
@@ -55,6 +56,7 @@ class Aligner:
         *,
         options: DetectorOptions | None = None,
     ) -> None:
+        warn_of_two_builds()
         if isinstance(detector, (str, DetectorOptions)):
             options = detectors.as_options(detector, options)
             detector = detectors.load(options)

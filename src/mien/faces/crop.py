@@ -3,17 +3,12 @@
 The coordinates of boxes, landmarks and crop specs are continuous: pixel i covers [i, i + 1), its centre is at i + 0.5.
 """
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.assets.signature import CropSpec, five_points
-from mien.faces.opencv import resized
+from mien.opencv import OVERSAMPLING, resized, warped
 from mien.results import Frame
-
-# A crop is drawn at this many times its size and then averaged down. FER2013 faces enlarged four times come back with
-# an error of 2.8 grey levels; if they are drawn at their size directly, with 5.2 (cubic) or 7.8 (linear).
-OVERSAMPLING = 2
 
 
 def landmark_points(
@@ -95,9 +90,7 @@ def crop_face(image: NDArray[np.uint8], points: NDArray[np.float32], crop_spec: 
     matrix[:, :2] /= factor
     # OpenCV counts from the centre of the first pixel.
     matrix[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
-    drawn = cv2.warpAffine(region, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    crop = cv2.resize(drawn, (crop_spec.size, crop_spec.size), interpolation=cv2.INTER_AREA)
-    return np.asarray(crop, np.uint8)
+    return warped(region, matrix, size)
 
 
 def _region(

@@ -7,13 +7,12 @@ On the valid split of the face data (docs/design/geometry.json; IoU 0.4) it find
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import UnsupportedError
 from mien.faces.detectors import Detections, DetectorOptions
-from mien.faces.opencv import resized
+from mien.opencv import cv2, resized
 from mien.results import Frame
 
 CASCADE: Final = "haarcascade_frontalface_default.xml"

@@ -9,13 +9,12 @@ Enlarging three times instead of twice takes twice as long and finds no more. On
 import math
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MissingExtraError
 from mien.faces.detectors import Detections, DetectorOptions
-from mien.faces.opencv import resized
+from mien.opencv import cv2, resized
 from mien.results import Frame
 
 try:

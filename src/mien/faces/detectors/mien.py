@@ -8,7 +8,6 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +16,7 @@ from mien.assets.signature import STRIDES
 from mien.assets.store import open_model
 from mien.faces.boxes import intersection, iou, nms
 from mien.faces.detectors import Detections, DetectorOptions
-from mien.faces.opencv import shrunk
+from mien.opencv import cv2, shrunk
 from mien.results import Frame
 
 TAKES_WEIGHTS: Final = True

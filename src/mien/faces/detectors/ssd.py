@@ -7,7 +7,6 @@ OpenCV 4 can read. Recall and precision are not measured, because the weights we
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +14,7 @@ from mien.assets.download import cached
 from mien.assets.store import read_weights
 from mien.errors import UnsupportedError, WeightsError
 from mien.faces.detectors import Detections, DetectorOptions
-from mien.faces.opencv import silent_opencv
+from mien.opencv import cv2, silent_opencv
 from mien.results import Frame
 
 WEIGHTS: Final = "ssd"

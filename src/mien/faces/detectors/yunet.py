@@ -7,7 +7,6 @@ ship: `mien models fetch yunet`, or `weights` in the options.
 
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +15,7 @@ from mien.assets.session import Session
 from mien.assets.store import read_weights
 from mien.errors import WeightsError
 from mien.faces.detectors import Detections, DetectorOptions
-from mien.faces.opencv import resized, silent_opencv
+from mien.opencv import cv2, resized, silent_opencv
 from mien.results import Frame
 
 WEIGHTS: Final = "yunet"
