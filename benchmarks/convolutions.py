@@ -64,7 +64,7 @@ def main() -> None:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (1, *SIZE, 3)).astype(np.uint8)
-    scenes = [Scene(image[0], NOTHING, np.empty((0, 5, 2), np.float32), NOTHING)] * 2
+    scenes = [Scene(image[0], NOTHING, np.empty((0, 5, 2), np.float32), NOTHING, np.empty(0, np.float32))] * 2
     figures: dict[str, Measurement] = {}
     counted: dict[str, float] = {}
     for title in ("plain", "depthwise"):

@@ -120,6 +120,7 @@ WRONG: dict[str, Any] = {
     "temperature is 0": ("outputs", [VOTES | {"temperature": 0}]),
     "no features": ("outputs", [{"kind": "features", "name": "features", "size": 0}]),
     "an operating point of 1": ("outputs", [{"kind": "detections", "name": "cells", "operating_point": 1}]),
+    "an operating point without a size": ("outputs", [{"kind": "detections", "name": "cells", "by_size": [0.5]}]),
     "four landmarks": ("inputs", [IMAGES | {"landmarks": LANDMARKS[:4]}]),
     "landmarks are words": ("inputs", [IMAGES | {"landmarks": ["abc", "def", "ghi", "jkl", "mno"]}]),
     "landmarks are numbers": ("inputs", [IMAGES | {"landmarks": [1, 2, 3, 4, 5]}]),

@@ -57,6 +57,14 @@ def test_mirroring_twice_is_no_change(folder: Path) -> None:
     assert np.allclose(twice.boxes, image.boxes)
 
 
+def test_mistakes_of_a_detector_come_with_the_image(folder: Path) -> None:
+    changed(folder, {"mistakes": [[10, 20, 30, 50]]})
+    first, second = list(read(folder, "train"))[:2]
+    assert first.mistakes.tolist() == [[10, 20, 30, 50]]
+    assert first.mirrored().mistakes.tolist() == [[98, 20, 118, 50]]
+    assert second.mistakes.shape == (0, 4)
+
+
 def test_doubtful_landmarks_are_not_known(folder: Path) -> None:
     path = folder / "labels.jsonl"
     rows = [json.loads(text) for text in path.read_text().splitlines()]
@@ -85,6 +93,7 @@ def test_the_fingerprint_follows_labels_and_archives(folder: Path) -> None:
         ({"faces": [{"box": [1, 2, 3, 4]}]}, "'landmarks' is missing"),
         ({"ignore": [[1, 2]]}, r"expected \(4,\)"),
         ({"ignore": [[50, 60, 20, 30]]}, "box: expected x0, y0, x1, y1"),
+        ({"mistakes": [[1, 2, 3]]}, r"expected \(4,\) finite numbers"),
         ({"split": "val"}, "split: expected train or valid, got 'val'"),
         ({"zip": 5}, "expected the names of an archive"),
         ({"faces": [{"box": [1, 2, 3, 4], "landmarks": [[0, 0]] * 5, "lm_diff": "x"}]}, "lm_diff: expected a number"),

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mien.datasets.face_images import FaceImage
-from mien.evaluation.detection import Tally, evaluate_detector, match, operating_point, sides
+from mien.evaluation.detection import Tally, evaluate_detector, match, operating_point, operating_points, sides
 from mien.faces.detectors import Detections
 
 POINTS = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.75], [0.65, 0.75]])
@@ -133,6 +133,39 @@ def test_the_operating_point_parts_right_from_wrong() -> None:
     assert 0.45 < operating_point(tally) < 0.65
     with pytest.raises(ValueError, match="expected faces"):
         operating_point(Tally())
+
+
+def test_each_range_of_sizes_has_its_own_operating_point() -> None:
+    rng = np.random.default_rng(0)
+    sides, scores, correct, found = [], [], [], []
+    for side, shift in ((15.0, 0.3), (80.0, 0.0)):  # scores of small faces, right and wrong, are lower by .3
+        right, wrong = rng.uniform(0.7, 0.9, 200) - shift, rng.uniform(0.35, 0.75, 100) - shift
+        sides += [side] * 300
+        scores += [*right, *wrong]
+        correct += [True] * 200 + [False] * 100
+        found += right.tolist()
+    tally = Tally(faces=[15.0] * 200 + [80.0] * 200, found=found, detections=sides, scores=scores, correct=correct)
+    points = dict(operating_points(tally, 0.95))
+    small, large = points.values()
+    assert list(points) == pytest.approx([np.sqrt(10 * 22), np.sqrt(56 * 110)], abs=0.1)
+    assert large - small == pytest.approx(0.3, abs=0.03)
+    for (low, high), point in zip(((10, 22), (56, 110)), points.values(), strict=True):
+        hits, taken = tally.precision(low, high, score=point)
+        assert hits / taken >= 0.95
+    assert operating_points(Tally(), 0.95) == ()
+
+
+def test_an_operating_point_is_not_near_zero_without_false_alarms() -> None:
+    scores = np.random.default_rng(0).uniform(0.6, 1, 200).tolist()
+    tally = Tally(
+        faces=[50.0] * 200,
+        found=scores,
+        detections=[50.0] * 203,
+        scores=[*scores, 0.02, 0.02, 0.02],  # so few that the precision stays above .97
+        correct=[True] * 200 + [False] * 3,
+    )
+    ((_, point),) = operating_points(tally, 0.97)
+    assert 0.5 < point < 0.7
 
 
 def test_judge_asks_the_detector_for_every_image() -> None:

@@ -72,6 +72,20 @@ def test_the_size_of_the_search_can_be_set(astronaut: NDArray[np.uint8]) -> None
     assert len(load(DetectorOptions(max_side=2000, min_face=60)).detect(sheet)) == 0
 
 
+def test_scores_are_calibrated_by_size() -> None:
+    output = Detections(operating_point=0.9, by_size=((10.0, 0.2), (40.0, 0.4)))
+    scores = output.calibrated(np.array([0.2, 0.4, 0.3, 0.1, 0.2, 1.0]), np.array([5.0, 100, 20, 10, 40, 40]))
+    assert scores.tolist() == pytest.approx([0.5, 0.5, 0.5, 0.25, 0.25, 1.0])
+    plain = Detections(operating_point=0.8).calibrated(np.array([0.8, 0.4, 0.9]), np.array([5.0, 50, 500]))
+    assert plain.tolist() == pytest.approx([0.5, 0.25, 0.75])
+
+
+@pytest.mark.parametrize("by_size", [((10, 0.0),), ((10, 1.0),), ((20, 0.5), (10, 0.5)), ((0, 0.5),), ((9, 0.5),) * 2])
+def test_wrong_operating_points_by_size_are_refused(by_size: tuple[tuple[float, float], ...]) -> None:
+    with pytest.raises(ValueError, match="by_size"):
+        Detections(by_size=by_size)
+
+
 def test_cells_have_the_order_of_the_network() -> None:
     centres, strides = grid(64, 96)
     assert strides.tolist() == [8] * 96 + [16] * 24 + [32] * 6

@@ -204,19 +204,37 @@ class Detections:
     Attributes:
         name: Of the ONNX output.
         operating_point: The network's score, 0-1, that is mapped to 0.5.
+        by_size: Sides of faces in pixels of the searched image, ascending, each with the score that is mapped to 0.5
+            for faces of that side; between them it is interpolated over the logarithm of the side. Empty: the operating
+            point holds for all sides.
     """
 
     name: str = "cells"
     operating_point: float = 0.5
+    by_size: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.operating_point) and 0 < self.operating_point < 1):
-            raise ValueError(f"operating_point: expected a number between 0 and 1, got {self.operating_point}")
+        object.__setattr__(self, "by_size", tuple((float(side), float(point)) for side, point in self.by_size))
+        for point in (self.operating_point, *(point for _, point in self.by_size)):
+            if not (math.isfinite(point) and 0 < point < 1):
+                raise ValueError(f"operating_point, by_size: expected points between 0 and 1, got {point}")
+        sides = [side for side, _ in self.by_size]
+        if not all(math.isfinite(side) and side > 0 for side in sides) or sides != sorted(set(sides)):
+            raise ValueError(f"by_size: expected ascending sides above 0, got {sides}")
 
     @property
     def shape(self) -> Shape:
         """(N, cells, CELL_VALUES)."""
         return None, None, CELL_VALUES
+
+    def calibrated(self, scores: NDArray[np.floating], sides: NDArray[np.floating]) -> NDArray[np.float32]:
+        """The network's scores (N,) of faces with these sides, mapped so that 0.5 is the operating point."""
+        points = np.full(len(scores), self.operating_point)
+        if self.by_size:
+            known, their_points = np.array(self.by_size).T
+            points = np.interp(np.log(np.maximum(sides, 1e-6)), np.log(known), their_points)
+        low, high = 0.5 * scores / points, 0.5 + 0.5 * (scores - points) / (1 - points)
+        return np.asarray(np.where(scores < points, low, high), np.float32)
 
 
 INPUTS: Final = {"image": ImageInput, "keypoints": KeypointInput}

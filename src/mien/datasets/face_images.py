@@ -2,9 +2,10 @@
 
 A folder contains `labels.jsonl` and archives (.zip) of image files, or several such folders. Each line of the labels is
 one image: `zip`, `file`, `split` ("train" or "valid"), `faces` (each with `box` [x0, y0, x1, y1] and five `landmarks`
-[x, y] in pixels, in the order of `results.LANDMARKS`; optionally `origin`, who set the landmarks, and `lm_diff`, the
-distance of two sources of landmarks in eye distances) and `ignore`, boxes that may contain a face. There is no store of
-them, because images of different sizes fit no array.
+[x, y] in pixels, in the order of `results.LANDMARKS`; optionally `origin`, who set the landmarks, `lm_diff`, the
+distance of two sources of landmarks in eye distances, and `score`, a teacher's score of the face, 0-1), `ignore`, boxes
+that may contain a face, and optionally `mistakes`, boxes where a detector found a face that is none or missed one:
+training shows these more often. There is no store of the images, because images of different sizes fit no array.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,7 +40,9 @@ class FaceImage:
         landmarks: (N, 5, 2) x, y in pixels, in the order of `results.LANDMARKS`; nan if too uncertain.
         ignore: (M, 4) boxes that may contain a face, xyxy pixels.
         source: Archive and file.
-        origin: (N,) who set the landmarks: "human", "dataset" or "teacher"; empty if unknown.
+        origin: (N,) who set the landmarks: "human", "dataset", "teacher" or "mesh"; empty if unknown.
+        mistakes: (K, 4) boxes of a detector's false alarms and missed faces, xyxy pixels.
+        scores: (N,) scores that a teacher gave the faces, 0-1; nan if unknown. Empty: all are unknown.
     """
 
     image: NDArray[np.uint8]
@@ -48,6 +51,8 @@ class FaceImage:
     ignore: NDArray[np.float64]
     source: str = ""
     origin: tuple[str, ...] = ()
+    mistakes: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 4)))
+    scores: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     def mirrored(self) -> "FaceImage":
         """The image and its labels, mirrored left to right."""
@@ -59,6 +64,8 @@ class FaceImage:
             ignore=_mirrored_boxes(self.ignore, width),
             source=self.source,
             origin=self.origin,
+            mistakes=_mirrored_boxes(self.mistakes, width),
+            scores=self.scores,
         )
 
 
@@ -119,6 +126,8 @@ def read(
                 ignore=np.array(row["ignore"], float).reshape(-1, 4),
                 source=f"{path.name}/{row['file']}",
                 origin=tuple(face.get("origin", "") for face in faces),
+                mistakes=np.array(row["mistakes"], float).reshape(-1, 4),
+                scores=np.array([face.get("score", np.nan) for face in faces], float),
             )
 
 
@@ -170,11 +179,13 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
             for face in row["faces"]:
                 _box(face["box"])
                 _numbers(face["landmarks"], (5, 2))
-                if not isinstance(face.get("lm_diff"), (int, float, type(None))):
-                    raise ValueError(f"lm_diff: expected a number, got {face['lm_diff']!r}")
-            for box in row["ignore"]:
+                for key in ("lm_diff", "score"):
+                    if not isinstance(face.get(key), (int, float, type(None))):
+                        raise ValueError(f"{key}: expected a number, got {face[key]!r}")
+            row.setdefault("mistakes", [])
+            for box in (*row["ignore"], *row["mistakes"]):
                 _box(box)
-            rows.append({key: row[key] for key in ("zip", "file", "split", "faces", "ignore")})
+            rows.append({key: row[key] for key in ("zip", "file", "split", "faces", "ignore", "mistakes")})
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path}: line {number} is not a valid label: {_reason(error)}",

@@ -1,8 +1,9 @@
 """Evaluation of face detectors: matches of detections and labels, recall, precision, operating points, landmarks."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from mien.faces.detectors import Detections, Detector
 
 # Smaller faces, by their side (square root of the area) in pixels, count neither as missed nor as false alarms.
 SMALLEST: Final = 10.0
+_FEWEST: Final = 10  # faces of a range of sizes that has an operating point of its own
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class Tally:
 
     def score_at(self, precision: float, low: float = SMALLEST, high: float = np.inf) -> float:
         """The lowest score at which the detections of such sides have at least that precision; infinite if none has."""
-        scores, correct = self._ranked(low, high)
+        scores, correct = self.ranked(low, high)
         good = np.flatnonzero(np.cumsum(correct) >= precision * np.arange(1, len(correct) + 1))
         return float(scores[good[-1]]) if len(good) else math.inf
 
@@ -135,7 +137,7 @@ class Tally:
 
         As PASCAL VOC measures it since 2010 (Everingham et al., IJCV 2015, section 4.2); nan without faces.
         """
-        _, correct = self._ranked(low, high)
+        _, correct = self.ranked(low, high)
         faces = self.recall(low, high)[1]
         if not faces:
             return math.nan
@@ -143,7 +145,7 @@ class Tally:
         best = np.maximum.accumulate(precision[::-1])[::-1]
         return float(best[correct].sum() / faces)
 
-    def _ranked(self, low: float, high: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    def ranked(self, low: float, high: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Scores of the detections of such sides, highest first, and whether they are correct."""
         size, scores = np.array(self.detections), np.array(self.scores)
         chosen = (low <= size) & (size < high)
@@ -191,3 +193,36 @@ def operating_point(tally: Tally) -> float:
     # The middle of the range of scores with nearly the best F1.
     best = np.flatnonzero(f1 >= f1.max() - 1e-3)
     return float(scores[order[[best[0], best[-1]]]].mean())
+
+
+def operating_points(
+    tally: Tally, precision: float, edges: Sequence[float] = (10, 22, 34, 56, 110)
+) -> tuple[tuple[float, float], ...]:
+    """The operating point of each range of sizes: the lowest score at which the detections have that precision.
+
+    It is at least the lowest score with nearly the best F1, because images with few false alarms would otherwise give
+    points near 0. Ranges with fewer than ten faces are left out.
+
+    Args:
+        tally: Counts from detections with a low `min_score`.
+        precision: At the operating point, the same at every size.
+        edges: Lower ends of the ranges in pixels; the last range has no upper end.
+
+    Returns:
+        A typical side of each range (geometric middle; of the last one 1.3 times its lower end) and its score.
+    """
+    points = []
+    for low, high in pairwise((*edges, math.inf)):
+        scores, correct = tally.ranked(low, high)
+        faces = tally.recall(low, high)[1]
+        if faces < _FEWEST or not correct.any():
+            continue
+        hits, taken = np.cumsum(correct), np.arange(1, len(correct) + 1)
+        f1 = 2 * hits / (taken + faces)
+        lowest = float(scores[np.flatnonzero(f1 >= f1.max() - 1e-3)[-1]])
+        point = max(lowest, tally.score_at(precision, low, high))
+        if math.isinf(point):  # that precision is never reached
+            point = float(scores[f1.argmax()])
+        side = 1.3 * low if math.isinf(high) else math.sqrt(low * high)
+        points.append((round(side, 1), float(np.clip(point, 0.01, 0.99))))
+    return tuple(points)

@@ -1,5 +1,7 @@
 """Training scenes: what stands in them is where the labels say."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -108,6 +110,66 @@ def test_a_face_nobody_can_see_is_to_be_ignored() -> None:
         scene = compose(only(dim), 128, recipe, np.random.default_rng(seed))
         assert len(scene.boxes) == 0
         assert len(scene.ignore) >= 1
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_whole_image_keeps_its_scale_and_its_labels(seed: int) -> None:
+    recipe = SceneRecipe.model_validate(PLAIN | {"whole": 1.0, "zoom": (1.3, 1.3), "tilt": 0.0})
+    scene = compose(only(marked(60)), 192, recipe, np.random.default_rng(seed))
+    for points, box in zip(scene.landmarks, scene.boxes, strict=True):
+        uncut = (box > 0).all() and (box < 192).all()
+        assert not uncut or box[2] - box[0] == pytest.approx(60 * 1.3, abs=0.1)
+        for order in ([0, 1, 2, 3, 4], [1, 0, 2, 4, 3]):
+            places = [spot(scene.image, box, COLOURS[index]) for index in order]
+            inside = [
+                (place, point)
+                for place, point in zip(places, points, strict=True)
+                if place is not None and ((point > 10) & (point < 182)).all()
+            ]
+            if all(np.abs(place - point).max() < 2.5 for place, point in inside):
+                break
+        else:
+            pytest.fail(f"no order of the spots fits the landmarks {points.tolist()}")
+    assert len(scene.boxes) + len(scene.ignore) <= 1
+
+
+def test_whole_images_show_mistakes_and_fill_the_scene() -> None:
+    image = replace(empty(), image=np.full((400, 400, 3), 200, np.uint8), mistakes=np.array([[300.0, 40, 340, 80]]))
+    image.image[40:80, 300:340] = (250, 0, 0)
+    recipe = SceneRecipe.model_validate(PLAIN | {"whole": 1.0, "zoom": (1.0, 1.0), "focus": 1.0, "tilt": 0.0})
+    images = pool([pyramid(marked()), pyramid(image)], recipe.model_copy(update={"hard": 1e6}))
+    assert images.whole.tolist() == [1, 1 + 1e6]
+    for seed in range(6):
+        scene = compose(images, 128, recipe, np.random.default_rng(seed))
+        assert (np.abs(scene.image.astype(int) - (250, 0, 0)).max(axis=2) < 30).any()
+        assert scene.image.min(axis=2).max() >= 190  # the rest is the image: grey, not the black around it
+        assert (scene.image.max(axis=2) > 100).all()
+        assert not len(scene.boxes)
+
+
+def test_a_small_image_is_enlarged_to_fill_most_of_the_scene() -> None:
+    recipe = SceneRecipe.model_validate(PLAIN | {"whole": 1.0, "zoom": (0.5, 0.5), "tilt": 0.0})
+    scene = compose(only(marked()), 320, recipe, np.random.default_rng(0))  # an image of 160 x 200
+    painted = (scene.image.max(axis=2) > 0).any(axis=0).sum(), (scene.image.max(axis=2) > 0).any(axis=1).sum()
+    assert max(painted) == pytest.approx(0.75 * 320, abs=2)
+
+
+def test_scores_of_a_teacher_stay_with_their_faces() -> None:
+    image = replace(marked(40), scores=np.array([0.7]))
+    for recipe in (SceneRecipe(), SceneRecipe(whole=1.0)):
+        scores = [compose(only(image), 128, recipe, np.random.default_rng(seed)) for seed in range(8)]
+        assert any(len(scene.boxes) for scene in scores)
+        for scene in scores:
+            assert scene.scores.tolist() == pytest.approx([0.7] * len(scene.boxes))
+    scene = compose(only(marked(90)), 128, SceneRecipe(whole=1.0), np.random.default_rng(1))
+    assert len(scene.scores) == len(scene.boxes)
+    assert np.isnan(scene.scores).all()
+
+
+@pytest.mark.parametrize("zoom", [(0, 1), (2, 1), (-1, 2)])
+def test_the_zoom_is_a_range(zoom: tuple[float, float]) -> None:
+    with pytest.raises(ValidationError, match="the smaller one first"):
+        SceneRecipe(zoom=zoom)
 
 
 def test_pictures_with_small_faces_are_favoured() -> None:

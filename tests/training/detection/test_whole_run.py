@@ -12,6 +12,7 @@ from tests.face_images import drawn_image, write_images
 
 from mien.assets.manifest import METADATA_KEY, read_manifest
 from mien.assets.store import open_model
+from mien.datasets.face_images import read
 from mien.errors import ConfigError, DataError, WeightsError
 from mien.faces.boxes import iou
 from mien.faces.detectors import DetectorOptions, load
@@ -105,10 +106,22 @@ def test_the_export_reads_images(run: Path, folder: Path, tmp_path: Path) -> Non
     ((name, entry),) = read_manifest((tmp_path / "own.entry.toml").read_text(), "the entry").items()
     assert name == "mien-detector"
     assert entry.detections == info.detections
+    assert info.scores["faces"] == sum(len(image.boxes) for image in read(folder, "valid"))
+    assert all(0 < point < 1 for _, point in info.detections.by_size)
     assert entry.features == info.features
     image = drawn_image(np.random.default_rng(50), 1)
     found = load(DetectorOptions("mien", weights=out)).detect(image.image, min_score=0.2)
     assert float(iou(found.boxes, image.boxes).max()) > 0.4
+
+
+def test_a_run_with_every_new_setting_trains_and_resumes(run: Path, folder: Path, tmp_path: Path) -> None:
+    settings = ["epochs=2", "steps=3", "assignment.name='dynamic'", "scenes.whole=0.5", "loss.teacher=0.3"]
+    recipe = load_recipe(run / "recipe.toml", settings)
+    fit(recipe, folder, tmp_path / "new", FitOptions(progress=False))
+    again = load_recipe(tmp_path / "new" / "recipe.toml")
+    assert again == recipe
+    task_spec("detection").export(again, run, folder, tmp_path / "new.onnx")
+    assert load(DetectorOptions("mien", weights=tmp_path / "new.onnx")) is not None
 
 
 def test_a_second_run_starts_from_the_weights_of_the_first(run: Path, folder: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mien.assets.session import Session
 from mien.assets.signature import STRIDES
+from mien.assets.signature import Detections as Cells
 from mien.assets.store import open_model
 from mien.faces.boxes import intersection, iou, nms
 from mien.faces.detectors import Detections, DetectorOptions
@@ -46,17 +47,17 @@ class MienDetector:
 
     name = "mien"
 
-    def __init__(self, options: DetectorOptions, session: Session, operating_point: float) -> None:
+    def __init__(self, options: DetectorOptions, session: Session, cells: Cells) -> None:
         self.mean_landmarks = np.array(MEAN_LANDMARKS, np.float32)
         self._min_face = options.min_face
         self._max_side = options.max_side or MAX_SIDE
         self._session = session
-        self._operating_point = operating_point
+        self._cells = cells
         self._grids: dict[tuple[int, int], tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
 
     def detect(self, image: NDArray[np.uint8], *, min_score: float = 0.5) -> Detections:
         """See `Detector.detect`."""
-        scale = min(1.0, self._max_side / max(Frame(image).image.shape[:2]))
+        whole = scale = self.scale(Frame(image).image.shape)
         found = self._candidates(image, scale)
         while found.may_have_larger(LARGE / scale):
             scale /= 2
@@ -65,7 +66,11 @@ class MienDetector:
             found = found.of_sides(0, 1.2 * border).joined(
                 self._candidates(image, scale).of_sides(border / 1.2, np.inf)
             )
-        return self._faces(found, min_score)
+        return self._faces(found, min_score, whole)
+
+    def scale(self, shape: tuple[int, ...]) -> float:
+        """The scale at which an image (H, W, 3) is first searched."""
+        return min(1.0, self._max_side / max(shape[:2]))
 
     def _candidates(self, image: NDArray[np.uint8], scale: float) -> "_Candidates":
         """The candidates for faces in an image that is searched at that scale."""
@@ -73,8 +78,8 @@ class MienDetector:
         cells = self._session.run(sheet[None], outputs=["cells"])["cells"]  # (1, cells, 15)
         return _decoded(cells[0], *self._grid(*sheet.shape[:2]), factor)
 
-    def _faces(self, cells: "_Candidates", min_score: float) -> Detections:
-        """One face for all its candidates: their weighted mean."""
+    def _faces(self, cells: "_Candidates", min_score: float, scale: float) -> Detections:
+        """One face for all its candidates: their weighted mean; the image was searched at that scale."""
         if not len(cells.scores):
             return Detections.empty()
         boxes = cells.places[:, :2].reshape(-1, 4)
@@ -83,7 +88,7 @@ class MienDetector:
         votes = cells.scores * (iou(boxes[kept], boxes) >= AGREE)  # (N, K)
         votes /= votes.sum(axis=1, keepdims=True)
         faces = np.einsum("nk,kij->nij", votes, cells.places).astype(np.float32)
-        scores = np.interp(cells.scores[kept], (0, self._operating_point, 1), (0, 0.5, 1)).astype(np.float32)
+        scores = self._cells.calibrated(cells.scores[kept], cells.sides[kept] * scale)
         return Detections(faces[:, :2].reshape(-1, 4), scores, faces[:, 2:]).at_least(min_score, self._min_face)
 
     def _grid(self, high: int, wide: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -180,4 +185,4 @@ def load(options: DetectorOptions) -> MienDetector:
         WeightsError: The weights are missing, damaged, or not of a detector that mien exported.
     """
     info, session = open_model(options.weights, task="detection")
-    return MienDetector(options, session, info.detections.operating_point)
+    return MienDetector(options, session, info.detections)

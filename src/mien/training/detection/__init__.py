@@ -10,14 +10,14 @@ from mien.assets.signature import Detections, Features, ImageInput
 from mien.datasets import face_images
 from mien.training.checkpoints import load_module
 from mien.training.detection.data import DetectionData
-from mien.training.detection.export import export_detector
+from mien.training.detection.export import Held, export_detector
 from mien.training.detection.module import DetectorModule
 from mien.training.detection.recipe import DetectorRecipe
 from mien.training.tasks import TaskSpec, TrainingSetup
 
 __all__ = ["TASK"]
 
-_CALIBRATION, _HELD = 96, 240  # scenes that set the ranges of int8, and scenes that it is measured on
+_CALIBRATION = 96  # scenes that set the ranges of int8
 
 
 def _setup(recipe: DetectorRecipe, folder: Path) -> TrainingSetup:
@@ -32,7 +32,11 @@ def _setup(recipe: DetectorRecipe, folder: Path) -> TrainingSetup:
 def _export(
     recipe: DetectorRecipe, folder: Path, data: Path, out: Path, *, checkpoint: str = "best", licence: str = ""
 ) -> list[Path]:
-    """Exports a run; the training split of the images `data` sets the ranges of int8, the other split measures it."""
+    """Exports a run.
+
+    Scenes of the training split of the images `data` set the ranges of int8. The images of the valid split, unchanged,
+    set the operating points, and decide whether the int8 form is used.
+    """
     module = load_module(DetectorModule, folder / f"{checkpoint}.ckpt")
     scenes = DetectionData(data, recipe)
     info = ModelInfo(
@@ -45,9 +49,8 @@ def _export(
         licence=licence,
         data=f"labelled images {face_images.fingerprint(data)['images']}",
     )
-    return export_detector(
-        module.network, info, scenes.scenes("train", _CALIBRATION, 1), scenes.scenes("valid", _HELD, 2), out
-    )
+    training, held = scenes.scenes("train", _CALIBRATION, 1), scenes.photographs("valid")
+    return export_detector(module.network, info, training, Held(held, recipe.operating_precision), out)
 
 
 TASK = TaskSpec(Path, _setup, _export)

@@ -1,13 +1,15 @@
 """Exports a detector's run: one ONNX file with the model's description inside, and its training form beside it.
 
 The file takes images (N, H, W, 3) uint8 RGB whose sides are multiples of 32. All but the first convolution and the
-heads run in int8 (per channel, calibrated on scenes of training images), unless that costs more than `FALL` of F1; then
-the full form is written. Nothing is written if the full form differs from its checkpoint.
+heads run in int8 (per channel, calibrated on scenes of training images), unless that costs more than `FALL` of F1 on
+held-back photographs; then the full form is written. The photographs also set the operating points, one for each range
+of sizes, so that a score of 0.5 has the same precision at every size. Nothing is written if the full form differs from
+its checkpoint.
 """
 
 import io
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +23,8 @@ from mien.assets.session import Session
 from mien.assets.signature import CELL_VALUES, Detections
 from mien.datasets.face_images import FaceImage
 from mien.errors import WeightsError
-from mien.evaluation.detection import Tally, evaluate_detector, operating_point
+from mien.evaluation.detection import Tally, operating_point, operating_points
+from mien.faces.detectors import Detections as Found
 from mien.faces.detectors import DetectorOptions
 from mien.faces.detectors.mien import MienDetector
 from mien.files import staging_folder
@@ -31,8 +34,9 @@ from mien.training.detection.scenes import Scene
 from mien.training.silence import silenced
 
 TOLERANCE: Final = 2e-3  # of the parity gate, on outputs in units of the stride
-FALL: Final = 0.01  # of F1 on the held-back scenes, at most, from the full form to int8
+FALL: Final = 0.01  # of F1 on the held-back images, at most, from the full form to int8
 _LOWEST: Final = 0.1  # faces with lower scores are ignored when the operating point is chosen
+_HALF: Final = 0.5
 
 
 class _FromPixels(nn.Module):
@@ -96,38 +100,53 @@ def _check_parity(network: FaceDetector, session: Session, scenes: Iterable[Scen
             )
 
 
-def _labelled(scenes: Iterable[Scene]) -> list[FaceImage]:
-    return [
-        FaceImage(
-            image=scene.image,
-            boxes=scene.boxes.astype(np.float64),
-            landmarks=scene.landmarks.astype(np.float64),
-            ignore=scene.ignore.astype(np.float64),
+@dataclass(frozen=True)
+class Held:
+    """Held-back images that set the operating points and decide on int8.
+
+    Attributes:
+        images: Natural photographs rather than composed scenes: scores that balance alarms and misses on scenes, which
+            have more tiny and degraded faces, give many false alarms on photographs.
+        precision: At the operating point, at every size.
+    """
+
+    images: Sequence[FaceImage]
+    precision: float
+
+
+def _tally(detector: MienDetector, images: Iterable[FaceImage]) -> Tally:
+    """Counts on the images, with sizes in pixels of the searched image."""
+    tally = Tally()
+    for image in images:
+        found, scale = detector.detect(image.image, min_score=_LOWEST), detector.scale(image.image.shape)
+        larger = replace(
+            image, boxes=image.boxes * scale, landmarks=image.landmarks * scale, ignore=image.ignore * scale
         )
-        for scene in scenes
-    ]
+        tally.add(Found(found.boxes * np.float32(scale), found.scores), larger)
+    return tally
 
 
-def _judged(session: Session, images: list[FaceImage]) -> Tally:
-    """The faces that the network finds with scores, not yet mapped by an operating point, of at least `_LOWEST`."""
-    return evaluate_detector(MienDetector(DetectorOptions(), session, 0.5), images, min_score=_LOWEST)
+def _calibrated(session: Session, held: Held) -> tuple[Detections, float]:
+    """The output's description with its operating points, and the F1 there; a detector that finds nothing has 0."""
+    plain = _tally(MienDetector(DetectorOptions(), session, Detections()), held.images)
+    if not any(plain.correct):
+        return Detections(), 0.0
+    points = operating_points(plain, held.precision)
+    rounded = tuple((side, round(point, 3)) for side, point in points)
+    output = Detections("cells", round(operating_point(plain), 3), rounded)
+    scores = output.calibrated(np.array(plain.scores), np.array(plain.detections)) >= _HALF
+    right = int(np.array(plain.correct)[scores].sum())
+    return output, 2 * right / (int(scores.sum()) + len(plain.faces))
 
 
-def _f1(tally: Tally, score: float) -> float:
-    right, taken = tally.precision(score=score)
-    return 2 * right / max(1, taken + len(tally.faces))
-
-
-def export_detector(
-    network: FaceDetector, info: ModelInfo, training: list[Scene], held: list[Scene], out: Path
-) -> list[Path]:
+def export_detector(network: FaceDetector, info: ModelInfo, training: list[Scene], held: Held, out: Path) -> list[Path]:
     """Writes a trained detector to `out` (.onnx), with its training form and its manifest entry beside it.
 
     Args:
         network: With its trained weights.
-        info: The description; form, operating point and scores are filled in.
+        info: The description; form, operating points and scores are filled in.
         training: Scenes of training images, which set the ranges of int8.
-        held: Scenes of held-back images, which set the operating point and decide on int8.
+        held: Held-back images, which set the operating points and decide on int8.
         out: The ONNX file to write.
 
     Returns:
@@ -139,28 +158,24 @@ def export_detector(
     """
     check_name(out)
     network = network.float().eval()
-    images = _labelled(held)
     with staging_folder(out) as staging:
         full = staging / "full.onnx"
         graph = graph_of(network.fused())
         content = serialised(graph)
         full.write_bytes(content)
         session = Session(content, "the exported detector")
-        _check_parity(network, session, held[:8])
-        tally = _judged(session, images)
-        if not any(tally.correct):
+        _check_parity(network, session, training[:8])
+        output, f1 = _calibrated(session, held)
+        faces = sum(len(image.boxes) for image in held.images)
+        if not f1:
             raise WeightsError(
-                f"the detector finds none of the {len(tally.faces)} faces of the held-back scenes",
-                hint="train it longer",
+                f"the detector finds none of the {faces} faces of the held-back images", hint="train it longer"
             )
-        point = operating_point(tally)
-        scores = {"faces": len(tally.faces), "full_f1": round(_f1(tally, point), 4), "int8_f1": 0.0}
         small_content = int8_form(full, graph, training)
-        small = _judged(Session(small_content, "its int8 form"), images)
-        if any(small.correct):
-            scores["int8_f1"] = round(_f1(small, operating_point(small)), 4)
-        if scores["int8_f1"] >= scores["full_f1"] - FALL:
-            content, point = small_content, operating_point(small)
+        small_output, small_f1 = _calibrated(Session(small_content, "its int8 form"), held)
+        if small_f1 >= f1 - FALL:
+            content, output = small_content, small_output
             info = replace(info, form="int8")
-        info = replace(info, scores=scores).with_outputs(Detections("cells", round(point, 3)))
+        scores = {"faces": faces, "full_f1": round(f1, 4), "int8_f1": round(small_f1, 4)}
+        info = replace(info, scores=scores).with_outputs(output)
         return publish(content, info, out, staging, network.state_dict())

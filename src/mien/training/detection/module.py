@@ -2,7 +2,9 @@
 
 from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.errors import ConfigError
@@ -15,6 +17,9 @@ from mien.training.tasks import Sums, TrainingModule
 # Where an error of the landmarks turns from squared to linear, in sides of the face.
 _BEND: Final = 0.02
 _FOCUS: Final = 2.0
+# Dynamic assignment: a face takes at most this many cells; from this IoU, others are left out of the loss.
+_MOST: Final = 10
+_GOOD: Final = 0.5
 
 
 def decoded(rows: Tensor, centres: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,6 +60,40 @@ def score_loss(logits: Tensor, target: Tensor) -> Tensor:
     return plain * (target - torch.sigmoid(logits)).abs() ** _FOCUS
 
 
+def chosen(batch: Batch, overlap: Tensor, probability: Tensor) -> Tensor:
+    """Dynamic assignment: which pairs (P,) of a face and a candidate cell are used, as a mask.
+
+    Each face takes the cells that predict it best, as many as its ten best IoUs sum to, at least one (Ge et al.,
+    "YOLOX", 2021, section 2.1, "SimOTA"); best by probability times the cube of the IoU (in the manner of Feng et al.,
+    "TOOD", ICCV 2021, equation 1). A cell that several faces take goes to the one that it predicts best.
+
+    Args:
+        batch: The candidates.
+        overlap: (P,) IoU of the predicted box with the face.
+        probability: (P,) predicted by the cell.
+    """
+    metric = ((probability + 1e-6) * (overlap + 1e-3) ** 3).cpu().numpy()
+    faces, overlaps = batch.faces.cpu().numpy(), overlap.cpu().numpy()
+    place = batch.rows.cpu().numpy() * batch.counted.shape[1] + batch.cells.cpu().numpy()
+    best_ten = _rank(faces, overlaps) < _MOST
+    count = np.bincount(faces, weights=np.where(best_ten, overlaps, 0))
+    taken = _rank(faces, metric) < np.maximum(1, count.astype(int))[faces]
+    # Among the pairs that are taken, the first of each cell.
+    taken &= _rank(place, np.where(taken, metric, -1.0)) == 0
+    return torch.from_numpy(taken).to(overlap.device)
+
+
+def _rank(groups: NDArray[np.int64], values: NDArray[np.floating]) -> NDArray[np.int64]:
+    """The rank (P,) of each value in its group: 0 for the largest."""
+    order = np.lexsort((-values, groups))
+    ordered = groups[order]
+    start = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    sizes = np.diff(np.r_[start, len(ordered)])
+    rank = np.empty(len(values), np.int64)
+    rank[order] = np.arange(len(values)) - np.repeat(start, sizes)
+    return rank
+
+
 def landmark_loss(found: Tensor, known: Tensor, boxes: Tensor) -> Tensor:
     """Mean smooth distance of landmarks (P, 5, 2) from known ones, in sides of the face, without NaN ones."""
     sure = torch.isfinite(known).all(dim=2).all(dim=1)
@@ -93,16 +132,34 @@ class DetectorModule(TrainingModule):
         mine = rows[batch.rows, batch.cells]  # (P, 15)
         boxes, landmarks = decoded(mine, centres[batch.cells], strides[batch.cells])
         overlap, _ = box_iou(boxes.detach(), batch.boxes)
+        counted = batch.counted
+        if self.recipe.assignment.name == "dynamic" and len(mine):
+            used = chosen(batch, overlap, torch.sigmoid(mine[:, 0].detach()))
+            # Candidates that are not used, but predict a face well, are no background either.
+            good = (overlap >= _GOOD) & ~used
+            counted = counted.index_put((batch.rows[good], batch.cells[good]), torch.tensor(False))
+            counted = counted.index_put((batch.rows[used], batch.cells[used]), torch.tensor(True))
+            boxes, landmarks, overlap = boxes[used], landmarks[used], overlap[used]
+            batch = Batch(batch.images, counted, *(part[used] for part in batch[2:]))
         target = torch.zeros_like(rows[..., 0])
-        # At least .5 for each face, however badly its box still fits: small, blurred faces must not lose their score.
-        target[batch.rows, batch.cells] = 0.5 + 0.5 * overlap
-        count = max(1, len(mine))
+        target[batch.rows, batch.cells] = self._quality(overlap, batch.scores)
+        count = max(1, len(boxes))
         return {
-            "score/loss": score_loss(rows[..., 0], target)[batch.counted].sum() / count,
+            "score/loss": score_loss(rows[..., 0], target)[counted].sum() / count,
             "box/loss": (1 - generalised_iou(boxes, batch.boxes)).sum() / count,
             "landmarks/loss": landmark_loss(landmarks, batch.landmarks, batch.boxes),
             "overlap": overlap.sum() / count,
         }
+
+    def _quality(self, overlap: Tensor, scores: Tensor) -> Tensor:
+        """The targets (P,) of the scores of cells with a face.
+
+        They are well above 0, however badly the box still fits: small, blurred faces must not lose their score.
+        """
+        weights = self.recipe.loss
+        own = (1 - weights.quality) + weights.quality * overlap
+        mixed = (1 - weights.teacher) * own + weights.teacher * scores
+        return torch.where(torch.isfinite(scores), mixed, own)
 
     def _total(self, losses: dict[str, Tensor]) -> Tensor:
         """Their weighted sum."""

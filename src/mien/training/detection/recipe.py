@@ -27,6 +27,18 @@ class SceneRecipe(Table):
     grids: Chances = Field(
         default={1: 0.25, 2: 0.35, 3: 0.2, 4: 0.12, 6: 0.08}, description="cells on a side, with weights"
     )
+    whole: Annotated[
+        float, Field(ge=0, le=1, description="chance of a scene with one image at about its own scale, not a grid")
+    ] = 0.0
+    zoom: Annotated[
+        tuple[float, float], Field(description="smallest and largest scale of the image in such a scene")
+    ] = (0.7, 2.0)
+    hard: Annotated[
+        float, Field(ge=1, description="weight in such scenes of images with `mistakes` in the labels; others have 1")
+    ] = 3.0
+    focus: Annotated[
+        float, Field(ge=0, le=1, description="chance that such a scene is centred on a mistake or a face of its image")
+    ] = 0.6
     favoured: Annotated[
         float, Field(ge=1, description="weight of images that have faces under 36 pixels; others have 1")
     ] = 4.0
@@ -52,6 +64,13 @@ class SceneRecipe(Table):
             raise ValueError(f"expected whole numbers with weights, got {chances}")
         return chances
 
+    @field_validator("zoom")
+    @classmethod
+    def _is_a_range(cls, zoom: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < zoom[0] <= zoom[1]:
+            raise ValueError(f"expected two numbers above 0, the smaller one first, got {list(zoom)}")
+        return zoom
+
     @field_validator("sizes")
     @classmethod
     def _are_whole_cells(cls, sizes: dict[int, float]) -> dict[int, float]:
@@ -65,6 +84,27 @@ class LossRecipe(Table):
 
     box: Annotated[float, Field(ge=0)] = 2.0
     landmarks: Annotated[float, Field(ge=0)] = 25.0
+    quality: Annotated[
+        float, Field(ge=0, le=1, description="share of the IoU in the target of a face's score; the rest is 1")
+    ] = 0.5
+    teacher: Annotated[
+        float, Field(ge=0, le=1, description="share of the teacher's `score` in the labels in this target")
+    ] = 0.0
+
+
+class AssignmentRecipe(Table):
+    """Which cells predict a face."""
+
+    name: Annotated[
+        Literal["size", "dynamic"],
+        Field(description="by the face's size and place alone, or those of its cells that predict it best"),
+    ] = "size"
+    reach: Annotated[float, Field(gt=0, description="size: least distance of cells around the middle, in strides")] = (
+        0.5
+    )
+    ring: Annotated[
+        float, Field(ge=0, description="size: width, in strides, of the ring around these that is left out of the loss")
+    ] = 0.0
 
 
 class DetectorRecipe(RunRecipe):
@@ -78,10 +118,14 @@ class DetectorRecipe(RunRecipe):
     doubt: Annotated[
         float, Field(gt=0, description="landmarks whose sources differ by more eye distances are not used for training")
     ] = 0.2
+    operating_precision: Annotated[
+        float, Field(gt=0, lt=1, description="precision, at every size, of the score that the export maps to 0.5")
+    ] = 0.97
     model: ModelRecipe = ModelRecipe(name="detector")
     optimizer: OptimizerRecipe = OptimizerRecipe(name="adamw", lr=2e-3, weight_decay=0.02)
     schedule: ScheduleRecipe = ScheduleRecipe(warmup=1)
     loss: LossRecipe = LossRecipe()
+    assignment: AssignmentRecipe = AssignmentRecipe()
     scenes: SceneRecipe = SceneRecipe()
 
     @classmethod

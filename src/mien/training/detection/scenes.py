@@ -28,12 +28,14 @@ class Scene:
         boxes: (N, 4) float32 xyxy, clipped to the canvas.
         landmarks: (N, 5, 2) float32; NaN if they are not known well enough to learn from.
         ignore: (M, 4) float32: boxes whose content is neither a face nor background.
+        scores: (N,) float32: scores that a teacher gave the faces, 0-1; NaN if unknown.
     """
 
     image: NDArray[np.uint8]
     boxes: NDArray[np.float32]
     landmarks: NDArray[np.float32]
     ignore: NDArray[np.float32]
+    scores: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,13 @@ class Pool:
         faces: Images with faces (or with boxes to ignore).
         empty: Images without faces.
         chances: (F,) cumulative weights with which `faces` are drawn.
+        whole: (F + E,) cumulative weights with which all images, `faces` first, are drawn for scenes of one image.
     """
 
     faces: tuple[Pyramid, ...]
     empty: tuple[Pyramid, ...]
     chances: NDArray[np.float64]
+    whole: NDArray[np.float64]
 
 
 def pool(images: Sequence[Pyramid], recipe: SceneRecipe) -> Pool:
@@ -79,10 +83,14 @@ def pool(images: Sequence[Pyramid], recipe: SceneRecipe) -> Pool:
     faces = tuple(image for image, has in zip(images, holds, strict=True) if has)
     if not faces:
         raise ValueError("images: expected some with faces")
+    empty = tuple(image for image, has in zip(images, holds, strict=True) if not has)
+    chances = [recipe.favoured if _small(image.labels) else 1.0 for image in faces]
+    hard = [recipe.hard if len(image.labels.mistakes) else 1.0 for image in (*faces, *empty)]
     return Pool(
         faces=faces,
-        empty=tuple(image for image, has in zip(images, holds, strict=True) if not has),
-        chances=np.cumsum([recipe.favoured if _small(image.labels) else 1.0 for image in faces]),
+        empty=empty,
+        chances=np.cumsum(chances),
+        whole=np.cumsum(np.array([*chances, *(1.0 for _ in empty)]) * hard),
     )
 
 
@@ -95,9 +103,11 @@ def compose(images: Pool, side: int, recipe: SceneRecipe, rng: np.random.Generat
         recipe: Ranges and probabilities.
         rng: The random generator.
     """
+    if recipe.whole and rng.random() < recipe.whole:
+        return _whole(images, side, recipe, rng)
     canvas = np.empty((side, side, 3), np.uint8)
     grid = _drawn(recipe.grids, rng)
-    boxes, landmarks, ignore = [], [], []
+    boxes, landmarks, ignore, scores = [], [], [], []
     for x0, y0, x1, y1 in _cells(side, grid, rng):
         cell = canvas[y0:y1, x0:x1]
         _background(cell, images.empty, rng)
@@ -110,12 +120,55 @@ def compose(images: Pool, side: int, recipe: SceneRecipe, rng: np.random.Generat
         boxes.append(found.boxes + np.tile(offset, 2))
         landmarks.append(found.landmarks + offset)
         ignore.append(found.ignore + np.tile(offset, 2))
+        scores.append(found.scores)
     photo = _photographed(canvas, recipe, rng)
     return Scene(
         image=photo,
         boxes=_joined(boxes, (4,)),
         landmarks=_joined(landmarks, (5, 2)),
         ignore=_joined(ignore, (4,)),
+        scores=_joined(scores, ()),
+    )
+
+
+def _whole(images: Pool, side: int, recipe: SceneRecipe, rng: np.random.Generator) -> Scene:
+    """A window of one image at about its own scale: whole people with their hands, and rooms, as photographs show them.
+
+    What the image does not cover is black, like the padding of a search.
+    """
+    number = _weighted(images.whole, rng)
+    many = len(images.faces)
+    image = images.faces[number] if number < many else images.empty[number - many]
+    labels = image.labels
+    size = np.array(image.levels[0].shape[1::-1])
+    scale = float(np.exp(rng.uniform(*np.log(recipe.zoom))))
+    scale = max(scale, _COVERED * side / size.max())
+    angle = np.radians(rng.normal(0, recipe.tilt / 2))
+    mirrored = rng.random() < recipe.flip
+    linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    if mirrored:
+        linear = linear @ np.diag([-1.0, 1.0])
+    shown = labels.mistakes if len(labels.mistakes) else labels.boxes
+    centre = size * rng.uniform(0, 1, 2)
+    if len(shown) and rng.random() < recipe.focus:
+        box = shown[rng.integers(len(shown))]
+        centre = (box[:2] + box[2:]) / 2 + rng.uniform(-0.4, 0.4, 2) * side / scale
+    # The window stays on the image as far as the image is large enough.
+    reach = np.minimum(side / scale, size) / 2
+    centre = np.clip(centre, reach, size - reach)
+    target = np.array([side, side]) / 2 + rng.uniform(-0.5, 0.5, 2) * np.maximum(0, side - scale * size)
+    matrix = np.column_stack([linear, target - linear @ centre])
+    canvas = np.zeros((side, side, 3), np.uint8)
+    _warp(image, matrix, canvas)
+    moved = _moved(labels, matrix, float(angle), mirrored=mirrored)
+    _degrade(canvas, recipe, rng)
+    seen = _visible(moved, canvas)
+    return Scene(
+        image=_photographed(canvas, recipe, rng),
+        boxes=_joined([seen.boxes], (4,)),
+        landmarks=_joined([seen.landmarks], (5, 2)),
+        ignore=_joined([seen.ignore], (4,)),
+        scores=_joined([seen.scores], ()),
     )
 
 
@@ -245,6 +298,7 @@ def _moved(labels: FaceImage, matrix: NDArray[np.float64], angle: float, *, mirr
         boxes=_turned(labels.boxes, matrix, angle),
         landmarks=points[:, MIRRORED] if mirrored else points,
         ignore=_turned(labels.ignore, matrix, angle),
+        scores=labels.scores,
     )
 
 
@@ -259,6 +313,8 @@ def _turned(boxes: NDArray[np.float64], matrix: NDArray[np.float64], angle: floa
 
 # Faces with a smaller side, in pixels, are small.
 _SMALL: Final = 36.0
+# The least share of the side of a scene that one image covers.
+_COVERED: Final = 0.75
 # The share of a face's box that must be in the cell for the face to count, and for it to be ignored.
 _SEEN: Final = 0.4
 _GUESSED: Final = 0.05
@@ -287,6 +343,7 @@ def _visible(labels: FaceImage, cell: NDArray[np.uint8]) -> FaceImage:
         boxes=cut[counts],
         landmarks=labels.landmarks[counts],
         ignore=np.concatenate([ignore, cut[doubtful]]),
+        scores=labels.scores[counts] if len(labels.scores) else np.full(int(counts.sum()), np.nan),
     )
 
 
