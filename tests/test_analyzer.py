@@ -10,11 +10,10 @@ import pytest
 from PIL import Image
 
 import mien
-from mien.analyzer import ImageSource
 from mien.errors import ConfigError, InputError, WeightsError
 from mien.expression import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
-from mien.media import read_frames, read_image
+from mien.media import ImageSource, read_frames, read_image
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +76,9 @@ def test_a_generator_gives_a_lazy_iterator(astronaut: Path, analyzer: mien.Analy
     assert mien.analyze([]) == []
 
 
-@pytest.mark.parametrize("nothing", [None, 7, [None], [7.5]])
+@pytest.mark.parametrize("nothing", [None, 7, [7.5], {"a": 1}])
 def test_an_input_that_is_not_an_image_is_named(analyzer: mien.Analyzer, nothing: object) -> None:
-    with pytest.raises(TypeError, match=r"expected a (path|numpy array)"):
+    with pytest.raises(TypeError, match="expected a path"):
         analyzer.analyze(nothing)  # type: ignore[call-overload]
 
 

@@ -4,13 +4,10 @@ import functools
 import math
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Final, Generic, Protocol, Self, TypedDict, TypeVar, Unpack, cast, overload
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Annotated, Any, Final, Generic, Protocol, Self, TypedDict, TypeVar, Unpack, cast, overload
 
 from mien.errors import ConfigError
 from mien.expression import load_classifier
@@ -19,12 +16,9 @@ from mien.expression.base import as_options as classifier_options
 from mien.faces import detectors
 from mien.faces.align import Aligner, Crops
 from mien.faces.detectors import Detector, DetectorOptions
-from mien.media import as_rgb, read_frame
+from mien.media import ImageItem, ImageSource, OnError, frame_of, frames_of, is_one
 from mien.media.feed import Feed
 from mien.results import Face, Frame, FrameResult
-
-# A path ("-": standard input), the content of an image file, an open binary file, or pixels.
-ImageSource = str | Path | bytes | BinaryIO | NDArray[np.uint8]
 
 # The options, the name or the file of a detector, or a ready one; None for the default.
 DetectorSource = DetectorOptions | Detector | str | Path | None
@@ -166,35 +160,40 @@ class Analyzer:
 
     # A path, an array and a list can be iterated too: the first overload that fits counts.
     @overload
-    def analyze(self, images: ImageSource | Frame) -> FrameResult: ...  # type: ignore[overload-overlap]
+    def analyze(  # type: ignore[overload-overlap]
+        self, images: ImageSource | Frame, *, on_error: OnError = ...
+    ) -> FrameResult: ...
     @overload
-    def analyze(self, images: Sequence[ImageSource | Frame]) -> list[FrameResult]: ...  # type: ignore[overload-overlap]
+    def analyze(  # type: ignore[overload-overlap]
+        self, images: Collection[ImageItem], *, on_error: OnError = ...
+    ) -> list[FrameResult]: ...
     @overload
-    def analyze(self, images: Iterable[ImageSource | Frame]) -> Iterator[FrameResult]: ...
+    def analyze(self, images: Iterable[ImageItem], *, on_error: OnError = ...) -> Iterator[FrameResult]: ...
     def analyze(
-        self, images: ImageSource | Frame | Iterable[ImageSource | Frame]
+        self, images: ImageSource | Frame | Iterable[ImageItem], *, on_error: OnError = "result"
     ) -> FrameResult | list[FrameResult] | Iterator[FrameResult]:
         """Analyzes one image, a list of images, or the images of a generator.
 
         Args:
-            images: A path, an open binary file, a file's content as bytes, a frame, or an array (H, W) grey, (H, W, 3)
-                RGB or (H, W, 4) RGBA, uint8. Or several of those: a list or another sequence, or a generator or another
-                iterable, which is read when its results are requested.
+            images: A path, a file's content as bytes, an open binary file, a PIL image, a frame, or an array or tensor
+                in the memory of the processor: (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA, uint8. Or several of
+                those: a list or another collection, or a generator or another iterable, which is read when its results
+                are requested.
+            on_error: What becomes of an image among several that cannot be read: "result" gives a result with its
+                `error` in its place; "raise" raises the exception, after the results of the images before it.
 
         Returns:
-            A result; for a sequence a list of results; for a generator an iterator, in constant memory.
+            A result; for a collection a list of results; for a generator an iterator, in constant memory.
 
         Raises:
-            InputError: An image cannot be read. To go on with the others, use `mien.media.open_frames` and `stream`.
+            InputError: A single image cannot be read; or one of several, with `on_error="raise"`.
             ValueError: An array has another shape.
-            TypeError: An array has another type, or `images` is none of the above.
+            TypeError: `images`, or an item of a collection, is none of the above; the message has the conversion.
         """
-        if _is_one(images):
-            return next(self.stream([_frame(cast("ImageSource | Frame", images))]))
-        if not isinstance(images, Iterable):
-            raise TypeError(f"images: expected a path, an array, or several of them, got {type(images).__name__}")
-        results = self.stream(map(_frame, cast("Iterable[ImageSource | Frame]", images)))
-        return list(results) if isinstance(images, Sequence) else results
+        if is_one(images):
+            return next(self.stream([frame_of(images)]))
+        results = self.stream(frames_of(cast("Iterable[ImageItem]", images), on_error))
+        return list(results) if isinstance(images, Collection) else results
 
     def stream(self, frames: Iterable[Frame | FrameResult], max_delay: float | None = None) -> Iterator[FrameResult]:
         """Analyzes frames as they come, in their order, in constant memory.
@@ -277,11 +276,16 @@ class Analyzer:
     @staticmethod
     def _smoothed(results: Iterator[FrameResult], smoothing: _PerSource[Smoother]) -> Iterator[FrameResult]:
         """The results after a smoother, which may hold some back; all of them at the end of each source."""
-        for result in results:
-            smoother, ended = smoothing.at(result.source, result.frame)
-            if ended is not None:
-                yield from ended.flush()
-            yield from smoother.update(result)
+        try:
+            for result in results:
+                smoother, ended = smoothing.at(result.source, result.frame)
+                if ended is not None:
+                    yield from ended.flush()
+                yield from smoother.update(result)
+        except Exception:
+            if smoothing.present is not None:
+                yield from smoothing.present.flush()  # what came before is complete
+            raise
         if smoothing.present is not None:
             yield from smoothing.present.flush()
 
@@ -290,19 +294,6 @@ class Analyzer:
 
     def __exit__(self, *error: object) -> None:
         """Does nothing: an analyzer holds nothing open."""
-
-
-def _is_one(images: object) -> bool:
-    """Whether this is a single image; an open file could also be iterated, by lines."""
-    return isinstance(images, (str, Path, bytes, np.ndarray, Frame)) or hasattr(images, "read")
-
-
-def _frame(image: ImageSource | Frame) -> Frame:
-    if isinstance(image, Frame):
-        return image
-    if isinstance(image, (str, Path, bytes)) or hasattr(image, "read"):
-        return read_frame(cast("str | Path | bytes | BinaryIO", image))
-    return Frame(as_rgb(image))
 
 
 class _Cached(threading.local):
@@ -319,6 +310,7 @@ _cached = _Cached()
 class _Parts(TypedDict, total=False):
     """The keyword arguments of `analyze`."""
 
+    on_error: OnError
     emotions: Emotions | Sequence[str]
     detector: DetectorSource
     classifier: Classifier | ClassifierSource
@@ -329,13 +321,14 @@ class _Parts(TypedDict, total=False):
 def analyze(images: ImageSource | Frame, **parts: Unpack[_Parts]) -> FrameResult: ...  # type: ignore[overload-overlap]
 @overload
 def analyze(  # type: ignore[overload-overlap]
-    images: Sequence[ImageSource | Frame], **parts: Unpack[_Parts]
+    images: Collection[ImageItem], **parts: Unpack[_Parts]
 ) -> list[FrameResult]: ...
 @overload
-def analyze(images: Iterable[ImageSource | Frame], **parts: Unpack[_Parts]) -> Iterator[FrameResult]: ...
+def analyze(images: Iterable[ImageItem], **parts: Unpack[_Parts]) -> Iterator[FrameResult]: ...
 def analyze(
-    images: ImageSource | Frame | Iterable[ImageSource | Frame],
+    images: ImageSource | Frame | Iterable[ImageItem],
     *,
+    on_error: OnError = "result",
     emotions: Emotions | Sequence[str] = None,
     detector: DetectorSource = None,
     classifier: Classifier | ClassifierSource = None,
@@ -347,6 +340,7 @@ def analyze(
 
     Args:
         images: As for `Analyzer.analyze`: an image, a list or a generator.
+        on_error: As for `Analyzer.analyze`: "result" or "raise".
         emotions: Number or names of the classes, as for `Analyzer`.
         detector: As for `Analyzer`.
         classifier: As for `Analyzer`.
@@ -356,13 +350,13 @@ def analyze(
         A `FrameResult`, which is a sequence of `Face`s; a list of them for a list, an iterator for a generator.
 
     Raises:
-        InputError: An image cannot be read.
+        InputError: A single image cannot be read; or one of several, with `on_error="raise"`.
         ConfigError: There is no such detector or model, or an option has a value that cannot be used.
     """
     classifier = tuple(classifier) if isinstance(classifier, list) else classifier
     emotions = tuple(emotions) if isinstance(emotions, list) else emotions
     parts = {"detector": detector, "classifier": classifier, "emotions": emotions}
-    return _cached.analyzer(options, **cast("dict[str, Hashable]", parts)).analyze(images)
+    return _cached.analyzer(options, **cast("dict[str, Hashable]", parts)).analyze(images, on_error=on_error)
 
 
 def detect(
@@ -374,21 +368,24 @@ def detect(
     """Finds the faces in an image, largest first, without their expressions.
 
     Args:
-        image: A path, an open binary file, a file's content as bytes, or an array (H, W) grey, (H, W, 3) RGB or
-            (H, W, 4) RGBA uint8.
+        image: One image, as for `Analyzer.analyze`.
         min_score: Leave out faces with a lower score; by default that of the options, 0.5, which is the operating
             point of each detector.
         detector: As for `Analyzer`.
 
     Raises:
         InputError: The image cannot be read.
+        TypeError: It is not an image, or several; the message has the conversion.
+        ValueError: An array has another shape.
         ConfigError: There is no such detector, or an option has a value that cannot be used.
         UnsupportedError: The detector cannot run here.
         WeightsError: The weights of the detector are missing or damaged.
     """
+    if not is_one(image):
+        raise TypeError(f"detect takes one image, got {type(image).__name__}; call it for each, or use analyze")
     if min_score is not None:
         DetectorOptions(min_score=min_score)  # refuses other numbers
     if isinstance(detector, (str, Path)):
         detector = detectors.as_options(detector)
     aligner = _cached.aligner(cast(Hashable, detector or DetectorOptions()))
-    return list(aligner.find(_frame(image).image, min_score=min_score))
+    return list(aligner.find(frame_of(image).image, min_score=min_score))

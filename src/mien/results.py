@@ -32,7 +32,7 @@ class Frame:
         source: Where the image comes from: a path, a camera, or "array".
         index: Position in the source, from 0; an image file has 0.
         timestamp: Seconds from the start of a video; None for an image.
-        note: Information about reading the image that is not an error ("only the first of 12 frames was read").
+        note: What was ignored or not read of the image ("only the first of 12 frames was read"); None for nothing.
     """
 
     image: NDArray[np.uint8] = field(repr=False, compare=False)
@@ -175,7 +175,7 @@ class FrameResult:
         faces: The faces, largest first; empty if there are none.
         error: Why the frame could not be read; None if it could.
         image: (H, W, 3) uint8 RGB, the frame's pixels; None unless `AnalyzerOptions.keep_images` is set.
-        note: Information about reading the frame that is not an error; None for none.
+        note: What was ignored or not read of the frame; None for nothing.
     """
 
     source: str

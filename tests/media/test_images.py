@@ -259,7 +259,7 @@ def noise(width: int = 96, height: int = 80) -> Image.Image:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.85])
 def test_an_incomplete_file_is_an_error_and_never_grey_stripes(kind: str, share: float) -> None:
     content = encoded(noise(), kind)
     with pytest.raises(InputError, match="damaged or incomplete"):
@@ -283,7 +283,6 @@ SAMPLES = [encoded(noise(24, 16), kind) for kind in FORMATS]
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(SAMPLES), st.lists(st.tuples(st.integers(0), st.integers(0, 255)), min_size=1, max_size=8))
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about damaged EXIF
 def test_flipped_bytes_give_an_image_or_an_input_error(sample: bytes, changes: list[tuple[int, int]]) -> None:
     damaged = bytearray(sample)
     for place, value in changes:

@@ -82,7 +82,6 @@ NOT_IN_TABLES = {
     "image": "pixels are in the annotated images",
     "width": "the same for all faces of an image",
     "height": "the same for all faces of an image",
-    "note": "printed, and in the JSON",
 }
 EVERYTHING = Layout(SIX, keypoints=2, smoothed=True)
 GROUPS = {FrameResult: FRAME, Face: FACE, Expression: EXPRESSION}

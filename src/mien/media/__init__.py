@@ -1,7 +1,8 @@
 """Images in: paths and arrays become `Frame`s. RGB uint8 everywhere, upright, transparent pixels on white.
 
 `open_frames` turns what a user typed into a source of frames, in which an image that cannot be read is a recorded
-error; `read_frame` and `read_image` read one image; `as_rgb` checks an array.
+error; `read_frame` and `read_image` read one file; `frame_of` and `frames_of` take whatever Python has as an image, and
+`as_rgb` checks an array.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,15 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.media.find import find_images
-from mien.media.images import MAX_PIXELS, STANDARD_INPUT, as_rgb, read_frame, read_frames, read_image
+from mien.media.images import MAX_PIXELS, STANDARD_INPUT, read_frame, read_frames, read_image
+from mien.media.inputs import ImageItem, ImageSource, OnError, as_rgb, frame_of, frames_of, is_one
 from mien.results import Frame, FrameResult
 
 __all__ = [
     "MAX_PIXELS",
     "STANDARD_INPUT",
     "FrameSource",
+    "ImageItem",
+    "ImageSource",
+    "OnError",
     "as_rgb",
     "find_images",
+    "frame_of",
+    "frames_of",
+    "is_one",
     "open_frames",
     "read_frame",
     "read_frames",

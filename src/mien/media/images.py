@@ -3,20 +3,33 @@
 Pillow decodes because it opens files lazily: size, colour mode and orientation are known before any pixel.
 """
 
+import base64
+import binascii
+import inspect
 import io
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO, Final
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile
 
 from mien.errors import InputError, LimitError
+from mien.media.faults import (
+    LEAST_ROWS,
+    collected_warnings,
+    decode_incomplete,
+    is_incomplete,
+    note_of,
+    reason,
+    without_metadata,
+)
 from mien.media.formats import PREFIX, image_format
 from mien.results import Frame, FrameResult
 
@@ -38,15 +51,53 @@ _SEVERAL: Final = {"GIF": "frames", "PNG": "frames", "WEBP": "frames", "AVIF": "
 _32_BITS: Final = "32-bit pixels of unknown range, expected 8 or 16 bits"
 _UNREAD_MODES: Final = {"I": _32_BITS, "F": _32_BITS, "LAB": "L*a*b* pixels, expected grey, RGB or CMYK"}
 
+# Formats whose 16-bit pixels some versions of Pillow read into a 32-bit image.
+_AT_MOST_16_BITS: Final = {"PNG", "PPM"}
 
-def read_image(source: str | Path | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+# 16-bit pixels up to this many bits are stretched: cameras and scanners store 10, 12 or 14 bits in 16.
+_LOW_BITS: Final = 14
+
+# TIFF's tag of the kind of an image; its lowest bit marks a preview, with which raw photographs begin.
+_SUBFILE: Final = 0x00FE
+
+# EXIF's tag of the orientation, and what turns each upright (EXIF 2.3, 4.6.4).
+_ORIENTATION: Final = 0x0112
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# An image as stored, and which of its rows are complete: (H,) bool, None for all.
+_Decoded = tuple[Image.Image, NDArray[np.bool_] | None]
+
+# A URL, and how pathlib writes it: with one slash. A single letter is a drive of Windows.
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,3}(?=[^/])")
+# How the formats begin in base64.
+_BASE64: Final = re.compile(r"(/9j/|iVBORw0KGgo|R0lGOD|UklGR|Qk0|SUkqA|TU0AK)[A-Za-z0-9+/\s]{16,}")
+_MEMORY, _DATA_URI = "image in memory", "data: URI"
+
+# No message repeats more characters of an input.
+_MOST_SHOWN: Final = 80
+# Characters that a name may have and a line of text may not: line breaks and stray bytes.
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+FileSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+
+
+def read_image(source: FileSource, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Reads one image as (H, W, 3) uint8 RGB.
 
     Grey, palette, CMYK and 16-bit images are converted, transparent pixels become white, and the EXIF orientation is
-    applied. Only the first image of an animation or of several pages is read.
+    applied. Only the first image of an animation or of several pages is read. Metadata that is damaged or too large is
+    ignored; a file that ends too early is read if it has at least 90% of its rows, and the missing rows are black.
 
     Args:
-        source: A path ("-" is standard input), a file's content, or an open binary file.
+        source: A path ("-" is standard input), a `data:` URI, a file's content, or an open binary file.
         max_pixels: The largest width times height that is decoded.
 
     Raises:
@@ -56,20 +107,31 @@ def read_image(source: str | Path | bytes | BinaryIO, *, max_pixels: int = MAX_P
     return read_frame(source, max_pixels=max_pixels).image
 
 
-def read_frame(source: str | Path | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Frame:
-    """Reads one image like `read_image`, with its source, and a note if only a part of the file was read."""
+def read_frame(source: FileSource, *, max_pixels: int = MAX_PIXELS) -> Frame:
+    """Reads one image like `read_image`, with its source, and a note of what was ignored or not read."""
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(io.BytesIO(source), "image in memory", max_pixels)
-    if not isinstance(source, (str, Path)):
-        name = str(getattr(source, "name", "image in a stream"))
-        return _decode(_seekable(source, name, max_pixels), name, max_pixels)
-    if str(source) == STANDARD_INPUT:
+        return _decode(io.BytesIO(_content(source)), _MEMORY, max_pixels)
+    if not isinstance(source, (str, os.PathLike)):
+        return _read_stream(source, max_pixels)
+    path = os.fsdecode(source)
+    if path == STANDARD_INPUT:
         return _decode(_standard_input(max_pixels), _STDIN, max_pixels)
-    with _opened(str(source)) as file:
-        return _decode(file, str(source), max_pixels)
+    if isinstance(source, str) and path[:5].lower() == "data:":
+        return _decode(io.BytesIO(_data_of(path, max_pixels)), _DATA_URI, max_pixels)
+    with _opened(path) as file:
+        return _decode(file, path, max_pixels)
 
 
-def read_frames(paths: Iterable[str | Path], *, max_pixels: int = MAX_PIXELS) -> Iterator[Frame | FrameResult]:
+def shown(text: str) -> str:
+    """An input as a message repeats it: on one line, a long one without its middle."""
+    text = _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    head, tail = _MOST_SHOWN // 4, _MOST_SHOWN - _MOST_SHOWN // 4 - 1
+    return text if len(text) <= _MOST_SHOWN else f"{text[:head]}…{text[-tail:]}"
+
+
+def read_frames(
+    paths: Iterable[str | os.PathLike[str]], *, max_pixels: int = MAX_PIXELS
+) -> Iterator[Frame | FrameResult]:
     """Reads images one after the other, in constant memory; a thread decodes the next one while the caller works.
 
     Yields:
@@ -78,48 +140,11 @@ def read_frames(paths: Iterable[str | Path], *, max_pixels: int = MAX_PIXELS) ->
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="mien-read") as thread:
         ahead: Future[Frame | FrameResult] | None = None
         for path in paths:
-            current, ahead = ahead, thread.submit(_frame_or_error, str(path), max_pixels)
+            current, ahead = ahead, thread.submit(_frame_or_error, os.fspath(path), max_pixels)
             if current is not None:
                 yield current.result()
         if ahead is not None:
             yield ahead.result()
-
-
-def as_rgb(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """An array as (H, W, 3) uint8 RGB; one that already has this form is not copied.
-
-    Args:
-        array: uint8 of shape (H, W) or (H, W, 1) grey, (H, W, 3) RGB, or (H, W, 4) RGBA, whose transparent pixels
-            become white. The colour order is RGB; `cv2.imread` gives BGR: reverse it with `array[..., ::-1]`.
-
-    Raises:
-        TypeError: It is not an array of uint8.
-        ValueError: It has another shape, or no pixels.
-    """
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"image: expected a numpy array, got {type(array).__name__}")
-    if array.dtype != np.uint8:
-        raise TypeError(f"image: expected dtype uint8 with values 0-255, got {array.dtype}{_to_uint8(array.dtype)}")
-    channels = array.shape[2] if array.ndim == 3 else 1
-    if array.ndim not in (2, 3) or channels not in (1, 3, 4) or array.size == 0:
-        raise ValueError(
-            f"image: expected shape (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA, got {array.shape}; "
-            "colour order is RGB (cv2.imread gives BGR: pass array[..., ::-1])"
-        )
-    if channels == 1:
-        return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
-    if channels == 4:
-        return np.array(_on_white(Image.fromarray(array)))
-    return array
-
-
-def _to_uint8(dtype: np.dtype[np.generic]) -> str:
-    """How to convert an array of another type, if its usual range is known."""
-    if dtype == np.uint16:
-        return "; for 16 bits use the upper byte: (array >> 8).astype('uint8')"
-    if np.issubdtype(dtype, np.floating):
-        return "; if its values are 0-1: (array * 255).round().astype('uint8')"
-    return ""
 
 
 def _frame_or_error(path: str, max_pixels: int) -> Frame | FrameResult:
@@ -132,20 +157,85 @@ def _frame_or_error(path: str, max_pixels: int) -> Frame | FrameResult:
 @contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
     """The opened file at `path`; each way in which opening can fail has its own message."""
+    name = shown(path)
     try:
         if os.path.isdir(path):
-            raise InputError(f"'{path}' is a folder, not an image", hint="give the images in it")
+            raise InputError(
+                f"'{name}' is a folder, not an image",
+                hint="give the images in it; in Python, analyze(mien.media.open_frames([FOLDER]))",
+            )
         if os.path.exists(path) and not os.path.isfile(path):  # a named pipe could block
-            raise InputError(f"'{path}' is not a regular file", hint="read a pipe with: mien analyze - < PIPE")
+            raise InputError(f"'{name}' is not a regular file", hint="read a pipe with: mien analyze - < PIPE")
         file = open(path, "rb")  # noqa: SIM115  (closed below; only opening it is inside of `try`)
     except FileNotFoundError:
-        raise InputError(f"'{path}' does not exist") from None
+        raise _not_a_path(path) or InputError(f"'{name}' does not exist") from None
     except PermissionError:
-        raise InputError(f"'{path}' cannot be read: permission denied") from None
+        raise InputError(f"'{name}' cannot be read: permission denied") from None
     except (OSError, ValueError) as error:  # a name too long, or with a null byte
-        raise InputError(f"'{path}' cannot be opened: {getattr(error, 'strerror', error)}") from None
+        cause = getattr(error, "strerror", None) or reason(error)
+        raise _not_a_path(path) or InputError(f"'{name}' cannot be opened: {cause}") from None
     with file:
         yield file
+
+
+def _not_a_path(text: str) -> InputError | None:
+    """The error for a text that names no file because it is no path at all."""
+    if text[:5].lower() == "data:":
+        return InputError(f"'{shown(text)}' is a data: URI, given as a path", hint="pass it as a str, unchanged")
+    if found := _URL.match(text):
+        if found[1].lower() == "file":
+            return InputError(f"'{shown(text)}' is a URL, expected a path", hint="leave out 'file://'")
+        url = shown(f"{found[1]}://{text[found.end() :]}")
+        return InputError(
+            f"'{url}' is a URL, and mien does not use the network", hint="download it, and give the file or its content"
+        )
+    if _BASE64.match(text):
+        return InputError(
+            f"'{shown(text)}' looks like an image in base64, expected a path", hint="pass base64.b64decode(TEXT)"
+        )
+    if text.startswith("~"):
+        return InputError(
+            f"'{shown(text)}' does not exist", hint="only a shell expands ~; in Python: Path(...).expanduser()"
+        )
+    return None
+
+
+def _content(source: bytes | bytearray | memoryview) -> bytes:
+    """The bytes themselves; an error for those that are a text in the place of an image."""
+    content = bytes(source)
+    start = content[:4096].decode("latin-1")
+    if _BASE64.match(start):
+        raise InputError(f"'{shown(start)}' looks like an image in base64", hint="pass base64.b64decode(BYTES)")
+    if len(content) <= 255 and b"\0" not in content and os.path.isfile(os.fsdecode(content)):
+        raise InputError(
+            f"'{shown(start)}' is a path in bytes, expected the content of an image", hint="pass the path as a str"
+        )
+    return content
+
+
+def _data_of(uri: str, max_pixels: int) -> bytes:
+    """The content of a `data:` URI (RFC 2397)."""
+    head, comma, data = uri.partition(",")
+    if not comma:
+        raise InputError(f"'{shown(uri)}' is a data: URI without a comma before its data")
+    _check_bytes(len(data) * 3 // 4, _DATA_URI, max_pixels)
+    content = unquote_to_bytes(data)
+    if not head.lower().endswith(";base64"):
+        return content
+    try:
+        content = b"".join(content.split())
+        return base64.b64decode(content + b"=" * (-len(content) % 4), altchars=None, validate=True)
+    except binascii.Error as error:
+        raise InputError(f"'{shown(uri)}' is a data: URI whose base64 is damaged: {reason(error)}") from None
+
+
+def _read_stream(file: BinaryIO, max_pixels: int) -> Frame:
+    name = str(getattr(file, "name", "image in a stream"))
+    try:
+        seekable = _seekable(file, shown(name), max_pixels)
+    except (OSError, ValueError) as error:  # a closed file, or a broken connection
+        raise InputError(f"'{shown(name)}' cannot be read: {reason(error)}") from error
+    return _decode(seekable, name, max_pixels)
 
 
 def _standard_input(max_pixels: int) -> BinaryIO:
@@ -160,36 +250,49 @@ def _seekable(file: BinaryIO, name: str, max_pixels: int) -> BinaryIO:
     A stream is refused if its first bytes are not an image, or when it becomes longer than an image can be: it may
     never end.
     """
-    if file.seekable():
+    if hasattr(file, "seekable") and file.seekable():
         return file
-    part = file.read(PREFIX)
+    part = _first_bytes(file)
     image_format(part, name)
-    limit = _BYTES_PER_PIXEL * max_pixels + _BYTES_BESIDES
     content = io.BytesIO()
     while part:
         content.write(part)
-        if content.tell() > limit:
-            raise LimitError(
-                f"'{name}' has more than {limit:,} bytes, the limit for an image",
-                hint="scale the image down, or read it with a higher max_pixels",
-            )
+        _check_bytes(content.tell(), name, max_pixels)
         part = file.read(_CHUNK)
     return content
 
 
-def _decode(file: BinaryIO, name: str, max_pixels: int) -> Frame:
-    """The image in a seekable file; `name` is for messages."""
+def _first_bytes(file: BinaryIO) -> bytes:
+    part: object = file.read(PREFIX)
+    if isinstance(part, bytes):
+        return part
+    if inspect.iscoroutine(part):
+        part.close()  # else Python warns that it was not awaited
+    raise TypeError(f"expected a binary file, whose read() gives bytes; this one gives {type(part).__name__}")
+
+
+def _check_bytes(size: int, name: str, max_pixels: int) -> None:
+    limit = _most_bytes(max_pixels)
+    if size > limit:
+        raise LimitError(
+            f"'{name}' has more than {limit:,} bytes, the limit for an image",
+            hint="scale the image down, or read it with a higher max_pixels",
+        )
+
+
+def _most_bytes(max_pixels: int) -> int:
+    return _BYTES_PER_PIXEL * max_pixels + _BYTES_BESIDES
+
+
+def _decode(file: BinaryIO, source: str, max_pixels: int) -> Frame:
+    """The image in a seekable file."""
+    name = shown(source)
     file.seek(0)
-    kind = image_format(file.read(PREFIX), name)
+    kind = image_format(_first_bytes(file), name)
     try:
-        # Image.open would check the size against Image.MAX_IMAGE_PIXELS, which is a setting of the whole process, and
-        # issue warnings. Its registry also opens the header, and leaves the limit to us.
-        file.seek(0)
-        image = Image.OPEN[kind][0](file, name)
-        _check_size(image, name, max_pixels)
-        note = _note(image, kind)
-        ImageOps.exif_transpose(image, in_place=True)
-        return Frame(_to_rgb(image, name), source=name, note=note)
+        with collected_warnings() as notes:
+            image, complete = _Reader(file, kind, name, max_pixels, notes).read()
+            return upright_frame(image, source, notes, complete)
     except InputError:
         raise
     except (Image.DecompressionBombError, MemoryError):
@@ -197,11 +300,123 @@ def _decode(file: BinaryIO, name: str, max_pixels: int) -> Frame:
     except Exception as error:
         # For damaged files Pillow raises many kinds of exceptions: OSError, SyntaxError, ValueError, IndexError,
         # struct.error, zlib.error ...
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"'{name}' is a {kind} file that is damaged or incomplete: {reason}") from error
+        raise InputError(f"'{name}' is a {kind} file that is damaged or incomplete: {reason(error)}") from error
 
 
-def _check_size(image: ImageFile.ImageFile, name: str, max_pixels: int) -> None:
+class _Reader:
+    """Decodes one file; if that fails, its file without metadata, or what a file that ends too early still has.
+
+    Args:
+        file: The file.
+        kind: Its format.
+        name: For messages.
+        max_pixels: The largest width times height that is decoded.
+        notes: Gets what was ignored.
+    """
+
+    def __init__(self, file: BinaryIO, kind: str, name: str, max_pixels: int, notes: list[str]) -> None:
+        self.file, self.kind, self.name, self.max_pixels, self.notes = file, kind, name, max_pixels, notes
+
+    def read(self) -> _Decoded:
+        """The decoded image.
+
+        Raises:
+            Exception: Whatever Pillow raises for a damaged file.
+        """
+        try:
+            image = self._opened(self.file)
+            self._count(image)
+            raw = str(image.tile[0][3]) if image.tile else ""  # what is stored: "RGB;16B" for example
+            image.load()
+            if ";16" in raw and image.mode in {"RGB", "RGBA"}:
+                self._stretch_colours(image)
+            if not ImageFile.LOAD_TRUNCATED_IMAGES:  # else Pillow fills missing rows without an error
+                return image, None
+            failure: Exception = OSError("image file is truncated")
+        except (InputError, Image.DecompressionBombError, MemoryError):
+            raise
+        except Exception as error:
+            failure = error
+        self.file.seek(0)
+        content = self.file.read(_most_bytes(self.max_pixels))
+        if is_incomplete(failure) and (found := self._incomplete(content)):
+            return found
+        for separated in without_metadata(content, self.kind):
+            if found := self._without_metadata(separated):
+                self.notes.append(f"damaged or too large metadata was ignored: {reason(failure)}")
+                return found
+        raise failure
+
+    def _opened(self, file: BinaryIO) -> ImageFile.ImageFile:
+        # Image.open would check the size against Image.MAX_IMAGE_PIXELS, which is a setting of the whole process, and
+        # issue warnings. Its registry also opens the header, and leaves the limit to us. Without a file name: Pillow
+        # would open that file again, to map it into memory, and `file` may be a part of it.
+        file.seek(0)
+        image: ImageFile.ImageFile = Image.OPEN[self.kind][0](file, "")
+        check_size(image, self.name, self.max_pixels)
+        return image
+
+    def _count(self, image: ImageFile.ImageFile) -> None:
+        """Notes if the file has more images than the first one, which is read, or if this is only a small preview."""
+        if self.kind in _SEVERAL and (count := getattr(image, "n_frames", 1)) > 1:
+            self.notes.append(f"only the first of {count} {_SEVERAL[self.kind]} was read")
+        if self.kind == "TIFF" and int(getattr(image, "tag_v2", {}).get(_SUBFILE, 0)) & 1:
+            self.notes.append("only a preview of the image was read; convert raw photographs to JPEG or TIFF first")
+
+    def _stretch_colours(self, image: ImageFile.ImageFile) -> None:
+        """Stretches 16-bit colours that use only the low range; Pillow keeps the upper byte of each, nearly nothing."""
+        if np.asarray(image)[..., :3].max() >= 1 << (_LOW_BITS - 8):
+            return
+        # With the other order of bytes, Pillow keeps the lower byte.
+        other = self._opened(self.file)
+        for number, tile in enumerate(other.tile):
+            raw, *rest = (tile[3],) if isinstance(tile[3], str) else tuple(tile[3] or ())
+            last = "L" if raw[-1] == "B" or (raw[-1] == "N" and sys.byteorder == "big") else "B"
+            other.tile[number] = type(tile)(*tile[:3], (raw[:-1] + last, *rest) if rest else raw[:-1] + last)
+        other.load()
+        values = np.asarray(image).astype(np.uint16) << 8 | np.asarray(other)
+        values[..., :3] = _to_8_bits(values[..., :3], self.notes)
+        values[..., 3:] >>= 8  # transparency has the whole range
+        image.paste(Image.fromarray(values.astype(np.uint8)))
+
+    def _without_metadata(self, content: bytes) -> _Decoded | None:
+        """The image in a file without its metadata; None if this was not what was damaged."""
+        try:
+            image = self._opened(io.BytesIO(content))
+            image.load()
+        except InputError:
+            raise
+        except Exception as error:
+            return self._incomplete(content) if is_incomplete(error) else None
+        return image, None
+
+    def _incomplete(self, content: bytes) -> _Decoded | None:
+        """The image in a file that ends too early; None if nothing of it can be decoded.
+
+        Raises:
+            InputError: It has less than 90% of its rows.
+        """
+        try:
+            image, complete = decode_incomplete(self._opened, content, self.kind)
+        except InputError:
+            raise
+        except Exception:
+            return None
+        rows, height = int(complete.sum()), len(complete)
+        if rows < LEAST_ROWS * height:
+            raise InputError(
+                f"'{self.name}' is a {self.kind} file that is damaged or incomplete: "
+                f"it has {rows} of {height} rows, expected at least {LEAST_ROWS:.0%} of them"
+            )
+        if rows < height:
+            self.notes.append(f"the file ends too early: {rows} of {height} rows were read, the others are black")
+        elif not ImageFile.LOAD_TRUNCATED_IMAGES:
+            self.notes.append("the file ends too early: all rows were read")
+        return image, complete
+
+
+def check_size(image: Image.Image, name: str, max_pixels: int) -> None:
+    """Raises LimitError for an image of more than `max_pixels`; `name` is for the message."""
     pixels = image.width * image.height
     if pixels > max_pixels:
         raise LimitError(
@@ -210,22 +425,55 @@ def _check_size(image: ImageFile.ImageFile, name: str, max_pixels: int) -> None:
         )
 
 
-def _note(image: ImageFile.ImageFile, kind: str) -> str | None:
-    """What to tell if the file has more images than the first one, which is read."""
-    count = getattr(image, "n_frames", 1)
-    return f"only the first of {count} {_SEVERAL[kind]} was read" if kind in _SEVERAL and count > 1 else None
+def upright_frame(
+    image: Image.Image, source: str, notes: list[str], complete: NDArray[np.bool_] | None = None
+) -> Frame:
+    """The frame of a decoded image, converted and turned upright.
+
+    Args:
+        image: The image, as stored.
+        source: The source of the frame.
+        notes: What was ignored so far; the frame's note.
+        complete: (H,) bool, the rows that the file has; the others become black. None for all.
+    """
+    turn = _orientation(image, notes)
+    pixels = _to_rgb(image, shown(source), notes)
+    if complete is not None:
+        pixels[~complete] = 0
+    if turn is not None:
+        pixels = np.array(Image.fromarray(pixels).transpose(turn))
+    return Frame(pixels, source=source, note=note_of(notes))
 
 
-def _to_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
-    if image.mode.startswith("I;16"):
-        # The high byte, as Pillow does with 16-bit colour.
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+def _orientation(image: Image.Image, notes: list[str]) -> Image.Transpose | None:
+    """What turns the image upright; None if it is upright or does not say."""
+    try:
+        return _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception as error:
+        notes.append(f"the EXIF data was ignored: {reason(error)}")
+        return None
+
+
+def _to_rgb(image: Image.Image, name: str, notes: list[str]) -> NDArray[np.uint8]:
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in _AT_MOST_16_BITS):
+        image = Image.fromarray(_to_8_bits(np.asarray(image), notes))
     if image.mode in _UNREAD_MODES:
         raise InputError(f"'{name}' has {_UNREAD_MODES[image.mode]}", hint="convert it to PNG or JPEG")
-    return np.array(_on_white(image))
+    return np.array(on_white(image))
 
 
-def _on_white(image: Image.Image) -> Image.Image:
+def _to_8_bits(values: NDArray[np.integer], notes: list[str]) -> NDArray[np.uint8]:
+    """The highest 8 of the 16 bits, as Pillow does with 16-bit colour; or of those that are used, if these are few."""
+    most = int(values.max())
+    bits = max(8, most.bit_length())
+    if bits > _LOW_BITS:
+        return (values >> 8).astype(np.uint8)
+    if most > 0:
+        notes.append(f"its 16-bit pixels use only {bits} bits (maximum {most}) and were stretched to the full range")
+    return (values >> (bits - 8)).astype(np.uint8)
+
+
+def on_white(image: Image.Image) -> Image.Image:
     """The image in RGB, with transparent pixels on white."""
     if image.has_transparency_data:
         opaque = Image.new("RGBA", image.size, "white")

@@ -182,7 +182,7 @@ FRAME: Final = (
     _field(Column("source", "text", "", "Where the image comes from: its path, `stdin` or `array`.")),
     _field(Column("frame", "integer", "from 0", "Position in a video; 0 for an image.")),
     _field(Column("timestamp", "number", "seconds", "Time from the start of the video.", _IMAGE)),
-    # The size of the frame and the note are the same for all rows of a frame: only in JSON.
+    # The size of the frame is the same for all its rows: only in JSON.
     _field(Column("width", "integer", "pixels", "Width of the image; 0 if it could not be read."), table=False),
     _field(Column("height", "integer", "pixels", "Height of the image; 0 if it could not be read."), table=False),
     Field(
@@ -191,7 +191,7 @@ FRAME: Final = (
         lambda layout: tuple(column for field in FACE for column in field.columns(layout)),
     ),
     _field(Column("error", "text", "", "Why the image could not be read.", _NO_ERROR)),
-    _field(Column("note", "text", "", "Information about the image that is not an error.", "most images"), table=False),
+    _field(Column("note", "text", "", "What was ignored or not read of the image.", "most images")),
 )
 
 
@@ -226,7 +226,7 @@ def rows(result: FrameResult, layout: Layout) -> list[Row]:
     Raises:
         ValueError: A face's expression has other emotions, or a face more keypoints, than the table.
     """
-    shared: Row = {name: getattr(result, name) for name in ("source", "frame", "timestamp", "error")}
+    shared: Row = {name: getattr(result, name) for name in ("source", "frame", "timestamp", "error", "note")}
     found = [shared | {"face": number} | _face(face, layout) for number, face in enumerate(result)]
     defined = columns(layout)
     return [{column.name: _cell(cells.get(column.name), column) for column in defined} for cells in found or [shared]]

@@ -1,10 +1,10 @@
 """Tables with the column names of other programs, for analyses that were written for these programs.
 
 One table of renamings per style. What a program measures and mien does not (action units, gaze, head pose, identities,
-65 of 68 landmarks) is left out, and so are `uncertain` and `error`, which only mien has: an image that could not be
-read is a row without a face. Where a program has no column for something that a row needs, mien's column is added:
-OpenFace has no emotions, and neither OpenFace nor DeepFace has the source. An emotion that a program does not know gets
-a name in its manner; `--emotions 7` gives exactly those of Py-Feat and DeepFace.
+65 of 68 landmarks) is left out, and so are `uncertain`, `error` and `note`, which only mien has: an image that could
+not be read is a row without a face. Where a program has no column for something that a row needs, mien's column is
+added: OpenFace has no emotions, and neither OpenFace nor DeepFace has the source. An emotion that a program does not
+know gets a name in its manner; `--emotions 7` gives exactly those of Py-Feat and DeepFace.
 
 Sources:
     Py-Feat 0.6: `feat/utils/__init__.py` (FEAT_FACEBOX_COLUMNS, FEAT_EMOTION_COLUMNS, openface_2d_landmark_columns) and

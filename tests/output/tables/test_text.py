@@ -44,7 +44,14 @@ RESULTS = [
             face(-0.001, 0, 9, 9, reading=expression(0.2, 0.2, 0.1, 0.1, 0.1, 0.3, uncertain=True)),
         ),
     ),
-    FrameResult("clip, of the sea.mp4", frame=7, timestamp=0.2800000001, width=640, height=480),
+    FrameResult(
+        "clip, of the sea.mp4",
+        frame=7,
+        timestamp=0.2800000001,
+        width=640,
+        height=480,
+        note="only the first of 3 frames was read",
+    ),
     FrameResult("gone.png", error="'gone.png' does not exist"),
     FrameResult("seen.png", width=9, height=9, faces=(face(1, 2, 3, 4),)),
 ]
@@ -52,13 +59,13 @@ RESULTS = [
 CSV = """\
 source,frame,timestamp,track,face,x0,y0,x1,y1,score,right_eye_x,right_eye_y,left_eye_x,left_eye_y,nose_x,nose_y,\
 right_mouth_x,right_mouth_y,left_mouth_x,left_mouth_y,anger,fear,happiness,sadness,surprise,neutral,\
-emotion,confidence,uncertain,error
+emotion,confidence,uncertain,error,note
 party.jpg,0,,3,0,10.0,20.0,50.13,70.0,0.875,0.13,1.13,2.13,3.13,4.13,5.13,6.13,7.13,8.13,9.13,\
-0.1,0.05,0.6,0.125,0.1,0.025,happiness,0.6,false,
-party.jpg,0,,,1,0.0,0.0,9.0,9.0,0.875,,,,,,,,,,,0.2,0.2,0.1,0.1,0.1,0.3,neutral,0.3,true,
-"clip, of the sea.mp4",7,0.28,,,,,,,,,,,,,,,,,,,,,,,,,,,
-gone.png,0,,,,,,,,,,,,,,,,,,,,,,,,,,,,'gone.png' does not exist
-seen.png,0,,,0,1.0,2.0,3.0,4.0,0.875,,,,,,,,,,,,,,,,,,,,
+0.1,0.05,0.6,0.125,0.1,0.025,happiness,0.6,false,,
+party.jpg,0,,,1,0.0,0.0,9.0,9.0,0.875,,,,,,,,,,,0.2,0.2,0.1,0.1,0.1,0.3,neutral,0.3,true,,
+"clip, of the sea.mp4",7,0.28,,,,,,,,,,,,,,,,,,,,,,,,,,,,only the first of 3 frames was read
+gone.png,0,,,,,,,,,,,,,,,,,,,,,,,,,,,,'gone.png' does not exist,
+seen.png,0,,,0,1.0,2.0,3.0,4.0,0.875,,,,,,,,,,,,,,,,,,,,,
 """
 
 JSONL_SECOND_LINE = (
@@ -66,7 +73,8 @@ JSONL_SECOND_LINE = (
     '"y1": 9.0, "score": 0.875, "right_eye_x": null, "right_eye_y": null, "left_eye_x": null, '
     '"left_eye_y": null, "nose_x": null, "nose_y": null, "right_mouth_x": null, "right_mouth_y": null, '
     '"left_mouth_x": null, "left_mouth_y": null, "anger": 0.2, "fear": 0.2, "happiness": 0.1, "sadness": 0.1, '
-    '"surprise": 0.1, "neutral": 0.3, "emotion": "neutral", "confidence": 0.3, "uncertain": true, "error": null}'
+    '"surprise": 0.1, "neutral": 0.3, "emotion": "neutral", "confidence": 0.3, "uncertain": true, "error": null, '
+    '"note": null}'
 )
 
 
@@ -98,9 +106,9 @@ def test_the_jsonl_has_the_same_rows(tmp_path: Path) -> None:
 def test_columns_of_every_vocabulary() -> None:
     for size in (6, 7, 8, 10):
         columns = table_columns(vocabulary(size))
-        assert len(set(columns)) == len(columns) == 24 + size
+        assert len(set(columns)) == len(columns) == 25 + size
         assert columns[20 : 20 + size] == vocabulary(size)
-        assert columns[-4:] == ("emotion", "confidence", "uncertain", "error")
+        assert columns[-5:] == ("emotion", "confidence", "uncertain", "error", "note")
 
 
 @settings(deadline=None)
