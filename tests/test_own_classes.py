@@ -12,7 +12,8 @@ from tests.tiny import taught_recipe
 
 import mien
 from mien.datasets import store
-from mien.datasets.builders.folder import SplitOptions, build
+from mien.datasets.builders.folder import build
+from mien.datasets.splits import SplitOptions
 from mien.errors import ConfigError
 from mien.evaluation import evaluate_model
 from mien.evaluation.report.page import evaluation_page

@@ -47,6 +47,7 @@ ALIASES: Final = {
     "joy": "happiness",
     "sad": "sadness",
     "surprised": "surprise",
+    "suprise": "surprise",  # a common misspelling in folders
     "contemptuous": "contempt",
     "nf": "not_a_face",
     "not a face": "not_a_face",
@@ -67,15 +68,15 @@ def vocabulary(size: int) -> tuple[str, ...]:
 
 
 def parse(name: str) -> str:
-    """The emotion that `name` means: its noun or an alias in any case, or its number in FER2013 and FER+ (0-7).
+    """The emotion that `name` means: its noun or an alias, in any case.
+
+    Numbers are not names, because data sets number the emotions differently; see `mien.datasets.class_names`.
 
     Raises:
-        ConfigError: The name is none of these.
+        ConfigError: The name is neither.
     """
     key = name.strip().lower()
     noun = ALIASES.get(key, key)
-    if key.isdecimal() and int(key) < len(VOCABULARIES[8]):
-        noun = ALL[int(key)]
     if noun not in ALL:
         raise ConfigError(f"'{name}' is not an emotion", hint=f"known: {', '.join(ALL)}")
     return noun

@@ -64,7 +64,7 @@ def test_one_split(samples: Samples) -> None:
     assert samples.only("val").names.tolist() == ["d", "e"]
     with pytest.raises(DataError, match="no 'test' rows") as caught:
         samples.only("test")
-    assert caught.value.hint == "it has: train, val"
+    assert caught.value.hint == "build the store again with a share for it: --test 0.1"
 
 
 def test_counts(samples: Samples) -> None:

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from mien.cli import bar, console, say
+from mien.cli import bar, console, print_table, say
 from mien.cli.options import Only, command
 from mien.datasets import Samples, builders, export
-from mien.datasets.summary import counts_table
+from mien.datasets.summary import counts_table, one_to_one, source_rows
 from mien.errors import EXIT_CODES, InputError
 from mien.expression.base import ClassifierOptions
 from mien.expression.tta import Tta
@@ -114,7 +114,13 @@ def _build_command(build: Callable[..., Samples]) -> Callable[..., None]:
         with console().status("building"):
             samples = build(**options)
             store.save(samples, out)
-        print(counts_table(samples.counts()))
+        notes = samples.about.get("notes")
+        for line in notes if isinstance(notes, list) else []:
+            say("note", "cyan", line)
+        heads, *rows = source_rows(samples.about)
+        print_table(heads, rows, right=range(2, len(heads)))
+        if not one_to_one(samples.about):
+            print(counts_table(samples.counts()))
         for key, value in samples.about.items():
             if key.startswith("dropped") and value:
                 print(f"{key.replace('_', ' ')}: {value:,}")

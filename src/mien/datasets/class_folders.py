@@ -1,35 +1,38 @@
-"""Class folders: which there are, in which splits, and which classes their names mean."""
+"""Class folders: where they are in what was downloaded, and in which splits.
 
-from collections.abc import Sequence
+Archives are often wrapped in one more folder, or have junk beside the data; splits lie above the class folders
+(`train/happy`) or below them (`happy/train`). Everything that is not taken literally gives a note.
+"""
+
+import os
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-from mien import emotions
-from mien.errors import ConfigError, DataError, InputError
-from mien.output.schema import table_columns
+from mien.datasets.class_names import is_emotion
+from mien.datasets.splits import split_of
+from mien.errors import DataError, InputError
+from mien.media.find import SUFFIXES
 
-OWN: Final = "own"
-SIZES: Final = (6, 7, 8)
-
-# Names of the folders of splits.
-_SPLITS: Final = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "publictest"),
-    "test": ("test", "testing", "privatetest"),
-}
+# Folders that archivers and file servers add.
+_JUNK: Final = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information"})
+_ARCHIVES: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".rar", ".7z", ".gz")
 
 
-class Tree(dict[str, dict[str, Path]]):
-    """Class folders by split and name; all are in "train" if there are no folders of splits (`has_splits`)."""
+class Tree(dict[str, dict[str, list[Path]]]):
+    """Class folders by split and name; all are in "train" if there are no splits (`has_splits`).
 
-    has_splits: bool = False
+    A class is a list of folders: with splits below the classes, a split may have several of one class.
+    """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_splits = False
+        self.notes: list[str] = []
 
-class Naming(NamedTuple):
-    """The names of the classes, and the index of its class for each folder name."""
-
-    classes: tuple[str, ...]
-    place: dict[str, int]
+    @property
+    def names(self) -> list[str]:
+        """The names of the classes, each once."""
+        return list(dict.fromkeys(name for place in self.values() for name in place))
 
 
 def read_tree(root: Path) -> Tree:
@@ -37,118 +40,174 @@ def read_tree(root: Path) -> Tree:
 
     Raises:
         InputError: The folder does not exist or cannot be listed.
-        DataError: Folders of splits are mixed with others, a split has two folders, or a link forms a cycle.
+        DataError: There are no class folders, splits are mixed with other folders, a split has two folders, or a link
+            forms a cycle.
     """
     tree = Tree()
-    top = _folders(root)
-    splits = {split: [name for name in top if name.lower() in known] for split, known in _SPLITS.items()}
-    if not splits["train"]:
-        tree["train"] = top
-    else:
+    place = root
+    while inner := _wrapped(place):
+        place = inner
+    if place != root:
+        tree.notes.append(f"the class folders are in {place}")
+    top = _folders(place)
+    _note_loose(tree, place)
+    if top and _are_splits(top):
         tree.has_splits = True
-        if others := [name for name in top if not any(name in names for names in splits.values())]:
-            raise DataError(
-                f"{root}: expected only folders of splits, found {', '.join(map(repr, others))} as well",
-                hint="move class folders into train, val and test, or remove these",
-            )
-        for split, names in splits.items():
-            if len(names) > 1:
-                raise DataError(f"{root}: {' and '.join(names)} are the same split", hint="merge the two folders")
-            if names:
-                tree[split] = _folders(top[names[0]])
-    if not any(tree.values()):
-        raise DataError(
-            f"{root}: contains no class folders", hint="expected files such as DIR/happy/*.jpg or DIR/train/happy/*.jpg"
-        )
+        _fill(tree, place, top)
+    elif below := _splits_below(place, top):
+        tree.has_splits = True
+        tree.update(below)
+        tree.notes.append(f"the splits are inside the class folders: {', '.join(tree)}")
+    else:
+        tree["train"] = {name: [path] for name, path in top.items()}
+    if not tree.names:
+        raise DataError(f"{place}: contains no class folders", hint=_hint_without_folders(place))
+    _check_layout(place, tree)
     return tree
 
 
-def _folders(root: Path) -> dict[str, Path]:
-    """The folders in a folder, by name, in order."""
+def _are_splits(top: dict[str, Path]) -> bool:
+    return any(split_of(name) == "train" for name in top) or all(split_of(name) for name in top)
+
+
+def _fill(tree: Tree, place: Path, top: dict[str, Path]) -> None:
+    """Adds the class folders of each split."""
+    if others := [name for name in top if split_of(name) is None]:
+        raise DataError(
+            f"{place}: expected only folders of splits, found {', '.join(map(repr, others))} as well",
+            hint="move class folders into train, val and test, or remove these",
+        )
+    parts: dict[str, Path] = {}
+    for name, path in top.items():
+        split = split_of(name) or ""
+        if split in parts:
+            raise DataError(
+                f"{place}: {parts[split].name} and {name} are the same split, {split}",
+                hint="merge the two folders, or remove one",
+            )
+        parts[split] = path
+    wrapped = {split: inner for split, path in parts.items() if (inner := _wrapped(path, split))}
+    plain = {name for split, path in parts.items() if split not in wrapped for name in _folders(path)}
+    for split in sorted(parts, key=("train", "val", "test").index):
+        path = parts[split]
+        while (inner := _wrapped(path, split)) and inner.name not in plain:
+            path = inner
+        if path != parts[split]:
+            tree.notes.append(f"the class folders of {split} are in {path}")
+        _note_loose(tree, path)
+        tree[split] = {name: [found] for name, found in _folders(path).items()}
+
+
+def _wrapped(place: Path, split: str | None = None) -> Path | None:
+    """The only folder in a folder, if it is no class and no other split than `split`, and holds folders in turn."""
+    found = _folders(place)
+    if len(found) != 1:
+        return None
+    ((name, path),) = found.items()
+    return None if split_of(name) not in (None, split) or is_emotion(name) or not _folders(path, cycles=True) else path
+
+
+def _splits_below(place: Path, top: dict[str, Path]) -> Tree | None:
+    """The tree of class folders that hold the splits, such as happy/train and happy/test; None if they do not.
+
+    Raises:
+        DataError: Only some class folders do.
+    """
+    below = {name: _folders(path, cycles=True) for name, path in top.items()}
+    split = {name for name, parts in below.items() if len({split_of(part) for part in parts} - {None}) > 1}
+    if not split:
+        return None
+    if strange := [name for name in top if not below[name] or not all(map(split_of, below[name]))]:
+        raise DataError(
+            f"{place}: {', '.join(sorted(split))} contain folders of splits, but {', '.join(strange)} do not",
+            hint="arrange all class folders in the same way",
+        )
+    tree = Tree()
+    for wanted in ("train", "val", "test"):
+        for name, parts in below.items():
+            if paths := [path for part, path in parts.items() if split_of(part) == wanted]:
+                tree.setdefault(wanted, {})[name] = paths
+    return tree
+
+
+def _folders(root: Path, *, cycles: bool = False) -> dict[str, Path]:
+    """The folders in a folder, by name, in order; with `cycles`, links that form one are left out silently."""
     hint = "give the folder that contains the class folders"
     try:
-        found = {path.name: path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")}
+        found = {path.name: path for path in sorted(root.iterdir()) if path.is_dir() and not _is_junk(path.name)}
     except FileNotFoundError:
         raise InputError(f"{root}: no such folder", hint=hint) from None
     except NotADirectoryError:
-        raise InputError(f"{root}: is not a folder", hint=hint) from None
+        packed = root.name.lower().endswith(_ARCHIVES)
+        raise InputError(
+            f"{root}: is not a folder", hint="unpack the archive first, and give the folder" if packed else hint
+        ) from None
     except OSError as error:
         raise InputError(
             f"{root}: cannot be listed: {error.strerror}", hint="check the folder's permissions"
         ) from error
     here = root.resolve()
-    if cycles := [name for name, path in found.items() if here.is_relative_to(path.resolve())]:
+    round_again = [name for name, path in found.items() if here.is_relative_to(path.resolve())]
+    if round_again and not cycles:
         raise DataError(
-            f"{root}: {', '.join(map(repr, cycles))} is a link to a folder that contains it", hint="remove the link"
+            f"{root}: {', '.join(map(repr, round_again))} is a link to a folder that contains it",
+            hint="remove the link",
         )
-    return found
+    return {name: path for name, path in found.items() if name not in round_again}
 
 
-def naming(tree: Tree, wanted: str | None) -> Naming:
-    """The classes that the folder names mean.
+def _is_junk(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _JUNK
 
-    Args:
-        tree: The folders.
-        wanted: "6", "7" or "8" emotions, "own" classes, or None for the smallest number of emotions that has a class
-            for every folder.
+
+def _note_loose(tree: Tree, place: Path) -> None:
+    """Notes the images beside the class folders, which belong to no class."""
+    loose = [
+        name for name in sorted(os.listdir(place)) if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+    ]
+    if loose and _folders(place):
+        tree.notes.append(
+            f"{place}: {len(loose):,} images beside the class folders belong to no class and are not used: "
+            + ", ".join(loose[:3])
+            + (", ..." if len(loose) > 3 else "")
+        )
+
+
+def _hint_without_folders(place: Path) -> str:
+    """What to do with a folder that has no folders."""
+    files = sorted(path.name for path in place.iterdir() if path.is_file() and not _is_junk(path.name))
+    if tables := [name for name in files if name.lower().endswith(".csv")]:
+        return (
+            f"for a CSV file with pixels: mien data build fer2013 --csv {place / tables[0]}; "
+            "images need class folders, such as DIR/happy/*.jpg"
+        )
+    if archives := [name for name in files if name.lower().endswith(_ARCHIVES)]:
+        return f"unpack {archives[0]} first, and give the new folder"
+    return "expected files such as DIR/happy/*.jpg or DIR/train/happy/*.jpg"
+
+
+def _check_layout(place: Path, tree: Tree) -> None:
+    """Names the known layouts that are not class folders.
 
     Raises:
-        ConfigError: `wanted` has another value.
-        DataError: Names are not classes, a class has no folder, or there is only one class.
+        DataError: It is one of them.
     """
-    names = list(dict.fromkeys(name for place in tree.values() for name in place))
-    if len(names) < 2:
-        raise DataError(f"there is only one class, '{names[0]}'", hint="give at least two class folders")
-    if wanted == OWN:
-        return _own(names)
-    if wanted is None or wanted in map(str, SIZES):
-        return _emotions(names, int(wanted) if wanted else None)
-    raise ConfigError(f"classes: unknown '{wanted}'", hint=f"choose one of {', '.join(map(str, SIZES))}, {OWN}")
-
-
-def _emotions(names: Sequence[str], size: int | None) -> Naming:
-    nouns = {name: _noun(name) for name in names}
-    sizes = SIZES if size is None else (size,)
-    known = {each: {name: found for name, noun in nouns.items() if (found := _class(noun, each))} for each in sizes}
-    fitting = [each for each in sizes if len(known[each]) == len(names)]
-    if not fitting:
-        strange = [name for name in names if name not in known[sizes[-1]]]
+    names = {name.lower() for name in tree.names}
+    lists = [
+        path for part in tree.values() for paths in part.values() for path in paths if (path / "label.csv").is_file()
+    ]
+    if lists:
         raise DataError(
-            f"the folder names {', '.join(map(repr, strange))} are not among {sizes[-1]} emotions",
-            hint=f"known are {', '.join(emotions.vocabulary(sizes[-1]))} and their aliases; or use --classes {OWN}",
+            f"{place}: has lists of votes ({lists[0].name}/label.csv), the folders of FER+, not class folders",
+            hint=f"mien data build labelcsv --folder {place}",
         )
-    # Six emotions merge disgust into anger: only on request, not for data with a folder of disgust.
-    chosen = next(each for each in fitting if size or set(nouns.values()) <= set(emotions.vocabulary(each)))
-    classes = emotions.vocabulary(chosen)
-    if missing := [name for name in classes if name not in known[chosen].values()]:
+    if names == {"images", "labels"}:
         raise DataError(
-            f"{chosen} emotions need a folder for {', '.join(missing)}",
-            hint=f"--classes {OWN} uses the {len(names)} folders as classes",
+            f"{place}: has images and labels apart (the layout of YOLO's detectors), not class folders",
+            hint="sort the images into one folder per class, such as DIR/train/happy/*.jpg",
         )
-    return Naming(classes, {name: classes.index(found) for name, found in known[chosen].items()})
-
-
-def _noun(name: str) -> str:
-    """The emotion that a folder name means; the name itself if it means none."""
-    try:
-        return emotions.parse(name)
-    except ConfigError:
-        return name
-
-
-def _class(noun: str, size: int) -> str | None:
-    """The class of a vocabulary that an emotion belongs to."""
-    return noun if noun in emotions.vocabulary(size) else emotions.MERGED.get(noun)
-
-
-def _own(names: Sequence[str]) -> Naming:
-    """The folder names as classes; emotions get their nouns, so that the classes match those of other models."""
-    nouns = [name if name.strip().isdecimal() else _noun(name) for name in names]
-    classes = nouns if len(set(nouns)) == len(nouns) else list(names)
-    taken = {column.lower() for column in table_columns(())}
-    if strange := [name for name in classes if not (name.isprintable() and name.strip()) or name.lower() in taken]:
+    if names == {"images", "annotations"}:
         raise DataError(
-            f"{', '.join(map(repr, strange))} cannot be the name of a class: a column of the tables, or not printable",
-            hint="rename the folder",
+            f"{place}: has images and annotations apart (the layout of AffectNet), not class folders",
+            hint="sort the images into folders by the number in annotations/*_exp.npy, and use --numbers affectnet",
         )
-    return Naming(tuple(classes), {name: index for index, name in enumerate(names)})

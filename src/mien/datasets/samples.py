@@ -1,6 +1,6 @@
 """Samples in memory: the images and labels that builders yield, the store keeps, and training and evaluation read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Final
 
@@ -82,7 +82,10 @@ class Samples:
         chosen = self.subset(self.split == SPLITS.index(split))
         if not len(chosen):
             present = [name for code, name in enumerate(SPLITS) if (self.split == code).any()]
-            raise DataError(f"the data has no '{split}' rows", hint=f"it has: {', '.join(present) or 'no rows'}")
+            raise DataError(
+                f"the data has no '{split}' rows, which this needs; it has {', '.join(present) or 'no rows'}",
+                hint=_missing_hint(split, present),
+            )
         return chosen
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -95,6 +98,14 @@ class Samples:
             for code, name in enumerate(SPLITS)
             if (self.split == code).any()
         }
+
+
+def _missing_hint(split: str, present: Sequence[str]) -> str:
+    """What to do if a split is missing."""
+    if "train" in present:
+        return f"build the store again with a share for it: --{split} 0.1"
+    only = f"; `mien evaluate` and `mien compare` take it with --split {present[0]}" if present else ""
+    return f"build a store from data that has training images{only}"
 
 
 # The fields with one row per image.
@@ -133,9 +144,42 @@ def stratified_split(
     return result
 
 
-def without_duplicates(samples: Samples, about: Mapping[str, object], *, keep: bool) -> Samples:
-    """Marks the cross-split duplicates and, unless `keep`, drops those in train; `about` counts them."""
+@dataclass(frozen=True)
+class Sources:
+    """What the classes were called in the source.
+
+    Attributes:
+        names: (N,) the name that each sample's class had there; empty if it had none.
+        classes: The class that each name means, also of names without a sample.
+        kind: What the names are: "folder", "label", "votes".
+    """
+
+    names: NDArray[np.str_]
+    classes: Mapping[str, str]
+    kind: str
+
+    def counts(self, split: NDArray[np.uint8], rows: NDArray[np.bool_]) -> dict[str, dict[str, object]]:
+        """By name: its class, and the number of samples at `rows` in each split that has any."""
+        splits = [(code, name) for code, name in enumerate(SPLITS) if ((split == code) & rows).any()]
+        return {
+            name: {
+                "class": label,
+                **{each: int(((self.names == name) & (split == code) & rows).sum()) for code, each in splits},
+            }
+            for name, label in self.classes.items()
+        }
+
+
+def without_duplicates(
+    samples: Samples, about: Mapping[str, object], *, keep: bool, sources: Sources | None = None
+) -> Samples:
+    """Marks the cross-split duplicates and, unless `keep`, drops those in train.
+
+    `about` counts them, and says what the classes were called in the source and how many samples of each are left.
+    """
     duplicate = mark_duplicates(samples.images, samples.split)
     dropped = duplicate & (samples.split == SPLITS.index("train")) & (not keep)
     about = {**about, "dropped_training_duplicates": int(dropped.sum())}
+    if sources is not None:
+        about |= {"sources": sources.counts(samples.split, ~dropped), "source_kind": sources.kind}
     return replace(samples, duplicate=duplicate, about=about).subset(~dropped)

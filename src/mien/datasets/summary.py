@@ -1,7 +1,7 @@
 """The content of a store: figures as text, and plots of counts, contact sheets and the agreement of annotators."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mien.datasets import ferplus
-from mien.datasets.samples import NO_LABEL, Samples
+from mien.datasets.samples import NO_LABEL, SPLITS, Samples
 from mien.errors import MissingExtraError
 from mien.files import replacing, write_errors
 from mien.output.drawing.palette import colour_of
@@ -44,6 +44,7 @@ class Summary:
         dropped_duplicates: Number of training duplicates that were dropped when the store was built.
         constant: Number of images with a single grey level or colour by split.
         agreement: Agreement of the annotators by split; empty without votes.
+        sources: What the classes were called in the source; see `source_rows`.
     """
 
     counts: dict[str, dict[str, int]]
@@ -52,6 +53,7 @@ class Summary:
     dropped_duplicates: int
     constant: dict[str, int]
     agreement: dict[str, Agreement]
+    sources: list[list[str]]
 
 
 def summarise(samples: Samples) -> Summary:
@@ -65,6 +67,7 @@ def summarise(samples: Samples) -> Summary:
         dropped_duplicates=int(str(samples.about.get("dropped_training_duplicates", 0))),
         constant={name: _constant(part) for name, part in splits.items()},
         agreement={name: found for name, found in agreement.items() if found.faces},
+        sources=source_rows(samples.about),
     )
 
 
@@ -91,7 +94,9 @@ def text(summary: Summary) -> str:
     parts = [("duplicates", summary.duplicates), ("constant", summary.constant)]
     if any(summary.unlabelled.values()):
         parts.insert(0, ("without a label", summary.unlabelled))
-    tables = [counts_table(summary.counts), _columns([(name, [f"{n[key]:,}" for key in splits]) for name, n in parts])]
+    renamed = any(name != label for name, label, *_ in summary.sources[1:-1])
+    tables = [_table(summary.sources)] if renamed else []
+    tables += [counts_table(summary.counts), _columns([(name, [f"{n[key]:,}" for key in splits]) for name, n in parts])]
     notes = [
         "Duplicates: the same image, bit for bit, is in train and in val or test of the source; "
         f"{summary.dropped_duplicates:,} of train were dropped when the store was built.",
@@ -110,6 +115,36 @@ def text(summary: Summary) -> str:
             "One against the rest: how often one annotator agrees with the majority of the others.",
         ]
     return "\n\n".join([*tables, "\n".join(notes)]) + "\n"
+
+
+def source_rows(about: Mapping[str, object]) -> list[list[str]]:
+    """What the classes were called in the source, the class that each name means, and its faces by split when built.
+
+    The first row is the header, the last one has the sums; empty for a store that does not know its sources.
+    """
+    sources = about.get("sources")
+    if not isinstance(sources, dict) or not sources:
+        return []
+    splits = [name for name in SPLITS if any(name in entry for entry in sources.values())]
+    rows = [[str(about.get("source_kind", "source")), "class", *splits]]
+    rows += [[name, entry["class"], *(f"{entry[split]:,}" for split in splits)] for name, entry in sources.items()]
+    return [*rows, ["all", "", *(f"{sum(entry[split] for entry in sources.values()):,}" for split in splits)]]
+
+
+def one_to_one(about: Mapping[str, object]) -> bool:
+    """Whether every class has one name in the source, so that the table of sources counts the classes as well."""
+    rows = source_rows(about)[1:-1]
+    return bool(rows) and len({row[1] for row in rows}) == len(rows)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        words = [cell.ljust(width) for cell, width in zip(row[:2], widths, strict=False)]
+        lines.append("  ".join(words) + "".join(f"{cell:>10}" for cell in row[2:]))
+    return "\n".join(lines)
 
 
 def counts_table(counts: dict[str, dict[str, int]]) -> str:

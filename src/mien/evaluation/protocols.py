@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from mien import emotions
 from mien.datasets import Samples, ferplus
 from mien.datasets.builders.fer2013 import USAGE
-from mien.datasets.samples import NO_LABEL
+from mien.datasets.samples import NO_LABEL, SPLITS
 from mien.errors import ConfigError
 
 # The names of the splits of FER2013 in print.
-_PRINTED = {ours: theirs for theirs, ours in USAGE.items()}
+_PRINTED = dict(zip(SPLITS, USAGE, strict=True))
 
 
 @dataclass(frozen=True)
@@ -72,5 +72,6 @@ def votes_for(samples: Samples, classes: Sequence[str]) -> NDArray[np.uint8] | N
 
 
 def printed_split(samples: Samples, split: str) -> str:
-    """The name of a split in print: that of FER2013's authors for FER2013, else its own."""
-    return _PRINTED[split] if samples.about.get("data_set") == "fer2013" else split
+    """The name of a split in print: that of FER2013's authors for their splits of FER2013, else its own."""
+    official = samples.about.get("data_set") == "fer2013" and samples.about.get("official_splits", True)
+    return _PRINTED[split] if official else split

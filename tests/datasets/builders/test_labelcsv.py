@@ -201,9 +201,9 @@ def test_the_box_may_be_part_of_a_larger_image(folder: Path) -> None:
 
 
 def test_many_mistakes_are_counted(folder: Path) -> None:
-    for path in (folder / "FER2013Train").glob("*.png"):
+    for path in sorted((folder / "FER2013Train").glob("*.png"))[1:]:
         path.unlink()
-    with pytest.raises(DataError, match="; and 43 more ") as caught:
+    with pytest.raises(DataError, match="; and 42 more ") as caught:
         build(folder=folder)
     assert caught.value.message.count("the image '") == 5
 

@@ -1,7 +1,8 @@
 """Class folders with images of any size and format: `DIR/happy/*.jpg`, or `DIR/train/happy/*.jpg` with val and test.
 
-The names of the folders are the classes: emotions by their noun, a common alias or the number in FER2013 ("happiness",
-"Happy", "3"), or any names with `--classes own`. Folders inside a class folder belong to the class.
+The names of the folders are the classes: emotions by their noun or a common alias ("happiness", "Happy", "3_happy"), by
+a number together with the data set whose number it is (`--numbers affectnet`), or any names with `--classes own`.
+Folders inside a class folder belong to the class.
 """
 
 import csv
@@ -15,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.assets.manifest import InputSpec, default_model, model_info
-from mien.datasets import class_folders
-from mien.datasets.samples import SPLITS, Samples, stratified_split, without_duplicates
+from mien.datasets.class_folders import Tree, read_tree
+from mien.datasets.class_names import NameOptions, naming
+from mien.datasets.samples import SPLITS, Samples, Sources, stratified_split, without_duplicates
+from mien.datasets.splits import SHARE, SplitOptions
 from mien.errors import ConfigError, DataError, InputError
 from mien.faces.detectors import DetectorOptions
 from mien.files import new_file
@@ -25,7 +28,6 @@ from mien.results import Frame
 
 YIELDS: Final[set[str]] = set()
 _SIZES: Final = (16, 512)  # of the input of a recipe
-_SHARE: Final = 0.1  # default of val and test
 _SHOWN: Final = 5  # files left out that `about` names
 
 
@@ -56,45 +58,8 @@ class FaceOptions:
             raise ConfigError("keep_faceless: needs --crop-faces", hint="add --crop-faces, or leave it out")
 
 
-@dataclass(frozen=True, slots=True)
-class SplitOptions:
-    """Which images of train go to val and test, if these have no folders.
-
-    Raises:
-        ConfigError: A share is outside 0-1.
-    """
-
-    val: Annotated[float | None, "Share of each class for val, if there is no such folder; by default 0.1."] = None
-    test: Annotated[float | None, "Share of each class for test; by default 0.1, or 0 if train has a folder."] = None
-    seed: Annotated[int, "Seed of the random split."] = 0
-
-    def __post_init__(self) -> None:
-        for name in ("val", "test"):
-            share = getattr(self, name)
-            if share is not None and not 0 <= share < 1:
-                raise ConfigError(f"{name}: expected a share from 0 to below 1, got {share}", hint="for example 0.1")
-
-    def shares(self, tree: class_folders.Tree) -> dict[str, float]:
-        """The share of each class that goes from train to val and to test.
-
-        Raises:
-            ConfigError: A split with a folder has a share as well, or nothing is left for train.
-        """
-        defaults = {"val": _SHARE, "test": 0.0 if tree.has_splits else _SHARE}
-        shares = {}
-        for split, default in defaults.items():
-            share: float | None = getattr(self, split)
-            if split in tree and share is not None:
-                raise ConfigError(f"--{split}: there is already a folder '{split}'", hint="use only one of the two")
-            shares[split] = 0.0 if split in tree else default if share is None else share
-        if sum(shares.values()) >= 1:
-            raise ConfigError(
-                "--val and --test together leave no images for train", hint="for example --val 0.1 --test 0.1"
-            )
-        return shares
-
-
 _FACES: Final = FaceOptions()
+_NAMES: Final = NameOptions()
 _SPLIT: Final = SplitOptions()
 _DETECTOR: Final = DetectorOptions()
 
@@ -105,6 +70,7 @@ def build(
     classes: Annotated[
         str | None, "6, 7 or 8 emotions, or own: the folder names; by default chosen from the names."
     ] = None,
+    names: NameOptions = _NAMES,
     faces: FaceOptions = _FACES,
     detector: DetectorOptions = _DETECTOR,
     split: SplitOptions = _SPLIT,
@@ -118,7 +84,8 @@ def build(
 
     Raises:
         InputError: The folder is missing or cannot be listed.
-        DataError: The folder names are not classes, a class is empty, or there is only one class.
+        DataError: The folder names are not classes, or are numbers of an unknown data set, a class is empty, or there
+            is only one class.
         ConfigError: Options do not exist or do not go together.
         UnsupportedError: The detector cannot run here.
         WeightsError: The weights of the detector are missing or damaged.
@@ -127,19 +94,20 @@ def build(
     if not faces.crop_faces and detector != _DETECTOR:
         raise ConfigError("options of the detector need --crop-faces", hint="add --crop-faces, or leave them out")
     reader = _Reader(folder, faces, detector)
-    tree = class_folders.read_tree(folder)
-    shares = split.shares(tree)
-    naming = class_folders.naming(tree, classes)
+    tree = read_tree(folder)
+    shares = split.shares(tree if tree.has_splits else (), val=SHARE, test=0.0 if tree.has_splits else SHARE)
+    found = naming(tree.names, classes, names, lambda name: _count(tree, name))
     for split_name, place in tree.items():
-        for name, path in place.items():
-            reader.read(path, split_name, naming.place[name])
+        for name, paths in place.items():
+            for path in paths:
+                reader.read(path, split_name, name)
     if report:
         with new_file(report, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["file", "kind", "reason"])
             writer.writerows(reader.left_out)
-    labels = np.asarray(reader.labels, np.int64)
-    if empty := _missing(labels, naming.classes):
+    labels = np.asarray([found.place[name] for name in reader.folders], np.int64)
+    if empty := _missing(labels, found.classes):
         raise DataError(
             f"{folder}: the classes {', '.join(empty)} have no usable image",
             hint="add images, or remove the empty folders; --classes own uses the remaining folders as classes",
@@ -147,9 +115,9 @@ def build(
     samples = Samples(
         images=np.stack(reader.images),
         labels=labels,
-        classes=naming.classes,
+        classes=found.classes,
         split=stratified_split(np.asarray(reader.splits, np.uint8), labels, shares, split.seed),
-        targets=np.eye(len(naming.classes), dtype=np.float32)[labels],
+        targets=np.eye(len(found.classes), dtype=np.float32)[labels],
         names=np.asarray(reader.names, np.str_),
     )
     about: dict[str, object] = {
@@ -157,15 +125,18 @@ def build(
         "labels": f"folder {folder.resolve().name}",
         "votes": False,
         "rows_read": len(samples) + len(reader.left_out),
-        "folders": {name: naming.classes[index] for name, index in naming.place.items()},
         "faces_cropped": faces.crop_faces,
         "kept_without_a_face": reader.kept_whole,
         "seed": split.seed,
         **{f"dropped_{reason}": count for reason, count in reader.counts().items()},
         "left_out": [f"{path}: {why}" for path, _, why in reader.left_out[:_SHOWN]],
+        "notes": tree.notes,
     }
-    samples = without_duplicates(samples, about, keep=keep_duplicates)
-    if empty := _missing(samples.labels[samples.split == SPLITS.index("train")], samples.classes):
+    meaning = {name: found.classes[index] for name, index in found.place.items()}
+    sources = Sources(np.asarray(reader.folders, np.str_), meaning, "folder")
+    samples = without_duplicates(samples, about, keep=keep_duplicates, sources=sources)
+    training = samples.labels[samples.split == SPLITS.index("train")]
+    if "train" in tree and (empty := _missing(training, samples.classes)):
         raise DataError(
             f"{folder}: the classes {', '.join(empty)} have no training images, only images in val or test",
             hint="add images to train, or keep duplicates of val and test with --keep-duplicates",
@@ -181,7 +152,7 @@ class _Reader:
     options: FaceOptions
     detector: DetectorOptions
     images: list[NDArray[np.uint8]] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
     splits: list[int] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     left_out: list[tuple[str, str, str]] = field(default_factory=list)  # path, kind, reason
@@ -195,8 +166,8 @@ class _Reader:
         crop_spec = model_info(default_model()).crop_spec.resized(self.options.size)
         self.aligner = Aligner(self.detector, [crop_spec]) if self.options.crop_faces else None
 
-    def read(self, path: Path, split: str, label: int) -> None:
-        """Adds the images of one class folder."""
+    def read(self, path: Path, split: str, folder: str) -> None:
+        """Adds the images of the class folder `folder`, which is at `path`."""
         paths = list(_images(path))
         for image, frame in zip(paths, read_frames(paths), strict=True):
             name = image.relative_to(self.root).as_posix().encode("utf-8", "backslashreplace").decode()
@@ -206,7 +177,7 @@ class _Reader:
                 self.left_out.append((name, "without_a_face", "no face was found"))
             else:
                 self.images.append(face)
-                self.labels.append(label)
+                self.folders.append(folder)
                 self.splits.append(SPLITS.index(split))
                 self.names.append(name)
 
@@ -238,6 +209,11 @@ def _images(path: Path) -> Iterator[Path]:
     except InputError:  # no images
         if not os.access(path, os.R_OK):
             raise
+
+
+def _count(tree: Tree, name: str) -> int:
+    """Number of images in the folders of one class."""
+    return sum(1 for place in tree.values() for path in place.get(name, ()) for _ in _images(path))
 
 
 def _missing(labels: NDArray[np.int64], classes: Sequence[str]) -> list[str]:

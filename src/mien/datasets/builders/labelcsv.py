@@ -19,7 +19,7 @@ from PIL import Image
 
 from mien.datasets import ferplus
 from mien.datasets.csv_rows import RowErrors, quoted, rows
-from mien.datasets.samples import NO_LABEL, Samples, without_duplicates
+from mien.datasets.samples import NO_LABEL, Samples, Sources, without_duplicates
 from mien.emotions import vocabulary
 from mien.errors import ConfigError, DataError, InputError
 
@@ -79,7 +79,7 @@ def build(
         samples = samples.subset(kept)
     if not len(samples):
         raise DataError(f"{folder}: no face gets a label from its votes", hint="choose another --label-mode")
-    about = {
+    about: dict[str, object] = {
         "data_set": "fer2013",
         "labels": f"FER+ {mode}",
         "votes": True,
@@ -87,7 +87,9 @@ def build(
         "dropped_without_a_name": blank,
         "dropped_by_label_processing": len(faces) - len(samples),
     }
-    return without_duplicates(samples, about, keep=keep_duplicates)
+    chosen = np.asarray(["" if label == NO_LABEL else samples.classes[label] for label in samples.labels], np.str_)
+    sources = Sources(chosen, {name: name for name in samples.classes}, "votes")
+    return without_duplicates(samples, about, keep=keep_duplicates, sources=sources)
 
 
 class _Row(NamedTuple):
@@ -127,6 +129,11 @@ def _read_list(place: Path, side: int) -> tuple[list[_Row], int]:
             found[row.name] = row
         except _RowError as error:
             errors.add(line, str(error))
+    if errors.found and not any(place.glob("*.png")):
+        raise DataError(
+            f"{place}: has a list of votes, but no images, as in the repository of FER+",
+            hint="the CSV files give the same: mien data build fer2013 --csv fer2013.csv --votes fer2013new.csv",
+        )
     errors.check(hint="nothing was written; correct these rows, or export the folders again")
     return list(found.values()), blank
 
