@@ -161,7 +161,7 @@ def test_words_of_other_languages_can_be_explained(tmp_path: Path, app: typer.Ty
     done = build(app, "folder", root, *options, "--out", tmp_path / "d.h5")
     assert done.exit_code == 0, done.output
     samples = store.load(tmp_path / "d.h5")
-    assert {name: samples.classes.index(*found) for name, found in classes_by_folder(samples).items()} == german
+    assert {name: samples.classes.index(min(found)) for name, found in classes_by_folder(samples).items()} == german
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ def _setup(recipe: ExpressionRecipe, samples: Samples) -> TrainingSetup:
     seed_everything(recipe.seed, workers=True, verbose=False)
     classes = {name: list(names) for name, names in data.classes.items()}
     module = ExpressionModule(recipe.model_dump(mode="json"), classes)
+    module.set_class_weights(data.class_weights)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TrainingSetup(module, data, _fingerprint(samples), module.load_pretrained)
 

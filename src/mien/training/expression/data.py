@@ -1,11 +1,12 @@
 """From samples to batches of tensors in memory, in an order that depends on the seed and the epoch alone."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mien import emotions
@@ -84,9 +85,58 @@ def with_soft_targets(targets: Tensor, samples: Samples, name: str, head: HeadRe
     return torch.where(soft.sum(dim=1, keepdim=True) > 0, targets.lerp(soft, share), targets)
 
 
+def class_weights(targets: Tensor, classes: Sequence[str], name: str, head: HeadRecipe) -> Tensor | None:
+    """The weights (C,) of the classes in the loss of a head; None for equal ones.
+
+    "balanced" is N / (C n_c), as in scikit-learn's `class_weight`, with the number n_c of training faces of a class (or
+    the sum of its shares) and the number C of classes that have any; "sqrt" is its square root, scaled to the same mean
+    over the faces. Classes without training faces have the weight 0: label smoothing would only amplify them.
+
+    Raises:
+        ConfigError: The recipe has a weight for a class that does not exist.
+    """
+    if head.class_weights == "none":
+        return None
+    if isinstance(head.class_weights, dict):
+        if unknown := [each for each in head.class_weights if each not in classes]:
+            raise ConfigError(
+                f"heads.{name}.class_weights: the head has no class {', '.join(map(repr, unknown))}",
+                hint=f"its classes are {', '.join(classes)}",
+            )
+        return torch.tensor([head.class_weights.get(each, 1.0) for each in classes])
+    shares = _class_shares(targets)
+    weights = torch.where(shares > 0, 1 / (shares.clamp(min=1e-12) * (shares > 0).sum()), 0.0)
+    if head.class_weights == "sqrt":
+        weights = weights.sqrt()
+        weights = weights / (shares * weights).sum()
+    return weights
+
+
+def balanced_draws(targets: Tensor) -> NDArray[np.float64]:
+    """The chance (N,) of each row in a draw in which all classes of the targets (N, C) are equally frequent.
+
+    Rows without a target are drawn as often as without balancing.
+    """
+    shares = _class_shares(targets).double()
+    labelled = targets.sum(dim=1) > 0
+    inverse = torch.where(shares > 0, 1 / shares.clamp(min=1e-12), 0.0)
+    chances = targets.double() @ inverse
+    chances = torch.where(labelled, chances * labelled.sum() / chances.sum().clamp(min=1e-12), 1.0)
+    drawn: NDArray[np.float64] = (chances / chances.sum()).numpy()
+    return drawn
+
+
+def _class_shares(targets: Tensor) -> Tensor:
+    """The share (C,) of each class in the mass of the targets (N, C)."""
+    mass = targets.sum(dim=0)
+    return mass / mass.sum().clamp(min=1e-12)
+
+
 @dataclass(frozen=True)
 class ExpressionBatches:
     """Batches (images uint8 (B, C, H, W), targets by head (B, classes)); shuffled if there is a seed.
+
+    With `chances` (N,), the rows of a shuffled split are drawn with replacement, as many as there are.
 
     The last, smaller batch of a shuffled split is left out: batch norm and the schedule expect equal batches. `part`
     (r, n) selects the rows of each batch for the r-th of n processes; together they have the batches of one process.
@@ -97,6 +147,7 @@ class ExpressionBatches:
     size: int
     seed: tuple[int, int] | None = None
     part: tuple[int, int] = (0, 1)
+    chances: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         count = len(self.images)
@@ -106,7 +157,9 @@ class ExpressionBatches:
         count = len(self.images)
         order = np.arange(count)
         if self.seed is not None:
-            order = np.random.default_rng(self.seed).permutation(count)
+            random = np.random.default_rng(self.seed)
+            drawn = self.chances is not None
+            order = random.choice(count, count, p=self.chances) if drawn else random.permutation(count)
         for index in range(len(self)):
             batch = order[index * self.size : (index + 1) * self.size]
             rows = torch.from_numpy(batch[self.part[0] :: self.part[1]])
@@ -114,7 +167,13 @@ class ExpressionBatches:
 
 
 class ExpressionData:
-    """The batches of the training and the validation split of a store."""
+    """The batches of the training and the validation split of a store.
+
+    Attributes:
+        recipe: The recipe.
+        classes: The classes of each head.
+        class_weights: The weights (C,) of the classes by head, of the heads that have any.
+    """
 
     def __init__(self, samples: Samples, recipe: ExpressionRecipe) -> None:
         self.recipe = recipe
@@ -127,6 +186,13 @@ class ExpressionData:
             raise DataError("the training split holds fewer than two images", hint="build the data again")
         if not len(self._splits["val"][0]):
             raise DataError("no row of the val split has a label for any head", hint="train on another source")
+        targets = self._splits["train"][1]
+        self.class_weights = {
+            name: weights
+            for name, head in recipe.heads.items()
+            if (weights := class_weights(targets[name], self.classes[name], name, head)) is not None
+        }
+        self._chances = balanced_draws(targets[next(iter(recipe.heads))]) if recipe.sampler == "balanced" else None
 
     def _tensors(self, samples: Samples, *, soft: bool) -> tuple[Tensor, dict[str, Tensor]]:
         heads = self.recipe.heads.items()
@@ -143,7 +209,7 @@ class ExpressionData:
     ) -> ExpressionBatches:
         """The batches of an epoch; see `TrainingData`."""
         return ExpressionBatches(
-            *self._placed("train", device), self.recipe.batch_size, (self.recipe.seed, epoch), part
+            *self._placed("train", device), self.recipe.batch_size, (self.recipe.seed, epoch), part, self._chances
         )
 
     def val_batches(self, device: torch.device | None = None) -> ExpressionBatches:

@@ -5,6 +5,7 @@ al., "Training deep networks for facial expression recognition with crowd-source
 section 4.2.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import torch
@@ -35,8 +36,10 @@ def drawn(target: Tensor) -> Tensor:
     return torch.zeros_like(target).scatter_(1, chosen, mass)
 
 
-def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean over the target's mass of the cross-entropy, in nats."""
+def cross_entropy(logits: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean over the target's mass of the cross-entropy, in nats; with `weights` (C,), over the mass times these."""
+    if weights is not None:
+        target = target * weights.to(target)
     each = -(target * nn.functional.log_softmax(logits.float(), dim=1)).sum(dim=1)  # (N,)
     return each.sum() / target.sum().clamp(min=1e-6)
 
@@ -68,6 +71,17 @@ class ExpressionModule(TrainingModule):
         self.register_buffer("mean", torch.tensor(spec.mean).reshape(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).reshape(1, -1, 1, 1), persistent=False)
 
+        self._weighted: list[str] = []
+
+    def set_class_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Sets the weights (C,) of the classes in the training loss of some heads.
+
+        They come from the data of the run and are no part of a checkpoint.
+        """
+        self._weighted = list(weights)
+        for name, values in weights.items():
+            self.register_buffer(_weights_name(name), values, persistent=False)
+
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Images (N, C, H, W), values 0-1 -> logits (N, classes) by head."""
         values = normalise_illumination(images) if self.recipe.input.illumination == "plane" else images
@@ -91,12 +105,18 @@ class ExpressionModule(TrainingModule):
         targets = {name: _drawn_target(target, self.recipe.heads[name]) for name, target in targets.items()}
         images, targets = mixup(images, targets, self.recipe.augmentation.mixup)
         logits = self(images)
-        losses = [head.weight * _loss(logits[name], targets[name], head) for name, head in self.recipe.heads.items()]
+        losses = [
+            head.weight * _loss(logits[name], targets[name], head, self._class_weights(name))
+            for name, head in self.recipe.heads.items()
+        ]
         total = torch.stack(losses).sum()
         sums: Sums = {"train/loss": (total * len(raw), len(raw))}
         for name, target in targets.items():
             sums[f"train/{name}/accuracy"] = _correct(logits[name], target)
         return total, sums
+
+    def _class_weights(self, head: str) -> Tensor | None:
+        return self.get_buffer(_weights_name(head)) if head in self._weighted else None
 
     def _side(self) -> int | None:
         """Of this epoch's images; small ones first save time (Tan & Le, "EfficientNetV2", ICML 2021, section 4)."""
@@ -109,8 +129,8 @@ class ExpressionModule(TrainingModule):
     def validation_step(self, batch: Batch) -> Sums:
         """Loss and accuracy of each head, on the images without augmentation.
 
-        Rows without targets are not counted. Ties among votes go to the first class, which is neither FER+ protocol:
-        these metrics steer a run, `mien evaluate` gives the scores.
+        Rows without targets are not counted, and class weights do not apply. Ties among votes go to the first class,
+        which is neither FER+ protocol: these metrics steer a run, `mien evaluate` gives the scores.
         """
         raw, targets = batch
         logits = self(raw.float() / 255)
@@ -138,5 +158,9 @@ def _drawn_target(target: Tensor, head: HeadRecipe) -> Tensor:
     return smooth(drawn(target) if head.labels == "pld" else target, head.label_smoothing)
 
 
-def _loss(logits: Tensor, target: Tensor, head: HeadRecipe) -> Tensor:
-    return multi_label(logits, target) if head.labels == "multi" else cross_entropy(logits, target)
+def _weights_name(head: str) -> str:
+    return f"class_weights_{head}"
+
+
+def _loss(logits: Tensor, target: Tensor, head: HeadRecipe, weights: Tensor | None = None) -> Tensor:
+    return multi_label(logits, target) if head.labels == "multi" else cross_entropy(logits, target, weights)

@@ -1,14 +1,14 @@
 """The recipe of an expression network: input, heads, augmentation."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, model_validator
 
 from mien import models
 from mien.assets.manifest import InputSpec
 from mien.assets.signature import Illumination
-from mien.training.recipe import Fraction, RunRecipe, Table, meant
+from mien.training.recipe import Fraction, RunRecipe, Table, meant, shorten
 
 HeadName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
@@ -38,6 +38,22 @@ class InputRecipe(Table):
         return InputSpec(self.size, self.channels, self.mean, self.std, self.illumination)
 
 
+WEIGHTINGS: Final = ("none", "balanced", "sqrt")
+
+
+def _class_weights(value: Any) -> Any:
+    """A weighting or a weight by class, checked; any other value is one error, not one for each type."""
+    if isinstance(value, str) and value in WEIGHTINGS:
+        return value
+    if isinstance(value, Mapping) and value:
+        numbers = [
+            weight for weight in value.values() if isinstance(weight, int | float) and not isinstance(weight, bool)
+        ]
+        if len(numbers) == len(value) and all(0 < weight < float("inf") for weight in numbers):
+            return {str(name): float(weight) for name, weight in value.items()}
+    raise ValueError(f"expected {', '.join(WEIGHTINGS)} or a number above 0 for each class, got {shorten(str(value))}")
+
+
 class HeadRecipe(Table):
     """One kind of label, learned by one linear layer."""
 
@@ -49,6 +65,14 @@ class HeadRecipe(Table):
     weight: Annotated[float, Field(gt=0)] = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     soft: Annotated[Fraction, Field(description="share of the teachers' soft targets in the targets")] = 0.0
+    class_weights: Annotated[
+        Literal["none", "balanced", "sqrt"] | dict[str, float],
+        PlainValidator(_class_weights),
+        Field(
+            description="weights of the classes in the loss: balanced, inverse to their number of training faces; "
+            "sqrt, inverse to its square root; or a table of weights by class, 1 for the others"
+        ),
+    ] = "none"
 
     @model_validator(mode="after")
     def _has_votes(self) -> "HeadRecipe":
@@ -56,6 +80,8 @@ class HeadRecipe(Table):
             raise ValueError(f"labels: '{self.labels}' is made from votes, expected source = \"votes\"")
         if self.soft and self.labels in ("pld", "multi"):
             raise ValueError(f"soft: '{self.labels}' learns from labels only, expected shares, majority or cel")
+        if self.class_weights != "none" and self.labels == "multi":
+            raise ValueError("class_weights: the loss of 'multi' has no weights, expected shares, majority, pld or cel")
         return self
 
 
@@ -92,6 +118,13 @@ class ExpressionRecipe(RunRecipe):
     task: Literal["expression"] = "expression"
     input: InputRecipe = InputRecipe()
     heads: Annotated[dict[HeadName, HeadRecipe], Field(min_length=1)]
+    sampler: Annotated[
+        Literal["shuffle", "balanced"],
+        Field(
+            description="shuffle: each training face once an epoch; balanced: as many draws, with replacement, "
+            "each class of the first head equally often"
+        ),
+    ] = "shuffle"
     augmentation: Augmentation = Augmentation()
 
     @classmethod
