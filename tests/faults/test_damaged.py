@@ -22,6 +22,7 @@ from tests.media.test_images import encoded, png_chunk, quarters
 import mien
 from mien.errors import InputError
 from mien.media import frame_of, read_frame, read_image
+from mien.media.faults import note_of
 from mien.media.formats import FORMATS
 
 GARBAGE = np.random.default_rng(0).bytes(400)
@@ -54,7 +55,7 @@ BOMB = zlib.compress(bytes(3_000_000))
     ("kind", "damage", "words"),
     [
         ("PNG", lambda png: with_chunk(png, b"iCCP", b"profile\0\0" + BOMB), "too large"),
-        ("PNG", lambda png: with_chunk(png, b"iCCP", b"profile\0\7" + BOMB), "Unknown compression method 7"),
+        ("PNG", lambda png: with_chunk(png, b"iCCP", b"profile\0\7" + BOMB), "metadata was ignored"),
         ("PNG", lambda png: with_chunk(png, b"iCCP", b""), "index out of range"),
         ("PNG", lambda png: with_chunk(png, b"zTXt", b"key\0\0" + BOMB), "too large"),
         ("PNG", lambda png: with_chunk(png, b"iTXt", b"key\0\1\0\0\0" + BOMB), "too large"),
@@ -63,7 +64,7 @@ BOMB = zlib.compress(bytes(3_000_000))
         ("PNG", lambda png: with_chunk(png, b"tEXt", b"key\0value").replace(b"value", b"valuf"), "checksum"),
         ("PNG", lambda png: with_chunk(png, b"eXIf", GARBAGE), "EXIF data was ignored"),
         ("PNG", lambda png: with_chunk(png, b"acTL", bytes(8)), "Invalid APNG"),
-        ("JPEG", lambda jpeg: with_segment(jpeg, 0xE1, CORRUPT_EXIF), "EXIF|Tag data larger than file"),
+        ("JPEG", lambda jpeg: with_segment(jpeg, 0xE1, CORRUPT_EXIF), "EXIF|Tag data larger than file|Truncated"),
         ("JPEG", lambda jpeg: with_segment(jpeg, 0xE2, b"MPF\0" + GARBAGE), "malformed MPO"),
         ("JPEG", lambda jpeg: with_segment(jpeg, 0xE2, b"ICC_PROFILE\0"), "index out of range"),
         ("JPEG", lambda jpeg: with_segment(jpeg, 0xED, b"Photoshop 3.0\x008BIM\x03\xed"), "index out of range"),
@@ -203,10 +204,19 @@ def test_transparent_palettes_and_16_bits_without_their_end(photograph: Image.Im
 
 
 def test_the_first_frame_of_an_animation_that_is_cut_later(photograph: Image.Image) -> None:
-    for kind in ("GIF", "PNG", "MPO"):
+    for kind in ("GIF", "PNG"):
         content = encoded(photograph, kind, save_all=True, append_images=[photograph.rotate(90)] * 2)
         frame = read_frame(content[: int(len(content) * 0.9)])
         assert np.array_equal(frame.image, read_image(content))
+
+
+def test_a_photograph_followed_by_a_video_or_a_second_photograph(photograph: Image.Image) -> None:
+    """Phones append previews, depth maps and short videos to a JPEG file; their end may be missing."""
+    content = encoded(photograph, "JPEG")
+    for appended in (GARBAGE, content[: len(content) // 2]):
+        frame = read_frame(content + appended)
+        assert np.array_equal(frame.image, read_image(content))
+        assert frame.note is None
 
 
 def test_a_process_that_allows_truncated_images_gets_the_same(
@@ -309,13 +319,14 @@ def test_the_note_reaches_the_console_the_tables_and_the_json(
     assert mien.analyze(cut).note == rows[1]["note"]
 
 
-def test_many_warnings_are_one_short_note(photograph: Image.Image) -> None:
-    tags = b"".join(struct.pack("<HHII", 0x0100 + tag, 2, 1000 + tag, 9_999_999) for tag in range(50))
-    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 50) + tags + bytes(4)
-    note = read_frame(with_segment(encoded(photograph, "JPEG"), 0xE1, exif)).note
+def test_many_warnings_are_one_short_note() -> None:
+    note = note_of(f"Tag data larger than file.\nSkipping tag {tag // 2} {'x' * 500}" for tag in range(50))
     assert note is not None
-    assert "more" in note
-    assert len(note) < 400
+    assert note.startswith("Tag data larger than file. Skipping tag 0 x")
+    assert note.endswith("…; and 22 more")
+    assert "\n" not in note
+    assert len(note) < 520
+    assert note_of([]) is None
 
 
 # --- 16 bits in the low range

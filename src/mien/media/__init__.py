@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mien.media.decode import MAX_PIXELS
 from mien.media.find import find_images
-from mien.media.images import MAX_PIXELS, STANDARD_INPUT, read_frame, read_frames, read_image
+from mien.media.images import STANDARD_INPUT, read_frame, read_frames, read_image
 from mien.media.inputs import ImageItem, ImageSource, OnError, as_rgb, frame_of, frames_of, is_one
 from mien.results import Frame, FrameResult
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.errors import ConfigError, InputError
+from mien.media.decode import MAX_PIXELS, check_size, on_white, shown, upright_frame
 from mien.media.faults import collected_warnings, reason
-from mien.media.images import MAX_PIXELS, FileSource, check_size, on_white, read_frame, shown, upright_frame
+from mien.media.images import FileSource, read_frame
 from mien.results import Frame, FrameResult
 
 
