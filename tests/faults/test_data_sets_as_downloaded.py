@@ -16,6 +16,7 @@ import pytest
 import typer
 from PIL import Image
 from tests.drawn import draw_face, write_fer_csv
+from tests.tiny import tiny_run, tiny_samples
 from typer.testing import CliRunner, Result
 
 from mien.cli import build_app
@@ -24,6 +25,8 @@ from mien.datasets.builders import fer2013
 from mien.datasets.splits import split_of
 from mien.emotions import vocabulary
 from mien.errors import ConfigError, DataError, InputError, MienError
+
+__all__ = ["tiny_run", "tiny_samples"]
 
 OWN_RECIPE = 'name = "own"\n[model]\nname = "plain"\n[heads.labels]\nsource = "labels"\n'
 SEVEN = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -216,6 +219,18 @@ def test_every_other_command_says_which_split_it_lacks(
     assert "--split test" in error.hint
 
 
+def test_a_run_cannot_be_exported_on_a_test_split(
+    tmp_path: Path, app: typer.Typer, tiny_samples: Samples, tiny_run: Path
+) -> None:
+    store.save(tiny_samples.only("test"), tmp_path / "t.h5")
+    done = run(app, "compare", "mien-s", tiny_run, "--data", tmp_path / "t.h5", "--split", "test")
+    assert done.exit_code == 4
+    assert "mien-s" in done.stdout  # the others are compared
+    said = " ".join(done.stderr.split("\n"))
+    assert "a run is exported first, on the split val: the data has no 'val' rows" in said
+    assert f"mien export {tiny_run} --data STORE" in said
+
+
 def test_a_share_of_a_train_split_that_does_not_exist(tmp_path: Path, app: typer.Typer, seven: Path) -> None:
     root = place(seven, tmp_path / "d", {"test": slice(None)})
     error = refusal(run(app, "data", "build", "folder", root, "--val", "0.2", "--out", tmp_path / "t.h5"))
@@ -400,6 +415,7 @@ def test_other_layouts_are_named(tmp_path: Path, app: typer.Typer) -> None:
             "one folder per class",
         ),
         (("train_set/images", "train_set/annotations"), "the layout of AffectNet", "--numbers affectnet"),
+        (("basic/Image/aligned", "basic/EmoLabel", "basic/Annotation"), "the layout of RAF-DB", "--numbers rafdb"),
     ):
         root = tmp_path / names[1].replace("/", "-")
         for name in names:

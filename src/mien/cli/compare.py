@@ -12,7 +12,7 @@ import typer
 from mien.cli import console, say
 from mien.cli.evaluate import ScoringOptions
 from mien.cli.options import Only, command
-from mien.errors import exit_code
+from mien.errors import DataError, exit_code
 from mien.expression import ClassifierOptions
 
 
@@ -58,7 +58,14 @@ def compare(
     def export(run: Path, target: Path) -> None:
         from mien.training import export_run
 
-        export_run(run, store.load(data, "val"), target)
+        try:
+            held_out = store.load(data, "val")
+        except DataError as error:
+            raise DataError(
+                f"{run}: a run is exported first, on the split val: {error.message}",
+                hint=f"compare its file instead, made with the store it was trained on: mien export {run} --data STORE",
+            ) from error
+        export_run(run, held_out, target)
 
     out, report = output.out, output.report
     if out:

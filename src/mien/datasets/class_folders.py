@@ -206,6 +206,12 @@ def _check_layout(place: Path, tree: Tree) -> None:
             f"{place}: has images and labels apart (the layout of YOLO's detectors), not class folders",
             hint="sort the images into one folder per class, such as DIR/train/happy/*.jpg",
         )
+    if "emolabel" in names:
+        raise DataError(
+            f"{place}: has images and a list of labels apart (the layout of RAF-DB), not class folders",
+            hint="sort the images of Image/aligned into train/1 to test/7 by EmoLabel/list_patition_label.txt, "
+            "and use --numbers rafdb",
+        )
     if names == {"images", "annotations"}:
         raise DataError(
             f"{place}: has images and annotations apart (the layout of AffectNet), not class folders",

@@ -39,11 +39,9 @@ class SplitOptions:
     """
 
     val: Annotated[
-        float | None, "Share of each class for val, if the data has no such split; by default 0.1, see the docs."
+        float | None, "Share of each class for val; by default 0.1, or 0 for a CSV file with the column Usage."
     ] = None
-    test: Annotated[
-        float | None, "Share of each class for test; by default 0.1, or 0 if the data has a split train."
-    ] = None
+    test: Annotated[float | None, "Share of each class for test; by default 0.1, or 0 if the data has splits."] = None
     seed: Annotated[int, "Seed of the random split."] = 0
 
     def __post_init__(self) -> None:
