@@ -243,12 +243,13 @@ def upright_frame(
         complete: (H,) bool, the rows that the file has; the others become black. None for all.
     """
     turn = _orientation(image, notes)
-    pixels = _to_rgb(image, shown(source), notes)
+    rgb = _to_rgb(image, shown(source), notes)
     if complete is not None:
+        pixels = np.array(rgb)
         pixels[~complete] = 0
-    if turn is not None:
-        pixels = np.array(Image.fromarray(pixels).transpose(turn))
-    return Frame(pixels, source=source, note=note_of(notes))
+        rgb = Image.fromarray(pixels)
+    upright = rgb if turn is None else rgb.transpose(turn)
+    return Frame(np.array(upright), source=source, note=note_of(notes))
 
 
 def _orientation(image: Image.Image, notes: list[str]) -> Image.Transpose | None:
@@ -260,12 +261,12 @@ def _orientation(image: Image.Image, notes: list[str]) -> Image.Transpose | None
         return None
 
 
-def _to_rgb(image: Image.Image, name: str, notes: list[str]) -> NDArray[np.uint8]:
+def _to_rgb(image: Image.Image, name: str, notes: list[str]) -> Image.Image:
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in _AT_MOST_16_BITS):
         image = Image.fromarray(_to_8_bits(np.asarray(image), notes))
     if image.mode in _UNREAD_MODES:
         raise InputError(f"'{name}' has {_UNREAD_MODES[image.mode]}", hint="convert it to PNG or JPEG")
-    return np.array(on_white(image))
+    return on_white(image)
 
 
 def _to_8_bits(values: NDArray[np.integer], notes: list[str]) -> NDArray[np.uint8]:
