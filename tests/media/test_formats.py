@@ -158,7 +158,7 @@ def test_an_avif_in_the_general_container_is_read() -> None:
 @needs_avif
 def test_a_missing_decoder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     content = encoded(Image.fromarray(quarters()), "AVIF")
-    monkeypatch.setattr("PIL.AvifImagePlugin.SUPPORTED", False)
+    monkeypatch.setattr("PIL.features.check", lambda library: library != "avif")
     with pytest.raises(
         InputError, match="is in the format AVIF, which the installed Pillow was built without"
     ) as caught:

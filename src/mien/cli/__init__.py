@@ -17,13 +17,25 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from mien.errors import MienError, OutputError, exit_code
+from mien.names import escape_unencodable, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from rich.console import Console
 
-__all__ = ["bar", "build_app", "console", "main", "print_fitted", "print_table", "say", "say_error"]
+__all__ = [
+    "bar",
+    "build_app",
+    "console",
+    "main",
+    "print_fitted",
+    "print_line",
+    "print_table",
+    "say",
+    "say_error",
+    "tell",
+]
 
 
 def console() -> "Console":
@@ -52,13 +64,28 @@ def say(word: str, colour: str, text: str) -> None:
     """Prints one line with its first word ("error", "note") in a colour; brackets in the text are not markup."""
     from rich.text import Text
 
+    # Several errors have an indented line each; any other line break belongs to a name.
+    text = "\n  ".join(map(printable, text.split("\n  ")))
     console().print(Text(f"{word}: ", style=f"bold {colour}") + Text(text, style="default"))
+
+
+def tell(text: str) -> None:
+    """Prints one dim line on standard error: what was written, counts, times."""
+    from rich.text import Text
+
+    console().print(Text(printable(text), style="dim"))
+
+
+def print_line(text: str) -> None:
+    """Prints one line on standard output, which may have names of files in it."""
+    print(printable(text))
 
 
 def print_fitted(lines: "Iterable[tuple[str, int]]") -> None:
     """Prints lines; on a terminal, long ones continue on the next line with this many blanks. Pipes get whole lines."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for line, indent in lines:
+    for whole, indent in lines:
+        line = printable(whole)
         fitted = textwrap.wrap(line, width, subsequent_indent=" " * indent, break_on_hyphens=False) if width else [line]
         print("\n".join(fitted))
 
@@ -72,7 +99,7 @@ def print_table(heads: "Sequence[str]", rows: "Iterable[Sequence[str]]", right: 
     for number, head in enumerate(heads):
         table.add_column(head, justify="right" if number in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     width = shutil.get_terminal_size().columns - 2 if sys.stdout.isatty() else 10_000
     view = Console(width=width, highlight=False, markup=False)
     with view.capture() as text:
@@ -115,6 +142,7 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Runs the command line; a `MienError`, or a full disk behind standard output, becomes a line and an exit code."""
+    escape_unencodable()
     try:
         try:
             build_app()()

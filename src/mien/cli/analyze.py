@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, cast
 
 import typer
 
-from mien.cli import console, say
+from mien.cli import console, say, tell
 from mien.cli.options import Quiet, command, option_name
 from mien.errors import EXIT_CODES, ConfigError, InputError
 from mien.expression.base import ClassifierOptions
@@ -117,10 +117,12 @@ def analyze(
                 say("error", "red", result.error)
             elif result.note is not None and not quiet:
                 say("note", "yellow", f"'{result.source}': {result.note}")
+    if frames.passed_over and not quiet:
+        say("passed over", "yellow", "; ".join(frames.passed_over))
     if not quiet:
-        text = f"{_count(images, 'image')}, {_count(faces, 'face')}{f', [bold red]{failed} failed[/]' * bool(failed)}"
+        text = f"{_count(images, 'image')}, {_count(faces, 'face')}{f', {failed} failed' * bool(failed)}"
         places = f"; written: {', '.join(map(str, output.written))}" if output.written else ""
-        console().print(f"{text} in {time.perf_counter() - start:.1f} s{places}", style="dim")
+        tell(f"{text} in {time.perf_counter() - start:.1f} s{places}")
     if failed:
         raise typer.Exit(EXIT_CODES[InputError])
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mien.cli import print_line
 from mien.cli.options import command
 
 
@@ -27,5 +28,5 @@ def average(
     from mien.training import average_runs  # without torch, this raises an error that names what to install
 
     average_runs(run, others, out)
-    print(f"written: {out}, the mean of {1 + len(others)} runs")
-    print(f"next: mien export {out} --data STORE --out MODEL.onnx")
+    print_line(f"written: {out}, the mean of {1 + len(others)} runs")
+    print_line(f"next: mien export {out} --data STORE --out MODEL.onnx")

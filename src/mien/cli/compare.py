@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli import console, say
+from mien.cli import console, say, tell
 from mien.cli.evaluate import ScoringOptions
 from mien.cli.options import Only, command
 from mien.errors import DataError, exit_code
@@ -91,9 +91,9 @@ def compare(
         written = write_folder(comparison, out, page) if out else []
     print(json.dumps(comparison.as_dict(), indent=1) if output.json else comparison_text(comparison))
     if report:
-        console().print(f"written: {report}", style="dim")
+        tell(f"written: {report}")
     if written:
-        console().print(f"written: {len(written)} files in {out}", style="dim")
+        tell(f"written: {len(written)} files in {out}")
     errors = [row.error for row in comparison.failed if row.error and not row.part]
     for row in comparison.failed:
         if row.error and row.part:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mien.cli import bar, console, print_table, say
+from mien.cli import bar, console, print_line, print_table, say
 from mien.cli.options import Only, command
 from mien.datasets import Samples, builders, export
 from mien.datasets.summary import counts_table, one_to_one, source_rows
@@ -55,7 +55,7 @@ def show(
     if plots:
         with console().status("drawing"):
             written = plot(samples, plots)
-        print(f"written: {', '.join(path.name for path in written)} in {plots}")
+        print_line(f"written: {', '.join(path.name for path in written)} in {plots}")
 
 
 def distil(
@@ -78,8 +78,8 @@ def distil(
         save(samples, out)
     for name, rows in (("labels", samples.soft_labels), ("votes", samples.soft_votes)):
         found = "none: a teacher lacks some of their classes"
-        print(f"soft {name}: {found if rows is None else f'{int(rows.any(axis=1).sum()):,} rows'}")
-    print(f"written: {out}")
+        print_line(f"soft {name}: {found if rows is None else f'{int(rows.any(axis=1).sum()):,} rows'}")
+    print_line(f"written: {out}")
 
 
 def add_detector_crops(
@@ -101,8 +101,8 @@ def add_detector_crops(
     with bar("detecting and cropping") as report:
         samples = with_crops(before, detectors.load(detector), info, progress=report)
         save(samples, out)
-    print(f"added: crops of {len(samples) - len(before):,} of {len(before.only('train')):,} training faces")
-    print(f"written: {out}")
+    print_line(f"added: crops of {len(samples) - len(before):,} of {len(before.only('train')):,} training faces")
+    print_line(f"written: {out}")
 
 
 def _build_command(build: Callable[..., Samples]) -> Callable[..., None]:
@@ -123,11 +123,11 @@ def _build_command(build: Callable[..., Samples]) -> Callable[..., None]:
             print(counts_table(samples.counts()))
         for key, value in samples.about.items():
             if key.startswith("dropped") and value:
-                print(f"{key.replace('_', ' ')}: {value:,}")
+                print_line(f"{key.replace('_', ' ')}: {value:,}")
         left_out = samples.about.get("left_out")
         for line in left_out if isinstance(left_out, list) else []:
             say("left out", "yellow", line)
-        print(f"written: {out}")
+        print_line(f"written: {out}")
         if samples.about.get("dropped_unreadable"):
             raise typer.Exit(EXIT_CODES[InputError])
 
@@ -147,8 +147,8 @@ def _export_command(write: export.Exporter) -> Callable[..., None]:
             left_out = write(samples, out)
         for reason, count in left_out.items():
             if count:
-                print(f"left out, {reason}: {count:,}")
-        print(f"written: {len(samples) - sum(left_out.values()):,} faces to {out}")
+                print_line(f"left out, {reason}: {count:,}")
+        print_line(f"written: {len(samples) - sum(left_out.values()):,} faces to {out}")
 
     run.__doc__ = write.__doc__
     return command(run)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli import bar, console
+from mien.cli import bar, tell
 from mien.cli.options import Only, command
 from mien.expression import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
@@ -88,4 +88,4 @@ def evaluate(
             print(text(scores, evaluation.accuracy_drops.get(name, ())))
             print()
     for path in filter(None, (output.out, output.report)):
-        console().print(f"written: {path}", style="dim")
+        tell(f"written: {path}")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mien.cli import console
+from mien.cli import console, print_line
 from mien.cli.options import command
 
 
@@ -33,4 +33,4 @@ def export(
     with console().status("exporting and evaluating"):
         written = task_spec(recipe.task).export(recipe, run, data, out, checkpoint=checkpoint, licence=licence)
     for path in written:
-        print(f"{path}  {path.stat().st_size:,} bytes")
+        print_line(f"{path}  {path.stat().st_size:,} bytes")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli import console, print_fitted, print_table
+from mien.cli import console, print_fitted, print_line, print_table
 from mien.cli.options import Quiet
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def show(
         with replacing(svg) as partial:
             text = draw_network(found.recipe.name, found.anatomy, found.recipe.description)
             partial.write_text(text, encoding="utf-8")
-        print(f"written: {svg}")
+        print_line(f"written: {svg}")
 
 
 def fetch(
@@ -90,7 +90,7 @@ def fetch(
         paths = fetch_weights(name, source, progress=show)
     if not quiet:
         for path in paths:
-            print(path)
+            print_line(str(path))
 
 
 def _included_and_fetched() -> _Lines:

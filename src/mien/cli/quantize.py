@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli import console
+from mien.cli import console, print_line
 from mien.cli.options import command
 
 
@@ -31,4 +31,4 @@ def quantize(
     with console().status("quantising and evaluating"):
         written = training.quantize(model, store.load(data), out)
     for path in written:
-        print(f"{path}  {path.stat().st_size:,} bytes")
+        print_line(f"{path}  {path.stat().st_size:,} bytes")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli import console, print_table, say
+from mien.cli import print_line, print_table, say, tell
 from mien.cli.options import command
 from mien.errors import ConfigError
 
@@ -86,8 +86,8 @@ def search(
     if shares := study.importances():
         print("most important: " + ", ".join(f"{key} {share:.0%}" for key, share in shares.items()))
     if any(outcome.best for outcome in found):
-        print(f"best recipe: {folder / 'best.toml'}")
-        print(f"next: mien train {folder / 'best.toml'} --data {data} --out runs/{plan.name}-best")
+        print_line(f"best recipe: {folder / 'best.toml'}")
+        print_line(f"next: mien train {folder / 'best.toml'} --data {data} --out runs/{plan.name}-best")
 
 
 def _line(outcome: "Outcome", figure: str) -> str:
@@ -121,4 +121,4 @@ def _table(found: "list[Outcome]", figure: str) -> None:
     print(f"{len(found)} trials: " + ", ".join(f"{count} {state}" for state, count in states.items() if count))
     for outcome in found:
         if outcome.error:
-            console().print(f"trial {outcome.number} failed: {outcome.error}", style="dim", markup=False)
+            tell(f"trial {outcome.number} failed: {outcome.error}")

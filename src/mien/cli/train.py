@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli import say
+from mien.cli import print_line, say
 from mien.cli.options import command
 from mien.errors import ConfigError, StoppedError
 
@@ -75,5 +75,5 @@ def train(
     except StoppedError as error:
         raise StoppedError(error.message, hint=f"to continue: mien train --resume {folder} --data {data}") from None
     if training.first_process():
-        print(f"best checkpoint: {best}")
-        print(f"next: mien export {folder} --data {data} --out {plan.name}.onnx")
+        print_line(f"best checkpoint: {best}")
+        print_line(f"next: mien export {folder} --data {data} --out {plan.name}.onnx")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.media.decode import MAX_PIXELS
-from mien.media.find import find_images
+from mien.media.find import find, find_images
 from mien.media.images import STANDARD_INPUT, read_frame, read_frames, read_image
 from mien.media.inputs import ImageItem, ImageSource, OnError, as_rgb, frame_of, frames_of, is_one
 from mien.results import Frame, FrameResult
@@ -23,6 +23,7 @@ __all__ = [
     "ImageSource",
     "OnError",
     "as_rgb",
+    "find",
     "find_images",
     "frame_of",
     "frames_of",
@@ -40,9 +41,11 @@ class FrameSource:
 
     Attributes:
         paths: The files.
+        passed_over: What is in the folders and not read, one text for each kind: "3 videos (.mp4): ...".
     """
 
     paths: tuple[Path, ...]
+    passed_over: tuple[str, ...] = ()
 
     @property
     def total(self) -> int | None:
@@ -55,9 +58,10 @@ class FrameSource:
 
 
 def open_frames(paths: Sequence[str | Path], *, recursive: bool = True) -> FrameSource:
-    """The frames of everything that `paths` name: files, folders and patterns, as for `find_images`.
+    """The frames of everything that `paths` name: files, folders and patterns, as for `find`.
 
     Raises:
         InputError: Nothing was found but folders without an image, or a folder cannot be listed.
     """
-    return FrameSource(tuple(find_images(paths, recursive)))
+    found = find(paths, recursive)
+    return FrameSource(found.images, found.passed_over)

@@ -6,7 +6,6 @@ can be read of a file that Pillow refuses is in `faults`.
 
 import inspect
 import io
-import re
 import sys
 from typing import Any, BinaryIO, Final
 
@@ -25,6 +24,7 @@ from mien.media.faults import (
     without_metadata,
 )
 from mien.media.formats import PREFIX, image_format
+from mien.names import printable
 from mien.results import Frame
 
 # Allows cameras of 100 and phones of 200 megapixels, and panoramas; decoding so many takes about 2 GB for a moment.
@@ -67,13 +67,11 @@ _Decoded = tuple[Image.Image, NDArray[np.bool_] | None]
 
 # No message repeats more characters of an input.
 _MOST_SHOWN: Final = 80
-# Characters that a name may have and a line of text may not: line breaks and stray bytes.
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def shown(text: str) -> str:
     """An input as a message repeats it: on one line, a long one without its middle."""
-    text = _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    text = printable(text)
     head, tail = _MOST_SHOWN // 4, _MOST_SHOWN - _MOST_SHOWN // 4 - 1
     return text if len(text) <= _MOST_SHOWN else f"{text[:head]}…{text[-tail:]}"
 

@@ -1,50 +1,96 @@
-"""From what a user typed (files, folders, quoted globs) to the paths of images, in natural order."""
+"""From what a user typed (files, folders, quoted globs) to the paths of images, in natural order.
+
+What a folder has besides is counted by kind: a collection of photographs must not seem complete while a part of it was
+passed over.
+"""
 
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from mien.errors import InputError
+from mien.media import kinds
+from mien.media.formats import PREFIX, SUFFIXES, is_image
+from mien.media.kinds import Kind
 
-# The suffixes of images in a folder; a file that is named itself is tried whatever its suffix. HEIF cannot be read, but
-# is included, so that each file gives an error: without one, half of a phone's album would be missing silently.
-SUFFIXES: Final = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"}
+# The suffixes of images in a folder; a file that is named itself is tried whatever its suffix.
+IMAGE_SUFFIXES: Final = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+
+# Files and folders of operating systems and storage boxes, beside the hidden ones: their images are thumbnails.
+_SYSTEM: Final = frozenset(
+    {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found"}
 )
+
+_HIDDEN: Final = Kind("a hidden file or folder", "hidden files and folders")
+_DRAWN: Final = Kind("an image drawn by mien", "images drawn by mien")
+_EMPTY: Final = Kind("an empty file", "empty files")
+_NOT_A_FILE: Final = Kind("a pipe or device", "pipes and devices")
+_BROKEN: Final = Kind("a broken link", "broken links")
+_SUBFOLDER: Final = Kind("a subfolder", "subfolders")
+_AGAIN: Final = Kind("a link to a folder that is read anyway", "links to folders that are read anyway")
+_UPWARDS: Final = Kind("a link to a folder above it", "links to folders above them")
+
+_SHOWN: Final = 4  # suffixes of a kind
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What some paths name.
+
+    Attributes:
+        images: The images, each once.
+        passed_over: What was passed over in folders, one text for each kind: "3 videos (.mp4): ...".
+    """
+
+    images: tuple[Path, ...]
+    passed_over: tuple[str, ...] = ()
 
 
 def find_images(paths: Sequence[str | Path], recursive: bool = True) -> list[Path]:
-    """The images that `paths` name, each once, in the given order.
+    """The images that `paths` name, as `find` gives them."""
+    return list(find(paths, recursive).images)
 
-    A folder stands for its images, by suffix and in natural order (2 before 10), without hidden files and folders and
-    without the images that mien has drawn (`*.annotated.*`). A glob pattern (`photos/*.jpg`; `**` crosses folders)
-    stands for its matches, as in a shell. A path that does not exist, a pattern without a match and, beside other
-    images, an empty folder stay in the list: reading them gives the error. "-" is standard input; a file of that name
-    is "./-".
+
+def find(paths: Sequence[str | Path], recursive: bool = True) -> Found:
+    """The images that `paths` name, each once, in the given order, and what was passed over.
+
+    A folder stands for its images in natural order (2 before 10): the files with the suffix of an image, and those
+    without a suffix that begin as an image. Hidden and system files and the images that mien has drawn
+    (`*.annotated.*`) are passed over. Links to folders are followed, after the other subfolders; a folder that was
+    reached before, or that is above the link, is not read again. A glob pattern (`photos/*.jpg`; `**` crosses folders)
+    stands for its matches, as in a shell. A path that does not exist, a pattern without a match, a subfolder that
+    cannot be listed and, beside other images, an empty folder stay in the list: reading them gives the error. "-" is
+    standard input; a file of that name is "./-".
 
     Args:
         paths: Files, folders and patterns.
         recursive: Include the images in subfolders.
 
     Raises:
-        InputError: There are only folders without images, or a folder cannot be listed.
+        InputError: There are only folders without images, or a folder that is named cannot be listed.
     """
     found: dict[str, Path] = {}
     empty = None
+    walk = _Walk(recursive)
     for path in map(_path, paths):
-        images = _expand(path, recursive)
-        if not images:
+        images = _expand(path, walk)
+        if images is None:
             empty, images = path, [path]
         for image in images:
             found.setdefault(os.path.abspath(image), image)
+    passed_over = walk.passed_over()
     if empty is not None and all(path.is_dir() for path in found.values()):
+        others = f", only {'; '.join(passed_over)}" if passed_over else ""
         raise InputError(
-            f"no images in the folder '{empty}'", hint=f"image files end with {' '.join(sorted(SUFFIXES))}"
+            f"no images in the folder '{empty}'{others}",
+            hint=f"image files end with {' '.join(sorted(IMAGE_SUFFIXES))}",
         )
-    return list(found.values())
+    return Found(tuple(found.values()), passed_over)
 
 
 def _path(name: str | Path) -> Path:
@@ -53,34 +99,142 @@ def _path(name: str | Path) -> Path:
     return Path.cwd() / path if str(path) == "-" and str(name) != "-" else path
 
 
-def _expand(path: Path, recursive: bool) -> list[Path]:
+def _expand(path: Path, walk: "_Walk") -> list[Path] | None:
+    """The images that a path or a pattern stands for; None for a folder without images."""
     if str(path) == "-":
         return [path]
     if os.path.isdir(path):
-        return list(_inside(path, recursive))
+        return walk.images(path)
     if os.path.lexists(path) or not glob.has_magic(str(path)):
         return [path]
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=_natural_path)
     # It is no error if a folder that matches a pattern has no images.
-    images = [image for match in matches for image in (_inside(match, recursive) if match.is_dir() else [match])]
+    images = [image for match in matches for image in ((walk.images(match) or []) if match.is_dir() else [match])]
     return images or [path]
 
 
-def _inside(folder: Path, recursive: bool) -> Iterator[Path]:
-    """The images of a folder in natural order: first its own, then those of its subfolders."""
-    for parent, folders, files in os.walk(folder, onerror=_not_listed):
-        # os.walk continues with what remains in `folders`.
-        seen = [name for name in folders if recursive and not name.startswith(".")]
-        folders[:] = sorted(seen, key=_natural)
-        for name in sorted(files, key=_natural):
-            stem, suffix = os.path.splitext(name)
-            drawn = stem.endswith(".annotated")  # by an earlier run of mien
-            if not name.startswith(".") and not drawn and suffix.lower() in SUFFIXES:
-                yield Path(parent, name)
+@dataclass
+class _Walk:
+    """Lists folders, each once, and counts what it passes over.
+
+    Attributes:
+        recursive: Whether subfolders are listed.
+        seen: The real paths of the folders that were listed.
+        counts: What was passed over, by kind.
+        suffixes: The suffixes of the files that were passed over, by kind.
+    """
+
+    recursive: bool
+    seen: set[str] = field(default_factory=set)
+    counts: Counter[Kind] = field(default_factory=Counter)
+    suffixes: dict[Kind, Counter[str]] = field(default_factory=dict)
+
+    def images(self, folder: Path) -> list[Path] | None:
+        """The images of a folder that was named; None if it has none. An empty list if it was listed before."""
+        if os.path.realpath(folder) in self.seen:
+            return []
+        try:
+            with os.scandir(folder):
+                pass
+        except OSError as error:
+            raise InputError(f"the folder '{folder}' cannot be listed: {error.strerror}") from error
+        links: list[Path] = []
+        found = list(self._inside(folder, links))
+        while links:  # the folders behind links may have links themselves
+            link = links.pop(0)
+            if _is_above(os.path.realpath(link), os.path.realpath(link.parent)):
+                self._pass(_UPWARDS)
+            elif os.path.realpath(link) in self.seen:
+                self._pass(_AGAIN)
+            else:
+                found += self._inside(link, links)
+        return found or None
+
+    def _inside(self, folder: Path, links: list[Path]) -> Iterator[Path]:
+        """The images of a folder in natural order: first its own, then those of its subfolders.
+
+        Links to folders are added to `links`: they come last, so that an image has the name of its real folder.
+        """
+        self.seen.add(os.path.realpath(folder))
+        try:
+            with os.scandir(folder) as listed:
+                entries = sorted(listed, key=lambda entry: _natural(entry.name))
+        except OSError:
+            yield folder  # reading it gives the error
+            return
+        folders = []
+        for entry in entries:
+            path = Path(folder, entry.name)
+            if entry.name.startswith(".") or entry.name.lower() in _SYSTEM:
+                self._pass(_HIDDEN)
+            elif entry.is_dir():
+                folders.append((path, entry.is_symlink()))
+            elif self._is_image(path, is_file=entry.is_file()):
+                yield path
+        for path, is_link in folders:
+            if not self.recursive:
+                self._pass(_SUBFOLDER)
+            elif is_link:
+                links.append(path)
+            elif os.path.realpath(path) not in self.seen:  # it was named before
+                yield from self._inside(path, links)
+
+    def _is_image(self, path: Path, *, is_file: bool) -> bool:
+        """Whether a file is taken for an image; if not, it is counted."""
+        suffix = path.suffix.lower()
+        if path.stem.endswith(".annotated"):  # by an earlier run of mien
+            self._pass(_DRAWN)
+        elif not is_file and path.exists():
+            self._pass(_NOT_A_FILE)
+        elif suffix in IMAGE_SUFFIXES:  # a broken link as well: reading it gives the error
+            return True
+        elif not is_file:
+            self._pass(_BROKEN)
+        elif kind := kinds.by_suffix(path.name):
+            self._pass(kind, suffix)
+        else:
+            prefix = _start(path)
+            if is_image(prefix, path.name) and not suffix:
+                return True
+            self._pass(_kind(prefix, path.name), suffix)
+        return False
+
+    def _pass(self, kind: Kind, suffix: str = "") -> None:
+        self.counts[kind] += 1
+        if suffix:
+            self.suffixes.setdefault(kind, Counter())[suffix] += 1
+
+    def passed_over(self) -> tuple[str, ...]:
+        """One text for each kind: images that mien cannot read first, then by number."""
+        texts = []
+        for kind, number in sorted(self.counts.items(), key=lambda item: (not item[0].is_image, -item[1])):
+            suffixes = [suffix for suffix, _ in self.suffixes.get(kind, Counter()).most_common(_SHOWN + 1)]
+            if len(suffixes) > _SHOWN:
+                suffixes[_SHOWN:] = ["..."]
+            named = f" ({', '.join(suffixes)})" if suffixes else ""
+            texts.append(f"{kind.counted(number)}{named}{f': {kind.advice}' if kind.advice else ''}")
+        return tuple(texts)
 
 
-def _not_listed(error: OSError) -> None:
-    raise InputError(f"the folder '{error.filename}' cannot be listed: {error.strerror}") from error
+def _is_above(folder: str, other: str) -> bool:
+    """Whether a folder is another or contains it; both are real paths."""
+    return other == folder or other.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _start(path: Path) -> bytes:
+    """The first bytes of a file; none if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(PREFIX)
+    except OSError:
+        return b""
+
+
+def _kind(prefix: bytes, name: str) -> Kind:
+    """The kind of a file with an unknown suffix or none."""
+    if not prefix:
+        return _EMPTY
+    return kinds.RENAMED if is_image(prefix, name) else kinds.by_content(prefix) or kinds.OTHER
 
 
 def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:

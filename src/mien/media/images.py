@@ -104,6 +104,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
     name = shown(path)
     try:
         if os.path.isdir(path):
+            os.scandir(path).close()  # one that cannot be listed has its own error
             raise InputError(
                 f"'{name}' is a folder, not an image",
                 hint="give the images in it; in Python, analyze(mien.media.open_frames([FOLDER]))",

@@ -60,9 +60,11 @@ class Table(ABC, Generic[Stream]):
         self.layout = layout
         self.style = style
         self._closing: ExitStack | None = None
+        self._written = 0  # results so far
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
+            self._written = 0
             stack.enter_context(self.opened())
             self._closing = stack.pop_all()
         return self
@@ -76,7 +78,8 @@ class Table(ABC, Generic[Stream]):
         """
         if self._closing is None:
             raise ValueError("the table is not open: use it in a with statement")
-        self.put(self.style.rows(result, self.layout))
+        self.put(self.style.rows(result, self.layout, self._written))
+        self._written += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -109,15 +112,24 @@ class TextTable(Table[IO[str]]):
             self._print(self.head())
             yield
 
+    @property
+    def encoding(self) -> str:
+        """The encoding of the open destination."""
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether the open destination is a terminal, which obeys control characters."""
+        return self._stream.isatty()
+
     def put(self, rows: list[Row]) -> None:
         """See `Table.put`."""
         self._print("".join(map(self.line, rows)))
 
     def _print(self, text: str) -> None:
         # The encoding of a terminal or a pipe may lack characters of a file name.
-        encoding = getattr(self._stream, "encoding", None) or "utf-8"
         with write_errors(self.target):
-            self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            self._stream.write(text.encode(self.encoding, "backslashreplace").decode(self.encoding))
             self._stream.flush()
 
     def head(self) -> str:

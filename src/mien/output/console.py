@@ -3,7 +3,6 @@
 Both take one result at a time and need to know neither the sources nor their number in advance.
 """
 
-import json
 import math
 import shutil
 import sys
@@ -11,6 +10,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
+from rich.cells import cell_len
+
+from mien.names import printable, to_json
 from mien.output.schema import BOX, document
 from mien.results import Face, FrameResult
 
@@ -36,7 +38,7 @@ class JsonLines(_StandardOutput):
 
     def write(self, result: FrameResult) -> None:
         """Prints one image."""
-        print(json.dumps(document(result), ensure_ascii=False))
+        print(to_json(document(result), encoding=sys.stdout.encoding))
 
 
 class ConsoleTable(_StandardOutput):
@@ -44,6 +46,7 @@ class ConsoleTable(_StandardOutput):
 
     On a terminal, rows fit its width: the columns of all classes and of the box are left out if there is no room for
     them, and long paths are cut at their start. Without a terminal, for example in a pipe, nothing is left out or cut.
+    Names are printed by `mien.names.printable`, and columns are measured in cells: a Korean letter takes two.
 
     Args:
         emotions: The classes, in the order of the results' probabilities.
@@ -51,30 +54,32 @@ class ConsoleTable(_StandardOutput):
 
     def __init__(self, emotions: Sequence[str]) -> None:
         self.emotions = tuple(emotions)
-        self._emotion = max(map(len, [*emotions, "no face"])) + 1
+        self._names = tuple(map(printable, emotions))
+        self._emotion = max(map(cell_len, [*self._names, "no face"])) + 1
         self._source = 0  # width of the first column; 0 before the first row
         self._classes = self._box = True
         self._limit: float = math.inf
 
     def write(self, result: FrameResult) -> None:
         """Prints the rows of one image."""
+        source = printable(result.source)
         if not self._source:
-            self._fit(result.source)
-            print(self._row("image", ("face", "emotion", "confidence"), self.emotions, BOX))
+            self._fit(source)
+            print(self._row("image", ("face", "emotion", "confidence"), self._names, BOX))
         if result.error is not None or not result.faces:
-            print(self._row(result.source, ("", "no face" if result.error is None else "error", "")))
+            print(self._row(source, ("", "no face" if result.error is None else "error", "")))
         for number, face in enumerate(result):
-            print(self._face(result.source, number, face))
+            print(self._face(source, number, face))
 
     def _fit(self, source: str) -> None:
         """Chooses the columns by the width of the terminal and the first source."""
-        self._source = max(len("image"), _STEP * math.ceil(len(source) / _STEP))
+        self._source = max(len("image"), _STEP * math.ceil(cell_len(source) / _STEP))
         if not sys.stdout.isatty():
             return
         fixed = len(f"{_GAP}face{_GAP}{_GAP}confidence") + self._emotion
         room = shutil.get_terminal_size().columns - fixed
-        classes, box = sum(len(_GAP + name) for name in self.emotions), len(BOX) * len(_GAP + "12345")
-        wanted = max(_NARROWEST, len(source))
+        classes, box = sum(cell_len(_GAP + name) for name in self._names), len(BOX) * len(_GAP + "12345")
+        wanted = max(_NARROWEST, cell_len(source))
         self._classes = wanted + classes <= room
         self._box = wanted + classes * self._classes + box <= room
         self._limit = max(_NARROWEST, room - classes * self._classes - box * self._box)
@@ -87,19 +92,29 @@ class ConsoleTable(_StandardOutput):
             return self._row(source, (str(number), "", ""), [""] * len(self.emotions), box)
         confidence = f"{found.confidence:.0%}{'?' if found.uncertain else ' '}"
         shares = [f"{value:.0%}" for value in found.probabilities]
-        return self._row(source, (str(number), found.emotion, confidence), shares, box)
+        return self._row(source, (str(number), printable(found.emotion), confidence), shares, box)
 
     def _row(
         self, source: str, found: tuple[str, str, str], classes: Sequence[str] = (), box: Sequence[str] = ()
     ) -> str:
         """One line; `found` is the number of the face, its emotion and the confidence."""
-        if len(source) > self._limit:
-            source = "…" + source[1 - int(self._limit) :]
-        self._source = max(self._source, len(source))
+        if cell_len(source) > self._limit:
+            while cell_len(source) > self._limit - 1:
+                source = source[1:]
+            source = "…" + source
+        self._source = max(self._source, cell_len(source))
         face, emotion, confidence = found
-        cells = [f"{source:<{self._source}}", f"{face:>4}", f"{emotion:<{self._emotion}}", f"{confidence:>10}"]
+        cells = [_padded(source, self._source), f"{face:>4}", _padded(emotion, self._emotion), f"{confidence:>10}"]
         if self._classes:
-            cells += [f"{text:>{len(name)}}" for name, text in zip(self.emotions, classes, strict=False)]
+            cells += [
+                _padded(text, cell_len(name), right=True) for name, text in zip(self._names, classes, strict=False)
+            ]
         if self._box:
             cells += [f"{text:>5}" for text in box]
         return _GAP.join(cells).rstrip()
+
+
+def _padded(text: str, width: int, *, right: bool = False) -> str:
+    """The text in a column of that many cells of the terminal."""
+    blanks = " " * (width - cell_len(text))
+    return blanks + text if right else text + blanks

@@ -7,11 +7,11 @@ The rows of tables, their column types and the tables in `docs/outputs.md` are m
 change it. It is written into the JSON as `schema` and into the metadata of Parquet files.
 """
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from mien.names import printable
 from mien.results import LANDMARKS, Face, FrameResult
 
 SCHEMA: Final = 1
@@ -257,14 +257,11 @@ def _face(face: Face, layout: Layout) -> Row:
 # Decimals by unit: a hundredth of a pixel; probabilities so that a rounded row sums to 1 within 1e-5; microseconds.
 _DECIMALS: Final = {"pixels": 2, "0-1": 6, "seconds": 6}
 
-# Characters that a file name may have and a line of text may not: line breaks and stray bytes.
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
 
 def _cell(value: Value, column: Column) -> Value:
-    """The value as it is written: text on one line, numbers rounded."""
+    """The value as it is written: names exact, messages on one line, numbers rounded."""
     if isinstance(value, str):
-        return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
+        return printable(value) if column.name == "error" else value
     if value is not None and column.type == "number":
         return round(value, _DECIMALS[column.unit]) + 0.0  # adding turns -0.0 into 0.0
     return value

@@ -8,7 +8,8 @@ know gets a name in its manner; `--emotions 7` gives exactly those of Py-Feat an
 
 Sources:
     Py-Feat 0.6: `feat/utils/__init__.py` (FEAT_FACEBOX_COLUMNS, FEAT_EMOTION_COLUMNS, openface_2d_landmark_columns) and
-        the order of `output_columns` in `feat/detector.py`, https://github.com/cosanlab/py-feat
+        the order of `output_columns` in `feat/detector.py`; `detect_image` counts `frame` up over the images
+        (`frame_counter`), https://github.com/cosanlab/py-feat
     OpenFace 2.2: https://github.com/TadasBaltrusaitis/OpenFace/wiki/Output-Format
     DeepFace 0.0.9x: the dictionaries of `DeepFace.analyze` (`deepface/modules/demography.py`), flattened as by
         `pandas.json_normalize`; percent, https://github.com/serengil/deepface
@@ -43,23 +44,32 @@ class Style:
         before: The columns before the emotions.
         emotion: The column of an emotion.
         after: The columns behind them.
+        counts_images: Whether `frame` counts the images of a table, as for the frames of a video.
     """
 
     name: str
     before: tuple[_Renamed, ...]
     emotion: Callable[[str], _Renamed]
     after: tuple[_Renamed, ...]
+    counts_images: bool = False
 
     def columns(self, layout: Layout) -> tuple[Column, ...]:
         """The columns in order."""
         return tuple(renamed.column for renamed in self._all(layout))
 
-    def rows(self, result: FrameResult, layout: Layout) -> list[Row]:
+    def rows(self, result: FrameResult, layout: Layout, number: int = 0) -> list[Row]:
         """The rows of one result, each with the names of `columns` in their order; None for an empty cell.
+
+        Args:
+            result: The result.
+            layout: The columns that depend on what is analysed.
+            number: The position of the result in its table, from 0.
 
         Raises:
             ValueError: A face's expression has other emotions than the table.
         """
+        if self.counts_images and result.timestamp is None:
+            result = replace(result, frame=number)
         renamed = self._all(layout)
         return [{one.column.name: one.value(row) for one in renamed} for row in rows(result, layout)]
 
@@ -150,7 +160,7 @@ MIEN: Final = _Mien("mien", before=(), emotion=_emotion, after=())
 _PYFEAT: Final = Style(
     "pyfeat",
     before=(
-        _same("frame"),
+        _made("frame", "frame", itemgetter("frame"), meaning="Position of the image in the table, or in its video."),
         _same("FaceRectX", "x0"),
         _same("FaceRectY", "y0"),
         _made("FaceRectWidth", "x0", _WIDTH, meaning="Width of the box."),
@@ -160,6 +170,7 @@ _PYFEAT: Final = Style(
     ),
     emotion=_emotion,
     after=(_same("input", "source"),),
+    counts_images=True,
 )
 
 _OPENFACE: Final = Style(

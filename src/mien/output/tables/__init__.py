@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mien.emotions import vocabulary
 from mien.errors import ConfigError, MissingExtraError
+from mien.names import to_cell
 from mien.output.base import Output, TableFormat
 from mien.output.schema import Layout
 from mien.output.styles import MIEN, style_named
@@ -102,7 +103,11 @@ def to_pandas(
         emotions = next(known, vocabulary(8))
     layout = Layout(tuple(emotions), keypoints, smoothed)
     names = style_named(style, layout)
-    rows = [row for result in results for row in names.rows(result, layout)]
+    rows = [
+        {key: to_cell(cell) if isinstance(cell, str) else cell for key, cell in row.items()}
+        for number, result in enumerate(results)
+        for row in names.rows(result, layout, number)
+    ]
     columns = names.columns(layout)
     table = pandas.DataFrame(rows, columns=[column.name for column in columns])
     return table.astype({column.name: _PANDAS_TYPES[column.type] for column in columns})

@@ -1,8 +1,8 @@
 """Tables as JSON lines."""
 
-import json
 from typing import Final
 
+from mien.names import to_json
 from mien.output.base import TableFormat, TextTable
 from mien.output.schema import Row
 
@@ -12,7 +12,7 @@ class JsonlTable(TextTable):
 
     def line(self, row: Row) -> str:
         """One row, with its newline."""
-        return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+        return to_json(row, encoding=self.encoding, allow_nan=False) + "\n"
 
 
 TABLE: Final[TableFormat] = JsonlTable

@@ -8,6 +8,7 @@ from typing import IO, Final
 
 from mien.errors import MissingExtraError, OutputError
 from mien.files import new_file, write_errors
+from mien.names import to_cell
 from mien.output.base import Table, TableFormat
 from mien.output.schema import SCHEMA, Layout, Row
 from mien.output.styles import MIEN, Style
@@ -76,7 +77,9 @@ class ParquetTable(Table[IO[bytes]]):
 
     def put(self, rows: list[Row]) -> None:
         """See `Table.put`."""
-        self._waiting += rows
+        self._waiting += [
+            {key: to_cell(cell) if isinstance(cell, str) else cell for key, cell in row.items()} for row in rows
+        ]
         if len(self._waiting) >= _GROUP:
             self._write_group()
 
