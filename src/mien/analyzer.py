@@ -92,8 +92,8 @@ class _Pending:
 class Analyzer:
     """Finds the faces of frames and classifies their expressions, batched across faces and frames.
 
-    One analyzer serves one thread at a time. Making one loads the weights; use it again. An analyzer made from options,
-    names and paths can be pickled.
+    One analyzer serves one thread at a time. Making one loads the weights; use it again. An analyzer can be pickled,
+    for example for a pool of processes: it is made again from its options and the ready objects that it was given.
 
     Args:
         options: The options; the other arguments replace parts of them.
@@ -151,7 +151,7 @@ class Analyzer:
         self._tracker, self._smoother = tracker, smoother
 
     def __reduce__(self) -> tuple[Callable[..., "Analyzer"], tuple[AnalyzerOptions]]:
-        return functools.partial(Analyzer, **self._made_from), (self.options,)
+        return functools.partial(type(self), **self._made_from), (self.options,)
 
     @property
     def emotions(self) -> tuple[str, ...]:

@@ -56,11 +56,13 @@ def new_file(target: str | Path, mode: str, **options: str) -> Iterator[Any]:
     Args:
         target: The path.
         mode: "w" or "wb".
-        options: Further arguments of `open`.
+        options: Further arguments of `open`. In text, bytes of a name that are not UTF-8 are written as `\\udcff`.
 
     Raises:
         OutputError: The file cannot be created, or closing it cannot write what is left.
     """
+    if "b" not in mode:
+        options.setdefault("errors", "backslashreplace")
     with replacing(Path(target)) as partial:
         with write_errors(target):
             stream = open(partial, mode, **options)  # type: ignore[call-overload]  # noqa: SIM115

@@ -1,6 +1,7 @@
 """ONNX networks on onnxruntime: the only module that runs them."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -16,7 +17,8 @@ class Session:
     """A network ready to run on the processor, made from the bytes of an ONNX file.
 
     It uses one thread by default: more cause latency spikes on shared machines and speed up small networks little.
-    Several threads of a program may use one session at the same time.
+    Several threads of a program may use one session at the same time. A pickled session carries the network, so that
+    it also opens where the file is not.
 
     Attributes:
         inputs: Name and shape of each input; None where a dimension is free.
@@ -37,9 +39,14 @@ class Session:
                 f"{origin}: is not an ONNX network: {reason}", hint="fetch or export it again"
             ) from error
         self.origin = origin
+        self._made_from = model, threads
         self.inputs = {node.name: _shape(node.shape) for node in self._session.get_inputs()}
         self.outputs = {node.name: _shape(node.shape) for node in self._session.get_outputs()}
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+
+    def __reduce__(self) -> "tuple[Callable[..., Session], tuple[bytes, str]]":
+        model, threads = self._made_from
+        return functools.partial(Session, threads=threads), (model, self.origin)
 
     def run(
         self, *arrays: NDArray[np.float32] | NDArray[np.uint8], outputs: Sequence[str] | None = None

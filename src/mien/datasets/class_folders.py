@@ -11,7 +11,7 @@ from typing import Final
 from mien.datasets.class_names import is_emotion
 from mien.datasets.splits import split_of
 from mien.errors import DataError, InputError
-from mien.media.find import SUFFIXES
+from mien.media.find import IMAGE_SUFFIXES
 
 # Folders that archivers and file servers add.
 _JUNK: Final = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information"})
@@ -163,7 +163,9 @@ def _is_junk(name: str) -> bool:
 def _note_loose(tree: Tree, place: Path) -> None:
     """Notes the images beside the class folders, which belong to no class."""
     loose = [
-        name for name in sorted(os.listdir(place)) if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+        name
+        for name in sorted(os.listdir(place))
+        if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
     ]
     if loose and _folders(place):
         tree.notes.append(

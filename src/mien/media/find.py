@@ -122,16 +122,19 @@ class _Walk:
         seen: The real paths of the folders that were listed.
         counts: What was passed over, by kind.
         suffixes: The suffixes of the files that were passed over, by kind.
+        listed_before: Whether a part of the folder that is being listed was listed before.
     """
 
     recursive: bool
     seen: set[str] = field(default_factory=set)
     counts: Counter[Kind] = field(default_factory=Counter)
     suffixes: dict[Kind, Counter[str]] = field(default_factory=dict)
+    listed_before: bool = False
 
     def images(self, folder: Path) -> list[Path] | None:
-        """The images of a folder that was named; None if it has none. An empty list if it was listed before."""
-        if os.path.realpath(folder) in self.seen:
+        """The images of a folder that was named; None if it has none. An empty list if they were listed before."""
+        self.listed_before = os.path.realpath(folder) in self.seen
+        if self.listed_before:
             return []
         try:
             with os.scandir(folder):
@@ -148,7 +151,7 @@ class _Walk:
                 self._pass(_AGAIN)
             else:
                 found += self._inside(link, links)
-        return found or None
+        return found or ([] if self.listed_before else None)
 
     def _inside(self, folder: Path, links: list[Path]) -> Iterator[Path]:
         """The images of a folder in natural order: first its own, then those of its subfolders.
@@ -167,24 +170,26 @@ class _Walk:
             path = Path(folder, entry.name)
             if entry.name.startswith(".") or entry.name.lower() in _SYSTEM:
                 self._pass(_HIDDEN)
-            elif entry.is_dir():
+            elif os.path.isdir(path):  # unlike entry.is_dir(), also False for links that form a circle
                 folders.append((path, entry.is_symlink()))
-            elif self._is_image(path, is_file=entry.is_file()):
+            elif self._is_image(path):
                 yield path
         for path, is_link in folders:
             if not self.recursive:
                 self._pass(_SUBFOLDER)
             elif is_link:
                 links.append(path)
-            elif os.path.realpath(path) not in self.seen:  # it was named before
+            elif os.path.realpath(path) in self.seen:  # it was named before
+                self.listed_before = True
+            else:
                 yield from self._inside(path, links)
 
-    def _is_image(self, path: Path, *, is_file: bool) -> bool:
+    def _is_image(self, path: Path) -> bool:
         """Whether a file is taken for an image; if not, it is counted."""
-        suffix = path.suffix.lower()
+        suffix, is_file = path.suffix.lower(), os.path.isfile(path)
         if path.stem.endswith(".annotated"):  # by an earlier run of mien
             self._pass(_DRAWN)
-        elif not is_file and path.exists():
+        elif not is_file and os.path.exists(path):
             self._pass(_NOT_A_FILE)
         elif suffix in IMAGE_SUFFIXES:  # a broken link as well: reading it gives the error
             return True

@@ -72,9 +72,6 @@ _LIBRARIES: Final = {"JPEG": "jpg", "PNG": "zlib", "WEBP": "webp", "AVIF": "avif
 _REBUILT: Final = "pip install --force-reinstall --upgrade pillow"
 _NEWER: Final = "pip install --upgrade 'pillow>=11.3'"
 
-# TIFF tags: DNG's version; and the bit that marks an image as a smaller copy of another (TIFF 6.0, section 8).
-_DNG_VERSION, _NEW_SUBFILE_TYPE, _REDUCED = 50706, 254, 1
-
 # Codings that the brands of an ISO file announce (ISO/IEC 23008-12, annex B; AV1 Image File Format, section 7).
 _AVIF: Final = frozenset({b"avif", b"avis"})
 _HEIF: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
@@ -124,17 +121,6 @@ def image_format(prefix: bytes, name: str) -> str:
 def is_image(prefix: bytes, name: str) -> bool:
     """Whether a file that begins with `prefix` is in a format of `SUFFIXES`, readable here or not."""
     return _known(prefix, name) is not None
-
-
-def refuse_raw(image: Image.Image, name: str) -> None:
-    """Refuses an opened TIFF file that is a raw photo: Pillow would read the small preview that comes first.
-
-    Raises:
-        InputError: It is one.
-    """
-    tags = getattr(image, "tag_v2", {})
-    if _DNG_VERSION in tags or int(tags.get(_NEW_SUBFILE_TYPE, 0)) & _REDUCED:
-        raise _unread(kinds.RAW, name)
 
 
 def _known(prefix: bytes, name: str) -> str | None:

@@ -63,7 +63,6 @@ PDF: Final = Kind(
     "PDF documents",
     "extract the images: pdfimages -png FILE.pdf out",
     _suffixes("pdf"),
-    is_image=True,
 )
 OTHER_IMAGE: Final = Kind(
     "an image of an unknown kind",

@@ -261,7 +261,7 @@ _DECIMALS: Final = {"pixels": 2, "0-1": 6, "seconds": 6}
 def _cell(value: Value, column: Column) -> Value:
     """The value as it is written: names exact, messages on one line, numbers rounded."""
     if isinstance(value, str):
-        return printable(value) if column.name == "error" else value
+        return printable(value) if column.name in ("error", "note") else value
     if value is not None and column.type == "number":
         return round(value, _DECIMALS[column.unit]) + 0.0  # adding turns -0.0 into 0.0
     return value

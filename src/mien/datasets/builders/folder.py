@@ -8,6 +8,7 @@ Folders inside a class folder belong to the class.
 import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -23,7 +24,7 @@ from mien.datasets.splits import SHARE, SplitOptions
 from mien.errors import ConfigError, DataError, InputError
 from mien.faces.detectors import DetectorOptions
 from mien.files import new_file
-from mien.media import find_images, read_frames
+from mien.media import find, find_images, read_frames
 from mien.results import Frame
 
 YIELDS: Final[set[str]] = set()
@@ -130,7 +131,7 @@ def build(
         "seed": split.seed,
         **{f"dropped_{reason}": count for reason, count in reader.counts().items()},
         "left_out": [f"{path}: {why}" for path, _, why in reader.left_out[:_SHOWN]],
-        "notes": tree.notes,
+        "notes": [*tree.notes, *_passed_over(tree)],
     }
     meaning = {name: found.classes[index] for name, index in found.place.items()}
     sources = Sources(np.asarray(reader.folders, np.str_), meaning, "folder")
@@ -203,12 +204,20 @@ class _Reader:
 
 
 def _images(path: Path) -> Iterator[Path]:
-    """The images below a class folder; links to folders inside it are not followed, so there are no cycles."""
+    """The images below a class folder; links to folders inside it are followed once."""
     try:
         yield from find_images([path])
     except InputError:  # no images
         if not os.access(path, os.R_OK):
             raise
+
+
+def _passed_over(tree: Tree) -> list[str]:
+    """What the class folders have besides images that are read, by kind."""
+    places = [path for place in tree.values() for paths in place.values() for path in paths]
+    with suppress(InputError):  # no images
+        return [f"passed over: {text}" for text in find(places).passed_over]
+    return []
 
 
 def _count(tree: Tree, name: str) -> int:

@@ -8,6 +8,7 @@ and accepts others sets `TAKES_WEIGHTS = True`.
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final, Protocol, Self, cast
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from mien.errors import ConfigError
 from mien.results import checked
 
-__all__ = ["DEFAULT", "Detections", "Detector", "DetectorOptions", "as_options", "load", "names"]
+__all__ = ["DEFAULT", "Detections", "Detector", "DetectorOptions", "FromOptions", "as_options", "load", "names"]
 
 DEFAULT: Final = "mien"
 
@@ -122,6 +123,19 @@ class Detector(Protocol):
         Raises:
             ValueError: The image has another shape or type.
         """
+
+
+class FromOptions:
+    """The base of detectors whose networks cannot be pickled: a copy is loaded from the options, with its weights.
+
+    Attributes:
+        options: Its options.
+    """
+
+    options: DetectorOptions
+
+    def __reduce__(self) -> tuple[Callable[[DetectorOptions], Detector], tuple[DetectorOptions]]:
+        return load, (self.options,)
 
 
 def names() -> tuple[str, ...]:

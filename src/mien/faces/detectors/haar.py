@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import UnsupportedError
-from mien.faces.detectors import Detections, DetectorOptions
+from mien.faces.detectors import Detections, DetectorOptions, FromOptions
 from mien.opencv import cv2, resized
 from mien.results import Frame
 
@@ -27,7 +27,7 @@ NEIGHBOURS: Final = 6
 MEAN_LANDMARKS: Final = ((0.319, 0.391), (0.685, 0.390), (0.502, 0.612), (0.341, 0.770), (0.661, 0.771))
 
 
-class HaarDetector:
+class HaarDetector(FromOptions):
     """Finds frontal faces of 40 px and more by default; square boxes, wider than the face; no landmarks.
 
     Images with a longer side than `max_side` are searched at that size.
@@ -44,6 +44,7 @@ class HaarDetector:
                 f"the detector 'haar' needs OpenCV 4, found {cv2.__version__}, which has no cascades",
                 hint="pip install 'opencv-python-headless<5', or use another detector",
             )
+        self.options = options
         self.mean_landmarks = np.array(MEAN_LANDMARKS, np.float32)
         self._min_face = options.min_face or MIN_FACE
         self._max_side = options.max_side or MAX_SIDE

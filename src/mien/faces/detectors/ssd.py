@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mien.assets.download import cached
 from mien.assets.store import read_weights
 from mien.errors import UnsupportedError, WeightsError
-from mien.faces.detectors import Detections, DetectorOptions
+from mien.faces.detectors import Detections, DetectorOptions, FromOptions
 from mien.opencv import cv2, silent_opencv
 from mien.results import Frame
 
@@ -24,7 +24,7 @@ MEAN: Final = (104.0, 177.0, 123.0)  # of blue, green and red
 MEAN_LANDMARKS: Final = ((0.270, 0.391), (0.739, 0.392), (0.504, 0.597), (0.300, 0.741), (0.708, 0.741))
 
 
-class SsdDetector:
+class SsdDetector(FromOptions):
     """Finds large faces, also half in profile; boxes from the hair line to the chin; no landmarks.
 
     Every image is resized to 300x300, so that small faces in large images are missed; `max_side` has no effect. The
@@ -34,6 +34,7 @@ class SsdDetector:
     name = "ssd"
 
     def __init__(self, options: DetectorOptions, definition: bytes, weights: bytes, origin: str) -> None:
+        self.options = options
         self.mean_landmarks = np.array(MEAN_LANDMARKS, np.float32)
         self._min_face = options.min_face
         try:

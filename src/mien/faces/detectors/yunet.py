@@ -14,7 +14,7 @@ from mien.assets.download import cached
 from mien.assets.session import Session
 from mien.assets.store import read_weights
 from mien.errors import WeightsError
-from mien.faces.detectors import Detections, DetectorOptions
+from mien.faces.detectors import Detections, DetectorOptions, FromOptions
 from mien.opencv import cv2, resized, silent_opencv
 from mien.results import Frame
 
@@ -32,7 +32,7 @@ OUTPUTS: Final = {f"{part}_{stride}" for part in ("cls", "obj", "bbox", "kps") f
 MEAN_LANDMARKS: Final = ((0.270, 0.391), (0.739, 0.392), (0.504, 0.597), (0.300, 0.741), (0.708, 0.741))
 
 
-class YunetDetector:
+class YunetDetector(FromOptions):
     """Finds faces of 10 px and more, also in profile; boxes from the hair line to the chin; five landmarks.
 
     Images with a longer side than `max_side` are searched at that size.
@@ -48,6 +48,7 @@ class YunetDetector:
                 "expected cls, obj, bbox and kps at strides 8, 16 and 32",
                 hint="mien models fetch yunet",
             )
+        self.options = options
         self.mean_landmarks = np.array(MEAN_LANDMARKS, np.float32)
         self._min_face = options.min_face
         self._max_side = options.max_side or MAX_SIDE
