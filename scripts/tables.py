@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.detectors import AT_PRECISION, POINTS, SIZES
 from benchmarks.face_copies import COPIES
+from benchmarks.photographs import goals
 from benchmarks.results import FOLDER, Measurement, Results, load, markdown, origin
 from scripts.score import ENSEMBLE, TEACHERS, members
 
@@ -166,6 +167,21 @@ def detectors() -> str:
     return "\n".join([*lines, "", origin(quality), ""])
 
 
+def photographs() -> str:
+    """Every detector on natural photographs: what it reaches of each goal, and average precisions."""
+    results = load(FOLDER / "detectors_photographs.json")
+    found: dict[str, dict[str, Measurement]] = {title: {} for title in _titles(results)}
+    for name, each in results.measurements.items():
+        title, _, figure = name.partition(": ")
+        found[title][figure] = each
+    averages = [figure for figure in next(iter(found.values())) if figure.startswith("average precision")]
+    rows = []
+    for figure in averages:
+        cells = [f"{each[figure].median:.1f}" if figure in each else "-" for each in found.values()]
+        rows.append(f"| {figure} | | {' | '.join(cells)} |")
+    return "\n".join([goals(found) + "\n".join(rows), "", origin(results), ""])
+
+
 def landmarks() -> str:
     """The distance of the detectors' landmarks from the labelled ones, and the time they take."""
     quality, time = load(FOLDER / "detectors.json"), load(FOLDER / "detectors_ms.json")
@@ -279,6 +295,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "tta": tta,
     "classes": classes,
     "detectors": detectors,
+    "photographs": photographs,
     "landmarks": landmarks,
     "networks": networks,
     "ablations": ablations,
