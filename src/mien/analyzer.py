@@ -102,7 +102,8 @@ class Analyzer:
             or a sequence), options, or a ready object.
         tracker: Makes a tracker for each source: a class or another callable.
         smoother: Makes a smoother for each source: a class or another callable.
-        emotions: 6, 7, 8 or 10 classes, or some of the model's by name; "model" for the classes of its first head.
+        emotions: 6, 7, 8 or 10 classes; or two or more of the model's by name or alias, as in ["happy", "sad"]: their
+            probabilities are the model's, renormalised over these; "model" for the classes of its first head.
 
     Attributes:
         options: The options, with the other arguments applied.
@@ -134,8 +135,7 @@ class Analyzer:
             if classifier is not None:
                 options = replace(options, classifier=classifier_options(classifier, options.classifier))
             if emotions is not None:
-                names = emotions if isinstance(emotions, (int, str)) else tuple(emotions)
-                options = replace(options, classifier=replace(options.classifier, emotions=cast(Emotions, names)))
+                options = replace(options, classifier=replace(options.classifier, emotions=cast(Emotions, emotions)))
             self.classifier: Classifier = load_classifier(options.classifier)
         else:
             self.classifier = classifier if emotions is None else classifier.with_classes(emotions)

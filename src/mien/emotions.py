@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import ConfigError
+from mien.errors import ConfigError, nearest
 
 ALL: Final = (
     "anger",
@@ -33,8 +33,8 @@ VOCABULARIES: Final[dict[int, tuple[str, ...]]] = {
     10: ALL,
 }
 
-# The class that takes over a class which the target vocabulary lacks; other such classes are dropped and the rest is
-# renormalised. The usual six-class variant of FER2013 merges disgust into anger.
+# In the vocabulary of six, the usual six-class variant of FER2013, this class includes the other. A target that lacks
+# any other class, or is another selection of classes, drops what it lacks and is renormalised.
 MERGED: Final = {"disgust": "anger"}
 
 ALIASES: Final = {
@@ -42,9 +42,11 @@ ALIASES: Final = {
     "disgusted": "disgust",
     "afraid": "fear",
     "fearful": "fear",
+    "frightened": "fear",
     "scared": "fear",
     "happy": "happiness",
     "joy": "happiness",
+    "joyful": "happiness",
     "sad": "sadness",
     "surprised": "surprise",
     "suprise": "surprise",  # a common misspelling in folders
@@ -52,6 +54,10 @@ ALIASES: Final = {
     "nf": "not_a_face",
     "not a face": "not_a_face",
 }
+
+# Words that are not the same as an emotion here, and the emotion that a message suggests: RAVDESS, for example, has
+# actors play calm as well as neutral.
+_NEAR: Final = {"calm": "neutral", "relaxed": "neutral", "mad": "anger", "rage": "anger", "smile": "happiness"}
 
 
 def vocabulary(size: int) -> tuple[str, ...]:
@@ -75,21 +81,83 @@ def parse(name: str) -> str:
     Raises:
         ConfigError: The name is neither.
     """
-    key = name.strip().lower()
-    noun = ALIASES.get(key, key)
+    noun = _key(name)
     if noun not in ALL:
-        raise ConfigError(f"'{name}' is not an emotion", hint=f"known: {', '.join(ALL)}")
+        raise unknown(name, ALL)
     return noun
+
+
+def _key(name: str) -> str:
+    """The noun of an alias, any other name in lower case; `not-a-face` and `not a face` are `not_a_face`."""
+    key = " ".join(name.lower().replace("-", " ").replace("_", " ").split())
+    return ALIASES.get(key, key).replace(" ", "_")
+
+
+def unknown(name: str, known: Sequence[str]) -> ConfigError:
+    """The error for a name that is none of the known classes, with a suggestion."""
+    near = _NEAR.get(_key(name)) or nearest(_key(name), {*known, *ALIASES})
+    near = ALIASES.get(near, near)
+    meant = f"did you mean {near}? " if near in known else ""
+    if name.strip().isdecimal():
+        meant = f"a number of classes ({', '.join(map(str, VOCABULARIES))}) stands alone; "
+    return ConfigError(f"'{name}' is not an emotion", hint=f"{meant}known: {', '.join(known)}")
+
+
+def selection(names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """The classes of a model that a user's names mean, in the order of the names.
+
+    A class may be named as it is spelled, in any case, or by an alias: `Happy` and `joy` are `happiness`, also the
+    other way round for a model whose own class is `happy`.
+
+    Args:
+        names: Two or more names.
+        known: The classes to choose from.
+
+    Raises:
+        ConfigError: A name is unknown, two names mean the same class, or there are fewer than two.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        chosen = find(name, known)
+        if chosen in found:
+            raise ConfigError(
+                f"emotions: '{found[chosen]}' and '{name}' are the same class, {chosen}", hint="name each class once"
+            )
+        found[chosen] = name
+    if len(found) < 2:
+        raise ConfigError(
+            f"emotions: expected at least two names, got only '{names[0] if names else ''}'",
+            hint="the probability of a single class is always 1; add the classes to tell it from, for example "
+            f"{next((name for name in ('neutral', *known) if name not in found), 'neutral')}",
+        )
+    return tuple(found)
+
+
+def find(name: str, known: Sequence[str]) -> str:
+    """The known class that a name means; see `selection`.
+
+    Raises:
+        ConfigError: It means none.
+    """
+    if name in known:
+        return name
+    key = _key(name)
+    own = {_key(each): each for each in reversed(known)}
+    if key not in own:
+        raise unknown(name, known)
+    return own[key]
 
 
 def mapping(source: Sequence[str], target: Sequence[str]) -> NDArray[np.float32]:
     """The matrix (S, T) that maps probabilities over `source` to sums over `target`, before renormalising.
 
-    A class of the target maps to itself, another class as `MERGED` says or to nothing.
+    A class of the target maps to itself, another class to nothing; if the target is the vocabulary of six, as `MERGED`
+    says.
     """
     matrix = np.zeros((len(source), len(target)), np.float32)
+    merged = MERGED if set(target) == set(VOCABULARIES[6]) else {}
     for row, name in enumerate(source):
-        place = name if name in target else MERGED.get(name)
+        place = name if name in target else merged.get(name)
         if place is not None and place in target:
             matrix[row, list(target).index(place)] = 1
     return matrix

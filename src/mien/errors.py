@@ -4,6 +4,10 @@ A message has two parts: what failed, with what was found and what was expected;
 Programming errors (an array of a wrong shape or type) remain ValueError and TypeError.
 """
 
+import difflib
+import math
+from collections.abc import Iterable
+from numbers import Real
 from typing import Final
 
 __all__ = [
@@ -20,8 +24,11 @@ __all__ = [
     "StoppedError",
     "UnsupportedError",
     "WeightsError",
+    "check_fraction",
     "exit_code",
     "http_status",
+    "meant",
+    "nearest",
 ]
 
 
@@ -122,3 +129,30 @@ def exit_code(error: MienError) -> int:
 def http_status(error: MienError) -> int:
     """The HTTP status for an error."""
     return next(HTTP_STATUS[kind] for kind in type(error).__mro__ if kind in HTTP_STATUS)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known name that a wrong word may have meant, for messages; empty if none is similar."""
+    plain = {name.lower().replace("_", "-"): name for name in known}
+    meant = word.strip().lower().replace("_", "-")
+    begun = sorted(name for name in plain if len(meant) > 2 and name.startswith(meant))
+    found = begun or difflib.get_close_matches(meant, sorted(plain), n=1, cutoff=0.65)
+    return plain[found[0]] if found else ""
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """The start of a hint that suggests the nearest known name: "did you mean X? "; empty if none is similar."""
+    near = nearest(word, known)
+    return f"did you mean {near}? " if near else ""
+
+
+def check_fraction(name: str, value: object) -> None:
+    """Refuses what is not a number 0-1.
+
+    Raises:
+        ConfigError: The message names the option.
+    """
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not 0 <= number <= 1:  # also refuses nan
+        hint = f"{number:g} percent is {number / 100:g}" if 1 < number <= 100 else "for example 0.5"
+        raise ConfigError(f"{name}: expected a number 0-1, got {value}", hint=hint)

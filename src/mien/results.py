@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.emotions import find
+from mien.errors import ConfigError
+
 # Names and order of the five landmarks, everywhere. Right and left are the subject's.
 LANDMARKS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
 
@@ -78,9 +81,10 @@ class Expression:
         return float(self.probabilities.max())
 
     def __getitem__(self, emotion: str) -> float:
+        """The probability of an emotion, by its name or an alias: `expression["happy"]`."""
         try:
-            return float(self.probabilities[self.emotions.index(emotion)])
-        except ValueError:
+            return float(self.probabilities[self.emotions.index(find(str(emotion), self.emotions))])
+        except ConfigError:
             raise KeyError(f"{emotion!r}; this expression has {', '.join(self.emotions)}") from None
 
     def as_dict(self) -> dict[str, float]:

@@ -88,7 +88,7 @@ def test_a_truncated_file(model: Path, share: float) -> None:
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     refused(tmp_path / "missing.onnx", "no such weights")
-    refused(tmp_path, "cannot be read")
+    refused(tmp_path, "is a folder, expected an exported .onnx file")
 
 
 def test_a_foreign_network(tmp_path: Path) -> None:

@@ -89,9 +89,10 @@ def test_a_split_that_is_not_there(samples: Samples, tmp_path: Path) -> None:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    for missing in (tmp_path / "missing.h5", tmp_path):
-        with pytest.raises(InputError, match="no such file"):
-            store.load(missing)
+    with pytest.raises(InputError, match="no such file"):
+        store.load(tmp_path / "missing.h5")
+    with pytest.raises(DataError, match="is a folder, expected a store"):
+        store.load(tmp_path)
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.7, 0.99])

@@ -113,7 +113,7 @@ class TestBoxesThatAreCrops:
 def test_unknown_names_and_options_are_refused() -> None:
     with pytest.raises(ConfigError, match="there is no detector 'nose'"):
         Aligner("nose")
-    with pytest.raises(ConfigError, match="'whole-image' does not search"):
+    with pytest.raises(ConfigError, match="'whole-image', which does not search"):
         Aligner(DetectorOptions("whole-image", any_rotation=True))
 
 

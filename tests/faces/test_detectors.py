@@ -242,7 +242,7 @@ class TestWholeImage:
 
     @pytest.mark.parametrize("options", [{"max_side": 640}, {"min_face": 20}, {"any_rotation": True}])
     def test_options_of_a_search_are_refused(self, options: dict[str, Any]) -> None:
-        message = f"'whole-image' does not search for faces, so {next(iter(options))} cannot be used"
+        message = f"{next(iter(options))}: has no effect with the detector 'whole-image'"
         with pytest.raises(ConfigError, match=message):
             load(DetectorOptions("whole-image", **options))
 

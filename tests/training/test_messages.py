@@ -236,14 +236,14 @@ class TestRecipesThatAreWrong:
         assert lines[0].endswith("8 errors")
         found = "\n".join(lines)
         for said in (
-            "'lonely' is not a setting",
+            "--set lonely: has no value",
             "name: string should match",
             "epochs: input should be a valid integer, got many",
             "optmizer: unknown key, did you mean optimizer?",
             "monitor: there is no metric 'val/x', choose one of val/loss, val/a/loss",
             "model.name: there is no network 'plane', did you mean plain?",
             "stages.0.lr: is missing",
-            "input.size: ",
+            "--set input.size=48.0: ",
         ):
             assert said in found
 

@@ -15,9 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
-from mien.assets.manifest import FOLDER
+from mien.assets.manifest import FOLDER, shipped_models
 from mien.assets.store import read_weights, verified
-from mien.errors import ConfigError, OutputError, WeightsError
+from mien.errors import ConfigError, OutputError, WeightsError, meant
 from mien.files import cache_folder, sha256
 
 State = Literal["fetched", "partly fetched", "damaged", "not fetched"]
@@ -124,8 +124,11 @@ def remote_weights(name: str) -> RemoteWeights:
     try:
         return list_remote()[name]
     except KeyError:
+        near = meant(name, list_remote())
+        if name in shipped_models():
+            near = f"the model {name} is in the package; "
         raise ConfigError(
-            f"there are no weights '{name}' to fetch", hint=f"choose one of {', '.join(list_remote())}"
+            f"there are no weights '{name}' to fetch", hint=f"{near}choose one of {', '.join(list_remote())}"
         ) from None
 
 

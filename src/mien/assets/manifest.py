@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeVar, get_args
 
 import numpy as np
 
+from mien.assets.recognise import is_path
 from mien.assets.signature import (
     INPUTS,
     OUTPUTS,
@@ -28,7 +29,7 @@ from mien.assets.signature import (
     Landmarks,
     from_tables,
 )
-from mien.errors import ConfigError, WeightsError
+from mien.errors import ConfigError, WeightsError, meant
 
 __all__ = [
     "FORMAT",
@@ -265,7 +266,8 @@ def model_info(name: str, task: Task | None = None) -> ModelInfo:
         return found
     if name in REPLACED:
         raise ConfigError(f"the model '{name}' is no longer shipped", hint=f"use {REPLACED[name]}")
-    hint = f"known: {', '.join(shipped_models(task))}; or give the path of an .onnx file"
+    known = shipped_models(task)
+    hint = f"{meant(name, known)}known: {', '.join(known)}; or give the path of an .onnx file"
     if other := shipped_models().get(name):
         raise ConfigError(f"the model '{name}' is for {other.task}, expected one for {task}", hint=hint)
-    raise ConfigError(f"there is no model '{name}'", hint=hint)
+    raise ConfigError(f"there is no model '{name}'{', and no such file' * is_path(name)}", hint=hint)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from mien.assets.manifest import FOLDER, ModelInfo, Task, default_model, info_in, model_info, shipped_models
+from mien.assets.recognise import wrong_model
 from mien.assets.session import Session
 from mien.errors import ConfigError, WeightsError
 
@@ -23,11 +24,12 @@ def open_model(
 
     Raises:
         ConfigError: There is no model of that name, or it is for another task.
-        WeightsError: The file is missing or damaged, was not exported by mien, or is for another task.
+        WeightsError: The file is missing or damaged, is something else (a run, a checkpoint, another program's model),
+            was not exported by mien, or is for another task.
     """
     chosen = model or default_model(task)
     if _is_file(chosen):
-        session = Session(read_weights(Path(chosen)), str(chosen), threads=threads)
+        session = Session(_read_model(Path(chosen)), str(chosen), threads=threads)
         info = info_in(session.metadata, session.origin)
         if info is None:
             raise WeightsError(
@@ -53,7 +55,7 @@ def model_bytes(model: str | Path) -> bytes:
         WeightsError: The file is missing or damaged.
     """
     if _is_file(model):
-        return read_weights(Path(model))
+        return _read_model(Path(model))
     info = model_info(str(model))
     return verified(FOLDER / info.file, info.sha256)
 
@@ -91,6 +93,13 @@ def verified(path: Path, sha256: str, *, hint: str = REINSTALL) -> bytes:
 def _is_file(model: str | Path) -> bool:
     """Whether a path is meant, not the name of a shipped model."""
     return str(model) not in shipped_models() and (Path(model).suffix == ".onnx" or Path(model).exists())
+
+
+def _read_model(path: Path) -> bytes:
+    """The content of a file that is not recognised as something else than a model."""
+    if wrong := wrong_model(path):
+        raise wrong
+    return read_weights(path)
 
 
 def _check_shapes(info: ModelInfo, session: Session) -> None:

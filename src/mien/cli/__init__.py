@@ -126,8 +126,9 @@ def build_app() -> typer.Typer:
     )
     for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
         register = getattr(importlib.import_module(f"{__name__}.{module.name}"), "register", None)
-        if register:  # `options` is no command
+        if register:  # `options` and `usage` are no commands
             register(app)
+    _with_checks(app)
 
     @app.callback(invoke_without_command=True)
     def options(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
@@ -140,12 +141,27 @@ def build_app() -> typer.Typer:
     return app
 
 
+def _with_checks(app: typer.Typer) -> None:
+    """Gives every command and group the class that checks how it is used."""
+    from mien.cli.usage import Command, Group
+
+    app.info.cls = Group
+    for command in app.registered_commands:
+        command.cls = Command
+    for group in app.registered_groups:
+        group.cls = Group
+        if group.typer_instance is not None:
+            _with_checks(group.typer_instance)
+
+
 def main() -> None:
     """Runs the command line; a `MienError`, or a full disk behind standard output, becomes a line and an exit code."""
     escape_unencodable()
     try:
         try:
-            build_app()()
+            from mien.cli.usage import expanded
+
+            build_app()(expanded(sys.argv[1:]))
         finally:
             sys.stdout.flush()
     except MienError as error:

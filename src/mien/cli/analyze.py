@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 WHOLE_IMAGE: Final = "whole-image"
 
+# Suffixes of files that someone may expect --annotate to write.
+_NOT_FOLDERS: Final = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "gif", "avif", "mp4", "avi", "mov", "pdf")
+
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
@@ -53,6 +56,15 @@ class OutputOptions:
             raise ConfigError(
                 "--json and --table - both write to standard output", hint="give the table a file name, or omit --json"
             )
+
+        if self.annotate is not None and not self.annotate.is_dir():
+            if self.annotate.exists():
+                raise ConfigError(f"--annotate {self.annotate}: is a file, expected a folder", hint="give a new folder")
+            if self.annotate.suffix.lower().removeprefix(".") in _NOT_FOLDERS:
+                raise ConfigError(
+                    f"--annotate {self.annotate}: expected a folder, got the name of a file",
+                    hint=f"--annotate {self.annotate.with_suffix('')} writes the images into this folder",
+                )
 
     @property
     def table_is_printed(self) -> bool:
@@ -147,8 +159,10 @@ def _outputs(options: OutputOptions, emotions: tuple[str, ...], *, quiet: bool) 
         yield open_table(options.table, emotions, format=options.format, style=options.style or "mien")
     if options.annotate:
         yield AnnotatedImages(options.annotate, cast("Overlay", options.overlay or "bars"))
-    if not quiet and not options.table_is_printed:
-        yield JsonLines() if options.json else ConsoleTable(emotions)
+    if options.json:  # --quiet leaves out what is for people, not the data
+        yield JsonLines()
+    elif not quiet and not options.table_is_printed:
+        yield ConsoleTable(emotions)
 
 
 def _with_progress(results: Iterator[FrameResult], total: int | None, *, hidden: bool) -> Iterator[FrameResult]:

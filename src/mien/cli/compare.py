@@ -38,7 +38,7 @@ def compare(
     ] = None,
     *,
     data: Annotated[Path, "The store to evaluate on, from `mien data build`."],
-    classifier: Annotated[ClassifierOptions, Only({"vote", "tta"})],
+    classifier: Annotated[ClassifierOptions, Only({"vote", "emotions", "tta"})],
     scoring: Annotated[ScoringOptions, Only({"split", "protocol"})],
     output: OutputOptions,
 ) -> None:

@@ -14,7 +14,7 @@ from mien.cli import bar, console, print_line, print_table, say
 from mien.cli.options import Only, command
 from mien.datasets import Samples, builders, export
 from mien.datasets.summary import counts_table, one_to_one, source_rows
-from mien.errors import EXIT_CODES, InputError
+from mien.errors import EXIT_CODES, ConfigError, InputError
 from mien.expression.base import ClassifierOptions
 from mien.expression.tta import Tta
 from mien.faces import detectors
@@ -109,8 +109,15 @@ def _build_command(build: Callable[..., Samples]) -> Callable[..., None]:
     """The command for a `build` function: its arguments, and `--out`."""
 
     def run(*, out: Path, **options: Any) -> None:
+        from mien.assets.recognise import recognise
         from mien.datasets import store
 
+        for given in options.values():
+            if isinstance(given, Path) and recognise(given).kind == "store":
+                raise ConfigError(
+                    f"{given}: is a store already, expected the files of a data set",
+                    hint=f"train on it: mien train RECIPE --data {given}; look into it: mien data show {given}",
+                )
         with console().status("building"):
             samples = build(**options)
             store.save(samples, out)

@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     data: Annotated[Path, "The store to evaluate on, from `mien data build`."],
-    classifier: Annotated[ClassifierOptions, Only({"model", "vote", "tta"})],
+    classifier: Annotated[ClassifierOptions, Only({"model", "vote", "emotions", "tta"})],
     detector: Annotated[DetectorOptions | None, Only({"name", "weights"})],
     scoring: ScoringOptions,
     output: OutputOptions,
@@ -53,7 +53,8 @@ def evaluate(
     """Evaluates a model: accuracy, F1, confusion, cross-entropy and calibration, each with its 95% interval.
 
     Every score names its protocol: the labels of FER2013, or the votes of FER+ by majority or by argmax. With
-    --detector, each face is placed on a larger canvas, found there and cropped, as in a photograph.
+    --detector, each face is placed on a larger canvas, found there and cropped, as in a photograph. With --emotions,
+    only faces of these emotions are scored, and only these are told apart.
     """
     from mien.datasets import store
     from mien.evaluation import evaluate_model

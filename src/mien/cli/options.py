@@ -2,12 +2,13 @@
 
 There are two sources: the fields of an option dataclass (`DetectorOptions`, `ClassifierOptions`, ...), and the
 arguments of a function (the data set builders). Both are annotated `Annotated[type, "help text"]`. The option is called
-like the field; further text names other flags (`"--quiet", "-q"`), and a dict has further arguments of `typer.Option`.
+like the field; further text names other flags (`"--quiet", "-q"`), and a dict has further arguments of `typer.Option`,
+or `fraction` for a number 0-1 that may be written as a percentage.
 """
 
 import inspect
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, is_dataclass
 from enum import Enum
 from functools import cached_property
@@ -84,7 +85,10 @@ def command(
     def called(**values: Any) -> None:
         made = {name: group.filled(values) for name, group in groups.items()}
         made |= {name: option.value(values.pop(option.name)) for name, option in single.items()}
-        (run or function)(**values, **made)
+        try:
+            (run or function)(**values, **made)
+        except ConfigError as error:  # of the object that the options belong to: the detector refuses `max_side`
+            raise _named(error, groups.values()) from error
 
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -136,8 +140,11 @@ class _Option:
             accepted = list[get_args(members[0])[0]]  # type: ignore[misc]
         elif len(members) == 1 and members[0] in (bool, int, float, str, Path):
             accepted = members[0]
+        extras = {key: each[key] for each in notes if isinstance(each, dict) for key in each}
+        if extras.pop("fraction", False):
+            extras |= {"parser": _fraction, "metavar": "<float>"}
         shown = default not in (None, ()) and not isinstance(default, bool)
-        extra = {"show_default": shown} | {key: each[key] for each in notes if isinstance(each, dict) for key in each}
+        extra = {"show_default": shown} | extras
         info = typer.Option(*flags, help=text, rich_help_panel=panel, **extra)
         annotation: Any = Annotated[accepted | None if default is None else accepted, info]
         self.parameter = inspect.Parameter(
@@ -198,6 +205,29 @@ class _Group:
         try:
             return self.kind(**given)
         except ConfigError as error:
-            field, colon, rest = error.message.partition(":")
-            message = option_name(self.kind, field) + colon + rest if field in self.options else error.message
-            raise ConfigError(message, hint=error.hint) from None
+            raise _named(error, [self]) from None
+
+
+def _named(error: ConfigError, groups: Iterable["_Group"]) -> ConfigError:
+    """The error with the option in the place of the field of a dataclass, if its message begins with one."""
+    field, colon, rest = error.message.partition(":")
+    for group in groups:
+        if colon and field in group.options:
+            return ConfigError(f"{option_name(group.kind, field)}{colon}{rest}", hint=error.hint)
+    return error
+
+
+def _fraction(text: str | float) -> float:
+    """A number 0-1, or a percentage: "0.5", "50%"; typer also passes the default, a number.
+
+    Raises:
+        typer.BadParameter: It is neither.
+    """
+    if not isinstance(text, str):
+        return text
+    number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+    try:
+        return float(number) / (100 if percent else 1)
+    except ValueError:
+        hint = f"; write {number.replace(',', '.')}" if re.fullmatch(r"\d+,\d+", number) else ""
+        raise typer.BadParameter(f"'{text}' is not a number{hint or ', such as 0.5 or 50%'}") from None

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from mien.assets.recognise import wrong_store
 from mien.datasets.samples import COLUMNS, SPLITS, Samples
-from mien.errors import ConfigError, DataError, InputError, MissingExtraError, OutputError
+from mien.errors import ConfigError, DataError, InputError, MissingExtraError, OutputError, meant
 from mien.files import replacing
 
 try:
@@ -64,8 +65,10 @@ def load(path: str | Path, split: str | None = None) -> Samples:
     """
     _need_h5py()
     if split is not None and split not in SPLITS:
-        raise ConfigError(f"unknown split '{split}'", hint=f"choose one of {', '.join(SPLITS)}")
+        raise ConfigError(f"unknown split '{split}'", hint=f"{_split_meant(split)}choose one of {', '.join(SPLITS)}")
     path = Path(path)
+    if wrong := wrong_store(path):
+        raise wrong
     if not path.is_file():
         raise InputError(f"{path}: no such file", hint="make a store with `mien data build`")
     try:
@@ -87,6 +90,13 @@ def load(path: str | Path, split: str | None = None) -> Samples:
             f"{path}: is not a store, or is damaged: {_line(error)}", hint="build it again with `mien data build`"
         ) from error
     return samples.only(split) if split else samples
+
+
+def _split_meant(word: str) -> str:
+    """The start of a hint; FER2013's names in print count, too."""
+    plain = word.lower().replace("_", "").replace("-", "")
+    known = {"publictest": "val", "validation": "val", "privatetest": "test", "training": "train"}
+    return f"did you mean {known[plain]}? " if plain in known else meant(word, SPLITS)
 
 
 def _check_version(path: Path, attributes: "h5py.AttributeManager") -> None:

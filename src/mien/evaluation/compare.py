@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from mien.assets.recognise import recognise
 from mien.datasets import Samples
 from mien.errors import ConfigError, MienError
 from mien.evaluation.cost import Cost, cost_of
@@ -146,8 +147,10 @@ def candidates(models: Sequence[str], export: Callable[[Path, Path], object], pl
 
 
 def _file(name: str, export: Callable[[Path, Path], object], place: Path) -> str | Path | MienError:
-    """The file of a model, exported if it is the folder of a run; the error if it cannot be exported."""
+    """The file of a model, exported if it is a run's folder or best checkpoint; the error if it cannot be exported."""
     folder = Path(name)
+    if folder.name == _CHECKPOINT and (run := recognise(folder).run):
+        folder = run
     if not folder.is_dir():
         return name
     if not (folder / _CHECKPOINT).is_file():
@@ -192,7 +195,8 @@ def compare(
         samples: The faces of one split.
         split: Name of that split, for the report.
         protocols: Names of protocols; None for all that the data and the models allow.
-        options: For every candidate, except for `model` and `emotions`; `vote` is that of the ensembles.
+        options: For every candidate, except for `model`; `vote` is that of the ensembles, `emotions` as for
+            `evaluate_model`.
         repeats: Number of timed calls.
         begun: Called with the name of each candidate before it is evaluated.
 

@@ -12,7 +12,7 @@ from mien.datasets import Samples
 from mien.datasets.canvas import find_and_crop
 from mien.errors import ConfigError, DataError
 from mien.evaluation.intervals import mean_estimate
-from mien.evaluation.protocols import Protocol, printed_split, select_protocols, votes_for
+from mien.evaluation.protocols import Protocol, printed_split, restricted, select_protocols, votes_for
 from mien.evaluation.robustness import AccuracyDrop, accuracy_drops, corrupted, select_corruptions
 from mien.evaluation.score import Scores, compute_scores
 from mien.expression import Classifier, ClassifierOptions, ClassifierSource, load_classifier
@@ -120,7 +120,8 @@ def evaluate_model(
 
     Args:
         classifier: A ready classifier or its options; or the model: a name, a path, several for an ensemble, None for
-            the default. Its classes are replaced by those of each protocol.
+            the default. Its classes are those of each protocol. If the options have `emotions`, only these are told
+            apart, and only faces whose true label is one of them are scored.
         samples: The faces of one split.
         split: Name of that split, for the report.
         protocols: Names of protocols; None for all that the data and the model allow.
@@ -131,13 +132,13 @@ def evaluate_model(
         progress: Called with the number of predictions made so far and their total.
 
     Raises:
-        ConfigError: The data or the model do not allow a protocol, an option is unknown, or corruptions are combined
-            with a detector.
+        ConfigError: The data or the model do not allow a protocol or the emotions, an option is unknown, or corruptions
+            are combined with a detector.
         WeightsError: The weights are missing or damaged.
-        DataError: The detector finds none of the faces.
+        DataError: The detector finds none of the faces, or no face has one of the emotions.
         UnsupportedError: The detector cannot run here.
     """
-    chosen = select_protocols(samples, protocols)
+    chosen = _requested(classifier, select_protocols(samples, protocols), required=protocols is not None)
     ways = select_corruptions(corruptions)
     if ways and detector:
         raise ConfigError(
@@ -190,6 +191,29 @@ def evaluate_model(
             corrupt = {name: values[protocol.classes][rows] for name, values in under.items()}
             drops[protocol.name] = accuracy_drops(predicted.labels, predicted.probabilities, corrupt)
     return Evaluation(network.name, split, scores, predictions, network.tta, finder, drops)
+
+
+def _requested(
+    source: Classifier | ClassifierSource, protocols: Sequence[Protocol], required: bool
+) -> Sequence[Protocol]:
+    """The protocols for the emotions that the options request; those that lack some are left out unless required."""
+    if not isinstance(source, ClassifierOptions) or source.emotions is None:
+        return protocols
+    classes = load_classifier(source).emotions
+    found = {protocol.name: restricted(protocol, classes) for protocol in protocols}
+    lacking = [protocol for protocol in protocols if found[protocol.name] is None]
+    if lacking and (required or len(lacking) == len(protocols)):
+        missing = [name for name in classes if name not in lacking[0].classes]
+        raise ConfigError(
+            f"emotions: the labels of {lacking[0].title} do not have {', '.join(missing)}",
+            hint=f"choose among {', '.join(lacking[0].classes)}",
+        )
+    kept = [protocol for protocol in found.values() if protocol is not None and protocol.kept.any()]
+    if not kept:
+        raise DataError(
+            f"the data has no faces of {', '.join(classes)} in this split", hint="choose other --emotions, or --split"
+        )
+    return kept
 
 
 def _by_classes(

@@ -1,7 +1,7 @@
 """Protocols: definitions of the true label. Accuracies under different protocols differ by several points."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,11 +64,34 @@ def select_protocols(samples: Samples, names: Sequence[str] | None) -> list[Prot
     return [possible[name] for name in names or possible]
 
 
+def restricted(protocol: Protocol, classes: Sequence[str]) -> Protocol | None:
+    """The protocol for some of its classes: faces of the others are not kept. None if it lacks a class.
+
+    In the vocabulary of six, disgust counts as anger, as `emotions.MERGED` says.
+    """
+    if set(classes) == set(protocol.classes):
+        return protocol
+    if not set(classes) <= set(protocol.classes):
+        return None
+    matrix = emotions.mapping(protocol.classes, classes)  # (all, some)
+    scored = matrix.sum(axis=1) > 0
+    shown = [name for name, is_scored in zip(protocol.classes, scored, strict=True) if is_scored]
+    before = np.where(protocol.kept, protocol.labels, 0)  # labels of other faces may be out of range
+    return replace(
+        protocol,
+        title=f"{protocol.title}, only faces of {', '.join(shown)}",
+        classes=tuple(classes),
+        labels=matrix.argmax(axis=1)[before],
+        kept=protocol.kept & scored[before],
+    )
+
+
 def votes_for(samples: Samples, classes: Sequence[str]) -> NDArray[np.uint8] | None:
     """The votes (N, C) for these classes; None if the samples have none or a class is not an emotion."""
     if samples.votes is None or not set(classes) <= set(emotions.ALL):
         return None
-    return samples.votes[:, [emotions.ALL.index(name) for name in classes]]
+    votes: NDArray[np.uint8] = samples.votes @ emotions.mapping(emotions.ALL, classes).astype(np.uint8)
+    return votes
 
 
 def printed_split(samples: Samples, split: str) -> str:

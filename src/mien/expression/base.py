@@ -1,16 +1,17 @@
 """The contract of classifiers, and the options that choose one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
-from typing import Annotated, Final, Literal, Protocol, get_args
+from typing import Annotated, Final, Literal, Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien import emotions as vocabularies
 from mien.assets.manifest import CropSpec
-from mien.errors import ConfigError
+from mien.errors import ConfigError, check_fraction, meant
 from mien.expression.tta import TTA, Tta
 from mien.results import Expression
 
@@ -20,8 +21,9 @@ Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
 # For each network of a classifier, the logits (N x tta, C) float32 of each of its heads, by the head's name.
 Logits = Sequence[Mapping[str, NDArray[np.float32]]]
 
-# The classes: the vocabulary of that size; those of these names; "model" for those of the model's first head; None for
-# the usual eight, or for those of the model's first head if the model does not have the eight.
+# The classes: the vocabulary of that size; two or more by their names or aliases, in this order; "model" for those of
+# the model's first head; None for the usual eight, or for those of the model's first head if it does not have the
+# eight. Probabilities of some classes are conditional: the model's, renormalised over them.
 Emotions = int | tuple[str, ...] | Literal["model"] | None
 
 Vote = Literal["soft", "hard"]
@@ -41,48 +43,85 @@ class ClassifierOptions:
         "A shipped model's name or an exported .onnx file; A,B for an ensemble of several.",
     ] = None
     vote: Annotated[Vote | None, "How the models of an ensemble vote: soft or hard."] = None
-    emotions: Annotated[Emotions, "Number of classes: 6, 7, 8 or 10."] = None
-    abstain: Annotated[float | None, "Mark emotions with a lower probability as uncertain."] = None
+    emotions: Annotated[
+        Emotions,
+        "Number of classes, 6, 7, 8 or 10; or names, with commas: happiness,sadness. Probabilities then sum to 1 over "
+        "these. 'model' for the classes of the model's first head.",
+    ] = None
+    abstain: Annotated[
+        float | None, "Mark emotions with a lower probability as uncertain: 0.5 or 50%.", {"fraction": True}
+    ] = None
     tta: Annotated[Tta, "Test-time augmentation: none, flip or ten-crop."] = "none"
     batch_size: Annotated[int, "Number of faces that are classified together."] = 32
     threads: Annotated[int, "Threads of each network."] = 1
 
     def __post_init__(self) -> None:
-        for name in ("model", "emotions"):
-            if isinstance(getattr(self, name), list):
-                object.__setattr__(self, name, tuple(getattr(self, name)))
+        if isinstance(self.model, list):
+            object.__setattr__(self, "model", tuple(self.model))
+        object.__setattr__(self, "emotions", _emotions(self.emotions))
         for name, allowed in {"vote": (None, *VOTES), "tta": tuple(TTA)}.items():
             if getattr(self, name) not in allowed:
                 known = ", ".join(value for value in allowed if value)
-                raise ConfigError(f"{name}: unknown value '{getattr(self, name)}'", hint=f"choose one of {known}")
-        if isinstance(self.emotions, int):
-            vocabularies.vocabulary(self.emotions)  # refuses other sizes
-        elif self.emotions is not None and self.emotions != "model" and not isinstance(self.emotions, tuple):
-            raise ConfigError(
-                f"emotions: expected a number of classes, their names or 'model', got {self.emotions!r}",
-                hint="for example 7, or ('happiness', 'neutral')",
-            )
-        if self.model == () or self.emotions == ():
-            raise ConfigError(f"{'model' if self.model == () else 'emotions'}: expected at least one name, got none")
-        if self.abstain is not None and not 0 <= self.abstain <= 1:  # also refuses nan
-            raise ConfigError(f"abstain: expected a number 0-1, got {self.abstain}")
+                near = meant(str(getattr(self, name)), filter(None, allowed))
+                raise ConfigError(f"{name}: unknown value '{getattr(self, name)}'", hint=f"{near}choose one of {known}")
+        if self.model == ():
+            raise ConfigError("model: expected at least one name, got none")
+        if self.abstain is not None:
+            check_fraction("abstain", self.abstain)
         for name in ("batch_size", "threads"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: expected a number from 1, got {getattr(self, name)}")
+            check_count(name, getattr(self, name))
 
     @property
     def models(self) -> tuple[str | Path, ...]:
         """The models of the ensemble, or the one model; empty for the default model.
 
-        Text with commas names several, unless it is the path of a file that exists.
+        Text with commas names several, unless it is the path of a file that exists. `~` is the user's home.
         """
         given = self.model if isinstance(self.model, tuple) else () if self.model is None else (self.model,)
         return tuple(
-            name
+            (name if isinstance(name, Path) or not name.startswith("~") else str(Path(name).expanduser()))
             for item in given
             for name in ((item,) if isinstance(item, Path) or Path(item).exists() else map(str.strip, item.split(",")))
             if name
         )
+
+
+def _emotions(given: object) -> Emotions:
+    """The classes as the options keep them: a number, a tuple of names, "model" or None.
+
+    Raises:
+        ConfigError: They are none of these, or cannot be right for any model.
+    """
+    if given is None or given == "model":
+        return cast(Emotions, given)
+    if isinstance(given, Integral) and not isinstance(given, bool):
+        vocabularies.vocabulary(int(given))  # refuses other sizes
+        return int(given)
+    hint = "for example 7, or ('happiness', 'neutral')"
+    if isinstance(given, str):
+        given = given.split(",")
+    if not isinstance(given, Collection) or not all(isinstance(name, str) for name in given):
+        raise ConfigError(
+            f"emotions: expected a number of classes, their names or 'model', got {given!r}"[:200], hint=hint
+        )
+    names = tuple(name.strip() for name in given if isinstance(name, str))
+    if isinstance(given, Set):  # without an order
+        names = tuple(sorted(names))
+    if not names or not all(names):
+        raise ConfigError(
+            f"emotions: {'an empty name' if any(names) else 'expected at least one name, got none'}", hint=hint
+        )
+    return names
+
+
+def check_count(name: str, value: object) -> None:
+    """Refuses what is not a whole number from 1.
+
+    Raises:
+        ConfigError: The message names the option.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{name}: expected a number from 1, got {value}", hint="for example 1")
 
 
 ClassifierSource = ClassifierOptions | str | Path | Sequence[str | Path] | None

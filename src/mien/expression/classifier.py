@@ -32,9 +32,12 @@ def head_for(info: ModelInfo, target: Sequence[str]) -> Head:
         known = sorted({len(head.emotions) for head in info.heads})
         own = {name: None for head in info.heads for name in head.emotions if name not in vocabularies.ALL}
         named = f" ({', '.join(own)})" if own else ""
+        missing = [name for name in target if not any(name in head.emotions for head in info.heads)]
+        lacks = f"it does not know {', '.join(missing)}; " if missing else ""
         raise ConfigError(
             f"the model '{info.name}' cannot tell these {len(target)} emotions apart: {', '.join(target)}",
-            hint=f"its heads have {' and '.join(map(str, known))} classes{named}; choose another --emotions or --model",
+            hint=f"{lacks}its heads have {' and '.join(map(str, known))} classes{named}; "
+            "choose another --emotions or --model",
         )
     return min(able, key=lambda head: len(head.emotions))
 
@@ -43,14 +46,19 @@ def classes_of(emotions: Emotions | Sequence[str], models: Sequence[ModelInfo]) 
     """The names of the classes that `emotions` means for these models; the first one counts for "model".
 
     Raises:
-        ConfigError: There is no vocabulary of that size.
+        ConfigError: There is no vocabulary of that size; or a name is none of a model's classes and no emotion, or two
+            names mean the same class, or there is only one.
     """
     if isinstance(emotions, int):
         return vocabularies.vocabulary(emotions)
     if emotions is None:
         usual = any(set(USUAL) <= set(head.emotions) for info in models for head in info.heads)
         return USUAL if usual else models[0].heads[0].emotions
-    return models[0].heads[0].emotions if emotions == "model" else tuple(emotions)
+    if emotions == "model":
+        return models[0].heads[0].emotions
+    own = dict.fromkeys(name for info in models for head in info.heads for name in head.emotions)
+    # The other emotions come last: that a model lacks one is a better message than that it is unknown.
+    return vocabularies.selection(tuple(emotions), tuple(dict.fromkeys((*own, *vocabularies.ALL))))
 
 
 class OnnxClassifier(Classifier):
@@ -93,8 +101,16 @@ class OnnxClassifier(Classifier):
 
     def with_classes(self, emotions: Emotions | Sequence[str]) -> "OnnxClassifier":
         """See `Classifier.with_classes`."""
+        return self.aimed_at(classes_of(emotions, [self.info]))
+
+    def aimed_at(self, classes: tuple[str, ...]) -> "OnnxClassifier":
+        """`with_classes` for names as the model spells them; a member of an ensemble may know only one of the target.
+
+        Raises:
+            ConfigError: No head of the network knows them all.
+        """
         other = copy.copy(self)
-        other._aim(classes_of(emotions, [self.info]))
+        other._aim(classes)
         return other
 
     def logits(self, *faces: Images) -> Logits:

@@ -147,7 +147,7 @@ class Ensemble(Classifier):
 
     def _aim(self, members: Sequence[OnnxClassifier], emotions: tuple[str, ...]) -> None:
         self.emotions = emotions
-        self.members = tuple(member.with_classes(known_of(member.info, emotions)) for member in members)
+        self.members = tuple(member.aimed_at(known_of(member.info, emotions)) for member in members)
         if not any(len(member.emotions) == len(emotions) for member in self.members):
             known = "; ".join(f"{member.name}: {', '.join(member.emotions)}" for member in self.members)
             raise ConfigError(

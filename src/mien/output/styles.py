@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Final
 
-from mien.errors import ConfigError
+from mien.errors import ConfigError, meant
 from mien.output.schema import Column, Layout, Row, Value, columns, rows
 from mien.results import FrameResult
 
@@ -91,7 +91,7 @@ def style_named(name: str, layout: Layout) -> Style:
         ConfigError: There is no such style, or it has no columns for what the layout requests.
     """
     if name not in STYLES:
-        raise ConfigError(f"there is no style '{name}'", hint=f"choose one of {', '.join(STYLES)}")
+        raise ConfigError(f"there is no style '{name}'", hint=f"{meant(name, STYLES)}choose one of {', '.join(STYLES)}")
     if name != MIEN.name and (layout.keypoints or layout.smoothed):
         requested = "keypoints" if layout.keypoints else "smoothed probabilities"
         raise ConfigError(f"the style '{name}' has no columns for {requested}", hint=f"use the style {MIEN.name}")

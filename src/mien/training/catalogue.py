@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from mien import emotions, models
-from mien.errors import ConfigError
+from mien.errors import ConfigError, meant
 from mien.models.blocks.counting import Anatomy, anatomy
 from mien.training.expression.data import votes_size
 from mien.training.expression.recipe import ExpressionRecipe
@@ -46,7 +46,9 @@ def listed(name: str) -> Listed:
     named = [recipe for recipe in recipes if recipe.name in (name, name.replace("_", "-"))]
     if not (found := named or of_network):
         known = sorted({*models.names(), *(recipe.name for recipe in recipes)})
-        raise ConfigError(f"there is no network or recipe '{name}'", hint=f"known: {', '.join(known)}")
+        raise ConfigError(
+            f"there is no network or recipe '{name}'", hint=f"{meant(name, known)}known: {', '.join(known)}"
+        )
     chosen = found[0]
     others = (each.name for each in recipes if each.model.name == chosen.model.name and each != chosen)
     return replace(_listed(chosen), others=tuple(others))

@@ -13,6 +13,7 @@ from typing import Any, Final
 from lightning.fabric import seed_everything
 
 from mien.errors import ConfigError, MienError, OutputError
+from mien.files import new_file
 from mien.training import checkpoints
 from mien.training.hardware import Hardware, first_process
 from mien.training.logs import MetricsLog, check_tensorboard
@@ -163,7 +164,10 @@ def _prepare(folder: Path, recipe: RunRecipe, setup: TrainingSetup) -> None:
         raise OutputError(f"{folder}: already contains a run", hint="choose another --out, or --resume it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
-        (folder / "data.json").write_text(json.dumps(setup.fingerprint, indent=1) + "\n", encoding="utf-8")
+        # The recipe comes last: where it is, there is a run, which can be resumed.
+        with new_file(folder / "data.json", "w", encoding="utf-8") as file:
+            file.write(json.dumps(setup.fingerprint, indent=1) + "\n")
+        with new_file(folder / "recipe.toml", "w", encoding="utf-8") as file:
+            file.write(to_toml(recipe))
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}", hint="choose another --out") from error

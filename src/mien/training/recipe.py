@@ -7,16 +7,18 @@ holds the tables that the shared loop reads; each task adds its own in `<task>/r
 import difflib
 import importlib
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar, get_args, overload
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, overload
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from mien.errors import ConfigError, InputError
+from mien.assets.recognise import wrong_recipe
+from mien.errors import ConfigError, InputError, nearest
 
 _RECIPES: Final = Path(__file__).parent.parent / "recipes"
 _TASKS: Final = Path(__file__).parent
@@ -30,6 +32,15 @@ _RENAMED: Final = {
     "rounds": "stages",
     "select": "monitor",
     "start": "init_from",
+}
+
+# Names of keys in other programs.
+_SYNONYMS: Final = {"learning_rate": "lr", "wd": "weight_decay", "bs": "batch_size", "optim": "optimizer"}
+# How to write a value of a type, by pydantic's name of the error.
+_FORMS: Final = {
+    "bool_type": "; write true or false",
+    "model_type": "; it is a table: set its keys one by one, as in optimizer.lr=0.01",
+    "model_attributes_type": "; it is a table: set its keys one by one, as in optimizer.lr=0.01",
 }
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -199,7 +210,8 @@ def check_task(name: object) -> str:
     """
     known = sorted(path.parent.name for path in _TASKS.glob("*/recipe.py"))
     if not isinstance(name, str) or name not in known:
-        raise ConfigError(f"task: there is no task '{name}'", hint=f"known: {', '.join(known)}")
+        hint = f"{f'did you mean {near}? ' if (near := nearest(str(name), known)) else ''}known: {', '.join(known)}"
+        raise ConfigError(f"task: there is no task '{name}'", hint=hint)
     return name
 
 
@@ -226,22 +238,22 @@ def load(source: str | Path, overrides: Sequence[str] = (), *, form: type[RunRec
         InputError: There is no such file.
         ConfigError: It is not TOML, keys or values are wrong (all errors are named), or it is for another task.
     """
-    path = Path(source)
+    path, origin = Path(source), str(source)
     if not path.is_file() and str(source) in recipe_names():
-        path = _RECIPES / f"{source}.toml"
+        path, origin = _RECIPES / f"{source}.toml", f"the recipe '{source}'"
+    if wrong := wrong_recipe(path):
+        raise wrong
     try:
         plain = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        near = nearest(path.stem if path.suffix == ".toml" else str(source), recipe_names())
         raise InputError(
-            f"{source}: no such recipe", hint=f"give a .toml file or one of {', '.join(recipe_names())}"
-        ) from None
-    except IsADirectoryError:
-        raise ConfigError(
-            f"{path}: is a folder, not a TOML file", hint=f"to resume a run: --resume {path}; its recipe is recipe.toml"
+            f"{source}: no such recipe",
+            hint=f"{f'did you mean {near}? ' if near else ''}give a .toml file or one of {', '.join(recipe_names())}",
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: is not a TOML file: {error}") from error
-    recipe = _validated(plain, overrides, str(path))
+        raise ConfigError(f"{path}: is not a TOML file: {error}", hint="give a recipe (.toml)") from error
+    recipe = _validated(plain, overrides, origin)
     if not isinstance(recipe, form):
         raise ConfigError(f"{path}: is a recipe for the task '{recipe.task}'", hint=f"give a {form.__name__}")
     return recipe
@@ -276,27 +288,51 @@ def to_toml(recipe: RunRecipe) -> str:
 
 def _validated(plain: dict[str, Any], overrides: Sequence[str] | Mapping[str, Any], origin: str) -> RunRecipe:
     """The recipe made of plain types with `overrides` set."""
-    errors = []
+    errors, settings = [], dict[str, str]()  # the settings by key, as they were written
     for setting in overrides.items() if isinstance(overrides, Mapping) else overrides:
         try:
-            _put(plain, *(_setting(setting) if isinstance(setting, str) else setting))
+            key, value = _setting(setting) if isinstance(setting, str) else setting
+            if key in settings:
+                raise ConfigError(f"{key}: is set twice: {settings[key]} and {setting}", hint="leave one out")
+            if isinstance(setting, str):
+                settings[key] = setting
+            _put(plain, key, value)
         except ConfigError as error:
-            errors.append(f"{error.message}, {error.hint}")
-    task = check_task(plain.get("task", "expression"))
+            errors.append(f"--set {error.message}; {error.hint}")
+    try:
+        task = check_task(plain.get("task", "expression"))
+    except ConfigError as error:
+        raise ConfigError(_blamed(error.message, settings), hint=error.hint) from None
     form: type[RunRecipe] = importlib.import_module(f"mien.training.{task}.recipe").RECIPE
     try:
         # As JSON, strictly: "128" is not a number and true is not 1, but a list may stand for a tuple.
         recipe = form.model_validate_json(json.dumps(plain, default=str), strict=True)
     except ValidationError as error:
-        errors += [_error_text(item, form) for item in error.errors()]
-    _report([*errors, *form.config_errors(plain)], origin)
+        errors += [_blamed(_error_text(item, form, settings), settings) for item in error.errors()]
+    _report([*errors, *(_blamed(line, settings) for line in form.config_errors(plain))], origin)
     return recipe
 
 
+def _blamed(line: str, settings: Mapping[str, str]) -> str:
+    """An error that begins with a key: with the setting that caused it, if there is one, in the place of the key."""
+    key, colon, rest = line.partition(":")
+    for name, written in settings.items():
+        if f"{name}.".startswith(f"{key}.") or key.startswith(f"{name}."):
+            return f"--set {shorten(written)}{colon}{rest}"
+    return line
+
+
 def _report(errors: Sequence[str], origin: str) -> None:
-    if errors:
-        listed = errors[0] if len(errors) == 1 else f"{len(errors)} errors" + "".join(f"\n  {line}" for line in errors)
-        raise ConfigError(f"{origin}: {listed}", hint="see docs/training.md for every key")
+    """Raises one error for all of them; those of settings do not name the file, in which they are not."""
+    if not errors:
+        return
+    if len(errors) == 1:
+        line = errors[0] if errors[0].startswith("--set ") else f"{origin}: {errors[0]}"
+    else:
+        of_settings = sum(line.startswith("--set ") for line in errors)
+        place = "the settings" if of_settings == len(errors) else origin if not of_settings else f"{origin} and --set"
+        line = f"{place}: {len(errors)} errors" + "".join(f"\n  {line}" for line in errors)
+    raise ConfigError(line, hint="see docs/training.md for every key")
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -306,9 +342,10 @@ def _setting(text: str) -> tuple[str, Any]:
         ConfigError: It has no key or no value.
     """
     key, sign, value = text.partition("=")
-    if not sign or not key:
-        raise ConfigError(f"'{text}' is not a setting", hint="write it as optimizer.lr=0.01")
-    return key.strip(), plain_value(value)
+    if not sign or not key.strip():
+        lacks = "key" if sign else "value"
+        raise ConfigError(f"{text or repr(text)}: has no {lacks}", hint="write it as optimizer.lr=0.01")
+    return key.strip(), plain_value(value.strip())
 
 
 def plain_value(text: str) -> Any:
@@ -324,24 +361,69 @@ def _put(plain: dict[str, Any], key: str, value: Any) -> None:
     for name in tables:
         plain = plain.setdefault(name, {})
         if not isinstance(plain, dict):
-            raise ConfigError(f"'{key}': {name} is not a table", hint="write it as optimizer.lr=0.01")
+            raise ConfigError(f"{key}: {name} is not a table", hint="write it as optimizer.lr=0.01")
     plain[last] = value
 
 
-def _error_text(item: ErrorDetails, form: type[BaseModel]) -> str:
+def _error_text(item: ErrorDetails, form: type[BaseModel], settings: Mapping[str, str]) -> str:
     """One of pydantic's errors: the dotted key, and what is wrong with it."""
     place = item["loc"]
     key = ".".join(str(part) for part in place if part != "[key]")
     kind, text = item["type"], item["msg"]
     if kind == "extra_forbidden":
-        text = f"unknown key{meant(str(place[-1]), _keys(form, place[:-1]))}"
+        whole = next((name for name in settings if f"{name}.".startswith(f"{key}.")), key)
+        text = f"unknown key{_key_meant(whole, place, form)}"
     elif kind == "missing":
         text = "is missing"
     elif kind == "value_error":
         text = text.removeprefix("Value error, ")
     else:
-        text = f"{text[:1].lower()}{text[1:]}, got {shorten(str(item['input']))}"
+        text = f"{text[:1].lower()}{text[1:]}, got {shorten(str(item['input'])) or repr('')}"
+        text += _FORMS.get(kind, "")
+        if kind == "float_type" and re.fullmatch(r"\d+,\d+", str(item["input"])):
+            text += f"; write {str(item['input']).replace(',', '.')}"
     return f"{key}: {text}" if key else text
+
+
+def _key_meant(key: str, place: Sequence[int | str], form: type[BaseModel]) -> str:
+    """The end of a sentence that suggests what a wrong key may have meant, with its table.
+
+    Args:
+        key: The dotted key as it was written.
+        place: The part of it that is wrong: its last name is not in its table.
+        form: The class of the recipe.
+    """
+    *tables, last = (str(part) for part in place)
+    rest = key.split(".")[len(place) :]
+    by_table = _tables(form)
+    if rest:  # optimiser.lr
+        table = nearest(last, (path[0] for path in by_table if path)) if not tables else ""
+        if table and (leaf := _leaf(rest[0], by_table[table,])):
+            return f", did you mean {table}.{leaf}?"
+    elif near := meant(last, _keys(form, place[:-1])).partition(", did you mean ")[2]:
+        return f", did you mean {'.'.join([*tables, near])}"
+    leaves = [
+        (*table, leaf) for table, names in by_table.items() if (leaf := _leaf((rest or [last])[-1], names, exact=True))
+    ]
+    if leaves:  # lr
+        return f", did you mean {' or '.join('.'.join(path) for path in leaves)}?"
+    return meant(last, _keys(form, place[:-1]))
+
+
+def _leaf(word: str, names: Sequence[str], *, exact: bool = False) -> str:
+    """The key of a table that a word means: itself, a synonym or, unless `exact`, the nearest; empty if none does."""
+    word = word.lower().replace("-", "_")
+    word = _SYNONYMS.get(word, word)
+    return word if word in names else "" if exact else nearest(word, names)
+
+
+def _tables(form: type[BaseModel]) -> dict[tuple[str, ...], Sequence[str]]:
+    """The keys of the recipe and of its tables, by the name of the table; not of lists of tables."""
+    found: dict[tuple[str, ...], Sequence[str]] = {(): tuple(form.model_fields)}
+    for name, field in form.model_fields.items():
+        if get_origin(field.annotation) not in (tuple, dict) and (table := _table_in(field.annotation)):
+            found[name,] = tuple(table.model_fields)
+    return found
 
 
 def shorten(text: str) -> str:

@@ -11,8 +11,10 @@ import safetensors.torch
 from torch import Tensor
 
 from mien.assets.manifest import REPLACED, ModelInfo, info_in, model_info, shipped_models
+from mien.assets.recognise import wrong_source
 from mien.assets.store import read_weights, training_form
-from mien.errors import ConfigError, OutputError, WeightsError
+from mien.errors import ConfigError, OutputError, WeightsError, meant
+from mien.files import new_file
 from mien.training import checkpoints
 from mien.training.recipe import RunRecipe, changed, load, recipe_names, to_toml
 from mien.training.tasks import TrainingModule
@@ -78,11 +80,14 @@ def _training_form(source: str) -> bytes:
     """The .safetensors file of a shipped model, or a file."""
     if _is_shipped(source):
         return training_form(source)
+    if wrong := wrong_source(Path(source)):
+        raise wrong
     if Path(source).suffix == ".safetensors":
         return read_weights(Path(source))
+    able = [name for name, info in shipped_models().items() if info.training_file]
     raise ConfigError(
         f"cannot start from '{source}': no such model or run",
-        hint=f"give a run's folder, a .safetensors file, or one of {', '.join(shipped_models())}",
+        hint=f"{meant(source, able)}give a run's folder, a .safetensors file, or one of {', '.join(able)}",
     )
 
 
@@ -224,6 +229,8 @@ def average_runs(run: Path, others: Sequence[str], out: Path) -> None:
         raise ConfigError("averaging needs at least two sets of weights, got one", hint="name at least one more")
     if (out / "recipe.toml").exists():
         raise OutputError(f"{out}: already contains a run", hint="choose another --out")
+    if not _is_run(str(run)) and (wrong := wrong_source(run)):
+        raise wrong
     first, recipe = load_source(str(run)), load(run / "recipe.toml")
     total = dict(first.weights)
     for source in others:
@@ -245,6 +252,7 @@ def average_runs(run: Path, others: Sequence[str], out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         checkpoints.save({out / "best.ckpt": content})
-        (out / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
+        with new_file(out / "recipe.toml", "w", encoding="utf-8") as file:
+            file.write(to_toml(recipe))
     except OSError as error:
         raise OutputError(f"{out}: cannot be written: {error.strerror}", hint="choose another --out") from error

@@ -7,21 +7,32 @@ and accepts others sets `TAKES_WEIGHTS = True`.
 """
 
 import importlib
+import math
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import Annotated, Final, Protocol, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import ConfigError
+from mien.errors import ConfigError, check_fraction, meant
 from mien.results import checked
 
 __all__ = ["DEFAULT", "Detections", "Detector", "DetectorOptions", "FromOptions", "as_options", "load", "names"]
 
 DEFAULT: Final = "mien"
+
+# Names in other programs, and what to use here.
+_ELSEWHERE: Final = {
+    "dlib": "dlib's detector is hog; ",
+    "opencv": "OpenCV's detectors are yunet and haar; ",
+    "caffe": "OpenCV's Caffe network is ssd; ",
+    "none": "for images that are cropped faces: whole-image; ",
+    "skip": "for images that are cropped faces: whole-image; ",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,18 +91,20 @@ class DetectorOptions:
     )
     max_side: Annotated[int | None, "Long side, in pixels, to which larger images are downscaled."] = None
     min_face: Annotated[int | None, "Ignore faces whose side is smaller than this, in pixels."] = None
-    min_score: Annotated[float, "Leave out faces with a lower score; 0.5 is the detector's operating point."] = 0.5
+    min_score: Annotated[
+        float, "Leave out faces with a lower score; 0.5 is the detector's operating point.", {"fraction": True}
+    ] = 0.5
     any_rotation: Annotated[bool, "Also find faces on their side or upside down; takes four times as long."] = False
 
     def __post_init__(self) -> None:
         if self.name not in names():
-            raise ConfigError(f"there is no detector '{self.name}'", hint=f"choose one of {', '.join(names())}")
+            near = _ELSEWHERE.get(self.name.lower()) or meant(self.name, names())
+            raise ConfigError(f"there is no detector '{self.name}'", hint=f"{near}choose one of {', '.join(names())}")
         for option in ("min_face", "max_side"):
             value = getattr(self, option)
-            if value is not None and value < 1:
-                raise ConfigError(f"{option}: expected a number of pixels above 0, got {value}")
-        if not 0 <= self.min_score <= 1:  # also refuses nan
-            raise ConfigError(f"min_score: expected a number 0-1, got {self.min_score}")
+            if value is not None and (not isinstance(value, Real) or not 1 <= float(value) < math.inf):
+                raise ConfigError(f"{option}: expected a number of pixels above 0, got {value}", hint="for example 64")
+        check_fraction("min_score", self.min_score)
         if self.weights is not None:
             object.__setattr__(self, "weights", Path(self.weights))
 

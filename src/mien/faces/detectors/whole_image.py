@@ -23,7 +23,7 @@ class WholeImageDetector:
     def __init__(self, options: DetectorOptions) -> None:
         if given := [name for name in ("max_side", "min_face", "any_rotation") if getattr(options, name)]:
             raise ConfigError(
-                f"the detector 'whole-image' does not search for faces, so {', '.join(given)} cannot be used",
+                f"{given[0]}: has no effect with the detector 'whole-image', which does not search for faces",
                 hint="leave it out, or choose another detector",
             )
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.errors import ConfigError, OutputError
+from mien.errors import ConfigError, OutputError, meant
 from mien.files import cannot_write, replacing
 from mien.output.drawing.canvas import Canvas
 from mien.output.drawing.layout import Rect
@@ -77,7 +77,9 @@ def annotate(image: NDArray[np.uint8], faces: Sequence[Face], overlay: Overlay =
 
 def _check_overlay(overlay: str) -> None:
     if overlay not in OVERLAYS:
-        raise ConfigError(f"there is no overlay '{overlay}'", hint=f"choose one of {', '.join(OVERLAYS)}")
+        raise ConfigError(
+            f"there is no overlay '{overlay}'", hint=f"{meant(overlay, OVERLAYS)}choose one of {', '.join(OVERLAYS)}"
+        )
 
 
 def _draw_box(canvas: Canvas, face: Face, short_side: int) -> None:

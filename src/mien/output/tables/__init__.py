@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.emotions import vocabulary
-from mien.errors import ConfigError, MissingExtraError
+from mien.errors import ConfigError, MissingExtraError, meant
 from mien.names import to_cell
 from mien.output.base import Output, TableFormat
 from mien.output.schema import Layout
@@ -58,12 +58,29 @@ def open_table(
         suffix = ".csv" if str(path) == "-" else Path(path).suffix.lower()
         format = suffix.removeprefix(".")
         if format not in formats:
+            if Path(path).is_dir():
+                raise ConfigError(
+                    f"no table can be written to '{path}': it is a folder",
+                    hint=f"for example {Path(path) / 'faces.csv'}",
+                )
             expected, found = " or ".join(f".{name}" for name in formats), f"'{suffix}'" if suffix else "none"
-            raise ConfigError(f"no table format for '{path}': expected the suffix {expected}, found {found}")
+            raise ConfigError(
+                f"no table format for '{path}': expected the suffix {expected}, found {found}",
+                hint=_instead(Path(path)),
+            )
     if format not in formats:
-        raise ConfigError(f"there is no table format '{format}'", hint=f"choose one of {', '.join(formats)}")
+        raise ConfigError(
+            f"there is no table format '{format}'", hint=f"{meant(format, formats)}choose one of {', '.join(formats)}"
+        )
     table: TableFormat = importlib.import_module(f"{__name__}.{format}").TABLE
     return table(path, layout, names)
+
+
+def _instead(path: Path) -> str:
+    """The name to give to a table instead of this one."""
+    name = path.with_suffix(".jsonl" if path.suffix.lower() in (".json", ".ndjson") else ".csv")
+    opens = ", which Excel opens" if path.suffix.lower().startswith(".xls") else ""
+    return f"for example {name}{opens}"
 
 
 # Types that can be empty and keep their values as they are.
