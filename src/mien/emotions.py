@@ -111,14 +111,15 @@ def selection(names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
 
     Args:
         names: Two or more names.
-        known: The classes to choose from.
+        known: The classes to choose from. An emotion that is not among them is chosen, too: the error that the model
+            lacks it says more than one that the name is unknown.
 
     Raises:
         ConfigError: A name is unknown, two names mean the same class, or there are fewer than two.
     """
     found: dict[str, str] = {}
     for name in names:
-        chosen = find(name, known)
+        chosen = find(name, known, others=ALL)
         if chosen in found:
             raise ConfigError(
                 f"emotions: '{found[chosen]}' and '{name}' are the same class, {chosen}", hint="name each class once"
@@ -133,19 +134,18 @@ def selection(names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def find(name: str, known: Sequence[str]) -> str:
-    """The known class that a name means; see `selection`.
+def find(name: str, known: Sequence[str], others: Sequence[str] = ()) -> str:
+    """The known class that a name means, or else the one of the others; see `selection`.
 
     Raises:
         ConfigError: It means none.
     """
     if name in known:
         return name
-    key = _key(name)
-    own = {_key(each): each for each in reversed(known)}
-    if key not in own:
-        raise unknown(name, known)
-    return own[key]
+    for each in (*known, *others):
+        if _key(each) == _key(name):
+            return each
+    raise unknown(name, known)
 
 
 def mapping(source: Sequence[str], target: Sequence[str]) -> NDArray[np.float32]:

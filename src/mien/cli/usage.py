@@ -72,9 +72,8 @@ class Group(TyperGroup):
         """See the module."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
-            raise ConfigError(
-                f"there is no command '{ctx.command_path.split(' -m ')[-1]} {name}'", hint=self._meant(ctx, name)
-            )
+            group = ctx.command_path.removeprefix(ctx.find_root().command_path)  # which may be python -m mien
+            raise ConfigError(f"there is no command 'mien{group} {name}'", hint=self._meant(ctx, name))
         return super().resolve_command(ctx, args)
 
     def _meant(self, ctx: Any, name: str) -> str:

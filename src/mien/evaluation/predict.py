@@ -92,12 +92,12 @@ class Evaluation:
         return {**conditions, "protocols": found}
 
     def headline(self) -> dict[str, object]:
-        """The scores that are stored with the weights."""
+        """The scores that are stored with the weights; the accuracy has digits enough to be rounded only once."""
         return {
             f"{self.split}_{name}": {
                 "protocol": scores.protocol,
                 "faces": scores.n,
-                "accuracy": round(scores.accuracy.value, 4),
+                "accuracy": round(scores.accuracy.value, 6),
                 "macro_f1": round(scores.macro_f1.value, 4),
                 "calibration_error": round(scores.calibration_error.value, 4),
                 "perfect_calibration_error": round(scores.perfect_error.value, 4),

@@ -57,8 +57,7 @@ def classes_of(emotions: Emotions | Sequence[str], models: Sequence[ModelInfo]) 
     if emotions == "model":
         return models[0].heads[0].emotions
     own = dict.fromkeys(name for info in models for head in info.heads for name in head.emotions)
-    # The other emotions come last: that a model lacks one is a better message than that it is unknown.
-    return vocabularies.selection(tuple(emotions), tuple(dict.fromkeys((*own, *vocabularies.ALL))))
+    return vocabularies.selection(tuple(emotions), tuple(own))
 
 
 class OnnxClassifier(Classifier):
