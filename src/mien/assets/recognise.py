@@ -149,8 +149,8 @@ def wrong_model(path: Path) -> WeightsError | None:
     if found.kind in ("run", "checkpoint"):
         hint = export_command(found)
     elif found.kind == "safetensors":
-        twin = path.with_suffix(".onnx")
-        hint = f"give {twin}" if twin.is_file() else "give the .onnx file that `mien export` wrote beside it"
+        beside = path.with_suffix(".onnx")
+        hint = f"give {beside}" if beside.is_file() else "give the .onnx file that `mien export` wrote beside it"
     elif found.kind == "store":
         hint = f"mien evaluate {path} --model MODEL.onnx evaluates a model on it"
     elif found.kind in _FOREIGN:
@@ -207,8 +207,8 @@ def wrong_recipe(path: Path) -> ConfigError | None:
 
 def with_training_form(path: Path) -> str:
     """What training can start from instead of this file of a model: the .safetensors file beside it."""
-    twin = path.with_suffix(".safetensors")
-    return str(twin) if twin.is_file() else "MODEL.safetensors"
+    beside = path.with_suffix(".safetensors")
+    return str(beside) if beside.is_file() else "MODEL.safetensors"
 
 
 def wrong_source(path: Path) -> ConfigError | None:
