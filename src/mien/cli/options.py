@@ -109,7 +109,7 @@ def _members(kind: Any) -> tuple[Any, ...]:
 
 
 def _choice(name: str, values: Collection[str]) -> Any:
-    return Enum(name, {value: value for value in values})
+    return Enum(name, {value: value for value in values}, type=str)  # click before 8.2 compares them with text
 
 
 class _Option:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mien.assets.download import cached
 from mien.assets.session import Session
 from mien.assets.store import read_weights
-from mien.errors import WeightsError
+from mien.errors import UnsupportedError, WeightsError
 from mien.faces.detectors import Detections, DetectorOptions, FromOptions
 from mien.opencv import cv2, resized, silent_opencv
 from mien.results import Frame
@@ -84,8 +84,15 @@ def load(options: DetectorOptions) -> YunetDetector:
     """Loads the detector, with the weights of the options or the fetched ones.
 
     Raises:
+        UnsupportedError: OpenCV is older than 4.10, whose FaceDetectorYN reads no network from memory, or finds boxes
+            in black images.
         WeightsError: The weights are missing, damaged, or of another network.
     """
+    if tuple(map(int, cv2.__version__.split(".")[:2])) < (4, 10):
+        raise UnsupportedError(
+            f"the detector 'yunet' needs OpenCV 4.10 or newer, found {cv2.__version__}",
+            hint="pip install --upgrade 'opencv-python-headless>=4.10', or use another detector",
+        )
     if options.weights is not None:
         return YunetDetector(options, read_weights(options.weights), str(options.weights))
     ((name, network),) = cached(WEIGHTS).items()
