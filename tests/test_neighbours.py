@@ -34,12 +34,12 @@ def done(*command: str | Path) -> str:
 
 
 def pip(python: Path, *arguments: str | Path) -> None:
-    done(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments)
+    done(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", *arguments)
 
 
-def new_environment(folder: Path) -> Path:
+def new_environment(folder: Path, *options: str) -> Path:
     """The Python of a new environment."""
-    done(sys.executable, "-m", "venv", folder)
+    done(sys.executable, "-m", "venv", *options, folder)
     return folder / ("Scripts" if os.name == "nt" else "bin") / "python"
 
 
@@ -60,11 +60,15 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return python, wheel
 
 
-def resolved(python: Path, folder: Path, *requirements: str) -> dict[str, str]:
+def uv(tools: Path, *arguments: str | Path) -> str:
+    return done(tools, "-m", "uv", "pip", *arguments, "--quiet", "--native-tls")
+
+
+def resolved(tools: Path, folder: Path, *requirements: str) -> dict[str, str]:
     """The versions of all packages of an environment for these requirements."""
     (folder / "wanted.in").write_text("\n".join(requirements), encoding="utf-8")
-    uv = (python, "-m", "uv", "pip", "compile", "--quiet", "--native-tls", "--no-header", "--no-annotate")
-    text = done(*uv, "--python", sys.executable, folder / "wanted.in")
+    options = ("--no-header", "--no-annotate", "--python", sys.executable)
+    text = uv(tools, "compile", *options, folder / "wanted.in")
     return dict(re.findall(r"^([a-z0-9._-]+)==(\S+)", text, re.MULTILINE))
 
 
@@ -76,11 +80,11 @@ def shared_environment(tools: tuple[Path, Path], tmp_path: Path, request: pytest
     alone = resolved(python, tmp_path, name)
     latest = {part: version for part, version in alone.items() if part in ("fer", "facenet-pytorch", "deepface", name)}
     together = resolved(python, tmp_path, *(f"{part}=={version}" for part, version in latest.items()), str(wheel))
-    own = new_environment(tmp_path / "environment")
+    own = new_environment(tmp_path / "environment", "--without-pip")
     versions = [f"{part}=={version}" for part, version in together.items() if SHARED.fullmatch(part)]
-    pip(own, *versions)
-    pip(own, "--no-deps", f"{name}=={latest[name]}")
-    pip(own, wheel, *versions)  # fails if the core and these versions conflict
+    uv(python, "install", "--python", own, *versions)
+    uv(python, "install", "--python", own, "--no-deps", f"{name}=={latest[name]}")
+    uv(python, "install", "--python", own, wheel, *versions)  # fails if the core and these versions conflict
     return own
 
 
@@ -106,10 +110,10 @@ def test_opencv_python_keeps_its_windows(tools: tuple[Path, Path], tmp_path: Pat
     pip(python, "opencv-python")
     assert gui.findall(done(python, "-c", build)) != ["NONE"]
     pip(python, tools[1])
-    if gui.findall(done(python, "-c", build)) == ["NONE"]:
-        (note,) = [line for line in core_works(python, astronaut).stderr.splitlines() if line.startswith("note: ")]
-        for command in re.findall(r"pip ((?:un)?install [^;]+)", note):
-            done(python, "-m", "pip", *command.split())
+    assert gui.findall(done(python, "-c", build)) == ["NONE"]
+    (note,) = [line for line in core_works(python, astronaut).stderr.splitlines() if line.startswith("note: ")]
+    for command in re.findall(r"pip ((?:un)?install [^;]+)", note):
+        done(python, "-m", "pip", *command.split())
     assert gui.findall(done(python, "-c", build)) != ["NONE"]
     assert "note: " not in core_works(python, astronaut).stderr
 
@@ -118,6 +122,6 @@ def test_opencv_python_keeps_its_windows(tools: tuple[Path, Path], tmp_path: Pat
 def test_the_core_installs_beside_old_pins(
     pins: list[str], tools: tuple[Path, Path], tmp_path: Path, astronaut: Path
 ) -> None:
-    python = new_environment(tmp_path / "environment")
-    pip(python, tools[1], *pins)
+    python = new_environment(tmp_path / "environment", "--without-pip")
+    uv(tools[0], "install", "--python", python, tools[1], *pins)
     core_works(python, astronaut)

@@ -9,11 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from mien.assets.download import remote_weights
-from mien.errors import WeightsError
+from mien.errors import UnsupportedError, WeightsError
 from mien.faces.detectors import DetectorOptions, load
 from mien.results import LANDMARKS
 
 ROOT = Path(__file__).parents[2]
+OLD = tuple(map(int, cv2.__version__.split(".")[:2])) < (4, 10)
+needs_new = pytest.mark.skipif(OLD, reason="OpenCV before 4.10 does not run YuNet")
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +40,7 @@ def refused(path: Path) -> str:
     return str(caught.value)
 
 
+@needs_new
 @pytest.mark.real_data
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_landmarks_are_the_subjects_right_first(weights: Path, astronaut: NDArray[np.uint8], mirrored: bool) -> None:
@@ -54,6 +57,7 @@ def test_landmarks_are_the_subjects_right_first(weights: Path, astronaut: NDArra
     assert np.abs(found.landmarks[0, :2] - expected).max() < 5
 
 
+@needs_new
 @pytest.mark.real_data
 def test_landmarks_follow_the_size_of_the_image(weights: Path, astronaut: NDArray[np.uint8]) -> None:
     detector = load(DetectorOptions("yunet", weights=weights))
@@ -64,6 +68,7 @@ def test_landmarks_follow_the_size_of_the_image(weights: Path, astronaut: NDArra
     assert np.abs(large.landmarks / 3.1 - small.landmarks).mean() < 4  # of 42 between the eyes
 
 
+@needs_new
 @pytest.mark.real_data
 def test_a_score_of_half_is_the_operating_point(weights: Path, astronaut: NDArray[np.uint8]) -> None:
     """The score of the portrait by OpenCV itself, mapped by hand."""
@@ -73,11 +78,13 @@ def test_a_score_of_half_is_the_operating_point(weights: Path, astronaut: NDArra
     assert found.scores[0] == pytest.approx(0.5 + 0.5 * (rows[0, 14] - 0.6) / 0.4, abs=1e-5)
 
 
+@needs_new
 def test_another_network_is_refused() -> None:
     wrong = ROOT / "src" / "mien" / "assets" / "mien-s.onnx"
     assert "is not YuNet: its outputs are features, fer2013, votes, expected cls, obj, bbox and kps" in refused(wrong)
 
 
+@needs_new
 def test_a_file_that_is_not_a_network_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "yunet.onnx"
     path.write_text("<html>log in first</html>")
@@ -88,6 +95,7 @@ def test_a_file_that_is_not_a_network_is_refused(tmp_path: Path) -> None:
     assert "no such weights" in refused(tmp_path / "nothing.onnx")
 
 
+@needs_new
 @pytest.mark.real_data
 def test_a_half_downloaded_network_is_refused(weights: Path, tmp_path: Path) -> None:
     path = tmp_path / "yunet.onnx"
@@ -95,6 +103,7 @@ def test_a_half_downloaded_network_is_refused(weights: Path, tmp_path: Path) -> 
     assert "is not an ONNX network" in refused(path)
 
 
+@needs_new
 @pytest.mark.real_data
 def test_fetched_weights_are_found_and_checked(weights: Path, cache: Path, astronaut: NDArray[np.uint8]) -> None:
     with pytest.raises(WeightsError, match="the weights 'yunet' have not been fetched") as caught:
@@ -114,8 +123,15 @@ def test_fetched_weights_are_found_and_checked(weights: Path, cache: Path, astro
     assert caught.value.hint == "mien models fetch yunet"
 
 
+@needs_new
 @pytest.mark.real_data
 def test_the_weights_have_the_hash_of_the_table(weights: Path) -> None:
     (file,) = remote_weights("yunet").files
     assert hashlib.sha256(weights.read_bytes()).hexdigest() == file.sha256
     assert weights.stat().st_size == file.size
+
+
+@pytest.mark.skipif(not OLD, reason="OpenCV runs YuNet")
+def test_an_older_opencv_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match=r"needs OpenCV 4\.10 or newer, found"):
+        load("yunet")
