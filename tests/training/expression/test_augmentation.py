@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mien.training.expression.augmentation import augment, compressed, mixup
+from mien.training.degradation import compressed
+from mien.training.expression.augmentation import augment, mixup
 from mien.training.expression.recipe import Augmentation
 
 NOTHING = {

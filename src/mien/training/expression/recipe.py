@@ -8,6 +8,7 @@ from pydantic import Field, PlainValidator, model_validator
 from mien import models
 from mien.assets.manifest import InputSpec
 from mien.assets.signature import Illumination
+from mien.training.degradation import Degradation
 from mien.training.recipe import Fraction, RunRecipe, Table, meant, shorten
 
 HeadName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
@@ -85,7 +86,7 @@ class HeadRecipe(Table):
         return self
 
 
-class Augmentation(Table):
+class Augmentation(Degradation):
     """Random changes of the training images; lengths are fractions of the side."""
 
     flip: Fraction = 0.5
@@ -94,17 +95,6 @@ class Augmentation(Table):
     stretch: Annotated[float, Field(ge=1, le=2, description="largest ratio of the axes, or its inverse")] = 1.1
     shear: Annotated[float, Field(ge=0, le=1)] = 0.05
     shift: Fraction = 0.1
-    gain: Annotated[float, Field(ge=1, le=4, description="largest contrast factor, or its inverse")] = 1.4
-    offset: Annotated[float, Field(ge=0, le=1, description="of brightness, either way")] = 0.15
-    downscale: Annotated[Fraction, Field(description="chance of fewer details, as of a face of .4 to .8 its size")] = (
-        0.1
-    )
-    dark: Annotated[Fraction, Field(description="chance of .15 to .6 of the light")] = 0.0
-    noise: Annotated[Fraction, Field(description="chance of noise, sigma up to .08")] = 0.0
-    jpeg: Annotated[Fraction, Field(description="chance of JPEG artefacts")] = 0.0
-    mask: Annotated[Fraction, Field(description="chance of a mask over nose, mouth and chin")] = 0.0
-    erase: Annotated[Fraction, Field(description="chance of a blank rectangle")] = 0.4
-    erase_size: tuple[Fraction, Fraction] = (0.1, 0.45)
     mixup: Annotated[float, Field(ge=0, description="alpha of the beta distribution; 0: no mixup")] = 0.2
     sizes: Annotated[
         tuple[Annotated[int, Field(ge=16, le=512)], ...],

@@ -1,0 +1,1 @@
+"""Dense landmarks of found faces."""

@@ -1,0 +1,1 @@
+"""Networks that find the landmarks of a face in its crop; `mien.training.landmarks` trains them."""
