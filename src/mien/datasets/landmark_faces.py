@@ -5,7 +5,7 @@ files, `faces_landmarks.npz` and `fer2013_landmarks.npz`, in one folder. These o
 face:
 
 - `points`: (N, 70, 2) integers, x and y in 1/16 pixel, 0 being the centre of the first pixel; in the order of
-  `mien.faces.landmarks.scheme`; of the image, or of the 48x48 face;
+  `mien.faces.keypoints`; of the image, or of the 48x48 face;
 - `pose`: (N, 3) integers: yaw, pitch and roll in 1/100 degree;
 - `eye_distance`: (N,) the distance of the outer eye corners in three dimensions, in 1/16 pixel;
 - `ok`: (N,) whether the entry is to be used;
@@ -24,12 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.assets.signature import CropSpec
-from mien.datasets import face_images, store
+from mien.datasets import face_images, samples, store
 from mien.errors import DataError, InputError, MissingExtraError, OutputError
 from mien.faces.boxes import intersection
 from mien.faces.crop import crop_face, similarity
 from mien.faces.detectors import Detector
-from mien.faces.landmarks.scheme import COUNTS, POINTS_70, five_of
+from mien.faces.keypoints import COUNTS, POINTS_70, five_of
 from mien.files import replacing
 
 try:
@@ -285,14 +285,14 @@ def _turned(points: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
 
 def _of_fer(path: Path, landmarks: Path, limit: int | None) -> Iterator[_Row]:
     """The faces of FER2013 that have landmarks."""
-    data, samples = _read(landmarks, ("row",)), store.load(path)
-    if samples.images.shape[1:] != (FER_SIDE, FER_SIDE):
-        raise DataError(f"{path}: expected faces of 48x48 pixels, got {samples.images.shape[1:]}", hint="give FER2013")
+    data, faces = _read(landmarks, ("row",)), store.load(path)
+    if faces.images.shape[1:] != (FER_SIDE, FER_SIDE):
+        raise DataError(f"{path}: expected faces of 48x48 pixels, got {faces.images.shape[1:]}", hint="give FER2013")
     by_row = {int(row): index for index, row in enumerate(data["row"])}
     for split in SPLITS:
-        rows = np.flatnonzero(samples.split == store.SPLITS.index(split))
+        rows = np.flatnonzero(faces.split == samples.SPLITS.index(split))
         for place in rows[:: max(1, len(rows) // limit) if limit else 1]:
-            name = str(samples.names[place])
+            name = str(faces.names[place])
             if not name.isdecimal():
                 raise DataError(
                     f"{path}: rows are not named by their number ('{name}')",
@@ -300,7 +300,7 @@ def _of_fer(path: Path, landmarks: Path, limit: int | None) -> Iterator[_Row]:
                 )
             index = by_row.get(int(name))
             if index is not None and data["ok"][index]:
-                image = np.repeat(samples.images[place][:, :, None], 3, axis=2)
+                image = np.repeat(faces.images[place][:, :, None], 3, axis=2)
                 yield _dense(image, _labels(data, index), SPLITS.index(split), "fer2013")
 
 
@@ -317,7 +317,7 @@ def _dense(image: NDArray[np.uint8], labels: _Labels, split: int, source: str) -
         split=split,
         five=_moved(five, five),
         points=_moved(labels.points, five),
-        inside=((labels.points >= 0) & (labels.points < size)).all(axis=1),
+        inside=np.asarray(((labels.points >= 0) & (labels.points < size)).all(axis=1), np.bool_),
         pose=labels.pose + np.array([0, 0, turn], np.float32),  # a turn in the image only adds to the roll
         eye_distance=labels.eye_distance * scale,
     )

@@ -91,7 +91,7 @@ def _chances(faces: LandmarkFaces, shares: ShareRecipe) -> NDArray[np.float64]:
         chances[chosen] = getattr(shares, name) / max(1, chosen.sum())
     if not chances[faces.kind == DENSE].any():
         raise DataError("no face with dense landmarks has a share above 0", hint="change [shares] of the recipe")
-    return chances / chances.sum()
+    return np.asarray(chances / chances.sum())
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.errors import ConfigError
-from mien.faces.landmarks.scheme import JAW, LEFT_EYE, MOUTH_CORNERS, NOSE_TIP, RIGHT_EYE
+from mien.faces.keypoints import JAW, LEFT_EYE, MOUTH_CORNERS, NOSE_TIP, RIGHT_EYE
 from mien.models.landmarks.face_landmarks import FaceLandmarks, Found
 from mien.training.degradation import degrade
 from mien.training.landmarks.data import Batch
@@ -37,7 +37,7 @@ def smooth(distance: Tensor) -> Tensor:
 
 
 def five_of(points: Tensor) -> Tensor:
-    """Five landmarks (N, 5, 2) of dense points (N, 70, 2); as `mien.faces.landmarks.scheme.five_of`."""
+    """Five landmarks (N, 5, 2) of dense points (N, 70, 2); as `mien.faces.keypoints.five_of`."""
     eyes = [points[:, eye].mean(dim=1, keepdim=True) for eye in (RIGHT_EYE, LEFT_EYE)]
     return torch.cat([*eyes, points[:, [NOSE_TIP, *MOUTH_CORNERS]]], dim=1)
 
@@ -98,9 +98,10 @@ class LandmarkModule(TrainingModule):
         images = degrade(crops.images, self.recipe.augmentation)
         losses = self._losses(crops, self(images))
         total = self._total(losses)
-        return total, {"train/loss": (total * count, count)} | {
-            f"train/{name}": (loss * count, count) for name, loss in losses.items()
-        }
+        sums: Sums = {"train/loss": (total * count, count)}
+        for name, loss in losses.items():
+            sums[f"train/{name}"] = (loss * count, count)
+        return total, sums
 
     def validation_step(self, batch: Batch) -> Sums:
         """The losses on crops at random places that are always the same, not degraded."""

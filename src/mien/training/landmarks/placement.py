@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.datasets.landmark_faces import DENSE, FIVE, NO_FACE
-from mien.faces.landmarks.scheme import MIRRORED
+from mien.faces.keypoints import MIRRORED
 from mien.training.landmarks.data import Batch
 from mien.training.landmarks.recipe import LandmarkRecipe, PlacementRecipe
 
