@@ -13,9 +13,10 @@ from mien.errors import ConfigError
 from mien.expression import load_classifier
 from mien.expression.base import Classifier, ClassifierOptions, ClassifierSource, Emotions
 from mien.expression.base import as_options as classifier_options
-from mien.faces import detectors
+from mien.faces import detectors, landmarks
 from mien.faces.align import Aligner, Crops
 from mien.faces.detectors import Detector, DetectorOptions
+from mien.faces.landmarks import Landmarker, LandmarkOptions
 from mien.media import ImageItem, ImageSource, OnError, frame_of, frames_of, is_one
 from mien.media.feed import Feed
 from mien.results import Face, Frame, FrameResult
@@ -33,6 +34,8 @@ class AnalyzerOptions:
 
     detector: DetectorOptions = field(default_factory=DetectorOptions)
     classifier: ClassifierOptions = field(default_factory=ClassifierOptions)
+    landmarks: LandmarkOptions = field(default_factory=LandmarkOptions)
+    keypoints: Annotated[bool, "Also find dense keypoints, the head pose and measures of each face."] = False
     keep_images: Annotated[bool, "Results carry the pixels of their frames, for drawing."] = False
 
 
@@ -104,11 +107,13 @@ class Analyzer:
         smoother: Makes a smoother for each source: a class or another callable.
         emotions: 6, 7, 8 or 10 classes; or two or more of the model's by name or alias, as in ["happy", "sad"]: their
             probabilities are the model's, renormalised over these; "model" for the classes of its first head.
+        keypoints: Whether to find dense keypoints, the head pose and measures of each face; None: as the options say.
 
     Attributes:
         options: The options, with the other arguments applied.
         detector: The detector.
         classifier: The classifier.
+        landmarker: Finds the keypoints; None without keypoints.
 
     Raises:
         ConfigError: There is no such detector or model, or an option has a value that cannot be used.
@@ -125,8 +130,11 @@ class Analyzer:
         tracker: Callable[[], Tracker] | None = None,
         smoother: Callable[[], Smoother] | None = None,
         emotions: Emotions | Sequence[str] = None,
+        keypoints: bool | None = None,
     ) -> None:
         options = options or AnalyzerOptions()
+        if keypoints is not None:
+            options = replace(options, keypoints=keypoints)
         made: dict[str, Any] = {"tracker": tracker, "smoother": smoother}
         if isinstance(detector, (str, Path, DetectorOptions)):
             options = replace(options, detector=detectors.as_options(detector, options.detector))
@@ -148,6 +156,7 @@ class Analyzer:
         # A model that does not know how its faces were cropped can still classify crops.
         crop_specs = () if self.detector.mean_landmarks is None else self.classifier.crop_specs
         self._aligner = Aligner(self.detector, crop_specs, options=options.detector)
+        self.landmarker: Landmarker | None = landmarks.load(options.landmarks) if options.keypoints else None
         self._tracker, self._smoother = tracker, smoother
 
     def __reduce__(self) -> tuple[Callable[..., "Analyzer"], tuple[AnalyzerOptions]]:
@@ -249,6 +258,8 @@ class Analyzer:
         if tracking is not None:
             tracker, _ = tracking.at(frame.source, frame.index)
             faces = tuple(tracker.update(frame, faces))
+        if self.landmarker is not None:
+            faces = landmarks.with_keypoints(image, faces, self._aligner.landmarks(faces), self.landmarker)
         result = FrameResult(
             source=frame.source,
             frame=frame.index,
@@ -302,6 +313,7 @@ class _Cached(threading.local):
     def __init__(self) -> None:
         self.analyzer = functools.lru_cache(maxsize=4)(Analyzer)
         self.aligner = functools.lru_cache(maxsize=4)(Aligner)
+        self.landmarker = functools.lru_cache(maxsize=1)(landmarks.load)
 
 
 _cached = _Cached()
@@ -315,6 +327,7 @@ class _Parts(TypedDict, total=False):
     detector: DetectorSource
     classifier: Classifier | ClassifierSource
     options: AnalyzerOptions | None
+    keypoints: bool | None
 
 
 @overload
@@ -333,6 +346,7 @@ def analyze(
     detector: DetectorSource = None,
     classifier: Classifier | ClassifierSource = None,
     options: AnalyzerOptions | None = None,
+    keypoints: bool | None = None,
 ) -> FrameResult | list[FrameResult] | Iterator[FrameResult]:
     """Finds the faces in an image, or in several, and classifies their expressions.
 
@@ -345,6 +359,7 @@ def analyze(
         detector: As for `Analyzer`.
         classifier: As for `Analyzer`.
         options: As for `Analyzer`.
+        keypoints: As for `Analyzer`.
 
     Returns:
         A `FrameResult`, which is a sequence of `Face`s; a list of them for a list, an iterator for a generator.
@@ -355,7 +370,7 @@ def analyze(
     """
     classifier = tuple(classifier) if isinstance(classifier, list) else classifier
     emotions = tuple(emotions) if isinstance(emotions, list) else emotions
-    parts = {"detector": detector, "classifier": classifier, "emotions": emotions}
+    parts = {"detector": detector, "classifier": classifier, "emotions": emotions, "keypoints": keypoints}
     return _cached.analyzer(options, **cast("dict[str, Hashable]", parts)).analyze(images, on_error=on_error)
 
 
@@ -364,6 +379,7 @@ def detect(
     *,
     min_score: float | None = None,
     detector: DetectorSource = None,
+    keypoints: bool = False,
 ) -> list[Face]:
     """Finds the faces in an image, largest first, without their expressions.
 
@@ -372,6 +388,7 @@ def detect(
         min_score: Leave out faces with a lower score; by default that of the options, 0.5, which is the operating
             point of each detector.
         detector: As for `Analyzer`.
+        keypoints: As for `Analyzer`, with the default method.
 
     Raises:
         InputError: The image cannot be read.
@@ -388,4 +405,8 @@ def detect(
     if isinstance(detector, (str, Path)):
         detector = detectors.as_options(detector)
     aligner = _cached.aligner(cast(Hashable, detector or DetectorOptions()))
-    return list(aligner.find(frame_of(image).image, min_score=min_score))
+    pixels = frame_of(image).image
+    faces = aligner.find(pixels, min_score=min_score)
+    if keypoints:
+        faces = landmarks.with_keypoints(pixels, faces, aligner.landmarks(faces), _cached.landmarker())
+    return list(faces)

@@ -1,7 +1,7 @@
 """Frames, faces and expressions: frozen dataclasses over numpy arrays, validated when they are made."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from mien.errors import ConfigError
 
 # Names and order of the five landmarks, everywhere. Right and left are the subject's.
 LANDMARKS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
+# Names and order of the angles of a head's pose.
+POSE = ("yaw", "pitch", "roll")
 
 
 def checked(value: NDArray[np.floating], shape: tuple[int | str, ...], name: str) -> NDArray[np.float32]:
@@ -92,6 +94,34 @@ class Expression:
         return dict(zip(self.emotions, self.probabilities.tolist(), strict=True))
 
 
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What the keypoints of a face measure; `docs/outputs.md` has the formulas. Right and left are the subject's.
+
+    An eye's width is the distance of its two corners. The unit of lengths is the distance of the outer eye corners,
+    divided by the cosine of the yaw if the pose is known.
+
+    Attributes:
+        right_eye_openness: Mean distance of the lids of the right eye, relative to the eye's width.
+        left_eye_openness: The same of the left eye.
+        brow_height: Mean height of the brows above the middles of the eyes.
+        mouth_opening: Distance of the inner edges of the lips.
+        smile_width: Distance of the mouth corners, relative to that of the outer eye corners.
+        iris_x: Where the irises stand between the corners of their eyes, from -0.5 at the subject's right corner to
+            0.5 at the left one; above 0, the subject looks to its left, as with a yaw above 0. None without irises.
+        iris_y: How far the irises stand above the line between the corners, relative to the eye's width. None without
+            irises.
+    """
+
+    right_eye_openness: float
+    left_eye_openness: float
+    brow_height: float
+    mouth_opening: float
+    smile_width: float
+    iris_x: float | None = None
+    iris_y: float | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
     """One face in a frame.
@@ -102,6 +132,10 @@ class Face:
         landmarks: (5, 2) float32 x, y in pixels, in the order of `LANDMARKS`; None if the detector gives none.
         keypoints: (N, 2) float32 x, y in pixels, a denser set of points; None if none were computed.
         keypoint_scheme: The name of the keypoints' number and order, "300w-68" for example; None without keypoints.
+        pose: (3,) float32 yaw, pitch and roll of the head in degrees; None if unknown. Yaw is above 0 if the subject
+            turns to its left (to the right in the image), pitch if the face is turned up, roll if the head is turned
+            clockwise in the image.
+        measures: What the keypoints measure; None without keypoints.
         track: The number of the person's track in a video, from 0; None without tracking.
         expression: The model's probabilities for this frame; None after detection alone.
         smoothed: The probabilities smoothed over the frames of a track; None without smoothing. They never replace
@@ -113,6 +147,8 @@ class Face:
     landmarks: NDArray[np.float32] | None = None
     keypoints: NDArray[np.float32] | None = None
     keypoint_scheme: str | None = None
+    pose: NDArray[np.float32] | None = None
+    measures: Measures | None = None
     track: int | None = None
     expression: Expression | None = None
     smoothed: Expression | None = None
@@ -129,6 +165,8 @@ class Face:
             raise ValueError(f"keypoint_scheme: expected keypoints and the name of their scheme, got {given}")
         if self.keypoints is not None:
             object.__setattr__(self, "keypoints", checked(self.keypoints, ("N", 2), "keypoints"))
+        if self.pose is not None:
+            object.__setattr__(self, "pose", checked(self.pose, (3,), "pose"))
         if not 0 <= self.score <= 1:
             raise ValueError(f"score: expected 0-1, got {self.score}")
         if self.track is not None and self.track < 0:
@@ -154,6 +192,8 @@ class Face:
             "track": self.track,
             "keypoint_scheme": self.keypoint_scheme,
             "keypoints": None if self.keypoints is None else self.keypoints.tolist(),
+            "pose": None if self.pose is None else dict(zip(POSE, self.pose.tolist(), strict=True)),
+            "measures": None if self.measures is None else asdict(self.measures),
             "smoothed": None if self.smoothed is None else self.smoothed.as_dict(),
         }
         if self.expression:

@@ -21,12 +21,14 @@ from mien.assets.signature import (
     OUTPUTS,
     CropSpec,
     Detections,
+    FaceScore,
     Features,
     Head,
     ImageInput,
     InputSpec,
     KeypointInput,
     Landmarks,
+    Pose,
     from_tables,
 )
 from mien.errors import ConfigError, WeightsError, meant
@@ -86,7 +88,7 @@ class ModelInfo:
     task: Task
     description: str
     inputs: tuple[ImageInput | KeypointInput, ...]
-    outputs: tuple[Head | Features | Landmarks | Detections, ...]
+    outputs: tuple[Head | Features | Landmarks | Pose | FaceScore | Detections, ...]
     form: Literal["full", "int8"] = "full"
     architecture: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
@@ -148,6 +150,27 @@ class ModelInfo:
         raise ConfigError(f"the model '{self.name}' does not detect faces", hint="give another --detector-weights")
 
     @property
+    def landmarks(self) -> Landmarks:
+        """The output that holds the points of a face.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        if found := _first(Landmarks, self.outputs):
+            return found
+        raise ConfigError(f"the model '{self.name}' does not find landmarks", hint="give another --landmark-weights")
+
+    @property
+    def pose(self) -> Pose | None:
+        """The output that holds the pose of the head."""
+        return _first(Pose, self.outputs)
+
+    @property
+    def face_score(self) -> FaceScore | None:
+        """The output that says whether a crop shows a face."""
+        return _first(FaceScore, self.outputs)
+
+    @property
     def crop_spec(self) -> CropSpec:
         """How a detected face is cropped for this model.
 
@@ -161,7 +184,7 @@ class ModelInfo:
             )
         return CropSpec(self.input.size, np.asarray(self.image.landmarks, np.float32) * self.input.size)
 
-    def with_outputs(self, *changed: Head | Detections) -> "ModelInfo":
+    def with_outputs(self, *changed: Head | FaceScore | Detections) -> "ModelInfo":
         """The description with these outputs in the place of those that have their names."""
         by_name = {part.name: part for part in changed}
         return replace(self, outputs=tuple(by_name.get(part.name, part) for part in self.outputs))

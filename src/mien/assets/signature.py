@@ -198,6 +198,39 @@ class Landmarks:
 
 
 @dataclass(frozen=True)
+class Pose:
+    """An output that holds the yaw, the pitch and the roll of a head in degrees: (N, 3); see `results.Face`."""
+
+    name: str = "pose"
+
+    @property
+    def shape(self) -> Shape:
+        """(N, 3)."""
+        return None, 3
+
+
+@dataclass(frozen=True)
+class FaceScore:
+    """An output that holds one logit for each crop: whether it shows a face, (N, 1).
+
+    Attributes:
+        name: Of the ONNX output.
+        operating_point: The network's score, 0-1, that is mapped to 0.5.
+    """
+
+    name: str = "score"
+    operating_point: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_operating_point(self.operating_point)
+
+    @property
+    def shape(self) -> Shape:
+        """(N, 1)."""
+        return None, 1
+
+
+@dataclass(frozen=True)
 class Detections:
     """An output that holds a face detector's cells (N, cells, CELL_VALUES).
 
@@ -237,8 +270,20 @@ class Detections:
         return np.asarray(np.where(scores < points, low, high), np.float32)
 
 
+def _check_operating_point(value: float) -> None:
+    if not (math.isfinite(value) and 0 < value < 1):
+        raise ValueError(f"operating_point: expected a number between 0 and 1, got {value}")
+
+
 INPUTS: Final = {"image": ImageInput, "keypoints": KeypointInput}
-OUTPUTS: Final = {"logits": Head, "features": Features, "landmarks": Landmarks, "detections": Detections}
+OUTPUTS: Final = {
+    "logits": Head,
+    "features": Features,
+    "landmarks": Landmarks,
+    "pose": Pose,
+    "score": FaceScore,
+    "detections": Detections,
+}
 
 
 def _windowed(frames: int, shape: Shape) -> Shape:

@@ -15,6 +15,7 @@ from mien.cli.options import Quiet, command, option_name
 from mien.errors import EXIT_CODES, ConfigError, InputError
 from mien.expression.base import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
+from mien.faces.landmarks import LandmarkOptions
 from mien.output.drawing.annotated import OVERLAYS
 from mien.output.styles import STYLES
 from mien.output.tables import table_formats
@@ -90,6 +91,10 @@ def analyze(
     output: OutputOptions,
     classifier: ClassifierOptions,
     detector: DetectorOptions,
+    landmarks: LandmarkOptions,
+    keypoints: Annotated[
+        bool, typer.Option("--keypoints", help="Also find dense keypoints, the head pose and measures of each face.")
+    ] = False,
     faces_are_crops: Annotated[
         bool, typer.Option("--faces-are-crops", help=f"The images are cropped faces; same as --detector {WHOLE_IMAGE}.")
     ] = False,
@@ -100,9 +105,17 @@ def analyze(
     An image that cannot be read is reported and the others are analysed; the exit code is then 3.
     """
     from mien.analyzer import Analyzer, AnalyzerOptions
+    from mien.faces.keypoints import COUNTS
     from mien.media import open_frames
 
     start = time.perf_counter()
+    if not keypoints and landmarks != LandmarkOptions():
+        given = next(
+            each for each in ("name", "weights") if getattr(landmarks, each) != getattr(LandmarkOptions(), each)
+        )
+        raise ConfigError(
+            f"{option_name(LandmarkOptions, given)} has no effect without keypoints", hint="add --keypoints"
+        )
     detector = _whole_image(detector) if faces_are_crops else detector
     frames = open_frames(paths)
     if (
@@ -111,14 +124,21 @@ def analyze(
         and output.table.resolve() in {path.resolve() for path in frames.paths}
     ):
         raise ConfigError(f"the table would replace the input '{output.table}'", hint="give the table another name")
-    options = AnalyzerOptions(detector=detector, classifier=classifier, keep_images=output.annotate is not None)
+    options = AnalyzerOptions(
+        detector=detector,
+        classifier=classifier,
+        landmarks=landmarks,
+        keypoints=keypoints,
+        keep_images=output.annotate is not None,
+    )
     with warnings.catch_warnings(record=True) as found:
         analyzer = Analyzer(options)
     for warning in () if quiet else found:
         say("note", "yellow", str(warning.message))
+    count = COUNTS[analyzer.landmarker.scheme] if analyzer.landmarker else 0
     images = faces = failed = 0
     with ExitStack() as stack:
-        outputs = [stack.enter_context(each) for each in _outputs(output, analyzer.emotions, quiet=quiet)]
+        outputs = [stack.enter_context(each) for each in _outputs(output, analyzer.emotions, count, quiet=quiet)]
         for result in _with_progress(analyzer.stream(frames), frames.total, hidden=quiet):
             for each in outputs:
                 each.write(result)
@@ -150,13 +170,14 @@ def _whole_image(detector: DetectorOptions) -> DetectorOptions:
     return replace(detector, name=WHOLE_IMAGE)
 
 
-def _outputs(options: OutputOptions, emotions: tuple[str, ...], *, quiet: bool) -> "Iterator[Output]":
+def _outputs(options: OutputOptions, emotions: tuple[str, ...], keypoints: int, *, quiet: bool) -> "Iterator[Output]":
     """The outputs that were requested, not yet open."""
     from mien.output import AnnotatedImages, open_table
     from mien.output.console import ConsoleTable, JsonLines
 
     if options.table:
-        yield open_table(options.table, emotions, format=options.format, style=options.style or "mien")
+        style = options.style or "mien"
+        yield open_table(options.table, emotions, format=options.format, style=style, keypoints=keypoints)
     if options.annotate:
         yield AnnotatedImages(options.annotate, cast("Overlay", options.overlay or "bars"))
     if options.json:  # --quiet leaves out what is for people, not the data

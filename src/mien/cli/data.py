@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
     data.command()(show)
     data.command("distil")(command(distil))
     data.command("add-detector-crops")(command(add_detector_crops))
+    data.command("landmarks")(command(landmarks))
     app.add_typer(data, name="data")
 
 
@@ -103,6 +104,38 @@ def add_detector_crops(
         save(samples, out)
     print_line(f"added: crops of {len(samples) - len(before):,} of {len(before.only('train')):,} training faces")
     print_line(f"written: {out}")
+
+
+def landmarks(
+    images: Annotated[Path, typer.Argument(help="A folder of labelled images, or of several.", show_default=False)],
+    *,
+    points: Annotated[Path, "The folder of faces_landmarks.npz and, for --fer, fer2013_landmarks.npz."],
+    fer: Annotated[Path | None, "A store of FER2013, built without --votes."] = None,
+    limit: Annotated[
+        int | None, "Approximate number of images and of FER2013's faces, for each split.", {"min": 1}
+    ] = None,
+    out: Annotated[Path, "The file to write (.h5)."],
+    detector: Annotated[detectors.DetectorOptions, Only({"name", "weights"})],
+) -> None:
+    """Crops faces with dense landmarks, and what is no face, for the training of a landmark network.
+
+    What is no face: false alarms of the detector and random places in the images.
+    """
+    from mien.datasets import landmark_faces
+
+    with console().status("detecting and cropping") as status:
+        faces = landmark_faces.build(
+            images,
+            points,
+            fer=fer,
+            detector=detectors.load(detector),
+            limit=limit,
+            progress=lambda done: status.update(f"detecting and cropping; done: {done}"),
+        )
+        landmark_faces.save(faces, out)
+    for split, counts in faces.counts().items():
+        print(f"{split}: {', '.join(f'{count:,} {name}' for name, count in counts.items())}")
+    print(f"written: {out}")
 
 
 def _build_command(build: Callable[..., Samples]) -> Callable[..., None]:

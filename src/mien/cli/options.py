@@ -20,7 +20,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_typ
 import typer
 
 from mien.errors import ConfigError
-from mien.faces import detectors
+from mien.faces import detectors, landmarks
 
 # Options that several commands share.
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -31,10 +31,15 @@ _RENAMED: Final[Mapping[str, str]] = {
     "DetectorOptions.name": "--detector",
     "DetectorOptions.weights": "--detector-weights",
     "DetectorOptions.max_side": "--detect-size",
+    "LandmarkOptions.name": "--landmarks",
+    "LandmarkOptions.weights": "--landmark-weights",
 }
 
 # Options whose values are the names of files in a folder.
-_VALUES: Final[Mapping[str, Callable[[], tuple[str, ...]]]] = {"--detector": detectors.names}
+_VALUES: Final[Mapping[str, Callable[[], tuple[str, ...]]]] = {
+    "--detector": detectors.names,
+    "--landmarks": landmarks.names,
+}
 
 
 class Only(frozenset[str]):

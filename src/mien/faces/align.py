@@ -14,6 +14,7 @@ from mien.assets.manifest import CropSpec
 from mien.faces import detectors
 from mien.faces.crop import crop_face, landmark_points
 from mien.faces.detectors import Detector, DetectorOptions
+from mien.faces.detectors.whole_image import TYPICAL_LANDMARKS
 from mien.faces.tiling import find
 from mien.opencv import warn_of_two_builds
 from mien.results import Face
@@ -79,6 +80,14 @@ class Aligner:
             for box, score, landmarks in zip(found.boxes, found.scores, points, strict=True)
         )
 
+    def landmarks(self, faces: Sequence[Face]) -> NDArray[np.float32]:
+        """The five landmarks (N, 5, 2) of some faces, or their mean place in the box; in pixels."""
+        mean_landmarks = self.detector.mean_landmarks
+        if mean_landmarks is None:  # the boxes are crops
+            mean_landmarks = np.array(TYPICAL_LANDMARKS, np.float32)
+        points = [landmark_points(face.box, face.landmarks, mean_landmarks) for face in faces]
+        return np.stack(points) if points else np.empty((0, 5, 2), np.float32)
+
     def crop(self, image: NDArray[np.uint8], faces: Sequence[Face]) -> Crops:
         """The crops of some faces, from an image (H, W, 3) uint8 RGB.
 
@@ -86,10 +95,9 @@ class Aligner:
             For each crop spec a list of N crops (size, size, 3) uint8 RGB. If the boxes of the detector are the crops:
             one list of N arrays (H, W, 3), whatever the crop specs.
         """
-        mean_landmarks = self.detector.mean_landmarks
-        if mean_landmarks is None:
+        if self.boxes_are_crops:
             return ([_inside(image, face.box) for face in faces],)
-        points = [landmark_points(face.box, face.landmarks, mean_landmarks) for face in faces]
+        points = self.landmarks(faces)
         return tuple([crop_face(image, each, crop_spec) for each in points] for crop_spec in self.crop_specs)
 
     def align(self, image: NDArray[np.uint8]) -> AlignedFaces:

@@ -8,11 +8,11 @@ change it. It is written into the JSON as `schema` and into the metadata of Parq
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Final, Literal
 
 from mien.names import printable
-from mien.results import LANDMARKS, Face, FrameResult
+from mien.results import LANDMARKS, POSE, Face, FrameResult
 
 SCHEMA: Final = 1
 
@@ -46,7 +46,8 @@ class Layout:
 
     Attributes:
         emotions: The classes, one column of probabilities each; the results must have the same, in this order.
-        keypoints: Number of dense keypoints a face: adds `keypoint_scheme`, `x_0`, `y_0`, `x_1`, ...
+        keypoints: Number of dense keypoints a face: adds the pose, the measures, `keypoint_scheme`, `x_0`, `y_0`,
+            `x_1`, ...
         smoothed: Adds the probabilities smoothed along a track: `smoothed_anger`, ...
     """
 
@@ -107,6 +108,32 @@ _SCHEME: Final = Column(
 )
 
 
+_NO_POSE: Final = "no face, or a face without keypoints, or a method without pose"
+_NO_IRISES: Final = "no face, or a face without keypoints, or a method without irises"
+_TURNS: Final = {
+    "yaw": "Turn of the head; above 0, the subject turns to its left, which is the right of the image.",
+    "pitch": "Turn of the head; above 0, the face is turned up.",
+    "roll": "Turn of the head; above 0, it is turned clockwise in the image.",
+}
+_POSE: Final = tuple(Column(name, "number", "degrees", _TURNS[name], _NO_POSE) for name in POSE)
+_EYE, _UNIT = "eye widths", "eye distances"
+_MEASURED: Final = (
+    Column("right_eye_openness", "number", _EYE, "Distance of the lids of the subject's right eye.", _NO_KEYPOINTS),
+    Column("left_eye_openness", "number", _EYE, "Distance of the lids of the subject's left eye.", _NO_KEYPOINTS),
+    Column("brow_height", "number", _UNIT, "Mean height of the brows above the middles of the eyes.", _NO_KEYPOINTS),
+    Column("mouth_opening", "number", _UNIT, "Distance of the inner edges of the lips.", _NO_KEYPOINTS),
+    Column("smile_width", "number", _UNIT, "Distance of the mouth corners.", _NO_KEYPOINTS),
+    Column(
+        "iris_x",
+        "number",
+        _EYE,
+        "Place of the irises between the corners, -0.5 to 0.5; above 0, the subject looks to its left.",
+        _NO_IRISES,
+    ),
+    Column("iris_y", "number", _EYE, "Height of the irises above the line between the corners.", _NO_IRISES),
+)
+
+
 def _keypoint_columns(layout: Layout) -> tuple[Column, ...]:
     return tuple(
         Column(f"{axis}_{number}", "number", "pixels", f"{axis} of keypoint {number} of the scheme.", _NO_KEYPOINTS)
@@ -159,6 +186,16 @@ FACE: Final = (
         "landmarks",
         Column("landmarks", "object", "pixels", "[x, y] by name; right and left are the subject's.", _NO_POINTS),
         lambda _: _POINTS,
+    ),
+    Field(
+        "pose",
+        Column("pose", "object", "degrees", "`yaw`, `pitch` and `roll` of the head.", _NO_POSE),
+        lambda layout: _POSE if layout.keypoints else (),
+    ),
+    Field(
+        "measures",
+        Column("measures", "object", "", "What the keypoints measure, by the names of the columns.", _NO_KEYPOINTS),
+        lambda layout: _MEASURED if layout.keypoints else (),
     ),
     Field("keypoint_scheme", _SCHEME, lambda layout: (_SCHEME,) if layout.keypoints else ()),
     Field(
@@ -243,6 +280,10 @@ def _face(face: Face, layout: Layout) -> Row:
         names = (column.name for column in _keypoint_columns(layout))
         cells |= zip(names, face.keypoints.ravel().tolist(), strict=False)
         cells["keypoint_scheme"] = face.keypoint_scheme
+        if face.pose is not None:
+            cells |= zip(POSE, face.pose.tolist(), strict=True)
+        if face.measures is not None:
+            cells |= asdict(face.measures)
     for expression, prefix in ((face.expression, ""), (face.smoothed if layout.smoothed else None, "smoothed_")):
         if expression is None:
             continue
@@ -255,7 +296,7 @@ def _face(face: Face, layout: Layout) -> Row:
 
 
 # Decimals by unit: a hundredth of a pixel; probabilities so that a rounded row sums to 1 within 1e-5; microseconds.
-_DECIMALS: Final = {"pixels": 2, "0-1": 6, "seconds": 6}
+_DECIMALS: Final = {"pixels": 2, "0-1": 6, "seconds": 6, "degrees": 2, _EYE: 4, _UNIT: 4}
 
 
 def _cell(value: Value, column: Column) -> Value:

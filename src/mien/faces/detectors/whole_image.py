@@ -1,11 +1,16 @@
 """No detection: each image is the crop of one face. The command line's `--faces-are-crops` chooses this detector."""
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import ConfigError
 from mien.faces.detectors import Detections, DetectorOptions
 from mien.results import Frame
+
+# Where the five landmarks lie in the faces of FER2013, as fractions of the side; medians of its training faces.
+TYPICAL_LANDMARKS: Final = ((0.325, 0.400), (0.690, 0.393), (0.514, 0.594), (0.356, 0.767), (0.665, 0.761))
 
 
 class WholeImageDetector:

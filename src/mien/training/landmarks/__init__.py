@@ -1,6 +1,7 @@
 """The task "landmarks": networks that find the landmarks and the pose of a cropped face."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from lightning.fabric import seed_everything
 
 from mien.datasets import landmark_faces
 from mien.datasets.landmark_faces import LandmarkFaces
+from mien.training.checkpoints import load_module
 from mien.training.landmarks.data import LandmarkData
+from mien.training.landmarks.export import description, export_landmarks
 from mien.training.landmarks.module import LandmarkModule
 from mien.training.landmarks.recipe import LandmarkRecipe
 from mien.training.tasks import TaskSpec, TrainingSetup
@@ -37,7 +40,17 @@ def _fingerprint(faces: LandmarkFaces) -> dict[str, Any]:
 def _export(
     recipe: LandmarkRecipe, folder: Path, data: Path, out: Path, *, checkpoint: str = "best", licence: str = ""
 ) -> list[Path]:
-    raise NotImplementedError
+    """Exports a run; the val split of the faces `data` sets the operating point of the face score and the errors."""
+    module = load_module(LandmarkModule, folder / f"{checkpoint}.ckpt")
+    faces = landmark_faces.load(data)
+    held = LandmarkData(faces, recipe)
+    info = replace(
+        description(recipe.name, recipe.description, held, recipe.size),
+        architecture={"name": "face_landmarks", **recipe.model.options},
+        licence=licence,
+        data=f"{faces.counts()['train']['dense landmarks']:,} faces with dense landmarks",
+    )
+    return export_landmarks(module.network, info, held, out)
 
 
 TASK = TaskSpec(landmark_faces.load, _setup, _export)

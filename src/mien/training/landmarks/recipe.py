@@ -30,9 +30,17 @@ class ShareRecipe(Table):
 class PlacementRecipe(Table):
     """How far the crop of a face is from its best place: standard deviations."""
 
-    turn: Annotated[float, Field(ge=0, description="degrees")]
-    scale: Annotated[float, Field(ge=0, description="of the logarithm of the size")]
-    shift: Annotated[float, Field(ge=0, description="as a fraction of the side")]
+    turn: Annotated[float, Field(ge=0, description="degrees")] = 4.0
+    scale: Annotated[float, Field(ge=0, description="of the logarithm of the size")] = 0.06
+    shift: Annotated[float, Field(ge=0, description="as a fraction of the side")] = 0.02
+
+
+class WidePlacementRecipe(PlacementRecipe):
+    """The same for crops that are placed less well."""
+
+    turn: Annotated[float, Field(ge=0, description="degrees")] = 12.0
+    scale: Annotated[float, Field(ge=0, description="of the logarithm of the size")] = 0.2
+    shift: Annotated[float, Field(ge=0, description="as a fraction of the side")] = 0.06
 
 
 class LossRecipe(Table):
@@ -57,11 +65,9 @@ class LandmarkRecipe(RunRecipe):
     schedule: ScheduleRecipe = ScheduleRecipe(warmup=1)
     shares: ShareRecipe = ShareRecipe()
     close: Annotated[PlacementRecipe, Field(description="as a second pass or a good detector places a crop")] = (
-        PlacementRecipe(turn=4.0, scale=0.06, shift=0.02)
+        PlacementRecipe()
     )
-    wide: Annotated[PlacementRecipe, Field(description="as a box alone places it")] = PlacementRecipe(
-        turn=12.0, scale=0.2, shift=0.06
-    )
+    wide: Annotated[WidePlacementRecipe, Field(description="as a box alone places it")] = WidePlacementRecipe()
     wide_share: Annotated[Fraction, Field(description="of the crops that are placed widely")] = 0.5
     flip: Fraction = 0.5
     augmentation: Degradation = Degradation(
