@@ -4,6 +4,7 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ def _face(size: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArr
     return drawn_face((size, size), found, rng), found, roll
 
 
-def _arrays(points: list[NDArray[np.float64]], rolls: list[float]) -> dict[str, NDArray[np.generic]]:
+def _arrays(points: list[NDArray[np.float64]], rolls: list[float]) -> dict[str, Any]:
     stacked = np.stack(points)
     return {
         "points": np.rint((stacked - 0.5) * 16).astype(np.int16),
@@ -92,13 +93,13 @@ def write(folder: Path, *, train: int = 10, valid: int = 4, fer: int = 12) -> Fo
     faces48 = _arrays([each[1] for each in crops], [each[2] for each in crops])
     faces48["ok"][0] = 0
     np.savez(labels / "fer2013_landmarks.npz", **faces48, row=np.arange(fer))
-    split = (np.arange(fer) >= fer - 4).astype(np.uint8)
+    splits = (np.arange(fer) >= fer - 4).astype(np.uint8)
     targets = np.eye(7, dtype=np.float32)[np.arange(fer) % 7]
     samples = Samples(
         np.stack([each[0][:, :, 0] for each in crops]),
         targets.argmax(axis=1),
         vocabulary(7),
-        split,
+        splits,
         targets,
         np.arange(fer).astype(np.str_),
     )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tests.landmark_data import Folders, write
 from typer.testing import CliRunner
 
-from mien.cli import app
+from mien.cli import build_app
 from mien.datasets import face_images, landmark_faces
 from mien.datasets.landmark_faces import DENSE, FIVE, NO_FACE, PLACES, ROOM, SIDE, LandmarkFaces, build, load, save
 from mien.errors import DataError, InputError
@@ -100,7 +100,7 @@ def test_what_is_written_is_read_again(faces: LandmarkFaces, tmp_path: Path) -> 
 def test_the_command_builds_the_same_file(folders: Folders, tmp_path: Path) -> None:
     out = tmp_path / "faces.h5"
     words = ["data", "landmarks", str(folders.images), "--points", str(folders.points), "--fer", str(folders.fer)]
-    done = CliRunner().invoke(app, [*words, "--out", str(out)])
+    done = CliRunner().invoke(build_app(), [*words, "--out", str(out)])
     assert done.exit_code == 0, done.output
     assert "train: " in done.output
     assert "15 dense landmarks" in done.output

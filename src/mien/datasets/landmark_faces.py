@@ -158,7 +158,7 @@ def build(
         DataError: A file has another form, or no face has landmarks.
     """
     rows: list[_Row] = []
-    known = _by_face(landmarks / FILES[0])
+    known = by_face(landmarks / FILES[0])
     for number, split in enumerate(face_images.SPLITS):
         rng = np.random.default_rng(number)
         for image in face_images.read(images, split, limit=limit):
@@ -210,8 +210,15 @@ def _read(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Labels:
-    """The landmarks of one face in its image."""
+class Labels:
+    """The landmarks of one face in its image.
+
+    Attributes:
+        points: (70, 2) in pixels.
+        pose: (3,) yaw, pitch and roll in degrees.
+        eye_distance: In pixels, in three dimensions.
+        ok: Whether they are to be used.
+    """
 
     points: NDArray[np.float32]
     pose: NDArray[np.float32]
@@ -219,8 +226,8 @@ class _Labels:
     ok: bool
 
 
-def _by_face(path: Path) -> dict[tuple[str, int], _Labels]:
-    """Landmarks by source ("archive/file") and number of the face."""
+def by_face(path: Path) -> dict[tuple[str, int], Labels]:
+    """Landmarks of a file by source ("archive/file", see `FaceImage`) and number of the face in that image."""
     data = _read(path, ("zip_names", "zip", "name", "face"))
     found = {}
     for index in range(len(data["ok"])):
@@ -231,8 +238,14 @@ def _by_face(path: Path) -> dict[tuple[str, int], _Labels]:
     return found
 
 
-def _labels(data: dict[str, NDArray[Any]], index: int) -> _Labels:
-    return _Labels(
+def by_row(path: Path) -> dict[int, Labels]:
+    """Landmarks of a file by the row of FER2013."""
+    data = _read(path, ("row",))
+    return {int(row): _labels(data, index) for index, row in enumerate(data["row"])}
+
+
+def _labels(data: dict[str, NDArray[Any]], index: int) -> Labels:
+    return Labels(
         data["points"][index], data["pose"][index], float(data["eye_distance"][index]), bool(data["ok"][index])
     )
 
@@ -240,7 +253,7 @@ def _labels(data: dict[str, NDArray[Any]], index: int) -> _Labels:
 def _of_image(
     image: face_images.FaceImage,
     split: int,
-    known: dict[tuple[str, int], _Labels],
+    known: dict[tuple[str, int], Labels],
     detector: Detector,
     rng: np.random.Generator,
 ) -> Iterator[_Row]:
@@ -285,10 +298,9 @@ def _turned(points: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
 
 def _of_fer(path: Path, landmarks: Path, limit: int | None) -> Iterator[_Row]:
     """The faces of FER2013 that have landmarks."""
-    data, faces = _read(landmarks, ("row",)), store.load(path)
+    known, faces = by_row(landmarks), store.load(path)
     if faces.images.shape[1:] != (FER_SIDE, FER_SIDE):
         raise DataError(f"{path}: expected faces of 48x48 pixels, got {faces.images.shape[1:]}", hint="give FER2013")
-    by_row = {int(row): index for index, row in enumerate(data["row"])}
     for split in SPLITS:
         rows = np.flatnonzero(faces.split == samples.SPLITS.index(split))
         for place in rows[:: max(1, len(rows) // limit) if limit else 1]:
@@ -298,13 +310,13 @@ def _of_fer(path: Path, landmarks: Path, limit: int | None) -> Iterator[_Row]:
                     f"{path}: rows are not named by their number ('{name}')",
                     hint="build it without --votes: mien data build fer2013 --csv fer2013.csv",
                 )
-            index = by_row.get(int(name))
-            if index is not None and data["ok"][index]:
+            labels = known.get(int(name))
+            if labels is not None and labels.ok:
                 image = np.repeat(faces.images[place][:, :, None], 3, axis=2)
-                yield _dense(image, _labels(data, index), SPLITS.index(split), "fer2013")
+                yield _dense(image, labels, SPLITS.index(split), "fer2013")
 
 
-def _dense(image: NDArray[np.uint8], labels: _Labels, split: int, source: str) -> _Row:
+def _dense(image: NDArray[np.uint8], labels: Labels, split: int, source: str) -> _Row:
     five = five_of(labels.points)
     matrix = similarity(five, canvas_spec().points)
     scale = float(np.hypot(*matrix[:, 0]))

@@ -31,25 +31,23 @@ def measures_of(points: NDArray[np.floating], yaw: float | None = None) -> Measu
         points: (68, 2) or (70, 2) keypoints in the order of `mien.faces.keypoints`; any unit.
         yaw: Of the head, in degrees; None if unknown.
     """
-    points = np.asarray(points, np.float64)
-    across = _apart(points, *EYE_CORNERS)
+    place: NDArray[np.float64] = np.asarray(points, np.float64)
+    across = _apart(place, *EYE_CORNERS)
     unit = across / np.cos(np.radians(min(abs(yaw or 0.0), _LARGEST_YAW)))
     heights = [
-        _height(points[brow].mean(axis=0), points[eye].mean(axis=0), points)
+        _height(place[brow].mean(axis=0), place[eye].mean(axis=0), place)
         for brow, eye in ((RIGHT_BROW, RIGHT_EYE), (LEFT_BROW, LEFT_EYE))
     ]
     iris_x = iris_y = None
-    if len(points) > _IRISES[1]:
-        places = np.array(
-            [_iris(points, *pair) for pair in ((_RIGHT_CORNERS, _IRISES[0]), (_LEFT_CORNERS, _IRISES[1]))]
-        )
-        iris_x, iris_y = places.mean(axis=0).tolist()
+    if len(place) > _IRISES[1]:
+        irises = np.array([_iris(place, *pair) for pair in ((_RIGHT_CORNERS, _IRISES[0]), (_LEFT_CORNERS, _IRISES[1]))])
+        iris_x, iris_y = irises.mean(axis=0).tolist()
     return Measures(
-        right_eye_openness=_gap(points, _RIGHT_LIDS) / _apart(points, *_RIGHT_CORNERS),
-        left_eye_openness=_gap(points, _LEFT_LIDS) / _apart(points, *_LEFT_CORNERS),
+        right_eye_openness=_gap(place, _RIGHT_LIDS) / _apart(place, *_RIGHT_CORNERS),
+        left_eye_openness=_gap(place, _LEFT_LIDS) / _apart(place, *_LEFT_CORNERS),
         brow_height=float(np.mean(heights)) / unit,
-        mouth_opening=_gap(points, _LIPS) / unit,
-        smile_width=_apart(points, *MOUTH_CORNERS) / across,
+        mouth_opening=_gap(place, _LIPS) / unit,
+        smile_width=_apart(place, *MOUTH_CORNERS) / across,
         iris_x=iris_x,
         iris_y=iris_y,
     )

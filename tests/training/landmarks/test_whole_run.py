@@ -1,23 +1,31 @@
 """A whole run of a small landmark network: trained, resumed, exported; the file finds what the network finds."""
 
+import csv
+import json
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from PIL import Image
+from tests.conftest import ROOT
 from tests.landmark_data import write
 from typer.testing import CliRunner
 
+from mien.analyzer import Analyzer, AnalyzerOptions, analyze
+from mien.assets.manifest import FOLDER
 from mien.assets.store import open_model
-from mien.cli import app
+from mien.cli import build_app
 from mien.datasets import landmark_faces
 from mien.datasets.landmark_faces import DENSE
 from mien.errors import ConfigError, WeightsError
 from mien.faces.keypoints import POINTS_70, five_of
 from mien.faces.landmarks import LandmarkOptions
 from mien.faces.landmarks import load as load_landmarker
+from mien.faces.measures import measures_of
 from mien.models.landmarks.face_landmarks import FaceLandmarks
+from mien.results import FrameResult
 from mien.training.checkpoints import load_module
 from mien.training.landmarks.export import with_small_weights
 from mien.training.landmarks.module import LandmarkModule
@@ -27,10 +35,10 @@ SMALL = ["size=48", "steps=12", "batch_size=16", "epochs=2", "ema_decay=0.0", "o
 SMALL += ["model.options.widths=[8, 16, 16]", "model.options.depths=[1, 1, 1]", "model.options.necks=[0, 0, 12]"]
 
 
-def mien(*words: str | Path) -> str:
-    done = CliRunner().invoke(app, [*map(str, words)])
+def mien(*words: object) -> str:
+    done = CliRunner().invoke(build_app(), [*map(str, words)])
     assert done.exit_code == 0, done.output
-    return done.output
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -116,13 +124,7 @@ def test_wrong_recipes_and_networks_are_named() -> None:
     with pytest.raises(ConfigError, match="the landmark network cannot be built"):
         LandmarkModule(load("mien-landmarks", ["model.options.width=3"]).model_dump(mode="json"), [[0, 0]] * 70, 1.5)
     with pytest.raises(WeightsError, match="expected one for landmarks"):
-        open_model(_expression_model(), task="landmarks")
-
-
-def _expression_model() -> Path:
-    from mien.assets.manifest import FOLDER
-
-    return FOLDER / "mien-s.onnx"
+        open_model(FOLDER / "mien-s.onnx", task="landmarks")
 
 
 def test_the_fused_network_is_the_same_function() -> None:
@@ -134,3 +136,51 @@ def test_the_fused_network_is_the_same_function() -> None:
     for one, other in zip(plain, fused, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
     assert five_of(np.asarray(plain.points)).shape == (3, 5, 2)
+
+
+def test_the_command_writes_keypoints_pose_and_measures(run: Path, tmp_path: Path) -> None:
+    image, weights = ROOT / "examples" / "astronaut.jpg", ["--landmark-weights", run / "small.onnx"]
+    words = ["analyze", image, "--keypoints", *weights, "--table", tmp_path / "faces.csv", "--json"]
+    printed = json.loads(mien(*words, "--annotate", tmp_path / "drawn"))
+    (face,) = printed["faces"]
+    assert face["keypoint_scheme"] == POINTS_70
+    assert np.shape(face["keypoints"]) == (70, 2)
+    assert list(face["pose"]) == ["yaw", "pitch", "roll"]
+    with (tmp_path / "faces.csv").open(encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["x_69"]) == pytest.approx(face["keypoints"][69][0], abs=0.01)
+    assert float(row["yaw"]) == pytest.approx(face["pose"]["yaw"], abs=0.01)
+    for name, value in face["measures"].items():
+        assert float(row[name]) == pytest.approx(value, abs=1e-4)
+    drawn = np.asarray(Image.open(next((tmp_path / "drawn").iterdir())))
+    mien("analyze", image, "--annotate", tmp_path / "plain", "-q")
+    plain = np.asarray(Image.open(next((tmp_path / "plain").iterdir())))
+    assert (drawn != plain).any(axis=2).sum() > 70
+    again = mien("analyze", image, "--json")
+    assert json.loads(again)["faces"][0]["keypoints"] is None
+
+
+def test_python_gives_the_same_as_the_command(run: Path) -> None:
+    options = AnalyzerOptions(landmarks=LandmarkOptions(weights=run / "small.onnx"))
+    image = ROOT / "examples" / "astronaut.jpg"
+    result = analyze(image, options=options, keypoints=True)
+    assert isinstance(result, FrameResult)
+    (face,) = result
+    assert face.keypoints is not None
+    assert face.pose is not None
+    assert face.measures == measures_of(face.keypoints, float(face.pose[0]))
+    both = Analyzer(options, keypoints=True).analyze([image, image])
+    np.testing.assert_array_equal(both[1][0].keypoints, face.keypoints)
+    plain = Analyzer(options).analyze(image)
+    assert isinstance(plain, FrameResult)
+    assert (plain[0].keypoints, plain[0].pose, plain[0].measures) == (None, None, None)
+    crop = Analyzer(options, keypoints=True, detector="whole-image").analyze(np.full((48, 48), 90, np.uint8))
+    assert isinstance(crop, FrameResult)
+    assert crop[0].keypoints is not None
+
+
+def test_options_of_keypoints_have_no_effect_without_them(run: Path) -> None:
+    image = ROOT / "examples" / "astronaut.jpg"
+    done = CliRunner().invoke(build_app(), ["analyze", str(image), "--landmark-weights", str(run / "small.onnx")])
+    assert isinstance(done.exception, ConfigError)
+    assert done.exception.message == "--landmark-weights has no effect without keypoints"

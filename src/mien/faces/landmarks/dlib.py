@@ -13,10 +13,15 @@ from numpy.typing import NDArray
 
 from mien.errors import MissingExtraError, WeightsError
 from mien.faces.crop import similarity
-from mien.faces.detectors.hog import MEAN_LANDMARKS, dlib
+from mien.faces.detectors.hog import MEAN_LANDMARKS
 from mien.faces.keypoints import POINTS_68
 from mien.faces.landmarks import Found, LandmarkOptions
 from mien.results import Frame
+
+try:
+    import dlib
+except ImportError:  # an extra
+    dlib = None
 
 PACKAGE: Final = "face_recognition_models"
 FILE: Final = "shape_predictor_68_face_landmarks.dat"

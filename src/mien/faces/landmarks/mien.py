@@ -33,7 +33,7 @@ class MienLandmarker:
     name = "mien"
 
     def __init__(self, info: ModelInfo, session: Session, *, passes: int = PASSES) -> None:
-        self.scheme = info.landmarks.scheme
+        self.scheme, self._count = info.landmarks.scheme, info.landmarks.count
         self._points = info.landmarks.name
         self._pose = info.pose.name if info.pose else None
         self._score = info.face_score
@@ -42,9 +42,9 @@ class MienLandmarker:
 
     def __call__(self, image: NDArray[np.uint8], boxes: NDArray[np.float32], landmarks: NDArray[np.float32]) -> Found:
         """See `Landmarker`."""
-        parts = [
-            self._part(image, landmarks[start : start + _BATCH]) for start in range(0, max(1, len(landmarks)), _BATCH)
-        ]
+        if not len(landmarks):
+            return Found(np.empty((0, self._count, 2), np.float32))
+        parts = [self._part(image, landmarks[start : start + _BATCH]) for start in range(0, len(landmarks), _BATCH)]
         return Found(
             np.concatenate([part.points for part in parts]),
             None if parts[0].pose is None else np.concatenate([part.pose for part in parts if part.pose is not None]),
@@ -53,12 +53,21 @@ class MienLandmarker:
             else np.concatenate([part.scores for part in parts if part.scores is not None]),
         )
 
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a crop."""
+        return self._input.depth, self._spec.size, self._spec.size
+
+    def run(self, crops: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """The outputs of the network for normalised crops (N, C, size, size), by name."""
+        return self._session.run(crops)
+
     def _part(self, image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> Found:
         """Some faces of an image."""
         five = landmarks
         for _ in range(self._passes):
             matrices = [similarity(each, self._spec.points) for each in five]  # from the image to the crop
-            found = self._session.run(self._crops(image, five))
+            found = self.run(self._crops(image, five))
             places = found[self._points] * self._spec.size
             points = np.stack([_back(matrix, each) for matrix, each in zip(matrices, places, strict=True)])
             five = five_of(points)
@@ -75,9 +84,7 @@ class MienLandmarker:
 
     def _crops(self, image: NDArray[np.uint8], five: NDArray[np.float32]) -> NDArray[np.float32]:
         """The input of the network (N, 1 or 3, size, size) for faces with these landmarks (N, 5, 2)."""
-        size, spec = self._spec.size, self._input
-        if not len(five):
-            return np.empty((0, spec.depth, size, size), np.float32)
+        spec = self._input
         crops = np.stack([crop_face(image, each, self._spec) for each in five]).astype(np.float32) / 255
         values = crops @ _GREY if spec.channels == "grey" else crops
         normal = (values - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
@@ -89,11 +96,15 @@ def _back(matrix: NDArray[np.float64], places: NDArray[np.float32]) -> NDArray[n
     return ((places - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T).astype(np.float32)
 
 
-def load(options: LandmarkOptions) -> MienLandmarker:
+def load(options: LandmarkOptions, *, passes: int = PASSES) -> MienLandmarker:
     """Loads the network in the package or that of an exported file.
+
+    Args:
+        options: Which file.
+        passes: See `MienLandmarker`.
 
     Raises:
         WeightsError: The weights are missing, damaged, or not of a landmark network that mien exported.
     """
     info, session = open_model(options.weights, task="landmarks")
-    return MienLandmarker(info, session)
+    return MienLandmarker(info, session, passes=passes)
