@@ -35,6 +35,7 @@ class MienLandmarker:
     def __init__(self, info: ModelInfo, session: Session, *, passes: int = PASSES) -> None:
         self.scheme, self._count = info.landmarks.scheme, info.landmarks.count
         self._points = info.landmarks.name
+        self._wanted = [part.name for part in info.outputs if part != info.features]
         self._pose = info.pose.name if info.pose else None
         self._score = info.face_score
         self._spec, self._input = info.crop_spec, info.input
@@ -60,7 +61,7 @@ class MienLandmarker:
 
     def run(self, crops: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """The outputs of the network for normalised crops (N, C, size, size), by name."""
-        return self._session.run(crops)
+        return self._session.run(crops, outputs=self._wanted)
 
     def _part(self, image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> Found:
         """Some faces of an image."""

@@ -54,7 +54,7 @@ class FaceLandmarks(nn.Module):
         necks: Sequence[int] = (0, 0, 16, 48),
     ) -> None:
         super().__init__()
-        stages, reduced, features = [], [], 0
+        stages, reduced, self.width = [], [], 0
         channels, side = 1, size
         for width, depth, neck in zip(widths, depths, necks, strict=True):
             layers = [
@@ -63,29 +63,36 @@ class FaceLandmarks(nn.Module):
             channels, side = width, -(-side // 2)
             stages.append(nn.Sequential(*layers))
             reduced.append(nn.Conv2d(width, neck, 1) if neck else nn.Identity())
-            features += neck * side**2
+            self.width += neck * side**2
         self.size = size
         self.stages = nn.ModuleList(stages)
         self.necks = nn.ModuleList(reduced)
-        self.points = nn.Linear(features, 2 * len(mean_shape))
-        self.others = nn.Linear(features, 4)
+        self.points = nn.Linear(self.width, 2 * len(mean_shape))
+        self.others = nn.Linear(self.width, 4)
         for layer in (self.points, self.others):
-            nn.init.normal_(layer.weight, std=0.2 / features**0.5)
+            nn.init.normal_(layer.weight, std=0.2 / self.width**0.5)
             nn.init.zeros_(layer.bias)
         self.mean_shape: Tensor
         self.register_buffer("mean_shape", torch.tensor(mean_shape, dtype=torch.float32))
 
-    def forward(self, crops: Tensor) -> Found:
-        """Normalised grey crops (N, 1, size, size) -> what is found in them."""
+    def features(self, crops: Tensor) -> Tensor:
+        """Normalised grey crops (N, 1, size, size) -> what the dense layer reads, (N, width)."""
         maps, cells = crops, []
         for stage, neck in zip(self.stages, self.necks, strict=True):
             maps = stage(maps)
             if isinstance(neck, nn.Conv2d):
                 cells.append(torch.relu(neck(maps)).flatten(1))
-        features = torch.cat(cells, dim=1)  # (N, features)
+        return torch.cat(cells, dim=1)
+
+    def read(self, features: Tensor) -> Found:
+        """Features (N, width) -> what is found."""
         points = self.mean_shape + _SIDES * self.points(features).reshape(-1, *self.mean_shape.shape)
         others = self.others(features)
         return Found(points, _DEGREES * others[:, :3], others[:, 3])
+
+    def forward(self, crops: Tensor) -> Found:
+        """Normalised grey crops (N, 1, size, size) -> what is found in them."""
+        return self.read(self.features(crops))
 
     def fused(self) -> "FaceLandmarks":
         """A copy in evaluation mode, every layer one convolution."""

@@ -45,7 +45,7 @@ def _export(
     faces = landmark_faces.load(data)
     held = LandmarkData(faces, recipe)
     info = replace(
-        description(recipe.name, recipe.description, held, recipe.size),
+        description(recipe.name, recipe.description, held, recipe.size, module.network.width),
         architecture={"name": "face_landmarks", **recipe.model.options},
         licence=licence,
         data=f"{faces.counts()['train']['dense landmarks']:,} faces with dense landmarks",

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mien.assets.manifest import ModelInfo
 from mien.assets.session import Session
-from mien.assets.signature import FaceScore, ImageInput, InputSpec, Landmarks, Pose
+from mien.assets.signature import FaceScore, Features, ImageInput, InputSpec, Landmarks, Pose
 from mien.errors import WeightsError
 from mien.faces.keypoints import COUNTS, JAW, POINTS_70
 from mien.files import staging_folder
@@ -35,26 +35,27 @@ _LEAST: Final = 64  # elements from which a weight is stored in 8 bits
 
 
 class _Outputs(nn.Module):
-    """A network that returns points, pose and scores (N, 1), as the description names them."""
+    """A network that returns points, pose, scores (N, 1) and features, as the description names them."""
 
     def __init__(self, network: FaceLandmarks) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, 1, size, size) -> points (N, K, 2), pose (N, 3), score (N, 1)."""
-        found = self.network(images)
-        return found.points, found.pose, found.score[:, None]
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(N, 1, size, size) -> points (N, K, 2), pose (N, 3), score (N, 1), features (N, width)."""
+        features = self.network.features(images)
+        found = self.network.read(features)
+        return found.points, found.pose, found.score[:, None], features
 
 
-def description(name: str, text: str, data: LandmarkData, size: int) -> ModelInfo:
-    """The description of a landmark network, without scores and provenance."""
+def description(name: str, text: str, data: LandmarkData, size: int, width: int) -> ModelInfo:
+    """The description of a network for crops of `size` pixels with `width` features, without scores and provenance."""
     return ModelInfo(
         name=name,
         task="landmarks",
         description=text,
         inputs=(ImageInput("images", InputSpec(size, "grey", (MEAN,), (STD,)), data.places),),
-        outputs=(Landmarks("points", POINTS_70, COUNTS[POINTS_70]), Pose(), FaceScore()),
+        outputs=(Landmarks("points", POINTS_70, COUNTS[POINTS_70]), Pose(), FaceScore(), Features(width)),
     )
 
 
@@ -66,7 +67,7 @@ def graph_of(network: FaceLandmarks) -> onnx.ModelProto:
             _Outputs(network.fused()).eval(),
             (example,),
             input_names=["images"],
-            output_names=["points", "pose", "score"],
+            output_names=["points", "pose", "score", "features"],
             dynamic_shapes=({0: torch.export.Dim("faces")},),
             dynamo=True,
             verbose=False,
