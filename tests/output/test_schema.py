@@ -15,7 +15,7 @@ from mien.emotions import vocabulary
 from mien.errors import ConfigError, MissingExtraError
 from mien.output import SCHEMA, STYLES, Layout, document, open_table, rows, table_columns, to_pandas
 from mien.output.schema import EXPRESSION, FACE, FRAME, Column, Row, columns, keys
-from mien.results import Expression, Face, FrameResult
+from mien.results import Expression, Face, FrameResult, Measures
 
 VERSION = Column("schema", "integer", "", "The version of this definition.")
 
@@ -118,6 +118,8 @@ def dense_face() -> FrameResult:
         smoothed=smooth,
         keypoints=np.array([[1.126, 2], [3, 4.5]], np.float32),
         keypoint_scheme="pair",
+        pose=np.array([-12.345, 4, 0.5], np.float32),
+        measures=Measures(0.31, 0.29, 0.4, 0.25, 0.8, iris_x=-0.123456),
     )
     return FrameResult("clip.mp4", frame=3, timestamp=0.12, width=64, height=48, faces=(face,))
 
@@ -126,8 +128,12 @@ def test_keypoints_and_smoothed_probabilities_are_columns_on_request() -> None:
     (plain,), (row,) = rows(dense_face(), COLUMNS), rows(dense_face(), EVERYTHING)
     assert row | plain == row
     extra = [name for name in row if name not in plain]
-    assert extra == ["keypoint_scheme", "x_0", "y_0", "x_1", "y_1", *(f"smoothed_{name}" for name in SIX)]
-    assert [row[name] for name in extra[:5]] == ["pair", 1.13, 2.0, 3.0, 4.5]
+    points = ["keypoint_scheme", "x_0", "y_0", "x_1", "y_1"]
+    measured = [field.name for field in fields(Measures)]
+    assert extra == ["yaw", "pitch", "roll", *measured, *points, *(f"smoothed_{name}" for name in SIX)]
+    assert [row[name] for name in points] == ["pair", 1.13, 2.0, 3.0, 4.5]
+    assert [row[name] for name in ("yaw", "pitch", "roll")] == [-12.35, 4.0, 0.5]
+    assert [row[name] for name in measured] == [0.31, 0.29, 0.4, 0.25, 0.8, -0.1235, None]
     assert (row["anger"], row["smoothed_anger"], row["track"]) == (1.0, 0.166667, 7)
     for column in columns(EVERYTHING):
         assert row[column.name] is None or isinstance(row[column.name], KINDS[column.type])
@@ -142,6 +148,7 @@ def test_faces_with_fewer_keypoints_have_empty_cells_and_more_are_refused() -> N
 
 def test_the_json_has_keypoints_with_their_scheme_and_both_distributions() -> None:
     (shown,) = json.loads(json.dumps(document(dense_face())))["faces"]
+    assert (shown["pose"]["pitch"], shown["measures"]["smile_width"]) == (4, 0.8)
     assert (shown["keypoint_scheme"], np.shape(shown["keypoints"]), shown["track"]) == ("pair", (2, 2), 7)
     assert shown["emotions"]["anger"] == 1
     assert shown["smoothed"]["anger"] == pytest.approx(1 / 6)
