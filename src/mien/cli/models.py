@@ -119,7 +119,9 @@ def _included(info: "ModelInfo", *, default: bool) -> _Lines:
     for head in info.heads:
         yield f"    head    {head.name}: {', '.join(head.emotions)}", 12
     for score in info.scores.values() if info.task == "expression" else ():
-        yield f"    score   accuracy {score['accuracy']:.1%} on {score['faces']:,} faces ({score['protocol']})", 12
+        # The stored figure is rounded already: 0.8765 of 3,199 faces are 2,804 of them, which is 87.7%, not 87.6%.
+        accuracy = round(score["accuracy"] * score["faces"]) / score["faces"]
+        yield f"    score   accuracy {accuracy:.1%} on {score['faces']:,} faces ({score['protocol']})", 12
     yield f"    file    {info.file}, {info.form}, {size}, {info.licence}", 12
 
 
