@@ -25,7 +25,7 @@ from mien.faces import detectors
 from mien.faces.align import Aligner
 from mien.faces.keypoints import JAW, five_of
 from mien.faces.landmarks import LandmarkOptions
-from mien.faces.landmarks.mien import MienLandmarker
+from mien.faces.landmarks.mien import PASSES, MienLandmarker
 from mien.faces.landmarks.mien import load as load_landmarker
 from mien.media import read_image
 from mien.results import Face
@@ -202,9 +202,9 @@ def main() -> None:
     given = parser.parse_args()
     figures: dict[str, Measurement] = {}
     degrees: dict[str, Measurement] = {}
-    for passes in (1, 2, 3):
+    for passes in (1, PASSES):
         landmarker = load_landmarker(LandmarkOptions(weights=given.weights), passes=passes)
-        title = f"{passes} {'run' if passes == 1 else 'runs'} of the network"
+        title = "one run of the network" if passes == 1 else "as shipped"
         found, angles = behind_detector(landmarker, title)
         figures |= found
         degrees |= angles

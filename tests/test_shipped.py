@@ -12,9 +12,9 @@ import torch
 from benchmarks.face_copies import COPIES
 from tests.conftest import ROOT
 
-from mien import models
+from mien import detect, models
 from mien.assets.manifest import FOLDER, default_model, model_info, shipped_models
-from mien.assets.store import open_model, training_form, verified
+from mien.assets.store import open_model, read_weights, training_form, verified
 from mien.datasets import Samples, face_images
 from mien.datasets.builders import builder
 from mien.evaluation import evaluate_model
@@ -22,8 +22,10 @@ from mien.evaluation.detection import evaluate_detector
 from mien.expression import OnnxClassifier
 from mien.faces.crop import crop_face
 from mien.faces.detectors import load
+from mien.faces.keypoints import five_of
 from mien.media import read_image
 from mien.models.detection.face_detector import FaceDetector
+from mien.models.landmarks.face_landmarks import FaceLandmarks
 
 CLASSIFIERS = list(shipped_models("expression"))
 MEGABYTES = 20  # of weights in the wheel, at most
@@ -158,3 +160,49 @@ def test_the_detector_is_as_good_as_is_claimed(shared: Path, copy: str, recall: 
     assert faces > 60
     assert hits / faces >= recall
     assert right / taken >= precision
+
+
+def test_the_landmark_networks_training_form_is_its_network() -> None:
+    info, session = open_model(task="landmarks")
+    options = dict(info.architecture)
+    assert options.pop("name") == "face_landmarks"
+    weights = safetensors.torch.load(training_form(info.name))
+    network = FaceLandmarks(weights["mean_shape"].tolist(), size=info.input.size, **options).eval()
+    network.load_state_dict(weights)
+    crops = np.random.default_rng(0).normal(size=(4, 1, info.input.size, info.input.size)).astype(np.float32)
+    with torch.no_grad():
+        expected = network.float()(torch.from_numpy(crops))
+    found = session.run(crops)
+    assert np.abs(found["points"] - expected.points.numpy()).max() < 0.03  # half precision on one side, 8 bits on one
+    assert np.abs(found["pose"] - expected.pose.numpy()).max() < 5
+    assert len(read_weights(FOLDER / info.file)) <= 1_000_000
+
+
+def test_keypoints_of_the_portrait() -> None:
+    """They are where one sees eyes, nose and mouth, and the portrait's pose and smile are plain to see."""
+    seen = np.array([[203.7, 100.5], [247.2, 103.7], [223.8, 128.3], [203.7, 140.0], [243.8, 141.3]])
+    (face,) = detect(ROOT / "examples" / "astronaut.jpg", keypoints=True)
+    assert face.keypoints is not None
+    assert face.pose is not None
+    assert face.measures is not None
+    apart = np.linalg.norm(seen[0] - seen[1])
+    assert np.linalg.norm(five_of(face.keypoints) - seen, axis=1).mean() < 0.06 * apart
+    assert np.linalg.norm(face.keypoints[68:] - seen[:2], axis=1).max() < 0.06 * apart
+    assert np.abs(face.pose).max() < 10
+    assert face.measures.smile_width > 0.65
+    assert 0.2 < face.measures.right_eye_openness < 0.45
+
+
+@pytest.mark.real_data
+def test_the_keypoints_are_as_good_as_is_claimed(shared: Path) -> None:
+    """A short form of benchmarks/landmarks.py: Helen's human points, in distances of the eyes' middles."""
+    errors = []
+    for image in face_images.read(shared / "data" / "faces", "valid", sets=("helen",), limit=22):
+        for face in detect(image.image, keypoints=True):
+            assert face.keypoints is not None
+            five = five_of(face.keypoints)
+            known = [points for points, origin in zip(image.landmarks, image.origin, strict=True) if origin == "human"]
+            near = [np.linalg.norm(five - each, axis=1).mean() / np.linalg.norm(each[0] - each[1]) for each in known]
+            errors += [error for error in near if error < 0.5]
+    assert len(errors) >= 15
+    assert np.mean(errors) < 0.08

@@ -5,6 +5,7 @@ eye. Lengths are divided by the distance of the outer eye corners, which is divi
 because the eyes come closer in the image when the head turns.
 """
 
+import math
 from typing import Final
 
 import numpy as np
@@ -33,7 +34,7 @@ def measures_of(points: NDArray[np.floating], yaw: float | None = None) -> Measu
     """
     place: NDArray[np.float64] = np.asarray(points, np.float64)
     across = _apart(place, *EYE_CORNERS)
-    unit = across / np.cos(np.radians(min(abs(yaw or 0.0), _LARGEST_YAW)))
+    unit = across / math.cos(math.radians(min(abs(yaw or 0.0), _LARGEST_YAW)))
     heights = [
         _height(place[brow].mean(axis=0), place[eye].mean(axis=0), place)
         for brow, eye in ((RIGHT_BROW, RIGHT_EYE), (LEFT_BROW, LEFT_EYE))

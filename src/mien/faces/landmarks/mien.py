@@ -1,7 +1,8 @@
 """mien's own landmarks: a small network on the aligned crop; 68 points, two iris centres, head pose and a face score.
 
 Its network is `mien.models.landmarks`, its training `mien.training.landmarks`; docs/benchmarks.md has its errors. It
-runs twice: on the crop that the detector's five landmarks place, and on the one that its own points place.
+runs twice: on the crop that the detector's five landmarks place, and on the one that its own points place. If the five
+landmarks move by more than `MOVED` in a run, as from a box without landmarks, it runs again, at most `MOST` times.
 """
 
 from typing import Final
@@ -17,7 +18,10 @@ from mien.faces.keypoints import five_of
 from mien.faces.landmarks import Found, LandmarkOptions
 
 PASSES: Final = 2
+MOST: Final = 4
+MOVED: Final = 0.15  # distance of the five landmarks in eye distances, on average
 _GREY: Final = np.array([[0.299], [0.587], [0.114]], np.float32)  # ITU-R BT.601, as in the crops of the training
+_LEAST: Final = 1e-3  # distance of the eyes, in pixels, from which points can place a crop
 _BATCH: Final = 64  # crops of one run of the network, so that a crowd needs no more memory
 
 
@@ -27,7 +31,8 @@ class MienLandmarker:
     Args:
         info: The description of the network.
         session: The network.
-        passes: How often it runs on each face; every run after the first is on a crop placed by the points before.
+        passes: How often it runs on each face at least; every run after the first is on a crop placed by the points
+            before. With 1, it never runs again.
     """
 
     name = "mien"
@@ -45,14 +50,24 @@ class MienLandmarker:
         """See `Landmarker`."""
         if not len(landmarks):
             return Found(np.empty((0, self._count, 2), np.float32))
-        parts = [self._part(image, landmarks[start : start + _BATCH]) for start in range(0, len(landmarks), _BATCH)]
-        return Found(
-            np.concatenate([part.points for part in parts]),
-            None if parts[0].pose is None else np.concatenate([part.pose for part in parts if part.pose is not None]),
-            None
-            if parts[0].scores is None
-            else np.concatenate([part.scores for part in parts if part.scores is not None]),
-        )
+        parts = [self._settled(image, landmarks[at : at + _BATCH]) for at in range(0, len(landmarks), _BATCH)]
+        found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return Found(found["points"], found.get("pose"), found.get("scores"))
+
+    def _settled(self, image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """The points, the pose and the score of some faces, by name."""
+        five, found = landmarks, self._once(image, landmarks)
+        for number in range(1, max(self._passes, MOST)):
+            before, five = five, five_of(found["points"])
+            apart = np.linalg.norm(five[:, 0] - five[:, 1], axis=1)
+            moved = np.linalg.norm(five - before, axis=2).mean(axis=1)
+            again = (number < self._passes) | ((moved > MOVED * apart) & (self._passes > 1))
+            chosen = np.flatnonzero(again & (apart > _LEAST))
+            if not len(chosen):
+                break
+            for name, values in self._once(image, five[chosen]).items():
+                found[name][chosen] = values
+        return found
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -63,25 +78,20 @@ class MienLandmarker:
         """The outputs of the network for normalised crops (N, C, size, size), by name."""
         return self._session.run(crops, outputs=self._wanted)
 
-    def _part(self, image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> Found:
-        """Some faces of an image."""
-        five = landmarks
-        for _ in range(self._passes):
-            matrices = [similarity(each, self._spec.points) for each in five]  # from the image to the crop
-            found = self.run(self._crops(image, five))
-            places = found[self._points] * self._spec.size
-            points = np.stack([_back(matrix, each) for matrix, each in zip(matrices, places, strict=True)])
-            five = five_of(points)
-        pose = None
+    def _once(self, image: NDArray[np.uint8], five: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """What one run of the network finds in faces whose crops these landmarks (N, 5, 2) place."""
+        matrices = [similarity(each, self._spec.points) for each in five]  # from the image to the crop
+        given = self.run(self._crops(image, five))
+        places = given[self._points] * self._spec.size
+        found = {"points": np.stack([_back(matrix, each) for matrix, each in zip(matrices, places, strict=True)])}
         if self._pose is not None:
-            turns = [np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])) for matrix in matrices]
-            pose = found[self._pose] - np.array([(0.0, 0.0, turn) for turn in turns], np.float32)
-            pose[:, 2] = (pose[:, 2] + 180) % 360 - 180
-        scores = None
+            turns = np.array([np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])) for matrix in matrices], np.float32)
+            found["pose"] = given[self._pose].copy()
+            found["pose"][:, 2] = (found["pose"][:, 2] - turns + 180) % 360 - 180
         if self._score is not None:
-            chances = 1 / (1 + np.exp(-found[self._score.name][:, 0].astype(np.float64)))
-            scores = np.interp(chances, (0, self._score.operating_point, 1), (0, 0.5, 1)).astype(np.float32)
-        return Found(points, pose, scores)
+            chances = 1 / (1 + np.exp(-given[self._score.name][:, 0].astype(np.float64)))
+            found["scores"] = np.interp(chances, (0, self._score.operating_point, 1), (0, 0.5, 1)).astype(np.float32)
+        return found
 
     def _crops(self, image: NDArray[np.uint8], five: NDArray[np.float32]) -> NDArray[np.float32]:
         """The input of the network (N, 1 or 3, size, size) for faces with these landmarks (N, 5, 2)."""
