@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -240,17 +241,42 @@ def test_a_broken_link_with_the_suffix_of_an_image_is_an_error_row(tmp_path: Pat
     assert "does not exist" in result.error
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root lists everything")
-def test_a_subfolder_that_cannot_be_listed_is_an_error_row(tmp_path: Path) -> None:
-    image_file(tmp_path / "a.png")
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0)
-    try:
-        _, result = open_frames([tmp_path])
-    finally:
+# A program without the rights of root, which can list every folder.
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from mien.errors import InputError
+from mien.media import open_frames, read_image
+
+root, image = map(Path, sys.argv[1:])
+read_image(image)  # imports everything
+if os.geteuid() == 0:
+    os.setuid(65534)
+closed = root / "closed"
+for paths in ([root], [closed, root / "a.png"], [root / "*"]):
+    print(*sorted(getattr(frame, "error", None) or "read" for frame in open_frames(paths)), sep="\\n")
+try:
+    open_frames([closed])
+except InputError as error:
+    print(error)
+"""
+
+
+def test_a_folder_that_cannot_be_listed_loses_nothing_else() -> None:
+    with tempfile.TemporaryDirectory() as place:  # unlike tmp_path, in a folder that others can enter
+        root = Path(place)
+        root.chmod(0o755)
+        image_file(root / "a.png")
+        closed = root / "closed"
+        closed.mkdir(mode=0)
+        command = [sys.executable, "-c", AS_NOBODY, str(root), str(root / "a.png")]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=600)
         closed.chmod(0o700)
-    assert not isinstance(result, Frame)
-    assert result.error == f"'{closed}' cannot be read: permission denied"
+    row = f"'{closed}' cannot be read: permission denied"
+    assert result.stdout.splitlines() == [
+        *(row, "read") * 3,
+        f"the folder '{closed}' cannot be listed: Permission denied",
+    ], result.stderr
 
 
 # --- what is said

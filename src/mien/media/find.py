@@ -63,16 +63,16 @@ def find(paths: Sequence[str | Path], recursive: bool = True) -> Found:
     without a suffix that begin as an image. Hidden and system files and the images that mien has drawn
     (`*.annotated.*`) are passed over. Links to folders are followed, after the other subfolders; a folder that was
     reached before, or that is above the link, is not read again. A glob pattern (`photos/*.jpg`; `**` crosses folders)
-    stands for its matches, as in a shell. A path that does not exist, a pattern without a match, a subfolder that
-    cannot be listed and, beside other images, an empty folder stay in the list: reading them gives the error. "-" is
-    standard input; a file of that name is "./-".
+    stands for its matches, as in a shell. A path that does not exist, a pattern without a match, and, beside other
+    images, a folder that is empty or cannot be listed stay in the list: reading them gives the error. "-" is standard
+    input; a file of that name is "./-".
 
     Args:
         paths: Files, folders and patterns.
         recursive: Include the images in subfolders.
 
     Raises:
-        InputError: There are only folders without images, or a folder that is named cannot be listed.
+        InputError: There are only folders without images, or that cannot be listed.
     """
     found: dict[str, Path] = {}
     empty = None
@@ -85,6 +85,8 @@ def find(paths: Sequence[str | Path], recursive: bool = True) -> Found:
             found.setdefault(os.path.abspath(image), image)
     passed_over = walk.passed_over()
     if empty is not None and all(path.is_dir() for path in found.values()):
+        for folder, error in walk.closed.items():
+            raise InputError(f"the folder '{folder}' cannot be listed: {error.strerror}") from error
         others = f", only {'; '.join(passed_over)}" if passed_over else ""
         raise InputError(
             f"no images in the folder '{empty}'{others}",
@@ -108,8 +110,11 @@ def _expand(path: Path, walk: "_Walk") -> list[Path] | None:
     if os.path.lexists(path) or not glob.has_magic(str(path)):
         return [path]
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=_natural_path)
-    # It is no error if a folder that matches a pattern has no images.
-    images = [image for match in matches for image in ((walk.images(match) or []) if match.is_dir() else [match])]
+    images: list[Path] = []
+    for match in matches:
+        # It is no error if a folder that matches a pattern has no images.
+        found = walk.images(match) if match.is_dir() else [match]
+        images += [match] if match in walk.closed else found or []
     return images or [path]
 
 
@@ -122,6 +127,7 @@ class _Walk:
         seen: The real paths of the folders that were listed.
         counts: What was passed over, by kind.
         suffixes: The suffixes of the files that were passed over, by kind.
+        closed: The folders that were named and cannot be listed, with the reason.
         listed_before: Whether a part of the folder that is being listed was listed before.
     """
 
@@ -129,18 +135,19 @@ class _Walk:
     seen: set[str] = field(default_factory=set)
     counts: Counter[Kind] = field(default_factory=Counter)
     suffixes: dict[Kind, Counter[str]] = field(default_factory=dict)
+    closed: dict[Path, OSError] = field(default_factory=dict)
     listed_before: bool = False
 
     def images(self, folder: Path) -> list[Path] | None:
-        """The images of a folder that was named; None if it has none. An empty list if they were listed before."""
+        """The images of a folder that was named; None if it has none or is closed; [] if it was listed before."""
         self.listed_before = os.path.realpath(folder) in self.seen
         if self.listed_before:
             return []
         try:
-            with os.scandir(folder):
-                pass
+            os.scandir(folder).close()
         except OSError as error:
-            raise InputError(f"the folder '{folder}' cannot be listed: {error.strerror}") from error
+            self.closed[folder] = error
+            return None
         links: list[Path] = []
         found = list(self._inside(folder, links))
         while links:  # the folders behind links may have links themselves
