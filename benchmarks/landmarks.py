@@ -4,8 +4,8 @@ Everything is measured behind the detector `mien`, as users run it, on the valid
 the landmarks of the teacher (../shared/data/landmarks; faces marked as doubtful and points outside the image are left
 out) and against Helen's human points; and on PublicTest's faces of FER2013, which have 48 pixels and are placed without
 a detector. Distances are those of the outer eye corners in the image, in percent, unless said otherwise; intervals are
-bootstraps over faces. Two kinds of noise-free copies do not exist, so jitter is measured with noise: how far the points
-of a still face move, root mean square, beside the detector's own five points.
+bootstraps over faces. Jitter is how far the points of a still face move, root mean square, if noise is added
+to its image; beside it, that of the detector's own five points.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.results import Measurement, Results, markdown, measure, save
-from mien.assets.store import model_bytes
+from mien.assets.store import model_bytes, open_model
 from mien.datasets import face_images, landmark_faces, store
 from mien.evaluation.detection import match
 from mien.faces import detectors
@@ -182,14 +182,19 @@ def second_stage(landmarker: MienLandmarker, title: str) -> dict[str, Measuremen
 
 
 def timed(landmarker: MienLandmarker) -> dict[str, Measurement]:
-    """Milliseconds a face: of the network alone, and of all that is done for a face."""
+    """Milliseconds a face: of the network alone, of all that is done for a face, and of the default classifier."""
     portrait = read_image(ROOT / "examples" / "astronaut.jpg")
     aligner = Aligner("mien")
     faces = aligner.find(portrait)[:1]
     crops = np.zeros((1, *landmarker.input_shape), np.float32)
     boxes, five = faces[0].box[None], aligner.landmarks(faces)
+    info, classifier = open_model()
+    face = np.zeros((1, info.input.depth, info.input.size, info.input.size), np.float32)
     return {
         "the network, one crop": measure(functools.partial(landmarker.run, crops), repeats=200),
+        f"for comparison: the network of {info.name}, one crop": measure(
+            functools.partial(classifier.run, face), repeats=200
+        ),
         "one face, crops included": measure(functools.partial(landmarker, portrait, boxes, five), repeats=100),
     }
 
@@ -213,10 +218,13 @@ def main() -> None:
     shipped = load_landmarker(LandmarkOptions(weights=given.weights))
     figures |= jitter(shipped, "as shipped") | second_stage(shipped, "as shipped")
     size = len(model_bytes(given.weights or "mien-landmarks")) / 1e6
+    time = timed(shipped)
+    network, other = list(time.values())[:2]
+    ratios = {"the network / the classifier's network": network.median / other.median}
     for results in (
         Results.here("landmarks", "%", figures, spread="95% interval"),
         Results.here("landmarks_pose", "degrees", degrees, spread="95% interval"),
-        Results.here("landmarks_ms", "ms", timed(shipped)),
+        Results.here("landmarks_ms", "ms", time, ratios=ratios),
         Results.here("landmarks_size", "MB", {"the file": Measurement(size, size, size, 1)}),
     ):
         print(markdown(results))
