@@ -16,6 +16,7 @@ from tests.conftest import ROOT
 
 from mien.assets.download import remote_weights
 from mien.assets.manifest import shipped_models
+from mien.assets.packages import list_packaged
 from mien.errors import ConfigError, MissingExtraError, OutputError, WeightsError, exit_code
 from mien.training.catalogue import catalogue
 
@@ -68,6 +69,10 @@ def test_the_list_names_all_that_ships_and_all_that_can_be_fetched(cache: Path) 
             assert f"{shown} ({info.scores[f'val_{protocol}']['protocol']})" in done.stdout
     assert f"state   not fetched: {cache / 'yunet'}" in done.stdout
     assert f"state   not fetched: {cache / 'ssd'}" in done.stdout
+    for packaged in list_packaged().values():
+        assert f"  {packaged.name}: {packaged.description}" in done.stdout
+        assert f"state   {packaged.state()}" in done.stdout
+        assert f"source  {packaged.source}; {packaged.licence}" in done.stdout
     assert not cache.exists()
 
 

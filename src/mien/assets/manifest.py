@@ -77,6 +77,8 @@ class ModelInfo:
         architecture: Name of the module in `mien.models`, and the network's options.
         licence: Of the weights.
         data: What they were trained on.
+        pretrained: Where the published weights come from that training started from: `name`, `sha256`, `licence`,
+            `source`; empty if it started from random weights.
         scores: Measured figures.
         file: Name of the ONNX file beside the manifest; empty inside the file itself.
         sha256: Of that file.
@@ -93,6 +95,7 @@ class ModelInfo:
     architecture: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     data: str = ""
+    pretrained: Mapping[str, str] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
     file: str = ""
     sha256: str = ""
@@ -198,6 +201,8 @@ class ModelInfo:
                 {"kind": named[type(part)]} | {name: value for name, value in values.items() if value is not None}
                 for part, values in zip(getattr(self, key), plain[key], strict=True)
             ]
+        if not self.pretrained:
+            del plain["pretrained"]
         return plain
 
     def to_json(self) -> str:

@@ -1,6 +1,6 @@
 """`mien models`: the models in the package, the weights that can be fetched, and the networks that can be trained."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -96,6 +96,7 @@ def fetch(
 def _included_and_fetched() -> _Lines:
     from mien.assets.download import list_remote
     from mien.assets.manifest import default_model, shipped_models
+    from mien.assets.packages import list_packaged
 
     yield "included:", 2
     for info in shipped_models().values():
@@ -106,6 +107,11 @@ def _included_and_fetched() -> _Lines:
         yield f"  {weights.name}: {weights.description}", 4
         yield f"    state   {weights.state()}: {weights.folder}", 12
         yield f"    files   {files}; {weights.size / 1e6:.1f} MB, {weights.licence}", 12
+    yield "in packages, to train from by `mien train RECIPE --from NAME`:", 2
+    for packaged in list_packaged().values():
+        yield f"  {packaged.name}: {packaged.description}", 4
+        yield f"    state   {packaged.state()}", 12
+        yield f"    source  {packaged.source}; {packaged.licence}", 12
 
 
 def _included(info: "ModelInfo", *, default: bool) -> _Lines:
@@ -123,6 +129,26 @@ def _included(info: "ModelInfo", *, default: bool) -> _Lines:
         accuracy = round(score["accuracy"] * score["faces"]) / score["faces"]
         yield f"    score   accuracy {accuracy:.1%} on {score['faces']:,} faces ({score['protocol']})", 12
     yield f"    file    {info.file}, {info.form}, {size}, {info.licence}", 12
+    if info.pretrained:
+        yield f"    from    {_origin(info.pretrained)}", 12
+
+
+def _origin(pretrained: Mapping[str, str]) -> str:
+    """The published weights that a model started from."""
+    about = "; ".join(pretrained[key] for key in ("source", "licence") if pretrained.get(key))
+    return f"{pretrained.get('name', 'unknown weights')}: {about or 'licence unknown'}"
+
+
+def _weights(name: str) -> str:
+    """The published weights of a recipe, and how to get them."""
+    from mien.assets.download import list_remote
+    from mien.assets.packages import list_packaged
+
+    if packaged := list_packaged().get(name):
+        return f"{name}: {packaged.source}; {packaged.licence}; {packaged.state()}"
+    if remote := list_remote().get(name):
+        return f"{name}: {remote.licence}; {remote.state()}: mien models fetch {name}"
+    return name
 
 
 def _trained(found: "Listed") -> tuple[str, ...]:
@@ -146,5 +172,7 @@ def _summary(found: "Listed") -> _Lines:
     yield f"  parameters  {anatomy.parameters:,}{frozen}", 14
     yield f"  operations  {anatomy.fused_operations:,} multiply-adds per face, as exported", 14
     yield f"  score       {found.score}", 14
+    if found.recipe.model.weights:
+        yield f"  from        {_weights(found.recipe.model.weights)}", 14
     if found.others:
         yield f"  recipes     {', '.join(found.others)} also train this network", 14

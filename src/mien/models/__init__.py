@@ -2,33 +2,43 @@
 
 The module of an architecture has one function `build(heads, input, **options) -> Network`: `heads` maps the name of
 each head to its number of classes, `input` is the `InputSpec`, and the options are keyword arguments with defaults.
-An architecture with pretrained weights also has `load_pretrained(network, state)` and `WEIGHTS`, the name of their
-table in `remote.toml`.
+An architecture with pretrained weights also has `load_pretrained(network, state, input)` and `WEIGHTS`, the names of
+their tables in `assets/packages.toml` or `assets/remote.toml`, and `WITHOUT_STATISTICS = True` if they lack the
+statistics of batch norms.
 """
 
 import importlib
 import inspect
-import io
-import pickle
 import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mien.assets.download import cached, remote_weights
 from mien.assets.manifest import InputSpec
-from mien.assets.store import verified
 from mien.errors import ConfigError, MissingExtraError, WeightsError
 
 try:
-    import torch
+    import torch as _torch
 except ImportError as error:
     raise MissingExtraError("training and its networks", "train") from error
 
+from mien.models import pretrained
 from mien.models.blocks.network import Network
+from mien.models.pretrained import Origin
 
-__all__ = ["Network", "build", "load_pretrained", "names", "option_names"]
+__all__ = [
+    "Network",
+    "Origin",
+    "build",
+    "lacks_statistics",
+    "load_pretrained",
+    "names",
+    "option_names",
+    "takes_pretrained",
+]
+
+del _torch
 
 
 def names() -> list[str]:
@@ -61,41 +71,48 @@ def build(name: str, heads: Mapping[str, int], input: InputSpec, **options: Any)
     return network
 
 
-def load_pretrained(name: str, network: Network, source: str) -> None:
+def load_pretrained(name: str, network: Network, source: str, *, input: InputSpec, sha256: str = "") -> Origin:
     """Loads pretrained weights into a network.
 
     Args:
         name: Name of the architecture.
         network: The network from `build`; changed in place.
-        source: Name of the weights, as `mien models fetch` takes it, or the path of their file. The file must have the
-            hash in `remote.toml`, and is read as plain tensors.
+        source: Name of the weights or path of their file; see `pretrained.read`.
+        input: The images of the network; for grey ones, the first convolution sums over the colours.
+        sha256: Hash that the file must have; empty: any, unless the weights are named.
+
+    Returns:
+        Where the weights come from.
 
     Raises:
         ConfigError: The architecture has no pretrained weights, or not these.
         WeightsError: The weights are missing, are another file, or do not fit the network.
     """
     module = _module(name)
-    known: str | None = getattr(module, "WEIGHTS", None)
-    if known is None or (source != known and not Path(source).suffix):
-        hint = f"set model.weights to '{known}' or to the path of its file" if known else "remove model.weights"
+    known: tuple[str, ...] = getattr(module, "WEIGHTS", ())
+    is_file = Path(source).suffix in pretrained.SUFFIXES
+    if not known or not (source in known or is_file):
+        hint = f"set model.weights to a file or to {' or '.join(known)}" if known else "remove model.weights"
         raise ConfigError(f"the network '{name}' has no pretrained weights '{source}'", hint=hint)
-    (file,) = remote_weights(known).files
-    if source == known:
-        data = cached(known)[file.name]
-    else:
-        data = verified(Path(source), file.sha256, hint=f"get the right file with `mien models fetch {known}`")
+    found = pretrained.read(source, sha256)
     try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise WeightsError(
-            f"{file.name}: is damaged, or contains more than weights (mien loads plain tensors only)"
-        ) from error
-    try:
-        module.load_pretrained(network, state)
+        module.load_pretrained(network, found.state, input)
     except ValueError as error:
         raise WeightsError(
-            f"{file.name}: does not fit the network '{name}': {error}", hint="see its options"
+            f"{source}: does not fit the network '{name}': {error}", hint="check its options: `mien models show`"
         ) from error
+    return found.origin
+
+
+def takes_pretrained(name: str) -> tuple[str, ...]:
+    """Names of the pretrained weights of an architecture, or none if it does not take any."""
+    weights: tuple[str, ...] = getattr(_module(name), "WEIGHTS", ()) if name in names() else ()
+    return weights
+
+
+def lacks_statistics(name: str) -> bool:
+    """Whether the pretrained weights of an architecture come without the statistics of its batch norms."""
+    return getattr(_module(name), "WITHOUT_STATISTICS", False)
 
 
 def _module(name: str) -> ModuleType:

@@ -5,18 +5,21 @@ D. The ensemble programs state 2,773,095 trainable parameters (seven classes) bu
 and 96, with batch norms after the first two, have exactly as many.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import torch
 from torch import Tensor, nn
 
 from mien.assets.manifest import InputSpec
-from mien.models.blocks.layers import activated, initialise, named_stages, pooled_stages, scaled
+from mien.models.blocks.layers import activated, assign, initialise, named_stages, pooled_stages, scaled
 from mien.models.blocks.network import Network
 
-# The table of `remote.toml` with the pretrained weights.
-WEIGHTS: Final = "vgg16-imagenet"
+# Tables with pretrained weights.
+WEIGHTS: Final = ("vgg16-imagenet",)
+
+# Names of convolutions in published files.
+_NUMBERS: Final = re.compile(r"features\.\d+$|conv_?\d_\d$")
 
 _WIDTHS: Final = (64, 128, 256, 512, 512)
 _DEPTHS: Final = (2, 2, 3, 3, 3)
@@ -64,25 +67,34 @@ def _convolutions(trunk: nn.Module) -> list[nn.Conv2d]:
     return [module for module in trunk.modules() if isinstance(module, nn.Conv2d)]
 
 
-def load_pretrained(network: Network, state: Mapping[str, Tensor]) -> None:
-    """Loads the convolutions of torchvision's VGG-16 into a network of `build`; the rest of `state` is not used.
+def load_pretrained(network: Network, state: Mapping[str, Tensor], input: InputSpec) -> None:
+    """Loads the convolutions of a VGG-16 into a network of `build`; the dense layers of `state` are not used.
 
-    A network for grey images gets the first kernels summed over the colours: the same function of a grey image.
+    The keys may be those of torchvision ("features.0.weight") or those of the VGG-Face network of Parkhi et al. (BMVC
+    2015) in PyTorch ("conv1_1.weight" or "conv_1_1.weight"). A network for grey images gets the first kernels summed
+    over the colours: the same function of a grey image.
+
+    Args:
+        network: Changed in place.
+        state: The tensors.
+        input: The images; mean and deviation should be those of the published network.
 
     Raises:
         ValueError: The state is not that of a VGG-16 of these widths.
     """
-    numbers = sorted({int(key.split(".")[1]) for key in state if key.startswith("features.")})
     own = _convolutions(network.trunk)
-    if len(numbers) != len(own):
-        raise ValueError(f"it has {len(numbers)} convolutions, expected {len(own)}")
-    for layer, number in zip(own, numbers, strict=True):
-        for name, parameter in layer.named_parameters():
-            value = state[f"features.{number}.{name}"]
-            if layer is own[0] and name == "weight" and layer.in_channels == 1:
-                value = value.sum(dim=1, keepdim=True)
-            if value.shape != parameter.shape:
-                shapes = f"{tuple(value.shape)}, expected {tuple(parameter.shape)}"
-                raise ValueError(f"features.{number}.{name} has the shape {shapes}")
-            with torch.no_grad():
-                parameter.copy_(value)
+    names = sorted({name for key in state if (name := key.rpartition(".")[0]) and _NUMBERS.match(name)}, key=_place)
+    if len(names) != len(own):
+        raise ValueError(f"it has {len(names)} convolutions, expected {len(own)}")
+    for layer, name in zip(own, names, strict=True):
+        kernel = state.get(f"{name}.weight")
+        if layer is own[0] and kernel is not None and input.depth == 1:
+            kernel = kernel.sum(dim=1, keepdim=True)
+        assign(layer.weight, kernel, f"{name}.weight")
+        if layer.bias is not None:
+            assign(layer.bias, state.get(f"{name}.bias"), f"{name}.bias")
+
+
+def _place(name: str) -> tuple[int, ...]:
+    """The place of a convolution in the network, by the numbers in its name."""
+    return tuple(map(int, re.findall(r"\d+", name)))

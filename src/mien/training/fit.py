@@ -1,11 +1,12 @@
 """Runs a recipe: `fit` trains, or resumes a run, and leaves a run folder behind.
 
-A run folder holds `recipe.toml` (resolved), `data.json` (the fingerprint of the data), `metrics.csv`, `curves.png`,
-`best.ckpt`, `last.ckpt` (written after each epoch), and `interrupted.ckpt` if Ctrl-C ended the run within an epoch.
+A run folder holds `recipe.toml` (resolved), `data.json` (the fingerprint of the data), `pretrained.json` (where the
+published weights come from, if it started from any), `metrics.csv`, `curves.png`, `best.ckpt`, `last.ckpt` (written
+after each epoch), and `interrupted.ckpt` if Ctrl-C ended the run within an epoch.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,8 @@ from lightning.fabric import seed_everything
 
 from mien.errors import ConfigError, MienError, OutputError
 from mien.files import new_file
-from mien.training import checkpoints
+from mien.models import Origin
+from mien.training import checkpoints, weights
 from mien.training.hardware import Hardware, first_process
 from mien.training.logs import MetricsLog, check_tensorboard
 from mien.training.loop import Callback, Interrupt, Run
@@ -22,7 +24,6 @@ from mien.training.progress import ProgressView
 from mien.training.recipe import RunRecipe, check, load, shorten, to_toml
 from mien.training.silence import silenced
 from mien.training.tasks import TrainingSetup, task_spec
-from mien.training.weights import init_weights
 
 _NAMED: Final = 3  # differences that a message names
 
@@ -71,23 +72,34 @@ def fit(recipe: RunRecipe, data: Any, folder: Path, options: FitOptions | None =
         StoppedError: Ctrl-C came.
     """
     options = options or FitOptions()
-    recipe = recipe.model_copy(update={"score": ()})  # published scores are not those of this run
+    recipe = weights.with_pretrained(
+        recipe.model_copy(update={"score": ()})
+    )  # published scores are not those of this run
+    task = task_spec(recipe.task)
+    recipe, notes = task.adapt(recipe, data)
+    for note in notes:
+        options.tell(note)
     check(recipe)
     with silenced("lightning.fabric"):
         fabric = options.hardware.fabric(recipe)
     if options.tensorboard:
         check_tensorboard()
-    setup = task_spec(recipe.task).setup(recipe, data)
+    setup = task.setup(recipe, data)
     seed_everything(recipe.seed, workers=True, verbose=False)
     last = _resumable(folder, recipe, setup) if options.resume else None
+    origin: Mapping[str, str] = {}
     if last is None and recipe.init_from:  # these weights replace any published ones
-        for line in init_weights(setup.module, recipe.init_from):
+        source = weights.load_source(recipe.init_from)
+        for line in weights.init_weights(setup.module, source):
             options.tell(line)
+        origin = source.pretrained
     elif last is None:
-        setup.load_pretrained()
+        origin = setup.load_pretrained()
+        if origin:
+            options.tell(f"pretrained weights: {Origin(**origin)}")
     if first_process():  # other processes are started once the folder is there
         if not options.resume:
-            _prepare(folder, recipe, setup)  # last: no error that a wrong recipe causes leaves a folder behind
+            _prepare(folder, recipe, setup, origin)  # last: no error that a wrong recipe causes leaves a folder behind
         (folder / "interrupted.ckpt").unlink(missing_ok=True)
     interrupt, callbacks = Interrupt(folder, options.tell), list(options.callbacks)
     if options.progress:
@@ -159,11 +171,12 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _prepare(folder: Path, recipe: RunRecipe, setup: TrainingSetup) -> None:
+def _prepare(folder: Path, recipe: RunRecipe, setup: TrainingSetup, origin: Mapping[str, str]) -> None:
     if (folder / "recipe.toml").exists():
         raise OutputError(f"{folder}: already contains a run", hint="choose another --out, or --resume it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        weights.write_origin(folder, origin)
         # The recipe comes last: where it is, there is a run, which can be resumed.
         with new_file(folder / "data.json", "w", encoding="utf-8") as file:
             file.write(json.dumps(setup.fingerprint, indent=1) + "\n")

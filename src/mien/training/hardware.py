@@ -40,7 +40,8 @@ class Hardware:
         """The devices, ready to be launched.
 
         Raises:
-            ConfigError: There are no such devices, or a batch cannot be divided equally among them.
+            ConfigError: There are no such devices, a batch cannot be divided equally among them, or the recipe freezes
+                a part of the network, which only one process can.
         """
         world = self.devices * self.nodes
         if self.devices < 1 or self.nodes < 1:
@@ -49,6 +50,11 @@ class Hardware:
             raise ConfigError(
                 f"a batch of {recipe.batch_size} cannot be divided equally among {world} processes",
                 hint=f"--set batch_size={max(1, recipe.batch_size // world) * world}",
+            )
+        if world > 1 and recipe.optimizer.freeze_epochs:
+            raise ConfigError(
+                f"optimizer.freeze_epochs = {recipe.optimizer.freeze_epochs} needs one process, got {world}",
+                hint="train on one device, or set optimizer.freeze_epochs to 0",
             )
         try:
             fabric = Fabric(

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from mien.errors import DataError, DivergedError, StoppedError
 from mien.training import checkpoints
 from mien.training.logs import MetricsLog
-from mien.training.optim import WeightAverage, configured
+from mien.training.optim import Freezing, WeightAverage, configured
 from mien.training.recipe import RunRecipe, StageRecipe, mode
 from mien.training.tasks import Sums, TrainingModule, TrainingSetup
 
@@ -137,6 +137,7 @@ class Run:
         self.state, self.step, self.loss, self.metrics = State(), 0, torch.tensor(math.nan), dict[str, float]()
         self.average: WeightAverage[TrainingModule] | None = None
         self._started = False
+        self._freezing = Freezing(setup.module) if recipe.optimizer.freeze_epochs else None
         self._training_step = fabric.setup_module(_TrainingStep(setup.module))
         self.steps = len(self._train_batches())
 
@@ -260,6 +261,8 @@ class Run:
         # Seeded, so that a resumed run continues exactly as one that was not stopped; each process draws its own.
         torch.manual_seed(self.recipe.seed * 100_003 + self.state.epoch + self.fabric.global_rank * 1_000_003)
         self.module.train()
+        if self._freezing:
+            self._freezing.set(self.state.epoch < self.recipe.optimizer.freeze_epochs)
         self.module.epoch = self.state.epoch
         total = _Totals()
         for step, batch in enumerate(self._train_batches()):

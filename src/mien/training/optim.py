@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
-from typing import Generic, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 import torch
 from torch import nn
@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from mien.training.recipe import RunRecipe, mode
 
+_HEADS: Final = "network.heads."  # names of the heads' parameters in a training module
 M = TypeVar("M", bound=nn.Module)
 Scheduler: TypeAlias = LambdaLR | ReduceLROnPlateau
 
@@ -20,17 +21,24 @@ def configured(module: nn.Module, recipe: RunRecipe, steps: int) -> tuple[torch.
 
     Args:
         module: Its parameters are optimized.
-        recipe: Names optimizer and schedule.
+        recipe: Names optimizer and schedule; trunk and heads have groups of their own if their rates differ.
         steps: Batches in an epoch.
 
     Returns:
         The optimizer, and its schedule: a `ReduceLROnPlateau` is stepped once an epoch, any other after each batch.
     """
     settings, schedule = recipe.optimizer, recipe.schedule
-    groups = [
-        {"params": [each for each in module.parameters() if each.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [each for each in module.parameters() if each.ndim <= 1], "weight_decay": 0.0},
-    ]
+    scales = [settings.trunk_lr_scale, settings.head_lr_scale]
+    parts = list(trunk_and_heads(module))
+    if scales[0] == scales[1]:
+        parts, scales = [list(module.parameters())], scales[:1]
+    groups = []
+    for part, scale in zip(parts, scales, strict=True):
+        decayed, others = [each for each in part if each.ndim > 1], [each for each in part if each.ndim <= 1]
+        groups += [
+            {"params": decayed, "lr": settings.lr * scale, "weight_decay": settings.weight_decay},
+            {"params": others, "lr": settings.lr * scale, "weight_decay": 0.0},
+        ]
     optimizer: torch.optim.Optimizer
     if settings.name == "sgd":
         optimizer = torch.optim.SGD(groups, settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0)
@@ -40,6 +48,35 @@ def configured(module: nn.Module, recipe: RunRecipe, steps: int) -> tuple[torch.
         lower = mode(recipe.monitor)
         return optimizer, ReduceLROnPlateau(optimizer, lower, factor=schedule.factor, patience=schedule.patience)
     return optimizer, LambdaLR(optimizer, _factor(recipe, steps))
+
+
+def trunk_and_heads(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The parameters of a training module: those of the network's heads, and all others."""
+    heads = [value for name, value in module.named_parameters() if name.startswith(_HEADS)]
+    return [value for name, value in module.named_parameters() if not name.startswith(_HEADS)], heads
+
+
+class Freezing:
+    """Keeps all but the heads of a module's network as they are, statistics of norms included, while it is on.
+
+    Args:
+        module: Its parameters that are frozen already stay frozen when this ends.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._parameters = [each for each in trunk_and_heads(module)[0] if each.requires_grad]
+        network = module.get_submodule("network")
+        self._parts = [
+            child for name, child in network.named_children() if name != "heads" and list(child.parameters())
+        ]
+
+    def set(self, on: bool) -> None:
+        """Freezes or releases; to be called after `train()`, which puts the norms into training mode."""
+        for parameter in self._parameters:
+            parameter.requires_grad_(not on)
+        if on:
+            for part in self._parts:
+                part.eval()
 
 
 def _factor(recipe: RunRecipe, steps: int) -> Callable[[int], float]:

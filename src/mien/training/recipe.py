@@ -59,14 +59,27 @@ class ModelRecipe(Table):
     weights: Annotated[
         str, Field(description="published weights to start from: their name, or the path of their file; empty: none")
     ] = ""
+    weights_sha256: Annotated[
+        str,
+        Field(pattern="^([0-9a-fA-F]{64})?$", description="hash that the file must have; empty: any file that fits"),
+    ] = ""
     options: dict[str, Any] = {}
 
 
 class OptimizerRecipe(Table):
-    """Stochastic gradient descent, Adam or AdamW; no weight decay on norms and biases."""
+    """Stochastic gradient descent, Adam or AdamW; no weight decay on norms and biases.
+
+    Pretrained networks may learn at two rates: `lr` times `trunk_lr_scale` and `lr` times `head_lr_scale`.
+    """
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.1
+    trunk_lr_scale: Annotated[float, Field(gt=0, description="factor of the trunk's learning rate")] = 1.0
+    head_lr_scale: Annotated[float, Field(gt=0, description="factor of the heads' learning rate")] = 1.0
+    freeze_epochs: Annotated[
+        int,
+        Field(ge=0, description="first epochs in which only the heads learn; the trunk's norms stay fixed too"),
+    ] = 0
     momentum: Fraction = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
 

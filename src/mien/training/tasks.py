@@ -78,13 +78,14 @@ class TrainingSetup:
         module: The network with its losses and metrics.
         data: The batches.
         fingerprint: Plain types that tell one data set from another; saved as `data.json`.
-        load_pretrained: Called before a run that neither resumes nor starts from other weights.
+        load_pretrained: Called before a run that neither resumes nor starts from another run; loads the published
+            weights that the recipe names, and returns where they come from, if it names any.
     """
 
     module: TrainingModule
     data: TrainingData
     fingerprint: dict[str, Any]
-    load_pretrained: Callable[[], None] = lambda: None
+    load_pretrained: Callable[[], Mapping[str, str]] = dict
 
 
 class Exporter(Protocol):
@@ -105,11 +106,13 @@ class TaskSpec:
         setup: Makes what the loop needs of a recipe and that data. It raises every error that a wrong recipe can
             cause, because a run's folder is made only after it.
         export: Writes an ONNX file and what belongs beside it from a run.
+        adapt: Makes the recipe for this data of a recipe and the data, and messages about the difference.
     """
 
     read: Callable[[Path], Any]
     setup: Callable[[Any, Any], TrainingSetup]
     export: Exporter
+    adapt: Callable[[Any, Any], tuple[Any, list[str]]] = lambda recipe, data: (recipe, [])
 
 
 def task_spec(name: str) -> TaskSpec:

@@ -2,23 +2,27 @@
 
 import json
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from mien import models
 from mien.assets.manifest import REPLACED, ModelInfo, info_in, model_info, shipped_models
 from mien.assets.recognise import wrong_source
 from mien.assets.store import read_weights, training_form
 from mien.errors import ConfigError, OutputError, WeightsError, meant
 from mien.files import new_file
+from mien.models.pretrained import is_pretrained
 from mien.training import checkpoints
 from mien.training.recipe import RunRecipe, changed, load, recipe_names, to_toml
 from mien.training.tasks import TrainingModule
 
+ORIGIN: Final = "pretrained.json"  # in a run's folder: where the published weights come from that it started from
+R = TypeVar("R", bound=RunRecipe)
 SHARE: Final = 10  # fine-tuning has the learning rate of the run before, divided by this
 
 
@@ -30,11 +34,13 @@ class Source:
         name: For messages.
         weights: The state dict of the network.
         classes: By head; empty if they are not known.
+        pretrained: Where the published weights come from that their own training started from; see `models.Origin`.
     """
 
     name: str
     weights: Mapping[str, Tensor]
     classes: Mapping[str, tuple[str, ...]]
+    pretrained: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_source(source: str) -> Source:
@@ -56,7 +62,8 @@ def load_source(source: str) -> Source:
                 f"{source}: its best.ckpt does not contain a network", hint="give the folder of a finished run"
             )
         classes = content.get("hyper_parameters", {}).get("classes", {})
-        return Source(source, weights, {head: tuple(names) for head, names in classes.items()})
+        classes = {head: tuple(names) for head, names in classes.items()}
+        return Source(source, weights, classes, read_origin(Path(source)))
     data = _training_form(source)
     try:
         weights = safetensors.torch.load(data)
@@ -64,7 +71,40 @@ def load_source(source: str) -> Source:
         raise WeightsError(f"{source}: is not a .safetensors file: {error}", hint="export the run again") from error
     info = _info(data, source)
     classes = {head.name: head.emotions for head in info.heads} if info else {}
-    return Source(source, {name: value.float() for name, value in weights.items()}, classes)
+    pretrained = info.pretrained if info else {}
+    return Source(source, {name: value.float() for name, value in weights.items()}, classes, pretrained)
+
+
+def read_origin(run: Path) -> dict[str, str]:
+    """Where the published weights come from that a run started from; empty if it started from none.
+
+    Raises:
+        WeightsError: The run's record is damaged.
+    """
+    path = run / ORIGIN
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): str(value) for name, value in found.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError) as error:
+        raise WeightsError(f"{path}: is damaged: {error}", hint="train the run again, or remove the file") from error
+
+
+def write_origin(run: Path, pretrained: Mapping[str, str]) -> None:
+    """Records where the published weights come from that a run starts from, if it starts from any."""
+    if pretrained:
+        with new_file(run / ORIGIN, "w", encoding="utf-8") as file:
+            file.write(json.dumps(dict(pretrained), indent=1) + "\n")
+
+
+def with_pretrained(recipe: R) -> R:
+    """The recipe with published weights as `model.weights`, where `init_from` names them."""
+    source = recipe.init_from
+    if not (source and models.takes_pretrained(recipe.model.name) and is_pretrained(source)):
+        return recipe
+    model = recipe.model.model_copy(update={"weights": source, "weights_sha256": ""})
+    return recipe.model_copy(update={"model": model, "init_from": ""})
 
 
 def _is_shipped(source: str) -> bool:
@@ -114,9 +154,9 @@ def resolve_recipe(
         source: Of the recipe, see `load`. If None, the recipe is that of `resume` or `init_from`.
         settings: See `load`.
         resume: The folder of the run to resume.
-        init_from: Weights to start from, see `load_source`. The learning rate is then a tenth of that of the run
-            before, and there is one stage, unless `settings` name `optimizer.lr` and `stages`, or the recipe says
-            `fine_tune = true`.
+        init_from: Weights to start from. Published weights (`models.pretrained`) become the recipe's `model.weights`.
+            With others, see `load_source`, the learning rate is a tenth of that of the run before, and there is one
+            stage, unless `settings` name `optimizer.lr` and `stages`, or the recipe says `fine_tune = true`.
 
     Raises:
         InputError: There is no such recipe.
@@ -133,19 +173,36 @@ def resolve_recipe(
         if source is None:
             raise ConfigError("no recipe is given", hint=f"give a .toml file or one of {', '.join(recipe_names())}")
         return load(source, settings), []
-    before = _source_recipe(init_from)
     if source is not None:
         recipe = load(source, settings)
-    elif before is not None:
+        start = with_pretrained(recipe.model_copy(update={"init_from": _lasting(init_from)}))
+        if not start.init_from:
+            return start, [f"starts from the published weights {init_from}; rates and stages are those of the recipe"]
+    elif is_pretrained(init_from):
+        raise ConfigError(f"no recipe is given for the published weights '{init_from}'", hint=_recipes_of(init_from))
+    before = _source_recipe(init_from)
+    if source is None:
+        if before is None:
+            raise ConfigError(f"the recipe of '{init_from}' is not known", hint="give a recipe as well")
         recipe = changed(before, settings)
-    else:
-        raise ConfigError(f"the recipe of '{init_from}' is not known", hint="give a recipe as well")
     return _fine_tuned(recipe, before, init_from, {setting.partition("=")[0].strip() for setting in settings})
+
+
+def _lasting(source: str) -> str:
+    """A source as a recipe keeps it: a path is absolute."""
+    return str(Path(source).absolute()) if Path(source).exists() else source
+
+
+def _recipes_of(source: str) -> str:
+    """A hint that names recipes of networks with pretrained weights."""
+    recipes = [name for name in recipe_names() if models.takes_pretrained(load(name).model.name)]
+    fitting = [name for name in recipes if source in models.takes_pretrained(load(name).model.name)]
+    return f"mien train RECIPE --from {source}, with one of {', '.join(fitting or recipes)}"
 
 
 def _fine_tuned(recipe: RunRecipe, before: RunRecipe | None, init: str, given: set[str]) -> tuple[RunRecipe, list[str]]:
     notes = [f"starts from the weights of {init}"]
-    changes: dict[str, object] = {"init_from": str(Path(init).absolute()) if Path(init).exists() else init}
+    changes: dict[str, object] = {"init_from": _lasting(init)}
     if recipe.fine_tune:
         return recipe.model_copy(update=changes), notes
     if "optimizer.lr" not in given:
@@ -162,7 +219,7 @@ def _fine_tuned(recipe: RunRecipe, before: RunRecipe | None, init: str, given: s
     return recipe.model_copy(update=changes), notes
 
 
-def init_weights(module: TrainingModule, source: str) -> list[str]:
+def init_weights(module: TrainingModule, source: str | Source) -> list[str]:
     """Gives the network of `module` the weights of `source`; heads with other classes are re-initialised.
 
     Returns:
@@ -172,7 +229,7 @@ def init_weights(module: TrainingModule, source: str) -> list[str]:
         ConfigError: The source is another network, or has other options or another input.
         WeightsError: The weights are missing or damaged.
     """
-    found, classes = load_source(source), module.classes
+    found, classes = load_source(source) if isinstance(source, str) else source, module.classes
     new = {name for name, names in classes.items() if tuple(names) != found.classes.get(name)}
     own, known = module.network.state_dict(), {*classes, *found.classes}
     kept = {None, *classes} - new
@@ -180,7 +237,7 @@ def init_weights(module: TrainingModule, source: str) -> list[str]:
     wanted = {name: value for name, value in own.items() if _head(name, known) not in new}
     if odd := _odd_weight(wanted, theirs):
         raise ConfigError(
-            f"the weights of '{source}' belong to a different network: {odd}",
+            f"the weights of '{found.name}' belong to a different network: {odd}",
             hint="use the model and the input of that model's recipe",
         )
     module.network.load_state_dict(own | theirs)
@@ -252,6 +309,7 @@ def average_runs(run: Path, others: Sequence[str], out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         checkpoints.save({out / "best.ckpt": content})
+        write_origin(out, first.pretrained)
         with new_file(out / "recipe.toml", "w", encoding="utf-8") as file:
             file.write(to_toml(recipe))
     except OSError as error:

@@ -16,7 +16,7 @@ from mien.models.blocks.network import Network
 Kind = Literal["convolution", "pooling", "block", "dense", "average", "other"]
 
 # Neither listed nor drawn.
-_SILENT: Final = (nn.ReLU, nn.LeakyReLU, nn.Identity, nn.Flatten, nn.ZeroPad2d)
+_SILENT: Final = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Identity, nn.Flatten, nn.ZeroPad2d)
 _DROPOUTS: Final = (nn.Dropout, nn.Dropout2d)
 
 

@@ -7,10 +7,63 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mien.assets.manifest import InputSpec
 from mien.errors import ConfigError
-from mien.models.blocks.network import Network
+from mien.models.blocks.network import Fusible, Network
+
+
+class ConvNorm(Fusible):
+    """A convolution without a bias and its batch norm; fused, one convolution with a bias.
+
+    Args:
+        channels: Channels of the maps.
+        width: Channels of the result.
+        size: Side of the kernel.
+        stride: Of the convolution.
+        padding: Zeros around the maps.
+        groups: As many as channels: a depthwise convolution.
+        eps: Of the batch norm.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        size: int = 3,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+        eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, width, size, stride, padding=padding, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(width, eps=eps)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, channels, H, W) -> (N, width, h, w)."""
+        normed: Tensor = self.norm(self.conv(maps))
+        return normed
+
+    def fused(self) -> nn.Module:
+        """The convolution with the norm in its kernel and bias."""
+        return fuse_conv_bn_eval(self.conv, self.norm)
+
+
+def assign(target: Tensor, value: Tensor | None, key: str) -> None:
+    """Copies a published tensor into a parameter or a buffer.
+
+    Raises:
+        ValueError: There is no such tensor, or it has another shape; the message names `key`.
+    """
+    if value is None:
+        raise ValueError(f"it has no {key}")
+    if value.shape != target.shape:
+        raise ValueError(f"{key} has the shape {tuple(value.shape)}, expected {tuple(target.shape)}")
+    with torch.no_grad():
+        target.copy_(value)
 
 
 def activated(layer: nn.Conv2d | nn.Linear, *, slope: float = 0.0, norm: str = "none") -> list[nn.Module]:

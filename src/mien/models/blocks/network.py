@@ -69,6 +69,39 @@ def _fuse(module: nn.Module) -> None:
             _fuse(child)
 
 
+def set_statistics(network: Network, images: Tensor) -> None:
+    """Gives every 2D batch norm the mean and the variance that it meets on these images; the function stays the same.
+
+    For weights that were published without statistics: a training step normalises by those of its batch, and where the
+    stored ones differ, its network is another function than the one that was loaded.
+
+    Args:
+        network: Changed in place; its function in evaluation mode is unchanged.
+        images: Normalised images (N, C, H, W).
+    """
+
+    def measure(norm: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        assert isinstance(norm, nn.BatchNorm2d)
+        mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+        new_variance, new_mean = torch.var_mean(arguments[0], dim=(0, 2, 3), correction=0)
+        factor = norm.weight / torch.sqrt(variance + norm.eps)
+        norm.bias.add_((new_mean - mean) * factor)
+        norm.weight.copy_(factor * torch.sqrt(new_variance + norm.eps))
+        mean.copy_(new_mean)
+        variance.copy_(new_variance)
+
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    hooks = [norm.register_forward_pre_hook(measure) for norm in norms]
+    training = network.training
+    try:
+        with torch.no_grad():
+            network.eval()(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        network.train(training)
+
+
 def fold_norm(kernel: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Kernel (O, I, 3, 3) and bias (O,) equivalent to `kernel` followed by `norm` in evaluation mode."""
     mean, variance = norm.running_mean, norm.running_var

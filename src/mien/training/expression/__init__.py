@@ -2,11 +2,12 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from lightning.fabric import seed_everything
 
+from mien import models
 from mien.datasets import Samples, store
 from mien.training.expression.data import ExpressionData
 from mien.training.expression.export import export_run
@@ -15,6 +16,8 @@ from mien.training.expression.recipe import ExpressionRecipe
 from mien.training.tasks import TaskSpec, TrainingSetup
 
 __all__ = ["TASK"]
+
+_MEASURED: Final = 256  # training images on which the statistics of batch norms are measured
 
 
 def _setup(recipe: ExpressionRecipe, samples: Samples) -> TrainingSetup:
@@ -25,7 +28,27 @@ def _setup(recipe: ExpressionRecipe, samples: Samples) -> TrainingSetup:
     module = ExpressionModule(recipe.model_dump(mode="json"), classes)
     module.set_class_weights(data.class_weights)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TrainingSetup(module, data, _fingerprint(samples), module.load_pretrained)
+
+    def load_pretrained() -> dict[str, str]:
+        origin = module.load_pretrained()
+        if origin is None:
+            return {}
+        if models.lacks_statistics(recipe.model.name):
+            module.set_statistics(data.some_images(_MEASURED))
+        return origin.as_dict()
+
+    return TrainingSetup(module, data, _fingerprint(samples), load_pretrained)
+
+
+def _adapt(recipe: ExpressionRecipe, samples: Samples) -> tuple[ExpressionRecipe, list[str]]:
+    """Leaves out optional heads that learn from votes if the data has none, unless no head would remain."""
+    missing = [name for name, head in recipe.heads.items() if head.optional and head.source == "votes"]
+    if samples.votes is not None or not missing or len(missing) == len(recipe.heads):
+        return recipe, []
+    heads = {name: head for name, head in recipe.heads.items() if name not in missing}
+    return recipe.model_copy(update={"heads": heads}), [
+        f"the head '{name}' is left out: it learns from votes, and the data has none" for name in missing
+    ]
 
 
 def _fingerprint(samples: Samples) -> dict[str, Any]:
@@ -44,4 +67,4 @@ def _export(
     return export_run(folder, store.load(data, "val"), out, checkpoint=checkpoint, licence=licence)
 
 
-TASK = TaskSpec(store.load, _setup, _export)
+TASK = TaskSpec(store.load, _setup, _export, _adapt)

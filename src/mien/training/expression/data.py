@@ -216,6 +216,11 @@ class ExpressionData:
         """The validation split in its order."""
         return ExpressionBatches(*self._placed("val", device), 512)
 
+    def some_images(self, count: int) -> Tensor:
+        """At most `count` training images (N, C, H, W), evenly spaced, so that all classes are among them."""
+        images = self._splits["train"][0]
+        return images[torch.linspace(0, len(images) - 1, min(count, len(images))).long()]
+
     def _placed(self, split: str, device: torch.device | None) -> tuple[Tensor, dict[str, Tensor]]:
         """A split on the device, if there is room: its batches then need not be moved one by one."""
         images, targets = self._splits[split]

@@ -30,6 +30,7 @@ from mien.training.expression.module import ExpressionModule
 from mien.training.expression.recipe import ExpressionRecipe
 from mien.training.recipe import load as load_recipe
 from mien.training.silence import silenced
+from mien.training.weights import read_origin
 
 TOLERANCE: Final = 1e-4  # of the parity gate, on logits
 
@@ -69,6 +70,7 @@ def export_run(folder: Path, samples: Samples, out: Path, *, checkpoint: str = "
         licence=licence,
         data=f"{samples.about.get('data_set', 'own data')}, {samples.about.get('labels', 'own labels')}"
         + (" and FER+ votes" if samples.about.get("votes") else ""),
+        pretrained=read_origin(folder),
     )
     _check_classes(info, samples)
     graph = _to_onnx(network, info)

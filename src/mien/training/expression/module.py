@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mien import models
+from mien.models.blocks.network import set_statistics
 from mien.training.expression.augmentation import augment, mixup, normalise_illumination
 from mien.training.expression.data import Batch
 from mien.training.expression.recipe import ExpressionRecipe, HeadRecipe
@@ -89,10 +90,19 @@ class ExpressionModule(TrainingModule):
         logits: dict[str, Tensor] = self.network(normal.contiguous(memory_format=torch.channels_last))
         return logits
 
-    def load_pretrained(self) -> None:
+    def load_pretrained(self) -> models.Origin | None:
         """Loads the published weights that the recipe names, if it names any; see `models.load_pretrained`."""
-        if self.recipe.model.weights:
-            models.load_pretrained(self.recipe.model.name, self.network, self.recipe.model.weights)
+        model = self.recipe.model
+        if not model.weights:
+            return None
+        spec = self.recipe.input.spec()
+        return models.load_pretrained(model.name, self.network, model.weights, input=spec, sha256=model.weights_sha256)
+
+    def set_statistics(self, images: Tensor) -> None:
+        """Sets the statistics of the batch norms on images (N, C, H, W), values 0-255; see `set_statistics`."""
+        values = images.float() / 255
+        values = normalise_illumination(values) if self.recipe.input.illumination == "plane" else values
+        set_statistics(self.network, (values - self.mean) / self.std)
 
     def training_step(self, batch: Batch) -> tuple[Tensor, Sums]:
         """The weighted sum of the heads' losses on augmented, mixed images.

@@ -65,6 +65,7 @@ class HeadRecipe(Table):
     ] = "shares"
     weight: Annotated[float, Field(gt=0)] = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    optional: Annotated[bool, Field(description="leave the head out if the data has no votes")] = False
     soft: Annotated[Fraction, Field(description="share of the teachers' soft targets in the targets")] = 0.0
     class_weights: Annotated[
         Literal["none", "balanced", "sqrt"] | dict[str, float],
