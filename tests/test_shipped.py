@@ -23,6 +23,7 @@ from mien.expression import OnnxClassifier
 from mien.faces.crop import crop_face
 from mien.faces.detectors import load
 from mien.faces.keypoints import five_of
+from mien.faces.landmarks import load as load_landmarker
 from mien.media import read_image
 from mien.models.detection.face_detector import FaceDetector
 from mien.models.landmarks.face_landmarks import FaceLandmarks
@@ -191,6 +192,21 @@ def test_keypoints_of_the_portrait() -> None:
     assert np.abs(face.pose).max() < 10
     assert face.measures.smile_width > 0.65
     assert 0.2 < face.measures.right_eye_openness < 0.45
+
+
+@pytest.mark.parametrize(("x", "y", "scale"), [(0.3, 0, 1), (-0.25, 0.2, 1), (0, -0.3, 1.2), (0, 0, 0.7), (0, 0, 1.4)])
+def test_keypoints_do_not_depend_on_the_landmarks_that_place_the_crop(x: float, y: float, scale: float) -> None:
+    image = read_image(ROOT / "examples" / "astronaut.jpg")
+    (face,) = detect(image)
+    assert face.landmarks is not None
+    apart = np.linalg.norm(face.landmarks[0] - face.landmarks[1])
+    middle = face.landmarks.mean(axis=0)
+    moved = (face.landmarks - middle) * np.float32(scale) + middle + np.array([x, y], np.float32) * apart
+    known, found = (load_landmarker()(image, face.box[None], five[None]) for five in (face.landmarks, moved))
+    assert np.linalg.norm(known.points - found.points, axis=2).mean() < 0.04 * apart
+    assert known.pose is not None
+    assert found.pose is not None
+    assert np.abs(known.pose - found.pose).max() < 4
 
 
 @pytest.mark.real_data

@@ -205,7 +205,8 @@ def test_files_that_are_no_recipe(tmp_path: Path) -> None:
         load_recipe("mien-bass")
     assert "mien-s" in caught.value.hint
     assert "is not a TOML file" in refusal(written(tmp_path, "name = "))
-    assert "is a folder, expected a recipe" in refusal(tmp_path)
+    (tmp_path / "photographs").mkdir()
+    assert "is a folder, expected a recipe" in refusal(tmp_path / "photographs")
     path = tmp_path / "binary.toml"
     path.write_bytes(bytes(range(256)))
     assert "is not a TOML file" in refusal(path)

@@ -89,7 +89,9 @@ class TestTheCommand:
     def test_other_data_and_another_space_are_refused(
         self, place: Path, searched: tuple[Path, "subprocess.CompletedProcess[str]"]
     ) -> None:
-        again = mien(place, searched[0], "--trials", 4, "--space", RATE, "--data", place / "other.h5")
+        line = command(place, searched[0], "--trials", 4, "--space", RATE)
+        line[line.index("--data") + 1] = str(place / "other.h5")
+        again = subprocess.run(line, capture_output=True, text=True, timeout=600)
         assert again.returncode == EXIT_CODES[ConfigError]
         assert "started with another data and another space" in again.stderr
         assert len(outcomes(searched[0])) == 3

@@ -120,7 +120,7 @@ class DetectorRecipe(RunRecipe):
     ] = 0.2
     operating_precision: Annotated[
         float, Field(gt=0, lt=1, description="precision, at every size, of the score that the export maps to 0.5")
-    ] = 0.97
+    ] = 0.95
     model: ModelRecipe = ModelRecipe(name="detector")
     optimizer: OptimizerRecipe = OptimizerRecipe(name="adamw", lr=2e-3, weight_decay=0.02)
     schedule: ScheduleRecipe = ScheduleRecipe(warmup=1)
