@@ -201,6 +201,7 @@ def test_grey_and_transparent_arrays(astronaut: Path) -> None:
 
 @pytest.mark.real_data
 def test_detector_weights_by_path(astronaut: Path, shared: Path) -> None:
+    pytest.importorskip("cv2", minversion="4.10")  # which YuNet needs
     weights = shared / "weights" / "yunet_n_640_640.onnx"
     for path in (weights, Path(str(weights))):
         (face,) = mien.detect(astronaut, detector=DetectorOptions("yunet", path))

@@ -118,7 +118,9 @@ def test_opencv_python_keeps_its_windows(tools: tuple[Path, Path], tmp_path: Pat
     assert "note: " not in core_works(python, astronaut).stderr
 
 
-@pytest.mark.parametrize("pins", [["numpy<2", "pillow<10.3"], ["numpy==1.24.2", "pillow==10.1.0", "click<8.2"]])
+@pytest.mark.parametrize(
+    "pins", [["numpy<2", "pillow<10.3"], ["numpy==1.24.2", "pillow==10.1.0", "rich==12.3.0", "click<8.2"]]
+)
 def test_the_core_installs_beside_old_pins(
     pins: list[str], tools: tuple[Path, Path], tmp_path: Path, astronaut: Path
 ) -> None:
