@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -95,12 +95,13 @@ def _timed(call: Callable[[], object], repeats: int) -> list[float]:
 
 def _child(options: AnalyzerOptions, program: str = "") -> str:
     """The output of a new process that makes an analyzer, analyses an empty frame and then runs `program`."""
+    kinds = {type(value) for each in fields(options) if is_dataclass(value := getattr(options, each.name))}
+    imports = "\n".join(f"from {kind.__module__} import {kind.__name__}" for kind in (AnalyzerOptions, *kinds))
     text = f"""
 import numpy
 from pathlib import *
-from mien.analyzer import Analyzer, AnalyzerOptions
-from mien.expression import ClassifierOptions
-from mien.faces.detectors import DetectorOptions
+from mien.analyzer import Analyzer
+{imports}
 Analyzer({options!r}).analyze(numpy.zeros((480, 640, 3), numpy.uint8))
 {program}
 """
