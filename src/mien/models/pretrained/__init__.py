@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -139,7 +140,9 @@ def _state(name: str, data: bytes) -> dict[str, Tensor]:
             raise ValueError(f"is not a .safetensors file: {error}") from error
     else:
         try:
-            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # torch asks for a bug report if a file is foreign
+                state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged pickle can raise anything
             raise ValueError("is damaged, or contains more than weights (mien loads plain tensors only)") from error
         state = _unwrapped(state)
