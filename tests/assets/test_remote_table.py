@@ -6,6 +6,7 @@ import pytest
 
 from mien import models
 from mien.assets.download import RemoteFile, list_remote
+from mien.assets.packages import list_packaged
 from mien.faces import detectors
 
 FILES = [file for weights in list_remote().values() for file in weights.files]
@@ -19,10 +20,14 @@ def test_addresses_are_pinned(file: RemoteFile) -> None:
     assert int(file.sha256, 16) > 0
 
 
-def test_all_that_have_weights_find_their_table_and_every_table_is_used() -> None:
+def test_all_weights_have_a_table_and_every_table_is_used() -> None:
+    """Weights to download and weights in packages: each is named by what needs it, and each name has its table."""
     modules = [importlib.import_module(f"mien.faces.detectors.{name.replace('-', '_')}") for name in detectors.names()]
-    modules += [importlib.import_module(f"mien.models.{name}") for name in models.names()]
-    assert {module.WEIGHTS for module in modules if hasattr(module, "WEIGHTS")} == set(list_remote())
+    named = {module.WEIGHTS for module in modules if hasattr(module, "WEIGHTS")}
+    for name in models.names():
+        named.update(getattr(importlib.import_module(f"mien.models.{name}"), "WEIGHTS", ()))
+    assert named == set(list_remote()) | set(list_packaged())
+    assert not set(list_remote()) & set(list_packaged())
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from PIL import Image
 
 from mien.errors import InputError
 from mien.media import find_images, open_frames, read_frames
+from mien.media.decode import shown
 from mien.media.find import _natural
 from mien.results import Frame, FrameResult
 
@@ -82,7 +83,8 @@ def test_a_missing_file_becomes_an_error_row(album: Path) -> None:
     results = list(read_frames(find_images(paths)))
     for result, path in zip(results, paths, strict=True):
         assert isinstance(result, FrameResult)
-        assert result.error == f"'{path}' does not exist"
+        assert result.source == path
+        assert result.error == f"'{shown(path)}' does not exist"
 
 
 def test_a_folder_without_images_is_an_error(album: Path) -> None:

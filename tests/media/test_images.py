@@ -18,6 +18,7 @@ from PIL import Image
 
 from mien.errors import InputError, LimitError
 from mien.media import MAX_PIXELS, as_rgb, read_frames, read_image
+from mien.media.decode import shown
 from mien.media.formats import FORMATS
 from mien.results import Frame, FrameResult
 
@@ -187,7 +188,9 @@ def test_an_image_of_900_million_pixels_is_refused_from_its_header(tmp_path: Pat
     path.write_bytes(huge_png())
     with pytest.raises(LimitError) as caught:
         read_image(path)
-    assert caught.value.message == (f"'{path}' has 30000 x 30000 = 900,000,000 pixels, the limit is 200,000,000")
+    assert caught.value.message == (
+        f"'{shown(str(path))}' has 30000 x 30000 = 900,000,000 pixels, the limit is 200,000,000"
+    )
     assert caught.value.hint
 
 
@@ -235,7 +238,7 @@ def test_each_bad_file_has_its_own_message(tmp_path: Path, make: Callable[[Path]
         read_image(path)
     message = caught.value.message
     assert words in message
-    assert message.count(str(path)) == 1
+    assert message.count(shown(str(path))) == 1
     assert "\n" not in message
 
 

@@ -40,6 +40,12 @@ TINY = [
 ]
 
 
+def changed(*settings: str) -> list[str]:
+    """The settings of TINY, with these in place of those with the same keys."""
+    keys = {setting.partition("=")[0] for setting in settings}
+    return [*(setting for setting in TINY if setting.partition("=")[0] not in keys), *settings]
+
+
 def mien(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mien", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=600)
@@ -73,7 +79,7 @@ def test_a_run_leaves_what_a_run_leaves(run: Path) -> None:
 
 
 def test_a_run_that_was_stopped_resumes_to_the_same_result(folder: Path, tmp_path: Path) -> None:
-    quick = [*TINY, "steps=4", "epochs=2"]
+    quick = changed("steps=4", "epochs=2")
     recipe, whole, cut = load_recipe("mien-detector", quick), tmp_path / "whole", tmp_path / "cut"
     fit(recipe, folder, whole, FitOptions(progress=False))
 
@@ -136,7 +142,7 @@ def test_a_second_run_starts_from_the_weights_of_the_first(run: Path, folder: Pa
 
 
 def test_a_detector_that_finds_nothing_is_not_exported(folder: Path, tmp_path: Path) -> None:
-    recipe = load_recipe("mien-detector", [*TINY, "epochs=1", "steps=1", "ema_decay=0"])
+    recipe = load_recipe("mien-detector", changed("epochs=1", "steps=1", "ema_decay=0"))
     fit(recipe, folder, tmp_path / "run", FitOptions(progress=False))
     with pytest.raises(WeightsError, match=r"finds none of the \d+ faces"):
         task_spec("detection").export(recipe, tmp_path / "run", folder, tmp_path / "none.onnx")
