@@ -120,7 +120,7 @@ def test_the_export_reads_images(run: Path, folder: Path, tmp_path: Path) -> Non
     assert float(iou(found.boxes, image.boxes).max()) > 0.4
 
 
-def test_a_run_with_every_new_setting_trains_and_resumes(run: Path, folder: Path, tmp_path: Path) -> None:
+def test_a_run_with_every_new_setting_trains_and_keeps_its_recipe(run: Path, folder: Path, tmp_path: Path) -> None:
     settings = ["epochs=2", "steps=3", "assignment.name='dynamic'", "scenes.whole=0.5", "loss.teacher=0.3"]
     recipe = load_recipe(run / "recipe.toml", settings)
     fit(recipe, folder, tmp_path / "new", FitOptions(progress=False))
