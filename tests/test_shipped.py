@@ -51,6 +51,13 @@ def test_files_are_the_ones_that_the_manifest_names(name: str) -> None:
     assert info.scores
 
 
+@pytest.mark.parametrize("name", shipped_models())
+def test_files_say_nothing_of_the_machine_that_exported_them(name: str) -> None:
+    content = (FOLDER / model_info(name).file).read_bytes()
+    assert b"site-packages" not in content
+    assert b"pkg.torch" not in content
+
+
 def test_nothing_else_ships_and_all_of_it_is_small() -> None:
     named = {file for info in shipped_models().values() for file in (info.file, info.training_file)}
     weights = [path for path in FOLDER.iterdir() if path.suffix in (".onnx", ".safetensors")]
