@@ -203,33 +203,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, help="an exported network instead of the shipped one")
     parser.add_argument("--fer", type=Path, help="a store of FER2013, built without --votes")
+    parser.add_argument("--time", action="store_true", help="measure only time and size: seconds instead of minutes")
     parser.add_argument("--no-save", action="store_true", help="print the figures without saving them")
     given = parser.parse_args()
-    figures: dict[str, Measurement] = {}
-    degrees: dict[str, Measurement] = {}
-    for passes in (1, PASSES):
-        landmarker = load_landmarker(LandmarkOptions(weights=given.weights), passes=passes)
-        title = "one run of the network" if passes == 1 else "as shipped"
-        found, angles = behind_detector(landmarker, title)
-        figures |= found
-        degrees |= angles
-        if given.fer:
-            figures |= small_faces(landmarker, title, given.fer)
     shipped = load_landmarker(LandmarkOptions(weights=given.weights))
-    figures |= jitter(shipped, "as shipped") | second_stage(shipped, "as shipped")
+    measured = [] if given.time else _accuracy(shipped, given.weights, given.fer)
     size = len(model_bytes(given.weights or "mien-landmarks")) / 1e6
     time = timed(shipped)
     network, other = list(time.values())[:2]
     ratios = {"the network / the classifier's network": network.median / other.median}
-    for results in (
-        Results.here("landmarks", "%", figures, spread="95% interval"),
-        Results.here("landmarks_pose", "degrees", degrees, spread="95% interval"),
+    measured += [
         Results.here("landmarks_ms", "ms", time, ratios=ratios),
         Results.here("landmarks_size", "MB", {"the file": Measurement(size, size, size, 1)}),
-    ):
+    ]
+    for results in measured:
         print(markdown(results))
         if not given.no_save:
             save(results)
+
+
+def _accuracy(shipped: MienLandmarker, weights: Path | None, fer: Path | None) -> list[Results]:
+    """The errors of points and pose, jitter, and what the face score is worth; with `fer`, also those of small faces."""
+    figures: dict[str, Measurement] = {}
+    degrees: dict[str, Measurement] = {}
+    for passes in (1, PASSES):
+        landmarker = load_landmarker(LandmarkOptions(weights=weights), passes=passes)
+        title = "one run of the network" if passes == 1 else "as shipped"
+        found, angles = behind_detector(landmarker, title)
+        figures |= found
+        degrees |= angles
+        if fer:
+            figures |= small_faces(landmarker, title, fer)
+    figures |= jitter(shipped, "as shipped") | second_stage(shipped, "as shipped")
+    return [
+        Results.here("landmarks", "%", figures, spread="95% interval"),
+        Results.here("landmarks_pose", "degrees", degrees, spread="95% interval"),
+    ]
 
 
 if __name__ == "__main__":
