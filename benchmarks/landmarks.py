@@ -223,7 +223,7 @@ def main() -> None:
 
 
 def _accuracy(shipped: MienLandmarker, weights: Path | None, fer: Path | None) -> list[Results]:
-    """The errors of points and pose, jitter, and what the face score is worth; with `fer`, also those of small faces."""
+    """Errors of points and pose, jitter, and what the face score is worth; with `fer`, also errors of small faces."""
     figures: dict[str, Measurement] = {}
     degrees: dict[str, Measurement] = {}
     for passes in (1, PASSES):
