@@ -72,6 +72,26 @@ def test_the_size_of_the_search_can_be_set(astronaut: NDArray[np.uint8]) -> None
     assert len(load(DetectorOptions(max_side=2000, min_face=60)).detect(sheet)) == 0
 
 
+def test_small_images_are_searched_enlarged(astronaut: NDArray[np.uint8]) -> None:
+    detector = load("mien")
+    assert isinstance(detector, MienDetector)
+    assert detector.scale((240, 320, 3)) == 2  # to 640, at most twice
+    assert detector.scale((336, 448, 3)) == pytest.approx(640 / 448)
+    assert detector.scale((100, 100, 3)) == 2
+    assert detector.scale((480, 640, 3)) == 1
+    assert detector.scale((3000, 4000, 3)) == pytest.approx(0.16)
+    smaller, larger = (load(DetectorOptions(max_side=side)) for side in (300, 2000))
+    assert isinstance(smaller, MienDetector)
+    assert isinstance(larger, MienDetector)
+    assert smaller.scale((336, 448, 3)) == pytest.approx(300 / 448)
+    assert larger.scale((336, 448, 3)) == pytest.approx(640 / 448)
+    assert larger.scale((1000, 1000, 3)) == 1
+    small = cv2.resize(astronaut, None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)
+    found = detector.detect(np.asarray(small, np.uint8))
+    assert found.landmarks is not None
+    assert np.abs(found.landmarks[0, :2] / 0.3 - EYES).max() < 8
+
+
 def test_scores_are_calibrated_by_size() -> None:
     output = Detections(operating_point=0.9, by_size=((10.0, 0.2), (40.0, 0.4)))
     scores = output.calibrated(np.array([0.2, 0.4, 0.3, 0.1, 0.2, 1.0]), np.array([5.0, 100, 20, 10, 40, 40]))

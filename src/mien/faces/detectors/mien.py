@@ -22,6 +22,8 @@ from mien.results import Frame
 
 TAKES_WEIGHTS: Final = True
 MAX_SIDE: Final = 640
+# Images with a smaller long side are enlarged to it, at most this many times: small faces are found better.
+ENLARGED: Final = 2.0
 # Cells with a lower score of the network are not used: there are many, and hardly any shows a face. All others count,
 # whatever the requested score, so that a face always has the same box.
 LOWEST: Final = 0.12
@@ -40,9 +42,9 @@ MEAN_LANDMARKS: Final = ((0.260, 0.388), (0.721, 0.387), (0.490, 0.600), (0.289,
 class MienDetector:
     """Finds faces of 10 px and more, also in profile, masked or dark; boxes from hair line to chin; five landmarks.
 
-    Images with a longer side than `max_side` are searched at that size, and again at half the size if there seems to be
-    a large face. The box and the landmarks of a face are the weighted mean of those of its cells, which is steadier
-    than the best cell alone.
+    Images with a longer side than `max_side` are searched at that size, and small images enlarged to 640 pixels, at
+    most twice. The search is repeated at half the size if there seems to be a large face. The box and the landmarks of
+    a face are the weighted mean of those of its cells, which is steadier than the best cell alone.
     """
 
     name = "mien"
@@ -70,7 +72,10 @@ class MienDetector:
 
     def scale(self, shape: tuple[int, ...]) -> float:
         """The scale at which an image (H, W, 3) is first searched."""
-        return min(1.0, self._max_side / max(shape[:2]))
+        long = max(shape[:2])
+        if long > self._max_side:
+            return self._max_side / long
+        return max(1.0, min(ENLARGED, min(MAX_SIDE, self._max_side) / long))
 
     def _candidates(self, image: NDArray[np.uint8], scale: float) -> "_Candidates":
         """The candidates for faces in an image that is searched at that scale."""
