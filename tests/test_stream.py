@@ -43,7 +43,11 @@ class CountingTracker:
         self.frames: list[int] = []
         type(self).made.append(self)
 
-    def update(self, frame: Frame, faces: tuple[Face, ...]) -> Sequence[Face]:
+    def needs_detection(self, frame: Frame) -> bool:
+        return True
+
+    def update(self, frame: Frame, faces: tuple[Face, ...] | None) -> Sequence[Face]:
+        assert faces is not None
         self.frames.append(frame.index)
         return [replace(face, track=number) for number, face in enumerate(faces)]
 
@@ -241,13 +245,58 @@ def test_images_in_memory_are_different_sources() -> None:
 
 def test_a_tracker_may_leave_out_and_add_faces(crops: mien.Analyzer) -> None:
     class Strict:
-        def update(self, frame: Frame, faces: tuple[Face, ...]) -> Sequence[Face]:
+        def needs_detection(self, frame: Frame) -> bool:
+            return True
+
+        def update(self, frame: Frame, faces: tuple[Face, ...] | None) -> Sequence[Face]:
+            assert faces is not None
             return faces[:1] if frame.index else [*faces, Face(np.array([10, 10, 40, 40], np.float32), 0.5)]
 
     analyzer = mien.Analyzer(detector=Halves(), classifier=crops.classifier, tracker=Strict)
     results = list(analyzer.stream(frames("a.mp4", 2)))
     assert [len(result) for result in results] == [3, 1]
     assert all(face.expression is not None for result in results for face in result)
+
+
+def test_the_detector_runs_only_where_the_tracker_needs_it(crops: mien.Analyzer) -> None:
+    class Counting(Halves):
+        runs = 0
+
+        def detect(self, image: NDArray[np.uint8], *, min_score: float = 0.5) -> Detections:
+            self.runs += 1
+            return super().detect(image)
+
+    class EveryThird:
+        def __init__(self) -> None:
+            self.known: tuple[Face, ...] = ()
+
+        def needs_detection(self, frame: Frame) -> bool:
+            return frame.index % 3 == 0
+
+        def update(self, frame: Frame, faces: tuple[Face, ...] | None) -> Sequence[Face]:
+            assert (faces is None) == (frame.index % 3 != 0)
+            self.known = self.known if faces is None else faces
+            return self.known
+
+    detector = Counting()
+    analyzer = mien.Analyzer(detector=detector, classifier=crops.classifier, tracker=EveryThird)
+    results = list(analyzer.stream(frames("a.mp4", 7)))
+    assert [len(result) for result in results] == [2] * 7
+    assert all(face.expression is not None for result in results for face in result)
+    assert detector.runs == 3
+
+
+def test_only_the_largest_face_is_kept_and_classified(crops: mien.Analyzer) -> None:
+    class Uneven(Halves):
+        def detect(self, image: NDArray[np.uint8], *, min_score: float = 0.5) -> Detections:
+            boxes = np.array([[0, 0, 20, 20], [30, 0, 90, 48], [0, 20, 30, 48]], np.float32)
+            return Detections(boxes, np.array([0.9, 0.8, 0.7], np.float32))
+
+    options = AnalyzerOptions(largest_only=True)
+    analyzer = mien.Analyzer(options, detector=Uneven(), classifier=crops.classifier)
+    results = list(analyzer.stream(frames("a.mp4", 3)))
+    assert [[face.box.tolist() for face in result] for result in results] == [[[30, 0, 90, 48]]] * 3
+    assert all(result[0].expression is not None for result in results)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 32])

@@ -36,14 +36,30 @@ class AnalyzerOptions:
     classifier: ClassifierOptions = field(default_factory=ClassifierOptions)
     landmarks: LandmarkOptions = field(default_factory=LandmarkOptions)
     keypoints: Annotated[bool, "Also find dense keypoints, the head pose and measures of each face."] = False
+    largest_only: Annotated[bool, "Keep only the largest face of each frame."] = False
     keep_images: Annotated[bool, "Results carry the pixels of their frames, for drawing."] = False
 
 
 class Tracker(Protocol):
-    """Follows persons through the frames of one source. Each source gets a new tracker, which is dropped at its end."""
+    """Follows persons through the frames of one source. Each source gets a new tracker, which is dropped at its end.
 
-    def update(self, frame: Frame, faces: tuple[Face, ...]) -> Sequence[Face]:
-        """The faces of the next frame with their `track`; a tracker may also leave out faces or add some."""
+    For each frame, in order, `needs_detection` is called once and then `update` once.
+    """
+
+    def needs_detection(self, frame: Frame) -> bool:
+        """Whether the detector has to run on the next frame; if not, the tracker itself says where the faces are."""
+
+    def update(self, frame: Frame, faces: tuple[Face, ...] | None) -> Sequence[Face]:
+        """The faces of the next frame with their `track`; a tracker may also leave out faces or add some.
+
+        Args:
+            frame: The frame; `frame.timestamp` has its time in seconds.
+            faces: What the detector found, largest first, with landmarks if the detector gives any; None if the
+                detector did not run on this frame.
+
+        Returns:
+            The faces, largest first. Their landmarks align the crops: a face that the tracker moved needs moved ones.
+        """
 
 
 class Smoother(Protocol):
@@ -58,6 +74,12 @@ class Smoother(Protocol):
 
     def flush(self) -> Iterable[FrameResult]:
         """The remaining results, at the end of the source."""
+
+
+def _area(face: Face) -> float:
+    """The area of a face's box in square pixels."""
+    x0, y0, x1, y1 = face.box.tolist()
+    return float((x1 - x0) * (y1 - y0))
 
 
 Stage = TypeVar("Stage")
@@ -254,10 +276,14 @@ class Analyzer:
         if isinstance(frame, FrameResult):
             return _Pending(frame)
         image = frame.image
-        faces = self._aligner.find(image)
-        if tracking is not None:
+        if tracking is None:
+            faces = self._aligner.find(image)
+        else:
             tracker, _ = tracking.at(frame.source, frame.index)
-            faces = tuple(tracker.update(frame, faces))
+            found = self._aligner.find(image) if tracker.needs_detection(frame) else None
+            faces = tuple(tracker.update(frame, found))
+        if self.options.largest_only:
+            faces = tuple(sorted(faces, key=_area, reverse=True)[:1])
         if self.landmarker is not None:
             faces = landmarks.with_keypoints(image, faces, self._aligner.landmarks(faces), self.landmarker)
         result = FrameResult(
