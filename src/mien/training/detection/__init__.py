@@ -14,6 +14,7 @@ from mien.training.detection.export import Held, export_detector
 from mien.training.detection.module import DetectorModule
 from mien.training.detection.recipe import DetectorRecipe
 from mien.training.tasks import TaskSpec, TrainingSetup
+from mien.training.weights import read_origin
 
 __all__ = ["TASK"]
 
@@ -26,7 +27,16 @@ def _setup(recipe: DetectorRecipe, folder: Path) -> TrainingSetup:
     seed_everything(recipe.seed, workers=True, verbose=False)
     module = DetectorModule(recipe.model_dump(mode="json"))
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TrainingSetup(module, DetectionData(folder, recipe), fingerprint)
+    data = DetectionData(folder, recipe)
+
+    def load_pretrained() -> dict[str, str]:
+        if not recipe.model.weights:
+            return {}
+        # The loader's process composes the scenes: OpenCV's threads in this one would block processes started later.
+        first = next(iter(data.train_batches(0)))
+        return module.load_pretrained(first.images).as_dict()
+
+    return TrainingSetup(module, data, fingerprint, load_pretrained)
 
 
 def _export(
@@ -44,9 +54,10 @@ def _export(
         task="detection",
         description=recipe.description,
         inputs=(ImageInput("images"),),
-        outputs=(Detections("cells"), Features(module.network.widths[-1])),
-        architecture={"name": "face_detector", **recipe.model.options},
+        outputs=(Detections("cells"), Features(module.network.features)),
+        architecture={"name": recipe.model.name, **recipe.model.options},
         licence=licence,
+        pretrained=read_origin(folder),
         data=f"labelled images {face_images.fingerprint(data)['images']}",
     )
     training, held = scenes.scenes("train", _CALIBRATION, 1), scenes.photographs("valid")

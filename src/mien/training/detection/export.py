@@ -1,10 +1,10 @@
 """Exports a detector's run: one ONNX file with the model's description inside, and its training form beside it.
 
 The file takes images (N, H, W, 3) uint8 RGB whose sides are multiples of 32. All but the first convolution and the
-heads run in int8 (per channel, calibrated on scenes of training images), unless that costs more than `FALL` of F1 on
-held-back photographs; then the full form is written. The photographs also set the operating points, one for each range
-of sizes, so that a score of 0.5 has the same precision at every size. Nothing is written if the full form differs from
-its checkpoint.
+heads run in int8 (per channel, calibrated on scenes of training images), unless that is no faster with this network or
+costs more than `FALL` of F1 on held-back photographs; then the full form is written. The photographs also set the
+operating points, one for each range of sizes, so that a score of 0.5 has the same precision at every size. Nothing is
+written if the full form differs from its checkpoint.
 """
 
 import io
@@ -28,7 +28,7 @@ from mien.faces.detectors import Detections as Found
 from mien.faces.detectors import DetectorOptions
 from mien.faces.detectors.mien import MienDetector
 from mien.files import staging_folder
-from mien.models.detection.face_detector import FaceDetector
+from mien.models.detection import DetectionNetwork
 from mien.training.artifacts import Calibration, check_name, publish, quantized, serialised
 from mien.training.detection.scenes import Scene
 from mien.training.silence import silenced
@@ -42,7 +42,7 @@ _HALF: Final = 0.5
 class _FromPixels(nn.Module):
     """A detector that takes pixels; the division by 255 is in its first convolution."""
 
-    def __init__(self, network: FaceDetector) -> None:
+    def __init__(self, network: DetectionNetwork) -> None:
         super().__init__()
         self.network = network
         first = next(layer for layer in self.network.modules() if isinstance(layer, nn.Conv2d))
@@ -55,7 +55,7 @@ class _FromPixels(nn.Module):
         return self.network.cells(levels), levels[-1].mean(dim=(2, 3))
 
 
-def graph_of(network: FaceDetector) -> onnx.ModelProto:
+def graph_of(network: DetectionNetwork) -> onnx.ModelProto:
     """The ONNX form of a fused detector that takes pixels; number, height and width are free. Changes the network."""
     example = torch.zeros(2, 96, 160, 3, dtype=torch.uint8)
     free = {0: "images", 1: "height", 2: "width"}
@@ -86,7 +86,7 @@ def int8_form(full: Path, graph: onnx.ModelProto, training: Iterable[Scene]) -> 
     return quantized(full, inputs, [first, *heads, *others])
 
 
-def _check_parity(network: FaceDetector, session: Session, scenes: Iterable[Scene]) -> None:
+def _check_parity(network: DetectionNetwork, session: Session, scenes: Iterable[Scene]) -> None:
     for scene in scenes:
         with torch.no_grad():
             pixels = torch.from_numpy(scene.image.transpose(2, 0, 1)[None].copy()).float() / 255
@@ -139,7 +139,9 @@ def _calibrated(session: Session, held: Held) -> tuple[Detections, float]:
     return output, 2 * right / (int(scores.sum()) + len(plain.faces))
 
 
-def export_detector(network: FaceDetector, info: ModelInfo, training: list[Scene], held: Held, out: Path) -> list[Path]:
+def export_detector(
+    network: DetectionNetwork, info: ModelInfo, training: list[Scene], held: Held, out: Path
+) -> list[Path]:
     """Writes a trained detector to `out` (.onnx), with its training form and its manifest entry beside it.
 
     Args:
@@ -171,11 +173,13 @@ def export_detector(network: FaceDetector, info: ModelInfo, training: list[Scene
             raise WeightsError(
                 f"the detector finds none of the {faces} faces of the held-back images", hint="train it longer"
             )
-        small_content = int8_form(full, graph, training)
-        small_output, small_f1 = _calibrated(Session(small_content, "its int8 form"), held)
-        if small_f1 >= f1 - FALL:
-            content, output = small_content, small_output
-            info = replace(info, form="int8")
-        scores = {"faces": faces, "full_f1": round(f1, 4), "int8_f1": round(small_f1, 4)}
+        scores = {"faces": faces, "full_f1": round(f1, 4)}
+        if network.gains_from_int8:
+            small_content = int8_form(full, graph, training)
+            small_output, small_f1 = _calibrated(Session(small_content, "its int8 form"), held)
+            scores["int8_f1"] = round(small_f1, 4)
+            if small_f1 >= f1 - FALL:
+                content, output = small_content, small_output
+                info = replace(info, form="int8")
         info = replace(info, scores=scores).with_outputs(output)
         return publish(content, info, out, staging, network.state_dict())

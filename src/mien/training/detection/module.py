@@ -7,9 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mien.errors import ConfigError
 from mien.faces.detectors.mien import grid
-from mien.models.detection.face_detector import FaceDetector
+from mien.models import Origin, detection
+from mien.models.blocks.network import set_statistics
+from mien.models.detection import DetectionNetwork
 from mien.training.detection.data import Batch
 from mien.training.detection.recipe import DetectorRecipe
 from mien.training.tasks import Sums, TrainingModule
@@ -106,18 +107,24 @@ def landmark_loss(found: Tensor, known: Tensor, boxes: Tensor) -> Tensor:
 class DetectorModule(TrainingModule):
     """Trains scores, boxes and landmarks together."""
 
-    network: FaceDetector
+    network: DetectionNetwork
 
     def __init__(self, recipe: dict[str, Any]) -> None:
         super().__init__(recipe=recipe)
         self.recipe = DetectorRecipe.model_validate(recipe)
-        try:
-            self.network = FaceDetector(**self.recipe.model.options)
-        except (TypeError, ValueError, RuntimeError) as error:
-            reason = str(error).partition("\n")[0]
-            raise ConfigError(
-                f"the detector cannot be built: {reason}", hint="see the options of the network in [model.options]"
-            ) from error
+        self.network = detection.build(self.recipe.model.name, **self.recipe.model.options)
+
+    def load_pretrained(self, images: Tensor) -> Origin:
+        """Loads the published weights that the recipe names; see `detection.load_pretrained`.
+
+        Args:
+            images: (N, 3, H, W) uint8 RGB, on which the statistics of the norms are measured if the weights lack them.
+        """
+        model = self.recipe.model
+        origin = detection.load_pretrained(model.name, self.network, model.weights, sha256=model.weights_sha256)
+        if detection.lacks_statistics(model.name):
+            set_statistics(self.network, images.float() / 255)
+        return origin
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) uint8 RGB -> (N, cells, 15)."""

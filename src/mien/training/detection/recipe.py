@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from mien.assets.signature import STRIDES
+from mien.models import detection
 from mien.training.recipe import (
     Fraction,
     ModelRecipe,
@@ -121,7 +122,7 @@ class DetectorRecipe(RunRecipe):
     operating_precision: Annotated[
         float, Field(gt=0, lt=1, description="precision, at every size, of the score that the export maps to 0.5")
     ] = 0.95
-    model: ModelRecipe = ModelRecipe(name="detector")
+    model: ModelRecipe = ModelRecipe(name="face_detector")
     optimizer: OptimizerRecipe = OptimizerRecipe(name="adamw", lr=2e-3, weight_decay=0.02)
     schedule: ScheduleRecipe = ScheduleRecipe(warmup=1)
     loss: LossRecipe = LossRecipe()
@@ -137,8 +138,9 @@ class DetectorRecipe(RunRecipe):
     def config_errors(cls, plain: Mapping[str, Any]) -> list[str]:
         """Metrics or a network that do not exist."""
         table = plain.get("model")
-        name = table.get("name", "detector") if isinstance(table, Mapping) else "detector"
-        wrong = [] if name == "detector" else [f"model.name: expected 'detector', got '{name}'"]
+        name = table.get("name", "face_detector") if isinstance(table, Mapping) else "face_detector"
+        known = detection.names()
+        wrong = [] if name in known else [f"model.name: expected {' or '.join(map(repr, known))}, got '{name}'"]
         return super().config_errors(plain) + wrong
 
 
