@@ -68,7 +68,7 @@ def main() -> None:
     figures: dict[str, Measurement] = {}
     counted: dict[str, float] = {}
     for title in ("plain", "depthwise"):
-        network = FaceDetector(**load("mien-detector").model.options)
+        network = FaceDetector(**load("detector-from-scratch").model.options)
         settle(network)
         fused = network.fused()
         if title == "depthwise":

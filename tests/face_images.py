@@ -1,13 +1,16 @@
-"""Made-up images with drawn faces and their labels, as detectors are trained on."""
+"""Made-up images with drawn faces and their labels, as detectors are trained on, and weights to start from."""
 
 import io
 import json
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from tests.drawn import draw_face
 
@@ -67,3 +70,22 @@ def write_images(folder: Path, *, train: int = 12, valid: int = 4, seed: int = 0
             rows.append(row(image, f"{number}.png", "train" if number < train else "valid"))
     (folder / "labels.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
     return folder
+
+
+def random_yunet(path: Path, widths: tuple[int, ...] = (16, 16, 16, 64, 64, 64)) -> Path:
+    """A file like YuNet's published one, random: convolutions in its order, without what lies between them."""
+    rng = np.random.default_rng(3)
+    shapes: list[tuple[int, int, int]] = [(widths[0], 3, 3)]
+    for channels, width in (*pairwise(widths), *[(64, 64)] * 12):
+        shapes += [(width, channels, 1), (width, 1, 3)]
+    for width in (1, 4, 1, 10):
+        shapes += [(width, 64, 1), (width, 1, 3)] * 3
+    nodes, values = [], []
+    for number, (width, channels, size) in enumerate(shapes):
+        kernel = rng.normal(0, 0.4, (width, channels, size, size)).astype(np.float32)
+        bias = rng.normal(0, 0.4, width).astype(np.float32)
+        values += [numpy_helper.from_array(kernel, f"w{number}"), numpy_helper.from_array(bias, f"b{number}")]
+        nodes.append(helper.make_node("Conv", [f"x{number}", f"w{number}", f"b{number}"], [f"x{number + 1}"]))
+    given = helper.make_tensor_value_info("x0", TensorProto.FLOAT, [1, 3, 8, 8])
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", [given], [], values)), path)
+    return path

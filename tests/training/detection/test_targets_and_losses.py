@@ -123,7 +123,7 @@ def test_a_cell_serves_one_face() -> None:
 
 def test_targets_mix_the_overlap_and_the_teachers_score() -> None:
     settings = ["loss.quality=0.4", "loss.teacher=0.5"]
-    module = DetectorModule(load_recipe("mien-detector", settings).model_dump(mode="json"))
+    module = DetectorModule(load_recipe("detector-from-scratch", settings).model_dump(mode="json"))
     target = module._quality(torch.tensor([1.0, 0.5, 0.5]), torch.tensor([0.8, 0.6, float("nan")]))
     assert target.tolist() == pytest.approx([0.9, 0.7, 0.8])
 
@@ -132,7 +132,7 @@ def test_targets_mix_the_overlap_and_the_teachers_score() -> None:
 def test_losses_have_gradients_with_either_assignment(name: str) -> None:
     scenes = [scene(box(50, 50, 30), box(150, 120, 90)), scene()]
     settings = [f"assignment.name='{name}'", "model.options={stem=[4, 8], widths=[8, 8, 8], depths=[1, 1, 1], neck=8}"]
-    recipe = load_recipe("mien-detector", settings)
+    recipe = load_recipe("detector-from-scratch", settings)
     assert isinstance(recipe, DetectorRecipe)
     module = DetectorModule(recipe.model_dump(mode="json"))
     loss, _ = module.training_step(batch_of(scenes, recipe.assignment))

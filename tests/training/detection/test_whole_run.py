@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.face_images import drawn_image, write_images
+from tests.face_images import drawn_image, random_yunet, write_images
 
 from mien.assets.manifest import METADATA_KEY, read_manifest
 from mien.assets.store import open_model
@@ -60,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(folder: Path) -> Path:
     run = folder.parent / "run"
     settings = [part for each in TINY for part in ("--set", each)]
-    done = mien("train", "mien-detector", "--data", folder, "--out", run, "--quiet", *settings)
+    done = mien("train", "detector-from-scratch", "--data", folder, "--out", run, "--quiet", *settings)
     assert done.returncode == 0, done.stderr
     return run
 
@@ -80,7 +80,7 @@ def test_a_run_leaves_what_a_run_leaves(run: Path) -> None:
 
 def test_a_run_that_was_stopped_resumes_to_the_same_result(folder: Path, tmp_path: Path) -> None:
     quick = changed("steps=4", "epochs=2")
-    recipe, whole, cut = load_recipe("mien-detector", quick), tmp_path / "whole", tmp_path / "cut"
+    recipe, whole, cut = load_recipe("detector-from-scratch", quick), tmp_path / "whole", tmp_path / "cut"
     fit(recipe, folder, whole, FitOptions(progress=False))
 
     class Stop(Exception):
@@ -110,7 +110,7 @@ def test_the_export_reads_images(run: Path, folder: Path, tmp_path: Path) -> Non
     assert (b"QuantizeLinear" in out.read_bytes()) == (info.form == "int8")
     assert METADATA_KEY in session.metadata
     ((name, entry),) = read_manifest((tmp_path / "own.entry.toml").read_text(), "the entry").items()
-    assert name == "mien-detector"
+    assert name == "detector-from-scratch"
     assert entry.detections == info.detections
     assert info.scores["faces"] == sum(len(image.boxes) for image in read(folder, "valid"))
     assert all(0 < point < 1 for _, point in info.detections.by_size)
@@ -130,6 +130,25 @@ def test_a_run_with_every_new_setting_trains_and_keeps_its_recipe(run: Path, fol
     assert load(DetectorOptions("mien", weights=tmp_path / "new.onnx")) is not None
 
 
+def test_a_run_starts_from_published_weights_and_learns_from_their_outputs(folder: Path, tmp_path: Path) -> None:
+    weights = random_yunet(tmp_path / "published.onnx")
+    settings = changed(
+        "epochs=1", "steps=3", "optimizer.lr=1e-4", "model.options={early=[16, 56, 64, 64]}", "ema_decay=0"
+    )
+    source = [f"model.weights='{weights}'", "model.name='yunet'", "loss.distil=1.0"]
+    recipe = load_recipe("detector-from-scratch", [*settings, *source])
+    fit(recipe, folder, tmp_path / "run", FitOptions(progress=False))
+    assert json.loads((tmp_path / "run" / "pretrained.json").read_text())["name"] == "published.onnx"
+    header, values = (line.split(",") for line in (tmp_path / "run" / "metrics.csv").read_text().splitlines())
+    assert float(dict(zip(header, values, strict=True))["val/distil/loss"]) > 0
+    # A run from the run's weights needs no published ones.
+    weights.unlink()
+    again, _ = resolve_recipe(None, ["epochs=1", "steps=1"], init_from=str(tmp_path / "run"))
+    fit(again, folder, tmp_path / "again", FitOptions(progress=False))
+    with pytest.raises(ConfigError, match=r"loss\.distil=1\.0: needs published weights in model\.weights"):
+        load_recipe("detector-from-scratch", ["loss.distil=1.0"])
+
+
 def test_a_second_run_starts_from_the_weights_of_the_first(run: Path, folder: Path, tmp_path: Path) -> None:
     recipe, said = resolve_recipe(None, ["epochs=1", "steps=4"], init_from=str(run))
     assert isinstance(recipe, DetectorRecipe)
@@ -142,7 +161,7 @@ def test_a_second_run_starts_from_the_weights_of_the_first(run: Path, folder: Pa
 
 
 def test_a_detector_that_finds_nothing_is_not_exported(folder: Path, tmp_path: Path) -> None:
-    recipe = load_recipe("mien-detector", changed("epochs=1", "steps=1", "ema_decay=0"))
+    recipe = load_recipe("detector-from-scratch", changed("epochs=1", "steps=1", "ema_decay=0"))
     fit(recipe, folder, tmp_path / "run", FitOptions(progress=False))
     with pytest.raises(WeightsError, match=r"finds none of the \d+ faces"):
         task_spec("detection").export(recipe, tmp_path / "run", folder, tmp_path / "none.onnx")
@@ -169,7 +188,7 @@ def test_every_mistake_of_a_recipe_is_named(tmp_path: Path) -> None:
 
 
 def test_a_network_that_cannot_be_built(folder: Path, tmp_path: Path) -> None:
-    recipe = load_recipe("mien-detector", ["model.options={widths=[8, 8]}"])
+    recipe = load_recipe("detector-from-scratch", ["model.options={widths=[8, 8]}"])
     with pytest.raises(ConfigError, match="the detector cannot be built"):
         fit(recipe, folder, tmp_path / "run", FitOptions(progress=False))
     assert not (tmp_path / "run").exists()
@@ -183,11 +202,11 @@ def test_pictures_without_faces_teach_nothing(folder: Path, tmp_path: Path) -> N
     text = "\n".join(json.dumps(row | {"faces": [], "ignore": []}) for row in rows)
     (bare / "labels.jsonl").write_text(text)
     with pytest.raises(DataError, match="no image of the split 'train' has a face"):
-        fit(load_recipe("mien-detector", TINY), bare, tmp_path / "run", FitOptions(progress=False))
+        fit(load_recipe("detector-from-scratch", TINY), bare, tmp_path / "run", FitOptions(progress=False))
 
 
 def test_a_wrong_folder_is_named_by_the_command(tmp_path: Path) -> None:
-    done = mien("train", "mien-detector", "--data", tmp_path, "--out", tmp_path / "run")
+    done = mien("train", "detector-from-scratch", "--data", tmp_path, "--out", tmp_path / "run")
     assert done.returncode != 0
     assert "no labels.jsonl" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,8 +1,8 @@
 """Architectures of face detectors, one file each.
 
 The module of an architecture has one function `build(**options) -> DetectionNetwork`, whose options are keyword
-arguments with defaults. One with pretrained weights also has `load_pretrained(network, state)`; `WITHOUT_STATISTICS` as
-in `mien.models`.
+arguments with defaults. One with pretrained weights also has `load_pretrained(network, state, images)`, and
+`WITHOUT_STATISTICS` as in `mien.models`.
 """
 
 import importlib
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mien.errors import ConfigError, WeightsError
 from mien.models import pretrained
-from mien.models.blocks.network import fuse
+from mien.models.blocks.network import fuse, set_statistics
 
 __all__ = ["DetectionNetwork", "build", "lacks_statistics", "load_pretrained", "names", "takes_pretrained"]
 
@@ -87,13 +87,17 @@ def lacks_statistics(name: str) -> bool:
     return getattr(_module(name), "WITHOUT_STATISTICS", False)
 
 
-def load_pretrained(name: str, network: DetectionNetwork, source: str, *, sha256: str = "") -> pretrained.Origin:
+def load_pretrained(
+    name: str, network: DetectionNetwork, source: str, images: Tensor, *, sha256: str = ""
+) -> pretrained.Origin:
     """Loads pretrained weights into a network of `build`.
 
     Args:
         name: Name of the architecture.
         network: Changed in place.
         source: Name of the weights or path of their file; see `pretrained.read`.
+        images: (N, 3, H, W) RGB, values 0-1: on these it is measured how a narrower network comes nearest to the
+            weights, and what the norms meet if the weights lack their statistics.
         sha256: Hash that the file must have; empty: any.
 
     Returns:
@@ -107,11 +111,13 @@ def load_pretrained(name: str, network: DetectionNetwork, source: str, *, sha256
         raise ConfigError(f"the detector '{name}' has no pretrained weights '{source}'", hint="remove model.weights")
     found = pretrained.read(source, sha256)
     try:
-        _module(name).load_pretrained(network, found.state)
+        _module(name).load_pretrained(network, found.state, images)
     except ValueError as error:
         raise WeightsError(
             f"{source}: does not fit the detector '{name}': {error}", hint="check [model.options] and the file"
         ) from error
+    if lacks_statistics(name):
+        set_statistics(network, images)
     return found.origin
 
 

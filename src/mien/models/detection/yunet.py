@@ -2,8 +2,8 @@
 
 Wu, Peng and Yu, "YuNet: a tiny millisecond-level face detector" (Machine Intelligence Research 20, 2023), figure 2:
 units of a pointwise and a depthwise convolution with a batch norm, maximum pools, and a feature pyramid. Its published
-weights can be loaded, also into a narrower network. A cell's score there is the geometric mean of the probabilities of
-two outputs, that a face is there and that its box fits; here it is one output, the logit of that mean.
+weights can be loaded, also into a network that is narrower at stride 4. A cell's score there is the geometric mean of
+the probabilities of two outputs, that a face is there and that its box fits; here it is one output, its logit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -157,87 +157,75 @@ class _Convolution(NamedTuple):
     bias: Tensor
 
 
-def load_pretrained(network: YuNet, state: Mapping[str, Tensor]) -> None:
+def load_pretrained(network: YuNet, state: Mapping[str, Tensor], images: Tensor) -> None:
     """Loads the weights of the published ONNX file, as `pretrained` reads it, into a network of `build`.
 
-    Of a layer that is narrower here, the channels are kept that have the most influence on the next layer. With the
-    published widths, the network is the same function in evaluation mode: YuNet takes BGR images of 0-255, and its
-    boxes and landmarks count from the corner of a cell.
+    With the published widths, the network is the same function in evaluation mode: YuNet takes BGR images of 0-255, and
+    its boxes and landmarks count from the corner of a cell. Layers at stride 4 may be narrower: see `_narrow`.
 
     Args:
         network: Changed in place.
         state: The convolutions of the file, in their order.
+        images: (N, 3, H, W) RGB, values 0-1, on which it is measured which channels can be left out.
 
     Raises:
         ValueError: The state is not that of this network.
     """
+    full = build()
+    _load(full, state)
+    for number in range(len(network.early) - 2):
+        width = _part(network, number).point.out_channels
+        if width < _part(full, number).point.out_channels:
+            _narrow(full, number, width, images)
+    try:
+        network.load_state_dict(full.state_dict())
+    except RuntimeError as error:
+        raise ValueError("only the layers at stride 4, except the last one, may be narrower") from error
+
+
+def _part(network: YuNet, number: int) -> Unit:
+    """A unit at stride 4."""
+    unit = network.early[number]
+    assert isinstance(unit, Unit)
+    return unit
+
+
+def _load(network: YuNet, state: Mapping[str, Tensor]) -> None:
+    """Loads the published weights into a network of the published widths."""
     found: list[_Convolution] = []
     while (name := f"conv{len(found)}.weight") in state:
         found.append(_Convolution(state[name], state[f"conv{len(found)}.bias"]))
+    units = [module for part in (network.stem[1:], network.early, *network.stages) for module in part]
+    units = [*filter(lambda module: isinstance(module, Unit), units), *reversed(network.sides), *network.mixers]
     heads = 2 * _STRIDES * 4  # for the fit of the box, the box, the face, and the landmarks
-    chain = [module for part in (network.stem, network.early, *network.stages) for module in part if _learns(module)]
-    aside = [*reversed(network.sides), *network.mixers]
-    if len(found) != 2 * (len(chain) + len(aside)) - 1 + heads:
-        raise ValueError(f"it has {len(found)} convolutions, YuNet has {2 * (len(chain) + len(aside)) - 1 + heads}")
+    if len(found) != 1 + 2 * len(units) + heads:
+        raise ValueError(f"it has {len(found)} convolutions, YuNet has {1 + 2 * len(units) + heads}")
     first, *rest = found
-    body, heads_found = rest[:-heads], rest[-heads:]
-    pairs = list(zip(body[::2], body[1::2], strict=True))
-    with torch.no_grad():
-        kernel = 255 * first.kernel.flip(1)
-        kept = _strongest(kernel, pairs[0][0].kernel, chain[0].spatial.out_channels)
-        _set(chain[0], _Convolution(kernel[kept], first.bias[kept]), "the first convolution")
-        following = [*(point.kernel for point, _ in pairs[1 : len(chain) - 1]), None]
-        for number, (unit, pair, after) in enumerate(zip(chain[1:], pairs, following, strict=False), start=1):
-            kept = _set_unit(unit, pair, kept, after, f"unit {number}")
-        everything = torch.arange(network.features)
-        for number, (unit, pair) in enumerate(zip(aside, pairs[len(chain) - 1 :], strict=True), start=len(chain)):
-            _set_unit(unit, pair, everything, None, f"unit {number}")
-        fit, box, face, points = (heads_found[start : start + 2 * _STRIDES] for start in range(0, heads, 2 * _STRIDES))
-        shift = torch.zeros(_OUTPUTS)
-        shift[2:4] = shift[6:] = _CENTRE
-        for level, head in enumerate(network.heads):
-            assert isinstance(head, nn.Sequential)
-            for number, convolution in enumerate(head):
-                assert isinstance(convolution, nn.Conv2d)
-                assert convolution.bias is not None
-                parts = [part[2 * level + number] for part in (face, fit, box, points)]
-                kernel = torch.cat([part.kernel for part in parts])
-                bias = torch.cat([part.bias for part in parts])
-                assign(convolution.weight, kernel, f"head {level}")
-                assign(convolution.bias, bias - shift if number else bias, f"head {level}")
+    body, ends = rest[:-heads], rest[-heads:]
+    stem = network.stem[0]
+    assert isinstance(stem, Stem)
+    _set(stem, _Convolution(255 * first.kernel.flip(1), first.bias), "the first convolution")
+    for number, (unit, point, spatial) in enumerate(zip(units, body[::2], body[1::2], strict=True), start=1):
+        assert isinstance(unit, Unit)
+        assign(unit.point.weight, point.kernel, f"unit {number}, pointwise")
+        assign(_bias(unit.point), point.bias, f"unit {number}, pointwise")
+        _set(unit, spatial, f"unit {number}, depthwise")
+    fit, box, face, points = (ends[start : start + 2 * _STRIDES] for start in range(0, heads, 2 * _STRIDES))
+    shift = torch.zeros(_OUTPUTS)
+    shift[2:4] = shift[6:] = _CENTRE
+    for level, head in enumerate(network.heads):
+        assert isinstance(head, nn.Sequential)
+        for number, convolution in enumerate(head):
+            assert isinstance(convolution, nn.Conv2d)
+            parts = [part[2 * level + number] for part in (face, fit, box, points)]
+            assign(convolution.weight, torch.cat([part.kernel for part in parts]), f"head {level}")
+            bias = torch.cat([part.bias for part in parts])
+            assign(_bias(convolution), bias - shift if number else bias, f"head {level}")
 
 
-def _learns(module: nn.Module) -> bool:
-    return isinstance(module, Stem | Unit)
-
-
-def _strongest(kernel: Tensor, after: Tensor | None, count: int) -> Tensor:
-    """Indices (count,) of the channels of a layer that have the most influence on the layer after it."""
-    influence = kernel.flatten(1).norm(dim=1)
-    if after is not None:
-        if after.shape[1] != len(influence):
-            raise ValueError(f"a layer has {len(influence)} channels, the next one takes {after.shape[1]}")
-        influence = influence * after.flatten(1).norm(dim=0)
-    chosen: Tensor = influence.argsort(descending=True)[:count].sort().values
-    return chosen
-
-
-def _set_unit(
-    unit: Unit, pair: tuple[_Convolution, _Convolution], given: Tensor, after: Tensor | None, name: str
-) -> Tensor:
-    """Sets a unit that is given the channels `given` of the published one; returns the channels that it keeps."""
-    point, depth = pair
-    if len(depth.kernel) != len(point.kernel):
-        raise ValueError(f"{name} has {len(point.kernel)} and {len(depth.kernel)} channels")
-    influence = depth.kernel * point.kernel.flatten(1).norm(dim=1)[:, None, None, None]
-    kept = _strongest(influence, after, len(unit.norm.weight))
-    if point.kernel.shape[1] <= int(given.max()):
-        raise ValueError(f"{name} takes {point.kernel.shape[1]} channels")
-    assign(unit.point.weight, point.kernel[kept][:, given], f"{name}, pointwise")
-    assert unit.point.bias is not None
-    assign(unit.point.bias, point.bias[kept], f"{name}, pointwise")
-    _set(unit, _Convolution(depth.kernel[kept], depth.bias[kept]), f"{name}, depthwise")
-    return kept
+def _bias(convolution: nn.Conv2d) -> Tensor:
+    assert convolution.bias is not None
+    return convolution.bias
 
 
 def _set(layer: Stem | Unit, convolution: _Convolution, name: str) -> None:
@@ -245,4 +233,53 @@ def _set(layer: Stem | Unit, convolution: _Convolution, name: str) -> None:
     assign(layer.spatial.weight, convolution.kernel, name)
     assign(layer.norm.bias, convolution.bias, name)
     layer.norm.reset_running_stats()
-    layer.norm.weight.fill_((1 + layer.norm.eps) ** 0.5)
+    with torch.no_grad():
+        layer.norm.weight.fill_((1 + layer.norm.eps) ** 0.5)
+
+
+def _narrow(network: YuNet, number: int, width: int, images: Tensor) -> None:
+    """Leaves out channels of a unit at stride 4, so that the next pointwise convolution gives nearly the same.
+
+    The channels go one by one, each time the one without which the next convolution, fitted again by least squares,
+    gives the smallest error on the images (He, Zhang and Sun, "Channel pruning for accelerating very deep neural
+    networks", ICCV 2017, section 3.1, with a backward search in place of the LASSO).
+
+    Args:
+        network: Changed in place.
+        number: Of the unit.
+        width: Its new number of channels.
+        images: (N, 3, H, W) RGB, values 0-1.
+    """
+    unit, after = _part(network, number), _part(network, number + 1).point
+    with torch.no_grad():
+        seen = network.eval().early[: number + 1](network.stem(images)).transpose(0, 1).flatten(1).double()  # (C, P)
+        mean, covariance = seen.mean(dim=1), torch.cov(seen)
+        kernel = after.weight[:, :, 0, 0].double()  # (O, C)
+        kept = list(range(len(mean)))
+        while len(kept) > width:
+            errors = [_error(kernel, covariance, kept[:place] + kept[place + 1 :]) for place in range(len(kept))]
+            kept.pop(int(torch.tensor(errors).argmin()))
+        fitted = kernel @ _regression(covariance, kept)  # (O, width)
+        bias = _bias(after) + (kernel @ mean - fitted @ mean[kept]).float()
+        narrow, joined = Unit(unit.point.in_channels, width), nn.Conv2d(width, after.out_channels, 1)
+        narrow.point.weight.copy_(unit.point.weight[kept])
+        _bias(narrow.point).copy_(_bias(unit.point)[kept])
+        _set(narrow, _Convolution(unit.spatial.weight[kept], unit.norm.bias[kept]), "narrowed")
+        joined.weight.copy_(fitted.float()[:, :, None, None])
+        _bias(joined).copy_(bias)
+    network.early[number] = narrow
+    _part(network, number + 1).point = joined
+
+
+def _regression(covariance: Tensor, kept: list[int]) -> Tensor:
+    """(C, K): the best linear estimate of all channels from those that are kept."""
+    own = covariance[kept][:, kept]
+    own = own + 1e-6 * own.diagonal().mean() * torch.eye(len(kept), dtype=own.dtype)
+    found: Tensor = torch.linalg.solve(own, covariance[kept]).T
+    return found
+
+
+def _error(kernel: Tensor, covariance: Tensor, kept: list[int]) -> float:
+    """The variance of the next convolution's outputs that the kept channels do not explain."""
+    left = covariance - _regression(covariance, kept) @ covariance[kept]
+    return float(torch.einsum("oc,cd,od->", kernel, left, kernel))

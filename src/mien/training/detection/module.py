@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from mien.faces.detectors.mien import grid
 from mien.models import Origin, detection
-from mien.models.blocks.network import set_statistics
 from mien.models.detection import DetectionNetwork
 from mien.training.detection.data import Batch
 from mien.training.detection.recipe import DetectorRecipe
@@ -21,6 +20,9 @@ _FOCUS: Final = 2.0
 # Dynamic assignment: a face takes at most this many cells; from this IoU, others are left out of the loss.
 _MOST: Final = 10
 _GOOD: Final = 0.5
+# Distillation: from this score, the teacher's box and landmarks count; where their errors turn linear, in strides.
+_SURE: Final = 0.3
+_NEAR: Final = 0.1
 
 
 def decoded(rows: Tensor, centres: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,6 +115,8 @@ class DetectorModule(TrainingModule):
         super().__init__(recipe=recipe)
         self.recipe = DetectorRecipe.model_validate(recipe)
         self.network = detection.build(self.recipe.model.name, **self.recipe.model.options)
+        # In a list, so that it is no part of the module: neither trained nor stored.
+        self._teacher: list[DetectionNetwork] | None = None
 
     def load_pretrained(self, images: Tensor) -> Origin:
         """Loads the published weights that the recipe names; see `detection.load_pretrained`.
@@ -121,10 +125,34 @@ class DetectorModule(TrainingModule):
             images: (N, 3, H, W) uint8 RGB, on which the statistics of the norms are measured if the weights lack them.
         """
         model = self.recipe.model
-        origin = detection.load_pretrained(model.name, self.network, model.weights, sha256=model.weights_sha256)
-        if detection.lacks_statistics(model.name):
-            set_statistics(self.network, images.float() / 255)
-        return origin
+        pixels = images.float() / 255
+        return detection.load_pretrained(model.name, self.network, model.weights, pixels, sha256=model.weights_sha256)
+
+    @property
+    def _distils(self) -> bool:
+        """Whether the published weights are the teacher: not of runs that start from other weights."""
+        return self.recipe.loss.distil > 0 and not self.recipe.init_from
+
+    def _published(self) -> DetectionNetwork:
+        """The network of the published weights with its own widths, for the loss `distil`."""
+        if self._teacher is None:
+            model = self.recipe.model
+            network = detection.build(model.name)
+            images = torch.zeros(1, 3, 64, 64)
+            detection.load_pretrained(model.name, network, model.weights, images, sha256=model.weights_sha256)
+            self._teacher = [network.fused().to(memory_format=torch.channels_last)]  # type: ignore[call-overload]
+        return self._teacher[0]
+
+    def _distance(self, rows: Tensor, images: Tensor) -> Tensor:
+        """The distance of outputs (B, cells, 15) to those of the published weights: of scores, boxes and landmarks."""
+        with torch.no_grad():
+            taught = self._published()((images.float() / 255).contiguous(memory_format=torch.channels_last))
+            chance = torch.sigmoid(taught[..., 0])
+            weight = torch.where(chance > _SURE, chance, torch.zeros(()))
+            count = weight.sum().clamp(min=1)
+        score = score_loss(rows[..., 0], chance).sum()
+        place = nn.functional.smooth_l1_loss(rows[..., 1:], taught[..., 1:], reduction="none", beta=_NEAR).mean(dim=2)
+        return (score + (place * weight).sum()) / count
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) uint8 RGB -> (N, cells, 15)."""
@@ -156,7 +184,7 @@ class DetectorModule(TrainingModule):
             "box/loss": (1 - generalised_iou(boxes, batch.boxes)).sum() / count,
             "landmarks/loss": landmark_loss(landmarks, batch.landmarks, batch.boxes),
             "overlap": overlap.sum() / count,
-        }
+        } | ({"distil/loss": self._distance(rows, batch.images)} if self._distils else {})
 
     def _quality(self, overlap: Tensor, scores: Tensor) -> Tensor:
         """The targets (P,) of the scores of cells with a face.
@@ -171,7 +199,8 @@ class DetectorModule(TrainingModule):
     def _total(self, losses: dict[str, Tensor]) -> Tensor:
         """Their weighted sum."""
         weights = self.recipe.loss
-        return losses["score/loss"] + weights.box * losses["box/loss"] + weights.landmarks * losses["landmarks/loss"]
+        total = losses["score/loss"] + weights.box * losses["box/loss"] + weights.landmarks * losses["landmarks/loss"]
+        return total + weights.distil * losses["distil/loss"] if self._distils else total
 
     def training_step(self, batch: Batch) -> tuple[Tensor, Sums]:
         """The weighted sum of the losses on new scenes."""

@@ -91,6 +91,12 @@ class LossRecipe(Table):
     teacher: Annotated[
         float, Field(ge=0, le=1, description="share of the teacher's `score` in the labels in this target")
     ] = 0.0
+    distil: Annotated[
+        float,
+        Field(
+            ge=0, description="weight of the distance to the outputs of the published weights that a run starts from"
+        ),
+    ] = 0.0
 
 
 class AssignmentRecipe(Table):
@@ -141,6 +147,13 @@ class DetectorRecipe(RunRecipe):
         name = table.get("name", "face_detector") if isinstance(table, Mapping) else "face_detector"
         known = detection.names()
         wrong = [] if name in known else [f"model.name: expected {' or '.join(map(repr, known))}, got '{name}'"]
+        loss = plain.get("loss")
+        if (
+            isinstance(loss, Mapping)
+            and loss.get("distil")
+            and not (isinstance(table, Mapping) and table.get("weights"))
+        ):
+            wrong.append("loss.distil: needs published weights in model.weights")
         return super().config_errors(plain) + wrong
 
 
