@@ -1,0 +1,367 @@
+"""Tracking: which faces of a video's frames belong to the same person. Causal, so that it works with a camera.
+
+Each track has a Kalman filter of the place and size of its face, and a signature of the colours in it. A new face is
+assigned to the track for which the two together are most likely (the Hungarian method finds the best assignment of
+all faces at once), or starts a track of its own. A track whose face is not seen is kept for some time: for a moment the
+motion says where it comes back, later only the signature. A cut of the scene ends all tracks.
+
+Between detections a face is followed by optical flow; see `mien.faces.motion`. `docs/design/tracking.md` has the
+measurements behind the constants.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import ConfigError
+from mien.faces.boxes import intersection
+from mien.faces.motion import FacePatch, Scene, Shift
+from mien.opencv import cv2
+from mien.results import Face, Frame
+
+DETECT_EVERY: Final = 3
+
+# Seconds of a frame without a timestamp.
+_FRAME: Final = 0.04
+# The detector runs at least this often, in seconds: flow needs frames that are close to each other.
+_LONGEST_FLOW: Final = 0.25
+# So long after a face was lost, the detector looks for it in every frame.
+_SEARCH: Final = 0.5
+# Seconds that a track without a face is kept, and the number of such tracks: memory stays constant.
+_MEMORY: Final = 60.0
+_MOST_LOST: Final = 256
+# A track that had fewer faces than this is forgotten when it is lost for longer than `_SEARCH`.
+_FEW: Final = 3
+
+# Motion, in units of the face's size: noise of a detected place, spectral density of the acceleration (1/s³), time
+# constant of the speed (s), standard deviation of the speed of a new face (1/s).
+_PLACE_NOISE: Final = 0.08
+_ACCELERATION: Final = 8.0
+_SPEED_TIME: Final = 0.7
+_FIRST_SPEED: Final = 2.0
+# The same for the logarithm of the size: its noise, and how fast its standard deviation grows (1/s).
+_SIZE_NOISE: Final = 0.12
+_SIZE_GROWTH: Final = 0.5
+_SIZE_RANGE: Final = 3.0  # another face has any size in this range
+
+# The signature: counts of colours, in strips of the box grown by this share.
+_STRIPS: Final = 4
+_BINS: Final = 6
+_SIGNATURE_SIDE: Final = 32
+_GROWN: Final = 0.15
+# Log-likelihood ratio of "another person" against "the same" by the distance of signatures: 0 at the first number, 1
+# more with every second; limited, because light can change all colours at once.
+_EVEN: Final = 0.17
+_STEP: Final = 0.022
+_MOST_LIKE: Final = -5.0
+_MOST_UNLIKE: Final = 6.0
+# A face that comes back after more than a second must be this much more likely the same person than another.
+_RETURN: Final = -3.0
+# Weight of the newest face in a track's signature.
+_LEARN: Final = 0.1
+# Share of a box that others may cover; beyond it, the face is not followed by flow and its colours are not learnt.
+_COVERED: Final = 0.1
+
+
+@dataclass(eq=False, slots=True)
+class _Track:
+    """A person. Lengths of the filter are in pixels; `p`, its covariance (2, 2), in units of the size."""
+
+    number: int
+    face: Face
+    signature: NDArray[np.float32]
+    seen: float  # time of the last face
+    place: NDArray[np.float64]  # (2,) centre
+    size: float
+    speed: NDArray[np.float64]  # (2,) pixels a second
+    p: NDArray[np.float64]
+    faces: int = 1
+    present: bool = True  # has a face in the last frame
+    patch: FacePatch | None = None
+    since: Shift = Shift(1, 0)  # the transform from the patch's frame to the last one
+    box: NDArray[np.float32] | None = None  # in the patch's frame
+    landmarks: NDArray[np.float32] | None = None
+
+
+class FaceTracker:
+    """Follows the faces of one video or camera; a `mien.analyzer.Tracker`.
+
+    Args:
+        detect_every: The detector runs on every so many frames. Between them faces are followed by optical flow, and
+            the detector runs earlier if one is lost, if two meet, after a cut, and if something comes into view.
+
+    Raises:
+        ConfigError: `detect_every` is below 1.
+    """
+
+    def __init__(self, detect_every: int = DETECT_EVERY) -> None:
+        if detect_every < 1:
+            raise ConfigError(f"detect_every: expected a number from 1, got {detect_every}", hint="for example 3")
+        self.detect_every = detect_every
+        self._tracks: list[_Track] = []
+        self._next = 0
+        self._time = -math.inf
+        self._scene: Scene | None = None
+        self._detected: Scene | None = None  # the scene of the last frame with detection
+        self._detected_at = -math.inf
+        self._without = 0  # frames since then
+        self._found: dict[int, Face] | None = None  # faces by track that the flow has found in the next frame
+
+    def needs_detection(self, frame: Frame) -> bool:
+        """Whether the detector has to run on the next frame; if not, the flow has found its faces."""
+        now = self._now(frame)
+        scene = Scene(frame.image)
+        if self._scene is not None and scene.is_cut_from(self._scene):
+            self._tracks.clear()
+            self._detected = None
+        self._scene = scene
+        self._found = None
+        if self._may_follow(now, scene):
+            self._found = self._follow(frame, now)
+        if self._found is None:
+            self._detected, self._detected_at = scene, now
+        return self._found is None
+
+    def update(self, frame: Frame, faces: tuple[Face, ...] | None) -> Sequence[Face]:
+        """The faces of the next frame with their `track`, largest first.
+
+        Args:
+            frame: The frame.
+            faces: What the detector found; None to take what the flow has found.
+        """
+        now = self._now(frame)
+        if faces is None:
+            self._without += 1
+            for track in self._tracks:
+                if track.present and self._found is not None:
+                    self._see(track, self._found[track.number], now)
+        else:
+            self._without = 0
+            self._assign(frame, faces, now)
+        self._time = now
+        present = [track.face for track in self._tracks if track.present]
+        return tuple(sorted(present, key=lambda face: -_area(face.box)))
+
+    def _now(self, frame: Frame) -> float:
+        return frame.index * _FRAME if frame.timestamp is None else frame.timestamp
+
+    # Between detections
+
+    def _may_follow(self, now: float, scene: Scene) -> bool:
+        """Whether the flow may replace the detector in the next frame."""
+        if self._detected is None or self._without + 1 >= self.detect_every or now - self._detected_at > _LONGEST_FLOW:
+            return False
+        present = [track for track in self._tracks if track.present]
+        if any(not track.present and now - track.seen < _SEARCH for track in self._tracks):
+            return False
+        boxes = np.array([track.face.box for track in present]).reshape(-1, 4)
+        if (_covered(boxes) > _COVERED).any():
+            return False
+        at_detection = np.array([track.box for track in present if track.box is not None]).reshape(-1, 4)
+        return not scene.has_newcomer(self._detected, np.concatenate([boxes, at_detection]))
+
+    def _follow(self, frame: Frame, now: float) -> dict[int, Face] | None:
+        """The faces by the number of their track; None if one cannot be followed."""
+        height, width = frame.image.shape[:2]
+        found = {}
+        for track in (track for track in self._tracks if track.present):
+            if track.patch is None or track.box is None:
+                return None
+            step = track.speed * (now - track.seen)
+            near = Shift(track.since.turn, track.since.offset + complex(*step.tolist()))
+            shift = track.patch.shift(frame.image, near)
+            if shift is None:
+                return None
+            box = shift.box(track.box)
+            x, y = (box[:2] + box[2:]) / 2
+            if not (0 <= x < width and 0 <= y < height):
+                return None
+            track.since = shift
+            landmarks = None if track.landmarks is None else shift.points(track.landmarks)
+            found[track.number] = replace(track.face, box=box, landmarks=landmarks)
+        return found
+
+    # At detections
+
+    def _assign(self, frame: Frame, faces: Sequence[Face], now: float) -> None:
+        """Gives each face to a track, or to a new one."""
+        boxes = np.array([face.box for face in faces], np.float64).reshape(-1, 4)
+        signatures = [_signature(frame.image, box) for box in boxes]
+        covered = np.maximum(_covered(boxes), _outside(boxes, frame))
+        pairs = _best_pairs(self._costs(frame, boxes, signatures, now))
+        for track in self._tracks:
+            track.present = False
+        for number, (face, signature) in enumerate(zip(faces, signatures, strict=True)):
+            clear = bool(covered[number] <= _COVERED)
+            if number in pairs:
+                track = self._tracks[pairs[number]]
+                self._see(track, face, now)
+                if clear:
+                    rate = max(_LEARN, 1 / track.faces)
+                    track.signature = _unit((1 - rate) * track.signature + rate * signature)
+            else:
+                track = self._new_track(face, signature, now)
+                self._tracks.append(track)
+            follows = clear and self.detect_every > 1
+            track.patch = FacePatch(frame.image, face.box) if follows else None
+            track.since, track.box, track.landmarks = Shift(1, 0), face.box, face.landmarks
+        self._forget(now)
+
+    def _costs(
+        self, frame: Frame, boxes: NDArray[np.float64], signatures: Sequence[NDArray[np.float32]], now: float
+    ) -> NDArray[np.float64]:
+        """Costs (N faces, M tracks): the log-likelihood ratio of another person against the same; below 0 for a match.
+
+        Another person would be anywhere in the frame, with any size.
+        """
+        if not len(boxes) or not self._tracks:
+            return np.empty((len(boxes), len(self._tracks)))
+        height, width = frame.image.shape[:2]
+        centres, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
+        likeness = np.stack(signatures) @ np.stack([track.signature for track in self._tracks]).T
+        colours = np.clip((1 - likeness - _EVEN) / _STEP, _MOST_LIKE, _MOST_UNLIKE)
+        costs = np.empty_like(colours, np.float64)
+        for column, track in enumerate(self._tracks):
+            gap = max(0.0, now - track.seen)
+            place, p = _predicted(track, gap)
+            variance = p[0, 0] + _PLACE_NOISE**2
+            apart = np.sum((centres - place) ** 2, axis=1) / track.size**2
+            anywhere = math.log(2 * math.pi * variance * track.size**2 / (height * width))
+            noise = _SIZE_NOISE + _SIZE_GROWTH * gap
+            change = np.log(sizes / track.size) / noise
+            any_size = math.log(math.sqrt(2 * math.pi) * noise / _SIZE_RANGE)
+            # Far from where it was lost, a person can come back anywhere: then motion says nothing.
+            motion = apart / (2 * variance) + min(anywhere, 0.0) + change**2 / 2 + min(any_size, 0.0)
+            if gap > _SEARCH:
+                motion = np.minimum(motion, 0.0)
+            costs[:, column] = motion + colours[:, column] - _RETURN * min(gap, 1.0)
+        return costs
+
+    def _new_track(self, face: Face, signature: NDArray[np.float32], now: float) -> _Track:
+        number = self._next
+        self._next += 1
+        place, size = _place(face.box)
+        p = np.diag([_PLACE_NOISE**2, _FIRST_SPEED**2])
+        return _Track(number, replace(face, track=number), signature, now, place, size, np.zeros(2), p)
+
+    def _see(self, track: _Track, face: Face, now: float) -> None:
+        """Updates a track with its face in the present frame."""
+        gap = now - track.seen
+        place, size = _place(face.box)
+        if gap > _SEARCH:  # it came back: the old speed means nothing
+            track.place, track.speed, track.p = place, np.zeros(2), np.diag([_PLACE_NOISE**2, _FIRST_SPEED**2])
+        else:
+            predicted, p = _predicted(track, gap)
+            gain = p[:, 0] / (p[0, 0] + _PLACE_NOISE**2)
+            missed = place - predicted
+            fade = math.exp(-max(gap, 0.0) / _SPEED_TIME)
+            track.place = predicted + gain[0] * missed
+            track.speed = track.speed * fade + gain[1] * missed
+            track.p = p - np.outer(gain, p[0])
+        track.size, track.seen, track.present = size, now, True
+        track.faces += 1
+        track.face = face if face.track == track.number else replace(face, track=track.number)
+
+    def _forget(self, now: float) -> None:
+        """Drops tracks that were lost too long ago."""
+        kept = []
+        lost = sorted((track.seen for track in self._tracks if not track.present), reverse=True)
+        oldest = lost[_MOST_LOST - 1] if len(lost) >= _MOST_LOST else -math.inf
+        for track in self._tracks:
+            if not track.present:
+                track.patch = None
+                limit = _MEMORY if track.faces >= _FEW else _SEARCH
+                if now - track.seen > limit or track.seen < oldest:
+                    continue
+            kept.append(track)
+        self._tracks = kept
+
+
+def _predicted(track: _Track, gap: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The place (2,) of a track's face after some seconds, and the covariance (2, 2) of place and speed.
+
+    The speed fades away with time: nobody moves on for ever.
+    """
+    gap = max(gap, 0.0)
+    fade = math.exp(-gap / _SPEED_TIME)
+    reach = _SPEED_TIME * (1 - fade)
+    step = np.array([[1.0, reach], [0.0, fade]])
+    noise = _ACCELERATION * np.array([[gap**3 / 3, gap**2 / 2], [gap**2 / 2, gap]])
+    return track.place + track.speed * reach, step @ track.p @ step.T + noise
+
+
+def _place(box: NDArray[np.floating]) -> tuple[NDArray[np.float64], float]:
+    """The centre (2,) and the size, the root of the area, of a box (4,)."""
+    place: NDArray[np.float64] = np.asarray((box[:2] + box[2:]) / 2, np.float64)
+    return place, math.sqrt(_area(box))
+
+
+def _area(box: NDArray[np.floating]) -> float:
+    return float((box[2] - box[0]) * (box[3] - box[1]))
+
+
+def _covered(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The largest share (N,) of each box (N, 4) that another one covers."""
+    if len(boxes) < 2:
+        return np.zeros(len(boxes))
+    common = intersection(boxes, boxes)
+    np.fill_diagonal(common, 0)
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    return np.asarray(common.max(axis=1) / areas, np.float64)
+
+
+def _outside(boxes: NDArray[np.floating], frame: Frame) -> NDArray[np.float64]:
+    """The share (N,) of each box (N, 4) that lies outside the frame."""
+    height, width = frame.image.shape[:2]
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    return np.asarray(1 - intersection(boxes, np.array([[0.0, 0.0, width, height]]))[:, 0] / areas, np.float64)
+
+
+def _best_pairs(costs: NDArray[np.float64]) -> dict[int, int]:
+    """The track of each face, for the lowest sum of costs below 0; a face for which none is below 0 has none."""
+    if not costs.size:
+        return {}
+    import lap  # noqa: PLC0415
+
+    worst = 1e3  # lap takes costs above 0; a pair that costs more than the limit is left alone
+    _, columns, _ = lap.lapjv(np.clip(costs, -worst, worst) + worst, extend_cost=True, cost_limit=worst)
+    return {row: int(column) for row, column in enumerate(columns) if column >= 0}
+
+
+def _signature(image: NDArray[np.uint8], box: NDArray[np.floating]) -> NDArray[np.float32]:
+    """The colours of a face, (864,) of length 1: the product of two is 1 for the same colours in the same strips.
+
+    Square roots of counts, so that the product is the Bhattacharyya coefficient.
+    """
+    grown = (box[2:] - box[:2]) * (1 + _GROWN)
+    x0, y0 = (box[:2] + box[2:]) / 2 - grown / 2
+    zoom_x, zoom_y = grown / _SIGNATURE_SIDE
+    matrix = np.array([[zoom_x, 0, x0], [0, zoom_y, y0]], np.float64)
+    side = (_SIGNATURE_SIDE, _SIGNATURE_SIDE)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    pixels = cv2.warpAffine(image, matrix, side, flags=flags, borderMode=cv2.BORDER_CONSTANT)
+    # Columns and rows outside the image are not counted.
+    height, width = image.shape[:2]
+    steps = np.arange(_SIGNATURE_SIDE)
+    inside = [(0 <= place) & (place < limit) for place, limit in ((y0 + zoom_y * steps, height), (x0 + zoom_x * steps, width))]
+    mask = None if all(each.all() for each in inside) else np.outer(*inside).astype(np.uint8)
+    high = _SIGNATURE_SIDE // _STRIPS
+    counts = [
+        cv2.calcHist(
+            [pixels[top : top + high]],
+            [0, 1, 2],
+            None if mask is None else mask[top : top + high],
+            [_BINS] * 3,
+            [0, 256] * 3,
+        ).ravel()
+        for top in range(0, _SIGNATURE_SIDE, high)
+    ]
+    return _unit(np.sqrt(np.concatenate(counts)))
+
+
+def _unit(vector: NDArray[np.floating]) -> NDArray[np.float32]:
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9), np.float32)
