@@ -74,7 +74,13 @@ def background(width: int, height: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 def frames(
-    parts: Sequence[Part], seconds: float, room: NDArray[np.uint8], *, fps: float = FPS, noise: float = 2.0, seed: int = 0
+    parts: Sequence[Part],
+    seconds: float,
+    room: NDArray[np.uint8],
+    *,
+    fps: float = FPS,
+    noise: float = 2.0,
+    seed: int = 0,
 ) -> Iterator[tuple[Frame, list[Seen]]]:
     """The frames of a clip, and who is in each.
 

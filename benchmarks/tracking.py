@@ -9,10 +9,9 @@ import io
 import json
 import math
 import re
-import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def heads(count: int, *, seed: int = 0, folder: Path = ROOT.parent / "shared" / 
     chosen: dict[str, dict[str, object]] = {}
     for row in rows:
         if row["zip"] == "frames.zip" and len(row["faces"]) == 1:
-            x0, y0, x1, y1 = row["faces"][0]["box"]
+            x0, y0, x1, _ = row["faces"][0]["box"]
             if min(x0, y0, row["width"] - x1) > 0.35 * (x1 - x0):
                 chosen.setdefault(re.sub(r"^t_|_\d\d\.webp$", "", row["file"]), row)
     names = sorted(chosen)
@@ -80,14 +79,16 @@ class Counts:
             self.tracks.add(track)
 
 
-Clip = Callable[[list[Head]], Iterable[tuple[Frame, list[Seen], int]]]
+# Frames, who is in them, and the number of the scene.
+Images = Iterable[tuple[Frame, list[Seen], int]]
+Clip = Callable[[list[Head]], Images]
 
 
-def _one(parts: Sequence[Part], seconds: float, size: tuple[int, int] = (640, 480), seed: int = 0) -> Iterable:
+def _one(parts: Sequence[Part], seconds: float, size: tuple[int, int] = (640, 480), seed: int = 0) -> Images:
     return ((frame, seen, 0) for frame, seen in frames(parts, seconds, background(*size, seed=seed), seed=seed))
 
 
-def crossing(people: list[Head]) -> Iterable:
+def crossing(people: list[Head]) -> Images:
     """Two people walk past each other, one in front."""
     parts = [
         Part(0, people[0], walk((80, 240), (560, 235), 105, 4.0)),
@@ -96,32 +97,36 @@ def crossing(people: list[Head]) -> Iterable:
     return _one(parts, 4.0)
 
 
-def turning_back(people: list[Head]) -> Iterable:
+def turning_back(people: list[Head]) -> Images:
     """Two people meet, one hides the other for a moment, and both go back where they came from."""
 
     def there_and_back(side: int) -> Callable[[float], Pose]:
-        return lambda time: Pose(320 + side * 220 * abs(math.cos(math.pi * time / 4)), 240 + 6 * math.sin(9 * time), 110)
+        return lambda time: Pose(
+            320 + side * 220 * abs(math.cos(math.pi * time / 4)), 240 + 6 * math.sin(9 * time), 110
+        )
 
     return _one([Part(0, people[0], there_and_back(-1)), Part(1, people[1], there_and_back(1))], 4.0)
 
 
-def returning(people: list[Head]) -> Iterable:
+def returning(people: list[Head]) -> Images:
     """One person sits; another leaves to the right and comes back from the left four seconds later."""
     out = walk((420, 230), (760, 230), 100, 2.0)
     back = walk((-60, 250), (200, 240), 110, 2.0, begin=6.0)
     return _one([Part(0, people[0], sway(300, 240, 110, 0.0)), Part(1, people[1], lambda t: out(t) or back(t))], 8.0)
 
 
-def cuts(people: list[Head]) -> Iterable:
+def cuts(people: list[Head]) -> Iterator[tuple[Frame, list[Seen], int]]:
     """Three scenes of two people each; the faces of the second are where those of the first were."""
     for scene in range(3):
-        parts = [Part(2 * scene + side, people[2 * scene + side], sway(200 + 240 * side, 230, 110, side)) for side in (0, 1)]
+        parts = [
+            Part(2 * scene + side, people[2 * scene + side], sway(200 + 240 * side, 230, 110, side)) for side in (0, 1)
+        ]
         for frame, seen in frames(parts, 2.0, background(640, 480, seed=scene), seed=scene):
             index = frame.index + 50 * scene
             yield Frame(frame.image, frame.source, index, index / 25), seen, scene
 
 
-def ten(people: list[Head]) -> Iterable:
+def ten(people: list[Head]) -> Images:
     """Ten people who walk to and fro and hide each other again and again."""
 
     def stroll(number: int) -> Callable[[float], Pose]:
@@ -136,10 +141,14 @@ def ten(people: list[Head]) -> Iterable:
     return _one([Part(number, head, stroll(number)) for number, head in enumerate(people[:10])], 12.0, (1280, 720))
 
 
-def crowd(people: list[Head]) -> Iterable:
+def crowd(people: list[Head]) -> Images:
     """Twenty people who sit in four rows."""
     parts = [
-        Part(number, head, sway(128 + 250 * (number % 5) + 40 * (number // 5 % 2), 110 + 165 * (number // 5), 80, 1.1 * number))
+        Part(
+            number,
+            head,
+            sway(128 + 250 * (number % 5) + 40 * (number // 5 % 2), 110 + 165 * (number // 5), 80, 1.1 * number),
+        )
         for number, head in enumerate(people[:20])
     ]
     return _one(parts, 6.0, (1280, 720))
@@ -192,4 +201,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

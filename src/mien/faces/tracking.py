@@ -30,7 +30,9 @@ _FRAME: Final = 0.04
 # The detector runs at least this often, in seconds: flow needs frames that are close to each other.
 _LONGEST_FLOW: Final = 0.25
 # So long after a face was lost, the detector looks for it in every frame.
-_SEARCH: Final = 0.5
+_SEARCH: Final = 1.0
+# A track that was lost for longer than this has no speed any more, and its face may be anywhere.
+_MOMENT: Final = 0.5
 # Seconds that a track without a face is kept, and the number of such tracks: memory stays constant.
 _MEMORY: Final = 60.0
 _MOST_LOST: Final = 256
@@ -60,11 +62,14 @@ _STEP: Final = 0.022
 _MOST_LIKE: Final = -5.0
 _MOST_UNLIKE: Final = 6.0
 # A face that comes back after more than a second must be this much more likely the same person than another.
-_RETURN: Final = -3.0
+_RETURN: Final = -2.0
 # Weight of the newest face in a track's signature.
 _LEARN: Final = 0.1
 # Share of a box that others may cover; beyond it, the face is not followed by flow and its colours are not learnt.
 _COVERED: Final = 0.1
+
+
+_STILL: Final = Shift(1, 0)
 
 
 @dataclass(eq=False, slots=True)
@@ -82,7 +87,7 @@ class _Track:
     faces: int = 1
     present: bool = True  # has a face in the last frame
     patch: FacePatch | None = None
-    since: Shift = Shift(1, 0)  # the transform from the patch's frame to the last one
+    since: Shift = _STILL  # the transform from the patch's frame to the last one
     box: NDArray[np.float32] | None = None  # in the patch's frame
     landmarks: NDArray[np.float32] | None = None
 
@@ -208,7 +213,7 @@ class FaceTracker:
                 self._tracks.append(track)
             follows = clear and self.detect_every > 1
             track.patch = FacePatch(frame.image, face.box) if follows else None
-            track.since, track.box, track.landmarks = Shift(1, 0), face.box, face.landmarks
+            track.since, track.box, track.landmarks = _STILL, face.box, face.landmarks
         self._forget(now)
 
     def _costs(
@@ -236,7 +241,7 @@ class FaceTracker:
             any_size = math.log(math.sqrt(2 * math.pi) * noise / _SIZE_RANGE)
             # Far from where it was lost, a person can come back anywhere: then motion says nothing.
             motion = apart / (2 * variance) + min(anywhere, 0.0) + change**2 / 2 + min(any_size, 0.0)
-            if gap > _SEARCH:
+            if gap > _MOMENT:
                 motion = np.minimum(motion, 0.0)
             costs[:, column] = motion + colours[:, column] - _RETURN * min(gap, 1.0)
         return costs
@@ -252,7 +257,7 @@ class FaceTracker:
         """Updates a track with its face in the present frame."""
         gap = now - track.seen
         place, size = _place(face.box)
-        if gap > _SEARCH:  # it came back: the old speed means nothing
+        if gap > _MOMENT:  # it came back: the old speed means nothing
             track.place, track.speed, track.p = place, np.zeros(2), np.diag([_PLACE_NOISE**2, _FIRST_SPEED**2])
         else:
             predicted, p = _predicted(track, gap)
@@ -325,7 +330,7 @@ def _best_pairs(costs: NDArray[np.float64]) -> dict[int, int]:
     """The track of each face, for the lowest sum of costs below 0; a face for which none is below 0 has none."""
     if not costs.size:
         return {}
-    import lap  # noqa: PLC0415
+    import lap
 
     worst = 1e3  # lap takes costs above 0; a pair that costs more than the limit is left alone
     _, columns, _ = lap.lapjv(np.clip(costs, -worst, worst) + worst, extend_cost=True, cost_limit=worst)
@@ -347,7 +352,9 @@ def _signature(image: NDArray[np.uint8], box: NDArray[np.floating]) -> NDArray[n
     # Columns and rows outside the image are not counted.
     height, width = image.shape[:2]
     steps = np.arange(_SIGNATURE_SIDE)
-    inside = [(0 <= place) & (place < limit) for place, limit in ((y0 + zoom_y * steps, height), (x0 + zoom_x * steps, width))]
+    inside = [
+        (place >= 0) & (place < limit) for place, limit in ((y0 + zoom_y * steps, height), (x0 + zoom_x * steps, width))
+    ]
     mask = None if all(each.all() for each in inside) else np.outer(*inside).astype(np.uint8)
     high = _SIGNATURE_SIDE // _STRIPS
     counts = [
