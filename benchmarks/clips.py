@@ -123,15 +123,16 @@ def _paste(
     full = math.pi / 4 * across * down * scale**2
     if x0 >= x1 or y0 >= y1:
         return np.empty((0,), np.int64), full
-    matrix = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), -pose.turn, scale)
+    middle = (float(centre[0]), float(centre[1]))
+    matrix = np.asarray(cv2.getRotationMatrix2D(middle, -pose.turn, scale), np.float64)
     matrix[:, 2] += (pose.x - x0, pose.y - y0) - centre
     size = (x1 - x0, y1 - y0)
     pixels = cv2.GaussianBlur(head.pixels, (0, 0), 0.4 / scale) if scale < 1 else head.pixels
     drawn = cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_LINEAR).astype(np.float32)
-    middle = (float(centre[0]), float(centre[1]) + down * (_DOWN - _UP) / 2)
-    rim = _ellipse(head, middle, across * (1 + _ACROSS), down * (1 + _UP + _DOWN))
+    below = (middle[0], middle[1] + down * (_DOWN - _UP) / 2)
+    rim = _ellipse(head, below, across * (1 + _ACROSS), down * (1 + _UP + _DOWN))
     alpha = cv2.warpAffine(cv2.GaussianBlur(rim, (0, 0), 1.5), matrix, size, flags=cv2.INTER_LINEAR)
-    face = _ellipse(head, (float(centre[0]), float(centre[1])), across, down)
+    face = _ellipse(head, middle, across, down)
     rows, columns = np.nonzero(cv2.warpAffine(face, matrix, size, flags=cv2.INTER_NEAREST) > 0.5)
     part = canvas[y0:y1, x0:x1]
     part += alpha[..., None] * (drawn * pose.light - part)

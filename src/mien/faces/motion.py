@@ -81,10 +81,9 @@ class FacePatch:
         scale = self._scale * abs(near.turn)
         origin = complex(*(centre - scale * _SIDE / 2).tolist())
         later = _patch(image, origin, scale)
-        options = {"winSize": _WINDOW, "maxLevel": _LEVELS}
-        there, found, _ = cv2.calcOpticalFlowPyrLK(self._pixels, later, _POINTS, None, **options)
-        back, found_back, _ = cv2.calcOpticalFlowPyrLK(later, self._pixels, there, None, **options)
-        trusted = (found & found_back)[:, 0].astype(bool) & (np.abs(back - _POINTS).max(axis=(1, 2)) < _BACK)
+        there, found = _flow(self._pixels, later, _POINTS)
+        back, found_back = _flow(later, self._pixels, there)
+        trusted = found & found_back & (np.abs(back - _POINTS).max(axis=(1, 2)) < _BACK)
         if trusted.mean() < _LEAST_TRUSTED:
             return None
         before = _complex(_POINTS[:, 0]) * self._scale + self._origin
@@ -94,6 +93,15 @@ class FacePatch:
             return None
         size, angle = abs(shift.turn), abs(float(np.angle(shift.turn)))
         return shift if 1 / _MOST_SCALE < size < _MOST_SCALE and angle < _MOST_TURN else None
+
+
+def _flow(
+    one: NDArray[np.uint8], other: NDArray[np.uint8], points: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Where points (N, 1, 2) of one patch are in the other, and which (N,) were found."""
+    place = np.zeros_like(points)
+    there, found, _ = cv2.calcOpticalFlowPyrLK(one, other, points, place, winSize=_WINDOW, maxLevel=_LEVELS)
+    return np.asarray(there, np.float32), np.asarray(found)[:, 0].astype(bool)
 
 
 def _frame_of(box: NDArray[np.floating]) -> tuple[complex, float]:
@@ -171,7 +179,7 @@ class Scene:
         self._scale = _CELLS / max(height, width)
         size = max(1, round(width * self._scale)), max(1, round(height * self._scale))
         part = np.ascontiguousarray(image[step // 2 :: step, step // 2 :: step])
-        self._colours = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+        self._colours = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
         self._grey = self._colours[..., 1].astype(np.float32)
 
     def is_cut_from(self, before: "Scene") -> bool:
