@@ -17,7 +17,19 @@ from mien.faces import detectors, landmarks
 from mien.faces.align import Aligner, Crops
 from mien.faces.detectors import Detector, DetectorOptions
 from mien.faces.landmarks import Landmarker, LandmarkOptions
-from mien.media import ImageItem, ImageSource, OnError, frame_of, frames_of, is_one
+from mien.media import (
+    LIVE_DELAY,
+    FrameSource,
+    ImageItem,
+    ImageSource,
+    OnError,
+    VideoOptions,
+    frame_of,
+    frames_of,
+    is_one,
+    open_frames,
+    open_video,
+)
 from mien.media.feed import Feed
 from mien.results import Face, Frame, FrameResult
 
@@ -189,7 +201,8 @@ class Analyzer:
         """The classes, in the order of every probability."""
         return self.classifier.emotions
 
-    # A path, an array and a list can be iterated too: the first overload that fits counts.
+    # A path, an array and a list can be iterated too: the first overload that fits counts. Whether a path is a video is
+    # not known to the type checker: with `video` it is one.
     @overload
     def analyze(  # type: ignore[overload-overlap]
         self, images: ImageSource | Frame, *, on_error: OnError = ...
@@ -199,28 +212,45 @@ class Analyzer:
         self, images: Collection[ImageItem], *, on_error: OnError = ...
     ) -> list[FrameResult]: ...
     @overload
-    def analyze(self, images: Iterable[ImageItem], *, on_error: OnError = ...) -> Iterator[FrameResult]: ...
     def analyze(
-        self, images: ImageSource | Frame | Iterable[ImageItem], *, on_error: OnError = "result"
+        self, images: Iterable[ImageItem], *, on_error: OnError = ..., video: VideoOptions | None = ...
+    ) -> Iterator[FrameResult]: ...
+    def analyze(
+        self,
+        images: ImageSource | Frame | Iterable[ImageItem],
+        *,
+        on_error: OnError = "result",
+        video: VideoOptions | None = None,
     ) -> FrameResult | list[FrameResult] | Iterator[FrameResult]:
-        """Analyzes one image, a list of images, or the images of a generator.
+        """Analyzes one image, a video, a camera, a list of images, or the images of a generator.
 
         Args:
             images: A path, a file's content as bytes, an open binary file, a PIL image, a frame, or an array or tensor
                 in the memory of the processor: (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA, uint8. Or several of
                 those: a list or another collection, or a generator or another iterable, which is read when its results
-                are requested.
-            on_error: What becomes of an image among several that cannot be read: "result" gives a result with its
-                `error` in its place; "raise" raises the exception, after the results of the images before it.
+                are requested. Or the path of a video or of an animated GIF or WebP image, `camera:0`, or the URL of a
+                stream.
+            on_error: What becomes of an image among several that cannot be read, or of a damaged part of a video:
+                "result" gives a result with its `error` in its place; "raise" raises the exception, after the results
+                before it.
+            video: Which frames of a video are analyzed. With it, the file is always read as a video.
 
         Returns:
-            A result; for a collection a list of results; for a generator an iterator, in constant memory.
+            A result; for a collection a list of results; for a generator, a video and a camera an iterator, in constant
+            memory. Its `close()` stops the analysis and closes the file or the camera.
 
         Raises:
             InputError: A single image cannot be read; or one of several, with `on_error="raise"`.
             ValueError: An array has another shape.
             TypeError: `images`, or an item of a collection, is none of the above; the message has the conversion.
         """
+        frames = open_video(images, video)
+        if frames is None and video is not None:
+            frames = open_frames([cast(str, images)], options=video)
+        if frames is None and isinstance(images, FrameSource):
+            frames = images
+        if frames is not None:
+            return self.stream(frames_of(iter(frames), on_error), LIVE_DELAY if frames.is_live else None)
         if is_one(images):
             return next(self.stream([frame_of(images)]))
         results = self.stream(frames_of(cast("Iterable[ImageItem]", images), on_error))
@@ -345,6 +375,10 @@ class _Cached(threading.local):
 _cached = _Cached()
 
 
+# Any overload of `Analyzer.analyze`.
+_Analyze = Callable[..., FrameResult | list[FrameResult] | Iterator[FrameResult]]
+
+
 class _Parts(TypedDict, total=False):
     """The keyword arguments of `analyze`."""
 
@@ -363,24 +397,28 @@ def analyze(  # type: ignore[overload-overlap]
     images: Collection[ImageItem], **parts: Unpack[_Parts]
 ) -> list[FrameResult]: ...
 @overload
-def analyze(images: Iterable[ImageItem], **parts: Unpack[_Parts]) -> Iterator[FrameResult]: ...
+def analyze(
+    images: Iterable[ImageItem], *, video: VideoOptions | None = ..., **parts: Unpack[_Parts]
+) -> Iterator[FrameResult]: ...
 def analyze(
     images: ImageSource | Frame | Iterable[ImageItem],
     *,
     on_error: OnError = "result",
+    video: VideoOptions | None = None,
     emotions: Emotions | Sequence[str] = None,
     detector: DetectorSource = None,
     classifier: Classifier | ClassifierSource = None,
     options: AnalyzerOptions | None = None,
     keypoints: bool | None = None,
 ) -> FrameResult | list[FrameResult] | Iterator[FrameResult]:
-    """Finds the faces in an image, or in several, and classifies their expressions.
+    """Finds the faces in an image, in several, or in a video, and classifies their expressions.
 
     Each thread keeps its last few analyzers, so that calling again is fast.
 
     Args:
-        images: As for `Analyzer.analyze`: an image, a list or a generator.
+        images: As for `Analyzer.analyze`: an image, a video, a list or a generator.
         on_error: As for `Analyzer.analyze`: "result" or "raise".
+        video: As for `Analyzer.analyze`.
         emotions: Number or names of the classes, as for `Analyzer`.
         detector: As for `Analyzer`.
         classifier: As for `Analyzer`.
@@ -388,7 +426,8 @@ def analyze(
         keypoints: As for `Analyzer`.
 
     Returns:
-        A `FrameResult`, which is a sequence of `Face`s; a list of them for a list, an iterator for a generator.
+        A `FrameResult`, which is a sequence of `Face`s; a list of them for a list; an iterator for a
+        generator and a video.
 
     Raises:
         InputError: A single image cannot be read; or one of several, with `on_error="raise"`.
@@ -397,7 +436,8 @@ def analyze(
     classifier = tuple(classifier) if isinstance(classifier, list) else classifier
     emotions = tuple(emotions) if isinstance(emotions, list) else emotions
     parts = {"detector": detector, "classifier": classifier, "emotions": emotions, "keypoints": keypoints}
-    return _cached.analyzer(options, **cast("dict[str, Hashable]", parts)).analyze(images, on_error=on_error)
+    analyzer = _cached.analyzer(options, **cast("dict[str, Hashable]", parts))
+    return cast("_Analyze", analyzer.analyze)(images, on_error=on_error, video=video)
 
 
 def detect(

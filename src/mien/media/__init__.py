@@ -1,67 +1,140 @@
-"""Images in: paths and arrays become `Frame`s. RGB uint8 everywhere, upright, transparent pixels on white.
+"""Images and videos in: files, arrays and cameras become `Frame`s. RGB uint8, upright, transparent pixels on white.
 
 `open_frames` turns what a user typed into a source of frames, in which an image that cannot be read is a recorded
-error; `read_frame` and `read_image` read one file; `frame_of` and `frames_of` take whatever Python has as an image, and
-`as_rgb` checks an array.
+error; `read_frame` and `read_image` read one image file, `read_video` the frames of a video, `read_camera` those of a
+camera; `frame_of` and `frames_of` take whatever Python has as an image, and `as_rgb` checks an array.
 """
 
+import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
+from typing import Final
 
+from mien.media.camera import is_live, live_name, read_camera
 from mien.media.decode import MAX_PIXELS
 from mien.media.find import find, find_images
 from mien.media.images import STANDARD_INPUT, read_frame, read_frames, read_image
 from mien.media.inputs import ImageItem, ImageSource, OnError, as_rgb, frame_of, frames_of, is_one
+from mien.media.picking import VideoOptions
+from mien.media.video import expected_frames, is_video, read_video
 from mien.results import Frame, FrameResult
 
 __all__ = [
+    "LIVE_DELAY",
     "MAX_PIXELS",
     "STANDARD_INPUT",
     "FrameSource",
     "ImageItem",
     "ImageSource",
     "OnError",
+    "VideoOptions",
     "as_rgb",
     "find",
     "find_images",
     "frame_of",
     "frames_of",
     "is_one",
+    "is_video",
     "open_frames",
+    "open_video",
+    "read_camera",
     "read_frame",
     "read_frames",
     "read_image",
+    "read_video",
 ]
+
+# The longest time that a frame of a camera waits for others, in seconds: none (see `Analyzer.stream`).
+LIVE_DELAY: Final = 0.0
 
 
 @dataclass(frozen=True)
 class FrameSource:
-    """Frames from files, in order; iterating reads them one after the other, in constant memory.
+    """Frames of images, videos and cameras, in order; iterating reads them one after the other, in constant memory.
 
     Attributes:
-        paths: The files.
-        passed_over: What is in the folders and not read, one text for each kind: "3 videos (.mp4): ...".
+        items: The files, as paths, and the cameras and streams, as text.
+        passed_over: What is in the folders and not read, one text for each kind: "2 text files (.txt)".
+        options: Which frames of videos are read.
     """
 
-    paths: tuple[Path, ...]
+    items: tuple[Path | str, ...]
     passed_over: tuple[str, ...] = ()
+    options: VideoOptions = field(default_factory=VideoOptions)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files."""
+        return tuple(item for item in self.items if isinstance(item, Path))
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a camera or stream is among the items: frames come in real time, and may never end."""
+        return len(self.paths) < len(self.items)
+
+    @property
+    def has_video(self) -> bool:
+        """Whether a video, a camera or a stream is among the items."""
+        return self.is_live or any(is_video(path) for path in self.paths)
 
     @property
     def total(self) -> int | None:
-        """How many frames there are; None if it is unknown before they are read."""
-        return len(self.paths)
+        """About how many frames there are, by the headers of videos; None if it is unknown before they are read."""
+        if self.is_live:
+            return None
+        counts = [expected_frames(path, self.options) if is_video(path) else 1 for path in self.paths]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
 
     def __iter__(self) -> Iterator[Frame | FrameResult]:
-        """A `Frame`, or a `FrameResult` with its `error` for an image that cannot be read."""
-        return read_frames(self.paths)
+        """A `Frame`, or a `FrameResult` with its `error` for what cannot be read."""
+        for kind, group in groupby(self.items, _kind):
+            if kind == "image":
+                yield from read_frames(path for path in group if isinstance(path, Path))
+                continue
+            for item in group:
+                frames = read_camera(str(item), self.options) if kind == "live" else read_video(item, self.options)
+                with closing(frames):
+                    yield from frames
 
 
-def open_frames(paths: Sequence[str | Path], *, recursive: bool = True) -> FrameSource:
-    """The frames of everything that `paths` name: files, folders and patterns, as for `find`.
+def _kind(item: Path | str) -> str:
+    return "live" if isinstance(item, str) else "video" if is_video(item) else "image"
+
+
+def open_frames(
+    paths: Sequence[str | Path], *, recursive: bool = True, options: VideoOptions | None = None
+) -> FrameSource:
+    """The frames of everything that `paths` name: files, folders and patterns, as for `find`, cameras and streams.
+
+    Args:
+        paths: Images, videos, folders and patterns; `camera:0` for the first camera; URLs of streams (RTSP, HTTP, ...).
+        recursive: Include the files in subfolders.
+        options: Which frames of videos are read.
 
     Raises:
-        InputError: Nothing was found but folders without an image, or a folder cannot be listed.
+        InputError: Nothing was found but folders without an image or video, or a folder cannot be listed.
     """
-    found = find(paths, recursive)
-    return FrameSource(found.images, found.passed_over)
+    items: list[Path | str] = []
+    passed_over: list[str] = []
+    for live, group in groupby(paths, is_live):
+        if live:
+            items += [live_name(path) for path in group]
+        else:
+            found = find(list(group), recursive, videos=True)
+            items += found.images
+            passed_over += found.passed_over
+    return FrameSource(tuple(dict.fromkeys(items)), tuple(passed_over), options or VideoOptions())
+
+
+def open_video(source: object, options: VideoOptions | None = None) -> FrameSource | None:
+    """The frames of a video, a camera or a stream; None for anything else."""
+    if not isinstance(source, (str, os.PathLike)):
+        return None
+    name = os.fsdecode(source)
+    if is_live(name):
+        return FrameSource((live_name(name),), options=options or VideoOptions())
+    return FrameSource((Path(name),), options=options or VideoOptions()) if is_video(name) else None

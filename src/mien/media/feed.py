@@ -8,8 +8,6 @@ from typing import Final, Generic, Self, TypeVar
 
 Item = TypeVar("Item")
 
-# Items that are read ahead: memory stays flat if the source is faster than the caller.
-_AHEAD: Final = 2
 # How often a reader thread that cannot deliver looks whether it is still needed, in seconds.
 _POLL: Final = 0.1
 
@@ -24,12 +22,15 @@ class Feed(Generic[Item]):
     Args:
         source: The items.
         threaded: Whether `get` obeys its timeout. Without a thread it waits for the source.
+        ahead: Items that the thread reads ahead: memory stays flat if the source is faster than the caller.
+        joined: Whether leaving waits until the thread has ended: for a source that never blocks, such as a file.
     """
 
-    def __init__(self, source: Iterable[Item], *, threaded: bool) -> None:
+    def __init__(self, source: Iterable[Item], *, threaded: bool, ahead: int = 2, joined: bool = False) -> None:
         self._items = iter(source)
-        self._queue: queue.Queue[tuple[Item, float] | BaseException] = queue.Queue(_AHEAD)
+        self._queue: queue.Queue[tuple[Item, float] | BaseException] = queue.Queue(ahead)
         self._left = threading.Event()
+        self._joined = joined
         self._thread = threading.Thread(target=self._read, name="mien-feed", daemon=True) if threaded else None
 
     def __enter__(self) -> Self:
@@ -39,6 +40,8 @@ class Feed(Generic[Item]):
 
     def __exit__(self, *error: object) -> None:
         self._left.set()
+        if self._joined and self._thread is not None:
+            self._thread.join()
 
     def get(self, timeout: float | None = None) -> tuple[Item, float] | None:
         """The next item and the time of its arrival (`time.monotonic`); None if there is none within `timeout` seconds.

@@ -1,4 +1,4 @@
-"""From what a user typed (files, folders, quoted globs) to the paths of images, in natural order.
+"""From what a user typed (files, folders, quoted globs) to the paths of images and videos, in natural order.
 
 What a folder has besides is counted by kind: a collection of photographs must not seem complete while a part of it was
 passed over.
@@ -43,7 +43,7 @@ class Found:
     """What some paths name.
 
     Attributes:
-        images: The images, each once.
+        images: The images, and the videos if they were asked for, each once.
         passed_over: What was passed over in folders, one text for each kind: "3 videos (.mp4): ...".
     """
 
@@ -56,7 +56,7 @@ def find_images(paths: Sequence[str | Path], recursive: bool = True) -> list[Pat
     return list(find(paths, recursive).images)
 
 
-def find(paths: Sequence[str | Path], recursive: bool = True) -> Found:
+def find(paths: Sequence[str | Path], recursive: bool = True, *, videos: bool = False) -> Found:
     """The images that `paths` name, each once, in the given order, and what was passed over.
 
     A folder stands for its images in natural order (2 before 10): the files with the suffix of an image, and those
@@ -70,13 +70,14 @@ def find(paths: Sequence[str | Path], recursive: bool = True) -> Found:
     Args:
         paths: Files, folders and patterns.
         recursive: Include the images in subfolders.
+        videos: Include the videos in folders, by their suffix.
 
     Raises:
         InputError: There are only folders without images, or that cannot be listed.
     """
     found: dict[str, Path] = {}
     empty = None
-    walk = _Walk(recursive)
+    walk = _Walk(recursive, videos)
     for path in map(_path, paths):
         images = _expand(path, walk)
         if images is None:
@@ -88,8 +89,9 @@ def find(paths: Sequence[str | Path], recursive: bool = True) -> Found:
         for folder, error in walk.closed.items():
             raise InputError(f"the folder '{folder}' cannot be listed: {error.strerror}") from error
         others = f", only {'; '.join(passed_over)}" if passed_over else ""
+        wanted = "images or videos" if videos else "images"
         raise InputError(
-            f"no images in the folder '{empty}'{others}",
+            f"no {wanted} in the folder '{empty}'{others}",
             hint=f"image files end with {' '.join(sorted(IMAGE_SUFFIXES))}",
         )
     return Found(tuple(found.values()), passed_over)
@@ -124,6 +126,7 @@ class _Walk:
 
     Attributes:
         recursive: Whether subfolders are listed.
+        videos: Whether videos are taken.
         seen: The real paths of the folders that were listed.
         counts: What was passed over, by kind.
         suffixes: The suffixes of the files that were passed over, by kind.
@@ -132,6 +135,7 @@ class _Walk:
     """
 
     recursive: bool
+    videos: bool = False
     seen: set[str] = field(default_factory=set)
     counts: Counter[Kind] = field(default_factory=Counter)
     suffixes: dict[Kind, Counter[str]] = field(default_factory=dict)
@@ -179,7 +183,7 @@ class _Walk:
                 self._pass(_HIDDEN)
             elif os.path.isdir(path):  # unlike entry.is_dir(), also False for links that form a circle
                 folders.append((path, entry.is_symlink()))
-            elif self._is_image(path):
+            elif self._is_wanted(path):
                 yield path
         for path, is_link in folders:
             if not self.recursive:
@@ -191,14 +195,16 @@ class _Walk:
             else:
                 yield from self._inside(path, links)
 
-    def _is_image(self, path: Path) -> bool:
-        """Whether a file is taken for an image; if not, it is counted."""
+    def _is_wanted(self, path: Path) -> bool:
+        """Whether a file is taken for an image or a video; if not, it is counted."""
         suffix, is_file = path.suffix.lower(), os.path.isfile(path)
         if path.stem.endswith(".annotated"):  # by an earlier run of mien
             self._pass(_DRAWN)
         elif not is_file and os.path.exists(path):
             self._pass(_NOT_A_FILE)
-        elif suffix in IMAGE_SUFFIXES:  # a broken link as well: reading it gives the error
+        elif suffix in IMAGE_SUFFIXES or (
+            self.videos and is_file and kinds.by_suffix(path.name) is kinds.VIDEO
+        ):  # a broken link as well: reading it gives the error
             return True
         elif not is_file:
             self._pass(_BROKEN)
@@ -206,9 +212,10 @@ class _Walk:
             self._pass(kind, suffix)
         else:
             prefix = _start(path)
-            if is_image(prefix, path.name) and not suffix:
+            kind = _kind(prefix, path.name)
+            if (is_image(prefix, path.name) and not suffix) or (self.videos and kind is kinds.VIDEO):
                 return True
-            self._pass(_kind(prefix, path.name), suffix)
+            self._pass(kind, suffix)
         return False
 
     def _pass(self, kind: Kind, suffix: str = "") -> None:

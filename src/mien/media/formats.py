@@ -178,6 +178,8 @@ def _refused(prefix: bytes, name: str) -> InputError:
 
 def _unread(kind: kinds.Kind, name: str) -> InputError:
     hint = kind.advice or f"mien reads {', '.join(FORMATS)}"
+    if kind is kinds.VIDEO:
+        hint = f"analyze it on its own, mien.analyze(PATH), or with mien.media.open_frames; or {hint}"
     if kind is kinds.OTHER_IMAGE:
         return InputError(f"'{name}' is an image of a kind that mien does not read", hint=hint)
     if kind.is_image:

@@ -69,7 +69,7 @@ def read_frame(source: FileSource, *, max_pixels: int = MAX_PIXELS) -> Frame:
         return decode(_standard_input(max_pixels), _STDIN, max_pixels)
     if isinstance(source, str) and path[:5].lower() == "data:":
         return decode(io.BytesIO(_data_of(path, max_pixels)), _DATA_URI, max_pixels)
-    with _opened(path) as file:
+    with opened(path) as file:
         return decode(file, path, max_pixels)
 
 
@@ -99,7 +99,7 @@ def _frame_or_error(path: str, max_pixels: int) -> Frame | FrameResult:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[BinaryIO]:
+def opened(path: str) -> Iterator[BinaryIO]:
     """The opened file at `path`; each way in which opening can fail has its own message."""
     name = shown(path)
     try:

@@ -82,7 +82,7 @@ def frames_of(images: Iterable[ImageItem], on_error: OnError = "result") -> Iter
     Args:
         images: The images; results (of `mien.media.open_frames`) are passed on.
         on_error: "result" gives a result with its `error` in the place of an image that cannot be read; "raise" raises
-            its exception.
+            its exception, or an InputError for a result with an error.
 
     Raises:
         ConfigError: `on_error` has another value.
@@ -102,6 +102,8 @@ def frames_of(images: Iterable[ImageItem], on_error: OnError = "result") -> Iter
 def _frames(images: Iterable[ImageItem], on_error: OnError) -> Iterator[Frame | FrameResult]:
     for image in images:
         if isinstance(image, FrameResult):
+            if image.error is not None and on_error == "raise":
+                raise InputError(image.error)
             yield image
             continue
         try:

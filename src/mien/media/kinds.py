@@ -81,7 +81,10 @@ VIDEO: Final = Kind(
     "a video",
     "videos",
     "extract frames: ffmpeg -i FILE -vf fps=5 frames/%05d.jpg",
-    _suffixes("3gp asf avi flv m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv vob webm wmv"),
+    _suffixes(
+        "264 265 3g2 3gp asf avi divx dv f4v flv h264 h265 hevc ivf m2t m2ts m2v m4v mjpeg mjpg mkv mov mp4 mpeg mpg "
+        "mts mxf nut ogv rm rmvb vob webm wmv wtv y4m"
+    ),
 )
 AUDIO: Final = Kind("an audio file", "audio files", "", _suffixes("aac aiff flac m4a mp3 ogg opus wav wma"))
 ARCHIVE: Final = Kind("an archive", "archives", "unpack first", _suffixes("7z bz2 cbr cbz gz rar tar tgz xz zip zst"))
@@ -131,6 +134,11 @@ _SIGNATURES: Final[tuple[tuple[int, bytes, Kind], ...]] = (
     (0, b"FLV\1", VIDEO),
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", VIDEO),  # ASF, WMV
     (4, b"moov", VIDEO),
+    (4, b"wide", VIDEO),
+    (4, b"mdat", VIDEO),
+    (0, b"YUV4MPEG2 ", VIDEO),
+    (0, b"DKIF", VIDEO),  # IVF
+    (0, b".RMF", VIDEO),  # RealMedia
     (8, b"WAVE", AUDIO),
     (0, b"ID3", AUDIO),
     (0, b"fLaC", AUDIO),
@@ -161,12 +169,23 @@ def by_content(prefix: bytes) -> Kind | None:
             return kind
     if prefix[4:8] == b"ftyp" and prefix[8:12] not in _IMAGE_BRANDS:
         return AUDIO if prefix[8:11] == b"M4A" else VIDEO
+    if _is_transport_stream(prefix):
+        return VIDEO
     start = prefix.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
         return HTML
     if b"<svg" in start and start.startswith(b"<"):
         return VECTOR
     return TEXT if _is_text(prefix) else None
+
+
+def _is_transport_stream(prefix: bytes) -> bool:
+    """Whether packets of an MPEG transport stream are at their places (ISO/IEC 13818-1, 2.4.3); 192 bytes on discs."""
+    for start, step in ((0, 188), (4, 192)):
+        syncs = prefix[start : start + 1] + prefix[start + step : start + step + 1]
+        if syncs == b"GG" and prefix[start + 1] < 0x80:  # the bit of a damaged packet is not set
+            return True
+    return False
 
 
 def _is_text(prefix: bytes) -> bool:

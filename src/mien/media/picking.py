@@ -1,0 +1,95 @@
+"""Which frames of a video are analyzed: every Nth, a number per second, a range of time."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from mien.errors import ConfigError
+from mien.media.decode import shown
+
+_TIME: Final = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)s?")
+
+
+def seconds(text: str | float) -> float:
+    """A time as seconds: "90", "1:30" or "0:01:30.5".
+
+    Raises:
+        ConfigError: It is none of these.
+    """
+    if not isinstance(text, str):
+        return text
+    found = _TIME.fullmatch(text.strip())
+    if found is None:
+        raise ConfigError(f"expected a time in seconds, or as 1:02:03.5, got '{shown(text)}'")
+    hours, minutes, rest = found.groups()
+    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest)
+
+
+_AS_TIME: Final = {"parser": seconds, "metavar": "<time>"}
+
+
+@dataclass(frozen=True, slots=True)
+class VideoOptions:
+    """Which frames of a video are analyzed; by default all."""
+
+    every: Annotated[int | None, "Analyze every Nth frame of a video."] = None
+    fps: Annotated[float | None, "Analyze at most this many frames per second of a video."] = None
+    start: Annotated[float | None, "Where to begin in a video: in seconds, or as 1:02:03.5.", _AS_TIME] = None
+    end: Annotated[float | None, "Where to end in a video; a frame at exactly this time is left out.", _AS_TIME] = None
+
+    def __post_init__(self) -> None:
+        """Refuses numbers without a meaning."""
+        if self.every is not None and self.every < 1:
+            raise ConfigError(f"every: expected a number of frames from 1, got {self.every}")
+        if self.fps is not None and not 0 < self.fps < math.inf:
+            raise ConfigError(f"fps: expected a number above 0, got {self.fps:g}")
+        if self.every is not None and self.fps is not None:
+            raise ConfigError("every: cannot be combined with fps", hint="omit one of the two")
+        for name in ("start", "end"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise ConfigError(f"{name}: expected a time from 0, got {value:g}")
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise ConfigError(f"end: expected a time after the start, {self.start:g} s, got {self.end:g} s")
+
+
+class Picker:
+    """Chooses the frames of one video by `VideoOptions`."""
+
+    def __init__(self, options: VideoOptions) -> None:
+        self._options = options
+        self._first: tuple[int, float] | None = None
+        self._slot = -1
+
+    def is_before(self, timestamp: float) -> bool:
+        """Whether a frame comes before the range."""
+        return self._options.start is not None and timestamp < self._options.start
+
+    def is_after(self, timestamp: float) -> bool:
+        """Whether a frame comes after the range."""
+        return self._options.end is not None and timestamp >= self._options.end
+
+    def wants(self, index: int, timestamp: float) -> bool:
+        """Whether a frame of the range is analyzed; call it for each, in order."""
+        if self._first is None:
+            self._first = index, timestamp
+        if self._options.every is not None:
+            return (index - self._first[0]) % self._options.every == 0
+        if self._options.fps is None:
+            return True
+        # One frame for each interval of 1/fps seconds; a hair more, as times are rounded.
+        slot = math.floor((timestamp - self._first[1]) * self._options.fps + 1e-6)
+        if slot <= self._slot:
+            return False
+        self._slot = slot
+        return True
+
+    def expected(self, frames: float, duration: float) -> int:
+        """About how many of some frames are analyzed; for the time that is left."""
+        begin = min(self._options.start or 0.0, duration)
+        end = duration if self._options.end is None else min(self._options.end, duration)
+        share = max(0.0, end - begin) / duration if duration > 0 else 1.0
+        if self._options.fps is not None:
+            return round(min(frames * share, (end - begin) * self._options.fps))
+        return round(frames * share / (self._options.every or 1))
