@@ -9,10 +9,12 @@ import importlib
 import os
 import pkgutil
 import shutil
+import signal
 import sys
 import textwrap
+import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
+    "Stop",
     "bar",
     "build_app",
     "console",
@@ -36,6 +39,10 @@ __all__ = [
     "say_error",
     "tell",
 ]
+
+
+Item = TypeVar("Item")
+_END: Any = object()
 
 
 def console() -> "Console":
@@ -58,6 +65,53 @@ def bar(text: str) -> "Iterator[Callable[[int, int | None], None]]":
             view.update(task, completed=done, total=total)
 
         yield report
+
+
+class Stop:
+    """Lets Ctrl-C and SIGTERM end a loop between two items; use it in a `with` statement.
+
+    While the loop waits for its next item it ends at once. While it handles one, that is finished first: no row is cut.
+
+    Attributes:
+        asked: Whether the user asked to stop.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._waits = False
+
+    def __enter__(self) -> "Stop":
+        self._before = {}
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def until(self, items: "Iterator[Item]") -> "Iterator[Item]":
+        """The items until the user asks to stop."""
+        try:
+            while True:
+                self._waits = True
+                if self.asked:
+                    return
+                item = next(items, _END)
+                self._waits = False
+                if item is _END:
+                    return
+                yield item
+        except KeyboardInterrupt:
+            if not self.asked:
+                raise
+        finally:
+            self._waits = False
+
+    def _handle(self, number: int, frame: object) -> None:
+        again, self.asked = self.asked, True
+        if self._waits or again:
+            raise KeyboardInterrupt
 
 
 def say(word: str, colour: str, text: str) -> None:

@@ -1,8 +1,8 @@
-"""`mien analyze`: images in, every face's emotions out."""
+"""`mien analyze`: images, videos and cameras in, every face's emotions out."""
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Final, cast
 
 import typer
 
-from mien.cli import console, say, tell
-from mien.cli.options import Quiet, command, option_name
-from mien.errors import EXIT_CODES, ConfigError, InputError
+from mien.cli import Stop, console, say, tell
+from mien.cli.options import command, option_name
+from mien.errors import EXIT_CODES, ConfigError, InputError, StoppedError
 from mien.expression.base import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
 from mien.faces.landmarks import LandmarkOptions
+from mien.media.picking import VideoOptions
 from mien.output.drawing.annotated import OVERLAYS
 from mien.output.styles import STYLES
 from mien.output.tables import table_formats
 from mien.results import FrameResult
 
 if TYPE_CHECKING:
+    from mien.media import FrameSource
     from mien.output import Output, Overlay
 
 WHOLE_IMAGE: Final = "whole-image"
@@ -44,7 +46,8 @@ class OutputOptions:
     style: Annotated[str | None, f"Column names of the table: {', '.join(STYLES)}."] = None
     annotate: Annotated[Path | None, "Write annotated images into this folder."] = None
     overlay: Annotated[str | None, f"What is drawn on annotated images: {', '.join(OVERLAYS)}."] = None
-    json: Annotated[bool, "Print JSON, one image per line."] = False
+    json: Annotated[bool, "Print JSON, one image or frame per line."] = False
+    quiet: Annotated[bool, "Print errors only.", "--quiet", "-q"] = False
 
     def __post_init__(self) -> None:
         """Refuses an option without effect: someone who asks for blurred faces must not believe to have them."""
@@ -78,6 +81,15 @@ class OutputOptions:
         return [path for path in (None if self.table_is_printed else self.table, self.annotate) if path]
 
 
+@dataclass(frozen=True, slots=True)
+class FaceOptions:
+    """Which faces are analyzed, and what else is found of them."""
+
+    keypoints: Annotated[bool, "Also find dense keypoints, the head pose and measures of each face."] = False
+    faces_are_crops: Annotated[bool, f"The images are cropped faces; same as --detector {WHOLE_IMAGE}."] = False
+    largest_only: Annotated[bool, "Keep only the largest face of each image or frame."] = False
+
+
 def register(app: typer.Typer) -> None:
     """Adds the command."""
     app.command("analyze")(command(analyze))
@@ -86,83 +98,126 @@ def register(app: typer.Typer) -> None:
 def analyze(
     paths: Annotated[
         list[str],
-        typer.Argument(help="Images, folders of images, quoted globs, or - for standard input.", show_default=False),
+        typer.Argument(
+            help="Images, videos, folders, quoted globs, cameras (camera:0), URLs of streams, or - for standard input.",
+            show_default=False,
+        ),
     ],
     output: OutputOptions,
+    faces: FaceOptions,
+    video: VideoOptions,
     classifier: ClassifierOptions,
     detector: DetectorOptions,
     landmarks: LandmarkOptions,
-    keypoints: Annotated[
-        bool, typer.Option("--keypoints", help="Also find dense keypoints, the head pose and measures of each face.")
-    ] = False,
-    faces_are_crops: Annotated[
-        bool, typer.Option("--faces-are-crops", help=f"The images are cropped faces; same as --detector {WHOLE_IMAGE}.")
-    ] = False,
-    quiet: Quiet = False,
 ) -> None:
-    """Finds the faces in images and classifies their expressions.
+    """Finds the faces in images and videos and classifies their expressions.
 
-    An image that cannot be read is reported and the others are analysed; the exit code is then 3.
+    An image that cannot be read is reported and the others are analysed; the exit code is then 3. Ctrl-C stops the
+    analysis and keeps the results so far.
     """
     from mien.analyzer import Analyzer, AnalyzerOptions
     from mien.faces.keypoints import COUNTS
-    from mien.media import open_frames
+    from mien.media import LIVE_DELAY, open_frames
 
     start = time.perf_counter()
-    if not keypoints and landmarks != LandmarkOptions():
-        given = next(
-            each for each in ("name", "weights") if getattr(landmarks, each) != getattr(LandmarkOptions(), each)
-        )
+    if not faces.keypoints and landmarks != LandmarkOptions():
+        given = _changed(landmarks, ("name", "weights"))
         raise ConfigError(
             f"{option_name(LandmarkOptions, given)} has no effect without keypoints", hint="add --keypoints"
         )
-    detector = _whole_image(detector) if faces_are_crops else detector
-    frames = open_frames(paths)
-    if (
-        output.table
-        and not output.table_is_printed
-        and output.table.resolve() in {path.resolve() for path in frames.paths}
-    ):
-        raise ConfigError(f"the table would replace the input '{output.table}'", hint="give the table another name")
+    frames = open_frames(paths, options=video)
+    if video != VideoOptions() and not frames.has_video:
+        raise ConfigError(
+            f"--{_changed(video, ('every', 'fps', 'start', 'end'))} has no effect on images", hint="leave it out"
+        )
+    _check_inputs_stay(output, frames.paths)
     options = AnalyzerOptions(
-        detector=detector,
+        detector=_whole_image(detector) if faces.faces_are_crops else detector,
         classifier=classifier,
         landmarks=landmarks,
-        keypoints=keypoints,
+        keypoints=faces.keypoints,
+        largest_only=faces.largest_only,
         keep_images=output.annotate is not None,
     )
     with warnings.catch_warnings(record=True) as found:
         analyzer = Analyzer(options)
-    for warning in () if quiet else found:
+    for warning in () if output.quiet else found:
         say("note", "yellow", str(warning.message))
     count = COUNTS[analyzer.landmarker.scheme] if analyzer.landmarker else 0
-    images = faces = failed = 0
-    with ExitStack() as stack:
-        outputs = [stack.enter_context(each) for each in _outputs(output, analyzer.emotions, count, quiet=quiet)]
-        for result in _with_progress(analyzer.stream(frames), frames.total, hidden=quiet):
+    done = _Done(quiet=output.quiet)
+    stop = Stop()
+    with stop, ExitStack() as stack:
+        outputs = [stack.enter_context(each) for each in _outputs(output, analyzer.emotions, count)]
+        results = analyzer.stream(frames, LIVE_DELAY if frames.is_live else None)
+        for result in stop.until(_with_progress(results, frames, hidden=output.quiet)):
             for each in outputs:
                 each.write(result)
-            images += 1
-            faces += len(result)
-            if result.error is not None:
-                failed += 1
-                say("error", "red", result.error)
-            elif result.note is not None and not quiet:
-                say("note", "yellow", f"'{result.source}': {result.note}")
-    if frames.passed_over and not quiet:
+            done.add(result)
+    if frames.passed_over and not output.quiet:
         say("passed over", "yellow", "; ".join(frames.passed_over))
-    if not quiet:
-        text = f"{_count(images, 'image')}, {_count(faces, 'face')}{f', {failed} failed' * bool(failed)}"
+    if not output.quiet:
         places = f"; written: {', '.join(map(str, output.written))}" if output.written else ""
-        tell(f"{text} in {time.perf_counter() - start:.1f} s{places}")
-    if failed:
+        tell(f"{done} in {time.perf_counter() - start:.1f} s{places}")
+    if stop.asked and not frames.is_live:  # a camera has no other end
+        raise StoppedError(
+            "stopped; the results so far are kept", hint="the rest: run it again, for videos with --start"
+        )
+    if done.failed:
         raise typer.Exit(EXIT_CODES[InputError])
+
+
+@dataclass(slots=True)
+class _Done:
+    """Counts the results, and prints their errors and notes.
+
+    Attributes:
+        quiet: Print errors only.
+    """
+
+    quiet: bool
+    images: int = 0
+    frames: int = 0
+    faces: int = 0
+    failed: int = 0
+    said: str = ""  # the last note: the frames of a video may all have the same
+
+    def add(self, result: FrameResult) -> None:
+        """Counts one result."""
+        if result.timestamp is None:
+            self.images += 1
+        else:
+            self.frames += 1
+        self.faces += len(result)
+        if result.error is not None:
+            self.failed += 1
+            say("error", "red", result.error)
+        elif result.note is not None and not self.quiet:
+            note = f"'{result.source}': {result.note}"
+            if note != self.said:
+                say("note", "yellow", note)
+            self.said = note
+
+    def __str__(self) -> str:
+        parts = [_count(self.images, "image")] * bool(self.images or not self.frames)
+        parts += [_count(self.frames, "frame")] * bool(self.frames) + [_count(self.faces, "face")]
+        return ", ".join(parts + [f"{self.failed:,} failed"] * bool(self.failed))
+
+
+def _changed(options: object, names: Iterable[str]) -> str:
+    """The first of some options whose value is not the default."""
+    return next(name for name in names if getattr(options, name) != getattr(type(options)(), name))
+
+
+def _check_inputs_stay(output: OutputOptions, inputs: Iterable[Path]) -> None:
+    """Refuses a table that would replace an input."""
+    if output.table and not output.table_is_printed and output.table.resolve() in {path.resolve() for path in inputs}:
+        raise ConfigError(f"the table would replace the input '{output.table}'", hint="give the table another name")
 
 
 def _whole_image(detector: DetectorOptions) -> DetectorOptions:
     """The detector that `--faces-are-crops` stands for."""
     if detector != DetectorOptions():
-        given = next(name for name in detector.__slots__ if getattr(detector, name) != getattr(DetectorOptions(), name))
+        given = _changed(detector, detector.__slots__)
         raise ConfigError(
             f"{option_name(DetectorOptions, given)} has no effect with --faces-are-crops: faces are not detected",
             hint="omit one of the two",
@@ -170,7 +225,7 @@ def _whole_image(detector: DetectorOptions) -> DetectorOptions:
     return replace(detector, name=WHOLE_IMAGE)
 
 
-def _outputs(options: OutputOptions, emotions: tuple[str, ...], keypoints: int, *, quiet: bool) -> "Iterator[Output]":
+def _outputs(options: OutputOptions, emotions: tuple[str, ...], keypoints: int) -> "Iterator[Output]":
     """The outputs that were requested, not yet open."""
     from mien.output import AnnotatedImages, open_table
     from mien.output.console import ConsoleTable, JsonLines
@@ -182,13 +237,13 @@ def _outputs(options: OutputOptions, emotions: tuple[str, ...], keypoints: int, 
         yield AnnotatedImages(options.annotate, cast("Overlay", options.overlay or "bars"))
     if options.json:  # --quiet leaves out what is for people, not the data
         yield JsonLines()
-    elif not quiet and not options.table_is_printed:
+    elif not options.quiet and not options.table_is_printed:
         yield ConsoleTable(emotions)
 
 
-def _with_progress(results: Iterator[FrameResult], total: int | None, *, hidden: bool) -> Iterator[FrameResult]:
+def _with_progress(results: Iterator[FrameResult], frames: "FrameSource", *, hidden: bool) -> Iterator[FrameResult]:
     """Passes results on under a progress bar, on a terminal and if there is more than one image."""
-    if hidden or total == 1 or not console().is_terminal:
+    if hidden or frames.is_live or not console().is_terminal or (total := frames.total) == 1:
         yield from results
         return
     from mien.cli import bar
@@ -200,4 +255,4 @@ def _with_progress(results: Iterator[FrameResult], total: int | None, *, hidden:
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
