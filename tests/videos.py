@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -62,7 +64,7 @@ def write_video(
     """
     base = Fraction(1, 1000) if times else Fraction(1, rate)
     with av.open(str(path), "w", options=container or {}) as file:
-        stream = file.add_stream(codec, rate=rate, options={"g": "10"} if options is None else options)
+        stream = cast(VideoStream, file.add_stream(codec, rate=rate, options=options or {"g": "10"}))
         stream.pix_fmt = pixel_format
         stream.codec_context.time_base = base
         if rotation:

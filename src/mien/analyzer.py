@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Final, Generic, Protocol, Self, TypedDict, TypeVar, Unpack, cast, overload
 
@@ -213,7 +214,11 @@ class Analyzer:
     ) -> list[FrameResult]: ...
     @overload
     def analyze(
-        self, images: Iterable[ImageItem], *, on_error: OnError = ..., video: VideoOptions | None = ...
+        self,
+        images: str | PathLike[str] | Iterable[ImageItem],
+        *,
+        on_error: OnError = ...,
+        video: VideoOptions | None = ...,
     ) -> Iterator[FrameResult]: ...
     def analyze(
         self,
@@ -398,7 +403,7 @@ def analyze(  # type: ignore[overload-overlap]
 ) -> list[FrameResult]: ...
 @overload
 def analyze(
-    images: Iterable[ImageItem], *, video: VideoOptions | None = ..., **parts: Unpack[_Parts]
+    images: str | PathLike[str] | Iterable[ImageItem], *, video: VideoOptions | None = ..., **parts: Unpack[_Parts]
 ) -> Iterator[FrameResult]: ...
 def analyze(
     images: ImageSource | Frame | Iterable[ImageItem],

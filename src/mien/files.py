@@ -50,7 +50,7 @@ def writable(target: Path) -> Path:
 
 
 @contextmanager
-def new_file(target: str | Path, mode: str, **options: str) -> Iterator[Any]:
+def new_file(target: str | Path, mode: str, **options: Any) -> Iterator[Any]:
     """Opens a file that is renamed to `target` if the block ends without an error, as in `replacing`.
 
     Args:
@@ -65,7 +65,7 @@ def new_file(target: str | Path, mode: str, **options: str) -> Iterator[Any]:
         options.setdefault("errors", "backslashreplace")
     with replacing(Path(target)) as partial:
         with write_errors(target):
-            stream = open(partial, mode, **options)  # type: ignore[call-overload]  # noqa: SIM115
+            stream = open(partial, mode, **options)  # noqa: SIM115
         try:
             yield stream
         finally:

@@ -318,13 +318,22 @@ def test_everything_that_is_passed_over_is_counted(mixed: Path) -> None:
     assert find([mixed], recursive=False).images == found.images
 
 
+def test_videos_are_taken_where_they_are_wanted(mixed: Path) -> None:
+    found = find([mixed], videos=True)
+    assert names(list(found.images), mixed) == ["1.png", "a.mp4", "b.MOV", "c.avi"]
+    assert not any("video" in text for text in found.passed_over)
+    assert open_frames([mixed]).paths == found.images
+
+
 def test_the_command_says_it_in_one_line(mixed: Path) -> None:
+    for name in ("a.mp4", "b.MOV", "c.avi"):
+        (mixed / name).unlink()
     command = [sys.executable, "-m", "mien", "analyze", str(mixed)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("passed over: ")]
     assert "2 raw photos of cameras (.cr2, .nef)" in line
-    assert "3 videos" in line
+    assert "2 text files" in line
     assert "raw photos" not in result.stdout
     quiet = CliRunner().invoke(build_app(), ["analyze", str(mixed), "-q"])
     assert quiet.output == ""

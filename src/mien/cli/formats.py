@@ -18,15 +18,21 @@ def register(app: typer.Typer) -> None:
 
 
 def formats() -> None:
-    """Lists the image formats that can be read here, what the others need, and the table formats.
+    """Lists the formats that can be read here, what the others need, and the table formats.
 
-    An image is recognised by its content, whatever its suffix; in folders, files with these suffixes are read, and
-    those without a suffix that begin as an image.
+    An image or a video is recognised by its content, whatever its suffix; in folders, files with these suffixes are
+    read, and those without a suffix that begin as an image.
     """
+    from importlib.metadata import version
+
     from PIL import __version__ as pillow
+
+    from mien.media import kinds
 
     print(f"images, read by Pillow {pillow}:")
     print_table(("format", "suffixes", "here"), _images())
+    print(f"videos, read by FFmpeg in PyAV {version('av')}, and any other file in which FFmpeg finds a video:")
+    print(f"  {' '.join(sorted(kinds.VIDEO.suffixes))}")
     print("files that are not read:")
     print_table(("kind", "suffixes", "what to do"), _others())
     print("tables that are written:")
@@ -46,7 +52,7 @@ def _others() -> Iterator[tuple[str, str, str]]:
     """The kinds of files whose images need another program first."""
     from mien.media import kinds
 
-    for kind in (kinds.RAW, kinds.DICOM, kinds.PHOTOSHOP, kinds.VECTOR, kinds.PDF, kinds.OTHER_IMAGE, kinds.VIDEO):
+    for kind in (kinds.RAW, kinds.DICOM, kinds.PHOTOSHOP, kinds.VECTOR, kinds.PDF, kinds.OTHER_IMAGE):
         yield kind.many, " ".join(sorted(kind.suffixes)), kind.advice
 
 

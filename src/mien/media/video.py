@@ -40,8 +40,9 @@ _LEAST_OF_STATED: Final = 0.98
 # Frames in disorder that may wait for those before them.
 _MOST_DAMAGED: Final = 100
 
-# How far the end of a video may be from the stated duration, in seconds, before it counts as incomplete.
-_END_TOLERANCE: Final = 0.5
+# How far the end of a video may be from the stated duration, in seconds, and at least 2.5 frames, before
+# it counts as incomplete.
+_END_TOLERANCE: Final = 0.1
 
 # --- what is a video
 
@@ -283,7 +284,7 @@ class Video:
         expected, duration = stream.frames, duration_of(container, stream)
         rate = float(stream.average_rate or 25)
         least = expected if "mp4" in container.format.name else expected * _LEAST_OF_STATED
-        is_short = self.last + 1 / rate < duration - _END_TOLERANCE
+        is_short = self.last + 1 / rate < duration - max(_END_TOLERANCE, 2.5 / rate)
         if good and (self.packets < least or (not expected and is_short)):
             self.damage = []
             whole = f"{expected:,}" if expected else f"about {round(duration * rate):,}"

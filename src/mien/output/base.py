@@ -1,9 +1,10 @@
 """The interface of every output, and the base of tables."""
 
+import io
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Generic, Protocol, Self, TypeVar
@@ -98,29 +99,30 @@ class Table(ABC, Generic[Stream]):
 
 
 class TextTable(Table[IO[str]]):
-    """A table of text; each row is written at once."""
+    """A table of text; the rows of each result are written at once, and completely or not at all."""
 
     @contextmanager
     def opened(self) -> Iterator[None]:
         """See `Table.opened`."""
         with ExitStack() as stack:
+            self._file: io.FileIO | None = None
             self._stream: IO[str] = sys.stdout
             if not isinstance(self.target, (str, Path)):
                 self._stream = self.target
             elif str(self.target) != "-":
-                self._stream = stack.enter_context(new_file(self.target, "w", encoding="utf-8", newline=""))
+                self._file = stack.enter_context(new_file(self.target, "wb", buffering=0))
             self._print(self.head())
             yield
 
     @property
     def encoding(self) -> str:
         """The encoding of the open destination."""
-        return getattr(self._stream, "encoding", None) or "utf-8"
+        return "utf-8" if self._file else getattr(self._stream, "encoding", None) or "utf-8"
 
     @property
     def on_terminal(self) -> bool:
         """Whether the open destination is a terminal, which obeys control characters."""
-        return self._stream.isatty()
+        return self._file is None and self._stream.isatty()
 
     def put(self, rows: list[Row]) -> None:
         """See `Table.put`."""
@@ -128,9 +130,13 @@ class TextTable(Table[IO[str]]):
 
     def _print(self, text: str) -> None:
         # The encoding of a terminal or a pipe may lack characters of a file name.
+        content = text.encode(self.encoding, "backslashreplace")
         with write_errors(self.target):
-            self._stream.write(text.encode(self.encoding, "backslashreplace").decode(self.encoding))
-            self._stream.flush()
+            if self._file is not None:
+                _append(self._file, content)
+            else:
+                self._stream.write(content.decode(self.encoding))
+                self._stream.flush()
 
     def head(self) -> str:
         """The text before the rows."""
@@ -139,3 +145,16 @@ class TextTable(Table[IO[str]]):
     @abstractmethod
     def line(self, row: Row) -> str:
         """One row, with its newline."""
+
+
+def _append(file: io.FileIO, content: bytes) -> None:
+    """Writes all of it, or leaves the file as it was: a full disk must not cut a row."""
+    start, rest = file.tell(), memoryview(content)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+    except BaseException:
+        with suppress(OSError):
+            file.truncate(start)
+            file.seek(start)
+        raise
