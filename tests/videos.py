@@ -28,9 +28,11 @@ def number_of(image: Pixels, count: int) -> int:
     return round(float((image[image.shape[0] // 2, :, 0] > 120).mean()) * (count + 1)) - 1
 
 
-def portrait(astronaut: Path, count: int, size: tuple[int, int] = (512, 330), step: int = 0) -> Iterator[Pixels]:
-    """Frames of a photograph in which the face moves to the right by some pixels per frame."""
-    image = np.asarray(Image.open(astronaut).convert("RGB").resize(size))
+def portrait(astronaut: Path, count: int, width: int = 512, step: int = 0) -> Iterator[Pixels]:
+    """Frames of a photograph in this width, in which the face moves to the right by some pixels per frame."""
+    photograph = Image.open(astronaut).convert("RGB")
+    height = 2 * round(width * photograph.height / photograph.width / 2)
+    image = np.asarray(photograph.resize((width, height)))
     for number in range(count):
         yield np.ascontiguousarray(np.roll(image, number * step, axis=1))
 
