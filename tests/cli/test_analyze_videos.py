@@ -44,7 +44,7 @@ def test_images_and_videos_mixed(astronaut: Path, clip: Path, tmp_path: Path) ->
     Image.open(astronaut).save(tmp_path / "b.png")
     result = analyze(astronaut, clip, damaged, tmp_path / "b.png", "--table", tmp_path / "out.csv")
     assert result.returncode == 3
-    assert "2 images, 12 frames, 10 faces" in result.stderr or "2 images, 13 frames" in result.stderr
+    assert "2 images, 13 frames, 10 faces, 1 failed" in result.stderr
     assert "Traceback" not in result.stderr
     found = rows(tmp_path / "out.csv")
     of_clip = [row for row in found if row["source"] == str(clip)]

@@ -68,7 +68,7 @@ def read_camera(
         A `Frame`; or last a `FrameResult` with its `error` if the camera cannot be opened or fails.
     """
     options = options or VideoOptions()
-    received = 0
+    received, timestamp = 0, 0.0
     try:
         if _STORED_URL.match(source):
             with _opened(source) as container:
@@ -86,7 +86,7 @@ def read_camera(
                     check_frame(frame.width, frame.height, shown(source), max_pixels)
                     yield Frame(rgb(frame), source, index, timestamp)
     except InputError as error:
-        yield FrameResult(source, received, error=str(error))
+        yield FrameResult(source, received, timestamp=timestamp, error=str(error))
 
 
 class _Newest:

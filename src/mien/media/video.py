@@ -141,7 +141,7 @@ def read_video(
 
 def _errors_as_results(name: str, options: VideoOptions, max_pixels: int) -> Iterator[Frame | FrameResult]:
     """The frames; what ends them is a result with its error."""
-    index = 0
+    index, time = 0, 0.0
     try:
         with opened(name) as file:
             prefix = file.read(PREFIX)
@@ -152,9 +152,10 @@ def _errors_as_results(name: str, options: VideoOptions, max_pixels: int) -> Ite
         with closing(reading):
             for frame in reading:
                 index = (frame.index if isinstance(frame, Frame) else frame.frame) + 1
+                time = time if frame.timestamp is None else frame.timestamp
                 yield frame
     except InputError as error:
-        yield FrameResult(name, index, error=str(error))
+        yield FrameResult(name, index, timestamp=time, error=str(error))
 
 
 def _file(name: str, options: VideoOptions, max_pixels: int) -> Generator[Frame | FrameResult]:
