@@ -194,10 +194,9 @@ def one_core(folder: Path, fer: str | None) -> tuple[dict[str, Measurement], dic
     figures |= {f"its part alone: {name}": Measurement.of([value]) for name, value in parts.items()}
     figures["mien analyze, 20 faces, per frame"] = Measurement.of([1000 * crowded / 50])
     ratios = {"mien analyze / the sum of its parts": figures["mien analyze, per frame"].median / sum(parts.values())}
-    ratios["frames whose time is the container's, of 60"] = float(
-        sum(a == b for a, b in zip(times, packets, strict=True)) / 60
-    )
-    ratios["frames per run of the detector"] = FRAMES / (runs / 2)
+    if times != packets:
+        raise RuntimeError(f"times of frames differ from those of the container: {times} {packets}")
+    ratios["frames / runs of the detector"] = FRAMES / (runs / 2)
     if fer:
         rival = [fer, "-c", FER, str(clip), str(short), str(folder)]
         done = subprocess.run(rival, check=False, capture_output=True, text=True, cwd=folder)

@@ -180,7 +180,7 @@ def test_ctrl_c_in_a_video_keeps_the_rows(astronaut: Path, tmp_path: Path) -> No
 
 def _small_files() -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2_500, 2_500))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_500, 1_500))
 
 
 def test_a_full_disk_leaves_whole_rows(clip: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 There are two sources: the fields of an option dataclass (`DetectorOptions`, `ClassifierOptions`, ...), and the
 arguments of a function (the data set builders). Both are annotated `Annotated[type, "help text"]`. The option is called
 like the field; further text names other flags (`"--quiet", "-q"`), and a dict has further arguments of `typer.Option`,
-or `fraction` for a number 0-1 that may be written as a percentage.
+`fraction` for a number 0-1 that may be written as a percentage, or `time` for seconds that may be written as 1:02:03.
 """
 
 import inspect
@@ -148,6 +148,8 @@ class _Option:
         extras = {key: each[key] for each in notes if isinstance(each, dict) for key in each}
         if extras.pop("fraction", False):
             extras |= {"parser": _fraction, "metavar": "<float>"}
+        if extras.pop("time", False):
+            extras |= {"parser": _time, "metavar": "<time>"}
         shown = default not in (None, ()) and not isinstance(default, bool)
         extra = {"show_default": shown} | extras
         info = typer.Option(*flags, help=text, rich_help_panel=panel, **extra)
@@ -236,3 +238,17 @@ def _fraction(text: str | float) -> float:
     except ValueError:
         hint = f"; write {number.replace(',', '.')}" if re.fullmatch(r"\d+,\d+", number) else ""
         raise typer.BadParameter(f"'{text}' is not a number{hint or ', such as 0.5 or 50%'}") from None
+
+
+def _time(text: str | float) -> float:
+    """A time in seconds; typer also passes the default.
+
+    Raises:
+        typer.BadParameter: It is none.
+    """
+    from mien.media.picking import seconds
+
+    try:
+        return seconds(text) if isinstance(text, str) else text
+    except ConfigError as error:
+        raise typer.BadParameter(error.message) from None

@@ -11,14 +11,12 @@ from mien.media.decode import shown
 _TIME: Final = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)s?")
 
 
-def seconds(text: str | float) -> float:
+def seconds(text: str) -> float:
     """A time as seconds: "90", "1:30" or "0:01:30.5".
 
     Raises:
         ConfigError: It is none of these.
     """
-    if not isinstance(text, str):
-        return text
     found = _TIME.fullmatch(text.strip())
     if found is None:
         raise ConfigError(f"expected a time in seconds, or as 1:02:03.5, got '{shown(text)}'")
@@ -26,7 +24,7 @@ def seconds(text: str | float) -> float:
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest)
 
 
-_AS_TIME: Final = {"parser": seconds, "metavar": "<time>"}
+_AS_TIME: Final = {"time": True}
 
 
 @dataclass(frozen=True, slots=True)
