@@ -41,6 +41,7 @@ SIZES: Final = {"10-20 px": (10, 20), "20-40 px": (20, 40), "40+ px": (40, 10_00
 # The origin of the landmarks according to the labels, and the smallest faces that count.
 POINTS: Final = {"Helen's human points": ("human", 10), "teacher's points, 40+ px": ("teacher", 40)}
 UNCHANGED: Final = "unchanged"
+ANY_ROTATION: Final = " --any-rotation"  # follows the name of a detector that searches in all four orientations
 # Lowest score of the detections, so that the ranking does not depend on the operating points.
 LOWEST: Final = 0.1
 PRECISION: Final = 0.97
@@ -107,8 +108,10 @@ class Task:
 def measured(name: str, weights: Path | None, task: Task) -> dict[str, Any]:
     """All figures of one detector, as plain types."""
     cv2.setNumThreads(1)
-    given = weights or WEIGHTS.get(name)
-    options = detectors.DetectorOptions(name, weights=given if given and given.exists() else None)
+    plain = name.removesuffix(ANY_ROTATION)
+    given = weights or WEIGHTS.get(plain)
+    given = given if given and given.exists() else None
+    options = detectors.DetectorOptions(plain, weights=given, any_rotation=name.endswith(ANY_ROTATION))
     images = photographs.photographs()
     found = photographs.search(options, images, task.cache)
     if task.sheet:
@@ -116,12 +119,12 @@ def measured(name: str, weights: Path | None, task: Task) -> dict[str, Any]:
         print(f"{photographs.sheet(images, found, file)} false alarms of {name}: {file}", file=sys.stderr)
     parts = {"photographs": photographs.figures(images, found), "quality": {}, "time": {}}
     if not task.photographs:
-        detector = detectors.load(options)
+        detector = photographs.loaded(options)
         for copy in COPIES:
             parts["quality"] |= quality(detector, copy)
         parts["time"] = timed(detector)
-    plain = {part: {key: vars(value) for key, value in figures.items()} for part, figures in parts.items()}
-    return {"opencv": cv2.__version__, **plain}
+    values = {part: {key: vars(value) for key, value in figures.items()} for part, figures in parts.items()}
+    return {"opencv": cv2.__version__, **values}
 
 
 def in_its_own_process(name: str, weights: Path | None, arguments: Sequence[str]) -> dict[str, Any] | None:
@@ -162,14 +165,15 @@ def main() -> None:
     weights = {name: Path(file) for name, _, file in (each.partition("=") for each in given.weights)}
     task = Task(given.photographs, given.cache, given.sheet)
     if given.one:
-        one(given.one, weights.get(given.one), task)
+        one(given.one, next(iter(weights.values()), None), task)
         return
     arguments = ["--photographs"] if task.photographs else []
     arguments += [f"--{key}={path.resolve()}" for key in ("cache", "sheet") if (path := getattr(task, key))]
     parts: dict[str, dict[str, Measurement]] = {"quality": {}, "time": {}, "photographs": {}}
     natural: dict[str, dict[str, Measurement]] = {}
-    for name in given.names or [name for name in detectors.names() if name != "whole-image"]:
-        answer = in_its_own_process(name, weights.get(name), arguments)
+    every = [*(name for name in detectors.names() if name != "whole-image"), f"mien{ANY_ROTATION}"]
+    for name in given.names or every:
+        answer = in_its_own_process(name, weights.get(name.removesuffix(ANY_ROTATION)), arguments)
         if answer:
             title = f"{name} (OpenCV {answer['opencv']})"
             for part, figures in parts.items():

@@ -142,6 +142,7 @@ COPIES: Final[dict[str, Callable[[FaceImage], FaceImage]]] = {
     "darkened": darkened,
     "turned 20": lambda sample: turned(sample, 20),
     "turned 45": lambda sample: turned(sample, 45),
+    "turned 90": lambda sample: turned(sample, 90),
     "masked": masked,
     "masked, shrunk to 50 px": lambda sample: shrunk_to(masked(sample), 50),
 }

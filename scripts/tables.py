@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.detectors import AT_PRECISION, POINTS, SIZES
 from benchmarks.face_copies import COPIES
-from benchmarks.photographs import goals
+from benchmarks.photographs import OTHERS, goals
 from benchmarks.results import FOLDER, Measurement, Results, load, markdown, origin
 from scripts.score import ENSEMBLE, TEACHERS, members
 
@@ -174,12 +174,22 @@ def photographs() -> str:
     for name, each in results.measurements.items():
         title, _, figure = name.partition(": ")
         found[title][figure] = each
-    averages = [figure for figure in next(iter(found.values())) if figure.startswith("average precision")]
+    averages = [
+        figure for figure in next(iter(found.values())) if figure.startswith("average precision") or figure in OTHERS
+    ]
     rows = []
     for figure in averages:
-        cells = [f"{each[figure].median:.1f}" if figure in each else "-" for each in found.values()]
-        rows.append(f"| {figure} | | {' | '.join(cells)} |")
+        rows.append(f"| {figure} | | {' | '.join(_of(each.get(figure)) for each in found.values())} |")
     return "\n".join([goals(found) + "\n".join(rows), "", origin(results), ""])
+
+
+def _of(share: Measurement | None) -> str:
+    """A share with its interval and count; a figure without them alone."""
+    if share is None:
+        return "-"
+    if share.repeats == 1:
+        return f"{share.median:.1f}"
+    return f"{share.median:.1f} ({share.lower:.1f}-{share.upper:.1f}) of {share.repeats:,}"
 
 
 def landmarks() -> str:

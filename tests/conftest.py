@@ -14,7 +14,7 @@ settings.load_profile("mien")
 
 @pytest.fixture(scope="session")
 def astronaut() -> Path:
-    """NASA's portrait of Eileen Collins, 512x330, one smiling face at about (170, 65, 280, 205)."""
+    """NASA's portrait of Eileen Collins, 512x512, one smiling face at about (170, 65, 280, 205)."""
     return ROOT / "examples" / "astronaut.jpg"
 
 

@@ -84,9 +84,9 @@ def test_an_input_that_is_not_an_image_is_named(analyzer: mien.Analyzer, nothing
 
 def test_a_note_comes_through(astronaut: Path, analyzer: mien.Analyzer, tmp_path: Path) -> None:
     image = Image.open(astronaut)
-    image.save(tmp_path / "moving.webp", save_all=True, append_images=[image.rotate(90)], duration=100)
-    result = analyzer.analyze(tmp_path / "moving.webp")
-    assert result.note == result.as_dict()["note"] == "only the first of 2 frames was read"
+    image.save(tmp_path / "pages.tiff", save_all=True, append_images=[image.rotate(90)])
+    result = analyzer.analyze(tmp_path / "pages.tiff")
+    assert result.note == result.as_dict()["note"] == "only the first of 2 images was read"
     assert "happiness" in [face.emotion for face in result]
 
 
@@ -157,7 +157,7 @@ def test_pixels_are_kept_only_on_request(astronaut: Path) -> None:
     assert mien.analyze(astronaut).image is None
     kept = mien.analyze(astronaut, options=mien.AnalyzerOptions(keep_images=True)).image
     assert kept is not None
-    assert kept.shape == (330, 512, 3)
+    assert kept.shape == (512, 512, 3)
 
 
 def test_abstaining(astronaut: Path) -> None:
@@ -195,7 +195,7 @@ def test_wrong_options_and_inputs_give_errors(astronaut: Path, tmp_path: Path) -
 def test_grey_and_transparent_arrays(astronaut: Path) -> None:
     grey = np.asarray(Image.open(astronaut).convert("L"))
     assert mien.analyze(grey).faces[0].emotion == "happiness"
-    alpha = np.dstack([read_image(astronaut), np.full((330, 512), 255, np.uint8)])
+    alpha = np.dstack([read_image(astronaut), np.full((512, 512), 255, np.uint8)])
     assert mien.analyze(alpha).faces[0].emotion == "happiness"
 
 

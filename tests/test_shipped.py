@@ -25,7 +25,7 @@ from mien.faces.detectors import load
 from mien.faces.keypoints import five_of
 from mien.faces.landmarks import load as load_landmarker
 from mien.media import read_image
-from mien.models.detection.face_detector import FaceDetector
+from mien.models import detection
 from mien.models.landmarks.face_landmarks import FaceLandmarks
 
 CLASSIFIERS = list(shipped_models("expression"))
@@ -140,8 +140,7 @@ def test_the_detectors_training_form_is_its_network() -> None:
     """int8 rounds: the two agree on the face, not in every digit."""
     info, session = open_model(task="detection")
     options = dict(info.architecture)
-    assert options.pop("name") == "face_detector"
-    network = FaceDetector(**options).eval()
+    network = detection.build(options.pop("name"), **options).eval()
     network.load_state_dict(safetensors.torch.load(training_form(info.name)))
     image = read_image(ROOT / "examples" / "astronaut.jpg")[:320]
     with torch.no_grad():

@@ -15,6 +15,7 @@ from mien.faces.detectors import Detections, Detector
 
 # Smaller faces, by their side (square root of the area) in pixels, count neither as missed nor as false alarms.
 SMALLEST: Final = 10.0
+_NEARLY: Final = 0.01  # of F1, below the best, at an operating point
 _FEWEST: Final = 10  # faces of a range of sizes that has an operating point of its own
 
 
@@ -191,7 +192,7 @@ def operating_point(tally: Tally) -> float:
     hits, taken = np.cumsum(correct[order]), np.arange(1, len(order) + 1)
     f1 = 2 * hits / (taken + len(tally.faces))
     # The middle of the range of scores with nearly the best F1.
-    best = np.flatnonzero(f1 >= f1.max() - 1e-3)
+    best = np.flatnonzero(f1 >= f1.max() - _NEARLY)
     return float(scores[order[[best[0], best[-1]]]].mean())
 
 
@@ -200,8 +201,8 @@ def operating_points(
 ) -> tuple[tuple[float, float], ...]:
     """The operating point of each range of sizes: the lowest score at which the detections have that precision.
 
-    It is at least the lowest score with nearly the best F1, because images with few false alarms would otherwise give
-    points near 0. Ranges with fewer than ten faces are left out.
+    It is at least the lowest score whose F1 is within .01 of the best one, because images with few false alarms would
+    otherwise give points near 0. Ranges with fewer than ten faces are left out.
 
     Args:
         tally: Counts from detections with a low `min_score`.
@@ -219,7 +220,7 @@ def operating_points(
             continue
         hits, taken = np.cumsum(correct), np.arange(1, len(correct) + 1)
         f1 = 2 * hits / (taken + faces)
-        lowest = float(scores[np.flatnonzero(f1 >= f1.max() - 1e-3)[-1]])
+        lowest = float(scores[np.flatnonzero(f1 >= f1.max() - _NEARLY)[-1]])
         point = max(lowest, tally.score_at(precision, low, high))
         if math.isinf(point):  # that precision is never reached
             point = float(scores[f1.argmax()])

@@ -102,6 +102,7 @@ def pairs(faces: list[int], cells: list[int]) -> Batch:
         boxes=torch.zeros(count, 4),
         landmarks=torch.zeros(count, 5, 2),
         scores=torch.full((count,), float("nan")),
+        natural=torch.tensor([True]),
     )
 
 

@@ -51,6 +51,7 @@ class Batch(NamedTuple):
         boxes: (P, 4) float32 the face's box, xyxy pixels.
         landmarks: (P, 5, 2) float32 its landmarks; NaN if unknown.
         scores: (P,) float32 a teacher's score of it, 0-1; NaN if unknown.
+        natural: (B,) bool: the scene is a photograph in its own light.
     """
 
     images: Tensor
@@ -61,6 +62,7 @@ class Batch(NamedTuple):
     boxes: Tensor
     landmarks: Tensor
     scores: Tensor
+    natural: Tensor
 
 
 def batch_of(scenes: Sequence[Scene], recipe: AssignmentRecipe | None = None) -> Batch:
@@ -89,6 +91,7 @@ def batch_of(scenes: Sequence[Scene], recipe: AssignmentRecipe | None = None) ->
         boxes=torch.from_numpy(np.concatenate([scene.boxes for scene in scenes])[number]),
         landmarks=torch.from_numpy(np.concatenate([scene.landmarks for scene in scenes])[number]),
         scores=torch.from_numpy(np.concatenate([scene.scores for scene in scenes])[number]),
+        natural=torch.tensor([scene.natural for scene in scenes]),
     )
 
 

@@ -144,7 +144,12 @@ class DetectorModule(TrainingModule):
         return self._teacher[0]
 
     def _distance(self, rows: Tensor, images: Tensor) -> Tensor:
-        """The distance of outputs (B, cells, 15) to those of the published weights: of scores, boxes and landmarks."""
+        """The distance of outputs (B, cells, 15) to those of the published weights: of scores, boxes and landmarks.
+
+        Only natural scenes are compared: the teacher misses faces in the dark, turned or covered.
+        """
+        if not len(images):
+            return rows.sum() * 0
         with torch.no_grad():
             taught = self._published()((images.float() / 255).contiguous(memory_format=torch.channels_last))
             chance = torch.sigmoid(taught[..., 0])
@@ -175,7 +180,9 @@ class DetectorModule(TrainingModule):
             counted = counted.index_put((batch.rows[good], batch.cells[good]), torch.tensor(False))
             counted = counted.index_put((batch.rows[used], batch.cells[used]), torch.tensor(True))
             boxes, landmarks, overlap = boxes[used], landmarks[used], overlap[used]
-            batch = Batch(batch.images, counted, *(part[used] for part in batch[2:]))
+            pairs = ("rows", "cells", "faces", "boxes", "landmarks", "scores")
+            chosen_pairs = {name: getattr(batch, name)[used] for name in pairs}
+            batch = batch._replace(counted=counted, **chosen_pairs)
         target = torch.zeros_like(rows[..., 0])
         target[batch.rows, batch.cells] = self._quality(overlap, batch.scores)
         count = max(1, len(boxes))
@@ -184,7 +191,7 @@ class DetectorModule(TrainingModule):
             "box/loss": (1 - generalised_iou(boxes, batch.boxes)).sum() / count,
             "landmarks/loss": landmark_loss(landmarks, batch.landmarks, batch.boxes),
             "overlap": overlap.sum() / count,
-        } | ({"distil/loss": self._distance(rows, batch.images)} if self._distils else {})
+        } | ({"distil/loss": self._distance(rows[batch.natural], batch.images[batch.natural])} if self._distils else {})
 
     def _quality(self, overlap: Tensor, scores: Tensor) -> Tensor:
         """The targets (P,) of the scores of cells with a face.

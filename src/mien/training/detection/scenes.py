@@ -29,6 +29,7 @@ class Scene:
         landmarks: (N, 5, 2) float32; NaN if they are not known well enough to learn from.
         ignore: (M, 4) float32: boxes whose content is neither a face nor background.
         scores: (N,) float32: scores that a teacher gave the faces, 0-1; NaN if unknown.
+        natural: Whether it is a photograph in its own light, as a teacher knows them: one image, not darkened.
     """
 
     image: NDArray[np.uint8]
@@ -36,6 +37,7 @@ class Scene:
     landmarks: NDArray[np.float32]
     ignore: NDArray[np.float32]
     scores: NDArray[np.float32]
+    natural: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def _whole(images: Pool, side: int, recipe: SceneRecipe, rng: np.random.Generato
     canvas = np.zeros((side, side, 3), np.uint8)
     _warp(image, matrix, canvas)
     moved = _moved(labels, matrix, float(angle), mirrored=mirrored)
-    _degrade(canvas, recipe, rng)
+    darkened = _degrade(canvas, recipe, rng)
     seen = _visible(moved, canvas)
     return Scene(
         image=_photographed(canvas, recipe, rng),
@@ -169,6 +171,7 @@ def _whole(images: Pool, side: int, recipe: SceneRecipe, rng: np.random.Generato
         landmarks=_joined([seen.landmarks], (5, 2)),
         ignore=_joined([seen.ignore], (4,)),
         scores=_joined([seen.scores], ()),
+        natural=not darkened,
     )
 
 
@@ -347,8 +350,8 @@ def _visible(labels: FaceImage, cell: NDArray[np.uint8]) -> FaceImage:
     )
 
 
-def _degrade(cell: NDArray[np.uint8], recipe: SceneRecipe, rng: np.random.Generator) -> None:
-    """Changes colour and light of one cell."""
+def _degrade(cell: NDArray[np.uint8], recipe: SceneRecipe, rng: np.random.Generator) -> bool:
+    """Changes colour and light of one cell; returns whether it is now dark."""
     if rng.random() < recipe.grey:
         cell[:] = cv2.cvtColor(np.ascontiguousarray(cell), cv2.COLOR_RGB2GRAY)[:, :, None]
     if rng.random() < recipe.relit:
@@ -357,10 +360,12 @@ def _degrade(cell: NDArray[np.uint8], recipe: SceneRecipe, rng: np.random.Genera
         offset = rng.uniform(-30, 30)
         levels = np.linspace(0, 1, 256)[:, None] ** gamma * 255 * gain + offset
         _map_levels(cell, levels)
-    if rng.random() < recipe.dark and cell.mean() > _NIGHT:
+    darkened = bool(rng.random() < recipe.dark and cell.mean() > _NIGHT)
+    if darkened:
         _map_levels(cell, np.linspace(0, 255, 256)[:, None] * rng.uniform(0.06, 0.35) * np.ones(3))
         noise = rng.normal(0, rng.uniform(1, 6), cell.shape)
         cell[:] = np.clip(cell + noise, 0, 255).astype(np.uint8)
+    return darkened
 
 
 def _map_levels(cell: NDArray[np.uint8], levels: NDArray[np.float64]) -> None:
