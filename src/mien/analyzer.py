@@ -14,10 +14,13 @@ from mien.errors import ConfigError
 from mien.expression import load_classifier
 from mien.expression.base import Classifier, ClassifierOptions, ClassifierSource, Emotions
 from mien.expression.base import as_options as classifier_options
+from mien.expression.smoothing import SECONDS, TrackSmoother
 from mien.faces import detectors, landmarks
 from mien.faces.align import Aligner, Crops
 from mien.faces.detectors import Detector, DetectorOptions
 from mien.faces.landmarks import Landmarker, LandmarkOptions
+from mien.faces.tracking import FaceTracker
+from mien.faces.tracking_options import TrackingOptions
 from mien.media import (
     LIVE_DELAY,
     FrameSource,
@@ -48,6 +51,7 @@ class AnalyzerOptions:
     detector: DetectorOptions = field(default_factory=DetectorOptions)
     classifier: ClassifierOptions = field(default_factory=ClassifierOptions)
     landmarks: LandmarkOptions = field(default_factory=LandmarkOptions)
+    tracking: TrackingOptions = field(default_factory=TrackingOptions)
     keypoints: Annotated[bool, "Also find dense keypoints, the head pose and measures of each face."] = False
     largest_only: Annotated[bool, "Keep only the largest face of each frame."] = False
     keep_images: Annotated[bool, "Results carry the pixels of their frames, for drawing."] = False
@@ -138,7 +142,8 @@ class Analyzer:
         detector: Name of a detector, the file of an exported one, its options, or a ready object.
         classifier: Name of a shipped model, the path of an exported ONNX file, several of them for an ensemble ("A,B"
             or a sequence), options, or a ready object.
-        tracker: Makes a tracker for each source: a class or another callable.
+        tracker: Makes a tracker for each source: a class or another callable. By default frames with a time, those of
+            videos and cameras, are tracked by `FaceTracker` and smoothed by `TrackSmoother`.
         smoother: Makes a smoother for each source: a class or another callable.
         emotions: 6, 7, 8 or 10 classes; or two or more of the model's by name or alias, as in ["happy", "sad"]: their
             probabilities are the model's, renormalised over these; "model" for the classes of its first head.
@@ -270,7 +275,8 @@ class Analyzer:
             frames: The source. Frames of one video or camera have the same `source` and rising `index`: they share a
                 tracker and a smoother.
             max_delay: The longest time, in seconds, that a frame waits for others of its batch; 0 analyzes every frame
-                at once; None waits until the batch is full. The delay of a smoother is added.
+                at once; None waits until the batch is full. The delay of a smoother is added: by default 0.3 s, and
+                none if a `max_delay` is given.
 
         Raises:
             ConfigError: `max_delay` is below 0.
@@ -278,11 +284,20 @@ class Analyzer:
         if max_delay is not None and not max_delay >= 0:  # also refuses nan
             raise ConfigError(f"max_delay: expected a number of seconds from 0, got {max_delay}")
         results = self._classified(self._batches(frames, math.inf if max_delay is None else max_delay))
-        return results if self._smoother is None else self._smoothed(results, _PerSource(self._smoother))
+        smoother = self._smoother
+        if smoother is None:
+            seconds = SECONDS if self.options.tracking.smooth is None else self.options.tracking.smooth
+            if seconds == 0:
+                return results
+            delay, threshold = None if max_delay is None else 0.0, self.classifier.threshold
+            smoother = functools.partial(TrackSmoother, seconds, delay, threshold=threshold)
+        return self._smoothed(results, _PerSource(smoother), images=self._smoother is not None)
 
     def _batches(self, frames: Iterable[Frame | FrameResult], max_delay: float) -> Iterator[list[_Pending]]:
         """Frames with their faces found, tracked and cropped, in batches."""
-        tracking = None if self._tracker is None else _PerSource(self._tracker)
+        # A box that is the whole image needs no detector.
+        every = 1 if self._aligner.boxes_are_crops else self.options.tracking.detect_every
+        tracking = _PerSource(self._tracker or functools.partial(FaceTracker, every))
         holds_images = self.options.keep_images or self._aligner.boxes_are_crops
         batch: list[_Pending] = []
         with Feed(frames, threaded=0 < max_delay < math.inf) as feed:
@@ -306,12 +321,12 @@ class Analyzer:
                     batch = []
         yield batch
 
-    def _found(self, frame: Frame | FrameResult, tracking: _PerSource[Tracker] | None) -> _Pending:
+    def _found(self, frame: Frame | FrameResult, tracking: _PerSource[Tracker]) -> _Pending:
         """One frame with its faces found, tracked and cropped."""
         if isinstance(frame, FrameResult):
             return _Pending(frame)
         image = frame.image
-        if tracking is None:
+        if self._tracker is None and frame.timestamp is None:  # an image
             faces = self._aligner.find(image)
         else:
             tracker, _ = tracking.at(frame.source, frame.index)
@@ -346,10 +361,21 @@ class Analyzer:
                 yield replace(item.result, faces=faces)
 
     @staticmethod
-    def _smoothed(results: Iterator[FrameResult], smoothing: _PerSource[Smoother]) -> Iterator[FrameResult]:
-        """The results after a smoother, which may hold some back; all of them at the end of each source."""
+    def _smoothed(
+        results: Iterator[FrameResult], smoothing: _PerSource[Smoother], *, images: bool
+    ) -> Iterator[FrameResult]:
+        """The results after a smoother, which may hold some back; all of them at the end of each source.
+
+        With `images`, those of images pass through a smoother, too.
+        """
         try:
             for result in results:
+                if result.timestamp is None and not images:
+                    if smoothing.present is not None:
+                        yield from smoothing.present.flush()
+                        smoothing.present = None
+                    yield result
+                    continue
                 smoother, ended = smoothing.at(result.source, result.frame)
                 if ended is not None:
                     yield from ended.flush()

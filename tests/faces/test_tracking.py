@@ -217,7 +217,7 @@ def test_thousands_of_passers_by_do_not_fill_the_memory() -> None:
 
 @pytest.mark.parametrize("every", [0, -1, -100])
 def test_an_interval_below_one_is_refused(every: int) -> None:
-    with pytest.raises(ConfigError, match=f"detect_every: expected a number from 1, got {every}"):
+    with pytest.raises(ConfigError, match=f"detect_every: expected a number of frames from 1, got {every}"):
         FaceTracker(every)
 
 

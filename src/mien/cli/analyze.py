@@ -16,6 +16,7 @@ from mien.errors import EXIT_CODES, ConfigError, InputError, StoppedError
 from mien.expression.base import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
 from mien.faces.landmarks import LandmarkOptions
+from mien.faces.tracking_options import TrackingOptions
 from mien.media.picking import VideoOptions
 from mien.output.drawing.annotated import OVERLAYS
 from mien.output.styles import STYLES
@@ -28,8 +29,12 @@ if TYPE_CHECKING:
 
 WHOLE_IMAGE: Final = "whole-image"
 
+# Suffixes of --annotate that mean a video, and those of --timeline; tests compare them with the code behind.
+VIDEOS: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
+TIMELINES: Final = (".html", ".png")
+
 # Suffixes of files that someone may expect --annotate to write.
-_NOT_FOLDERS: Final = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "gif", "avif", "mp4", "avi", "mov", "pdf")
+_NOT_FOLDERS: Final = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "gif", "avif", "avi", "wmv", "pdf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +49,11 @@ class OutputOptions:
         None
     )
     style: Annotated[str | None, f"Column names of the table: {', '.join(STYLES)}."] = None
-    annotate: Annotated[Path | None, "Write annotated images into this folder."] = None
+    annotate: Annotated[
+        Path | None, "Write annotated images into this folder; or the annotated video to this file, such as out.mp4."
+    ] = None
     overlay: Annotated[str | None, f"What is drawn on annotated images: {', '.join(OVERLAYS)}."] = None
+    timeline: Annotated[Path | None, "Draw the emotions of each person over time: .html or .png."] = None
     json: Annotated[bool, "Print JSON, one image or frame per line."] = False
     quiet: Annotated[bool, "Print errors only.", "--quiet", "-q"] = False
 
@@ -61,7 +69,7 @@ class OutputOptions:
                 "--json and --table - both write to standard output", hint="give the table a file name, or omit --json"
             )
 
-        if self.annotate is not None and not self.annotate.is_dir():
+        if self.annotate is not None and not self.annotate.is_dir() and not self.annotates_video:
             if self.annotate.exists():
                 raise ConfigError(f"--annotate {self.annotate}: is a file, expected a folder", hint="give a new folder")
             if self.annotate.suffix.lower().removeprefix(".") in _NOT_FOLDERS:
@@ -69,6 +77,17 @@ class OutputOptions:
                     f"--annotate {self.annotate}: expected a folder, got the name of a file",
                     hint=f"--annotate {self.annotate.with_suffix('')} writes the images into this folder",
                 )
+
+        if self.timeline is not None and self.timeline.suffix.lower() not in TIMELINES:
+            raise ConfigError(
+                f"--timeline {self.timeline}: expected the suffix {' or '.join(TIMELINES)}",
+                hint=f"for example {self.timeline.with_suffix('.html')}",
+            )
+
+    @property
+    def annotates_video(self) -> bool:
+        """Whether one annotated video is written, and not images."""
+        return self.annotate is not None and self.annotate.suffix.lower() in VIDEOS and not self.annotate.is_dir()
 
     @property
     def table_is_printed(self) -> bool:
@@ -78,7 +97,7 @@ class OutputOptions:
     @property
     def written(self) -> list[Path]:
         """The file and the folder that are written."""
-        return [path for path in (None if self.table_is_printed else self.table, self.annotate) if path]
+        return [path for path in (None if self.table_is_printed else self.table, self.annotate, self.timeline) if path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +128,7 @@ def analyze(
     classifier: ClassifierOptions,
     detector: DetectorOptions,
     landmarks: LandmarkOptions,
+    tracking: TrackingOptions,
 ) -> None:
     """Finds the faces in images and videos and classifies their expressions.
 
@@ -130,14 +150,21 @@ def analyze(
         raise ConfigError(
             f"--{_changed(video, ('every', 'fps', 'start', 'end'))} has no effect on images", hint="leave it out"
         )
+    if tracking != TrackingOptions() and not frames.has_video:
+        given = _changed(tracking, ("detect_every", "smooth"))
+        raise ConfigError(
+            f"{option_name(TrackingOptions, given)} has no effect on images", hint="only videos have tracks; omit it"
+        )
     _check_inputs_stay(output, frames.paths)
+    _check_one_video(output, frames)
     options = AnalyzerOptions(
         detector=_whole_image(detector) if faces.faces_are_crops else detector,
         classifier=classifier,
         landmarks=landmarks,
         keypoints=faces.keypoints,
         largest_only=faces.largest_only,
-        keep_images=output.annotate is not None,
+        tracking=tracking,
+        keep_images=output.annotate is not None or output.timeline is not None,
     )
     with warnings.catch_warnings(record=True) as found:
         analyzer = Analyzer(options)
@@ -147,7 +174,10 @@ def analyze(
     done = _Done(quiet=output.quiet)
     stop = Stop()
     with stop, ExitStack() as stack:
-        outputs = [stack.enter_context(each) for each in _outputs(output, analyzer.emotions, count)]
+        outputs = [
+            stack.enter_context(each)
+            for each in _outputs(output, analyzer.emotions, count, smoothed=bool(tracking.smooth))
+        ]
         results = analyzer.stream(frames, LIVE_DELAY if frames.is_live else None)
         for result in stop.until(_with_progress(results, frames, hidden=output.quiet)):
             for each in outputs:
@@ -209,9 +239,30 @@ def _changed(options: object, names: Iterable[str]) -> str:
 
 
 def _check_inputs_stay(output: OutputOptions, inputs: Iterable[Path]) -> None:
-    """Refuses a table that would replace an input."""
-    if output.table and not output.table_is_printed and output.table.resolve() in {path.resolve() for path in inputs}:
-        raise ConfigError(f"the table would replace the input '{output.table}'", hint="give the table another name")
+    """Refuses an output that would replace an input."""
+    given = {path.resolve() for path in inputs}
+    places = {
+        "table": None if output.table_is_printed else output.table,
+        "annotated video": output.annotate if output.annotates_video else None,
+        "timeline": output.timeline,
+    }
+    for name, place in places.items():
+        if place is not None and place.resolve() in given:
+            raise ConfigError(f"the {name} would replace the input '{place}'", hint=f"give the {name} another name")
+
+
+def _check_one_video(output: OutputOptions, frames: "FrameSource") -> None:
+    """Refuses an annotated video or a timeline without a video, and one annotated video of several inputs."""
+    if output.timeline and not frames.has_video:
+        raise ConfigError("--timeline has no effect on images: they have no time", hint="omit it, or analyze a video")
+    if not output.annotates_video or output.annotate is None:
+        return
+    if not frames.has_video or len(frames.paths) > 1:
+        found = "there are several inputs" if frames.has_video else "the inputs are images"
+        raise ConfigError(
+            f"--annotate {output.annotate} is one video, but {found}",
+            hint=f"analyze one video at a time, or write images into a folder: --annotate {output.annotate.stem}",
+        )
 
 
 def _whole_image(detector: DetectorOptions) -> DetectorOptions:
@@ -225,15 +276,25 @@ def _whole_image(detector: DetectorOptions) -> DetectorOptions:
     return replace(detector, name=WHOLE_IMAGE)
 
 
-def _outputs(options: OutputOptions, emotions: tuple[str, ...], keypoints: int) -> "Iterator[Output]":
+def _outputs(
+    options: OutputOptions, emotions: tuple[str, ...], keypoints: int, *, smoothed: bool
+) -> "Iterator[Output]":
     """The outputs that were requested, not yet open."""
     from mien.output import AnnotatedImages, open_table
     from mien.output.console import ConsoleTable, JsonLines
+    from mien.output.timeline.render import Timeline
+    from mien.output.video import AnnotatedVideo
 
     if options.table:
         style = options.style or "mien"
-        yield open_table(options.table, emotions, format=options.format, style=style, keypoints=keypoints)
-    if options.annotate:
+        yield open_table(
+            options.table, emotions, format=options.format, style=style, keypoints=keypoints, smoothed=smoothed
+        )
+    if options.timeline:
+        yield Timeline(options.timeline)
+    if options.annotate and options.annotates_video:
+        yield AnnotatedVideo(options.annotate, cast("Overlay", options.overlay or "bars"))
+    elif options.annotate:
         yield AnnotatedImages(options.annotate, cast("Overlay", options.overlay or "bars"))
     if options.json:  # --quiet leaves out what is for people, not the data
         yield JsonLines()

@@ -17,13 +17,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import ConfigError
 from mien.faces.boxes import intersection
 from mien.faces.motion import FacePatch, Scene, Shift
+from mien.faces.tracking_options import DETECT_EVERY, TrackingOptions
 from mien.opencv import cv2
 from mien.results import Face, Frame
-
-DETECT_EVERY: Final = 3
 
 # Seconds of a frame without a timestamp.
 _FRAME: Final = 0.04
@@ -104,9 +102,7 @@ class FaceTracker:
     """
 
     def __init__(self, detect_every: int = DETECT_EVERY) -> None:
-        if detect_every < 1:
-            raise ConfigError(f"detect_every: expected a number from 1, got {detect_every}", hint="for example 3")
-        self.detect_every = detect_every
+        self.detect_every = TrackingOptions(detect_every).detect_every
         self._tracks: list[_Track] = []
         self._next = 0
         self._time = -math.inf

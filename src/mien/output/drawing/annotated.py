@@ -59,7 +59,7 @@ def annotate(image: NDArray[np.uint8], faces: Sequence[Face], overlay: Overlay =
         ValueError: The image has another shape or dtype.
         ConfigError: There is no such overlay.
     """
-    _check_overlay(overlay)
+    check_overlay(overlay)
     canvas = Canvas(Frame(image).image)  # a Frame checks shape and dtype
     height, width = image.shape[:2]
     for face in faces:
@@ -75,7 +75,12 @@ def annotate(image: NDArray[np.uint8], faces: Sequence[Face], overlay: Overlay =
     return canvas.array()
 
 
-def _check_overlay(overlay: str) -> None:
+def check_overlay(overlay: str) -> None:
+    """Refuses an overlay that there is not.
+
+    Raises:
+        ConfigError: The message names those that there are.
+    """
     if overlay not in OVERLAYS:
         raise ConfigError(
             f"there is no overlay '{overlay}'", hint=f"{meant(overlay, OVERLAYS)}choose one of {', '.join(OVERLAYS)}"
@@ -153,7 +158,7 @@ class AnnotatedImages:
     """
 
     def __init__(self, folder: str | Path, overlay: Overlay = "bars") -> None:
-        _check_overlay(overlay)
+        check_overlay(overlay)
         self.folder = Path(folder)
         self.overlay = overlay
         self._taken: set[str] = set()

@@ -1,0 +1,101 @@
+"""`mien report`: what a table says about the people of a video, in numbers and as a picture."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.cli import print_line, print_table, tell
+from mien.cli.options import AsJson, Quiet
+from mien.errors import ConfigError
+from mien.names import to_json
+
+if TYPE_CHECKING:
+    from mien.output.timeline.measures import Summary
+
+_MOST_EPISODES = 12  # that are printed of each person
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("report")(report)
+
+
+def report(
+    table: Annotated[
+        Path,
+        typer.Argument(
+            help="A table of a video from mien analyze VIDEO --table: .csv, .jsonl or .parquet.", show_default=False
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="Also draw it: .html or .png.", show_default=False)] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Summarises a table of a video: shares of time, changes and episodes of each person, and their curves.
+
+    It needs the table alone. A table with keypoints also gives blinks per minute and the movement of the head; one
+    with smoothed probabilities gives the numbers of these.
+    """
+    from mien.output.timeline.layout import clock
+    from mien.output.timeline.measures import summaries
+    from mien.output.timeline.render import check_suffix, write_timeline
+    from mien.output.timeline.series import read_table
+
+    if out is not None:
+        check_suffix(out)
+        if out.resolve() == table.resolve():
+            raise ConfigError(f"the report would replace the table '{table}'", hint="give the report another name")
+    recordings = read_table(table)
+    found = summaries(recordings)
+    if as_json:
+        print(to_json([each.as_dict() for each in found], indent=1))
+    else:
+        for recording in recordings:
+            of_video = [each for each in found if each.source == recording.source]
+            length, empty = clock(recording.end - recording.begin), recording.empty / max(recording.frames, 1)
+            print_line(f"{recording.source}: {length}, {recording.frames:,} frames, {empty:.0%} of them without a face")
+            if of_video:
+                print_table(*_shares(of_video), right=range(1, 20))
+                print_table(*_movement(of_video), right=range(1, 20))
+                print_table(("person", "from", "to", "emotion", "mean"), _episodes(of_video), right=(1, 2, 4))
+    if out is not None:
+        write_timeline(out, recordings)
+        if not quiet:
+            tell(f"written: {out}")
+
+
+def _person(found: "Summary") -> str:
+    return "faces" if found.track is None else str(found.track)
+
+
+def _shares(found: "list[Summary]") -> tuple[list[str], list[list[str]]]:
+    """The share of the time in which each emotion is the most probable."""
+    from mien.output.timeline.layout import clock
+
+    names = list(found[0].shares)
+    rows = [[_person(each), clock(each.seconds), *(f"{each.shares[name]:.0%}" for name in names)] for each in found]
+    return ["person", "seen", *names], rows
+
+
+def _movement(found: "list[Summary]") -> tuple[list[str], list[list[str]]]:
+    """Changes, and with keypoints blinks and the movement of the head."""
+    heads, rows = ["person", "changes/min"], [[_person(each), f"{each.changes_per_minute:.1f}"] for each in found]
+    for head, name in (("blinks/min", "blinks_per_minute"), ("head °/s", "head_movement")):
+        values = [getattr(each, name) for each in found]
+        if any(value is not None for value in values):
+            heads.append(head)
+            for row, value in zip(rows, values, strict=True):
+                row.append("" if value is None else f"{value:.1f}")
+    return heads, rows
+
+
+def _episodes(found: "list[Summary]") -> Iterator[list[str]]:
+    from mien.output.timeline.layout import clock
+
+    for each in found:
+        for one in each.episodes[:_MOST_EPISODES]:
+            yield [_person(each), clock(one.begin), clock(one.end), one.emotion, f"{one.confidence:.0%}"]
+        if len(each.episodes) > _MOST_EPISODES:
+            yield [_person(each), "", "", f"and {len(each.episodes) - _MOST_EPISODES} more: --json or --out", ""]

@@ -1,0 +1,1 @@
+"""Emotions over time for each person of a video: timelines as HTML and PNG, and the numbers of `mien report`."""

@@ -1,0 +1,298 @@
+"""Emotions over time: one series for each track of each video, collected from results or read from a table."""
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import DataError, InputError, MissingExtraError
+from mien.names import from_cell
+from mien.output.schema import Layout, columns
+from mien.results import POSE, FrameResult
+
+# A series keeps at most so many points: then neighbours are averaged, so that memory stays flat for any length.
+_MOST_POINTS: Final = 16_384
+# New points are packed into an array when there are so many.
+_PACKED: Final = 1024
+# Columns of measures that a report uses.
+_EYES: Final = ("right_eye_openness", "left_eye_openness")
+_FIXED: Final = frozenset(column.name for column in columns(Layout((), keypoints=1)))
+_OTHER: Final = re.compile(r"smoothed_.+|[xy]_\d+")
+
+
+@dataclass(slots=True)
+class Series:
+    """One person of one video.
+
+    Attributes:
+        source: The video.
+        track: The number of the track; None for faces without one.
+        emotions: The names of the C classes.
+        times: (N,) seconds, rising.
+        probabilities: (N, C), smoothed if the results were.
+        openness: (N,) mean openness of the eyes; NaN where it is unknown.
+        pose: (N, 3) yaw, pitch and roll in degrees; NaN where it is unknown.
+        thumbnail: (H, W, 3) uint8 RGB, the best view of the face; None without images.
+    """
+
+    source: str
+    track: int | None
+    emotions: tuple[str, ...]
+    times: NDArray[np.float64]
+    probabilities: NDArray[np.float32]
+    openness: NDArray[np.float32]
+    pose: NDArray[np.float32]
+    thumbnail: NDArray[np.uint8] | None = None
+
+    @property
+    def name(self) -> str:
+        """For people: "person 0"."""
+        return "faces" if self.track is None else f"person {self.track}"
+
+    @property
+    def step(self) -> float:
+        """The usual time between two frames in seconds."""
+        return float(np.median(np.diff(self.times))) if len(self.times) > 1 else 0.04
+
+    @property
+    def spans(self) -> list[slice]:
+        """The parts without a gap: the face is missing for less than half a second, or three frames."""
+        gap = max(0.5, 3 * self.step)
+        ends = np.flatnonzero(np.diff(self.times) > gap) + 1
+        bounds = [0, *ends.tolist(), len(self.times)]
+        return [slice(start, end) for start, end in pairwise(bounds)]
+
+    @property
+    def seconds(self) -> float:
+        """How long the person is seen."""
+        return sum(float(self.times[part][-1] - self.times[part][0]) + self.step for part in self.spans)
+
+
+@dataclass(slots=True)
+class Recording:
+    """One video: its frames, and its people in order of their tracks.
+
+    Attributes:
+        source: The video.
+        begin: The time of the first frame in seconds.
+        end: The time of the last one.
+        frames: Their number.
+        empty: Number of frames without a face.
+        series: The people.
+    """
+
+    source: str
+    begin: float = math.inf
+    end: float = -math.inf
+    frames: int = 0
+    empty: int = 0
+    series: list[Series] = field(default_factory=list)
+
+
+class _Growing:
+    """The points of one series as they come."""
+
+    def __init__(self, emotions: tuple[str, ...]) -> None:
+        self.emotions = emotions
+        self._rows: list[NDArray[np.float32]] = []
+        self._done = np.empty((0, 5 + len(emotions)), np.float64)
+        self._together = 1  # points that are averaged into one
+        self.thumbnail: NDArray[np.uint8] | None = None
+        self.view = 0.0  # how good the thumbnail is
+
+    def add(self, time: float, probabilities: Iterable[float], openness: float, pose: Iterable[float]) -> None:
+        self._rows.append(np.array([time, openness, *pose, *probabilities], np.float64))
+        if len(self._rows) >= max(_PACKED, self._together):
+            self._pack()
+
+    def _pack(self) -> None:
+        rows = np.array(self._rows, np.float64).reshape(-1, self._done.shape[1])
+        full = len(rows) // self._together * self._together
+        means = rows[:full].reshape(-1, self._together, rows.shape[1]).mean(axis=1)
+        self._done, self._rows = np.concatenate([self._done, means]), list(rows[full:])
+        if len(self._done) > _MOST_POINTS:
+            half = len(self._done) // 2 * 2
+            self._done = self._done[:half].reshape(-1, 2, self._done.shape[1]).mean(axis=1)
+            self._together *= 2
+
+    def series(self, source: str, track: int | None) -> Series:
+        rows = np.concatenate([self._done, np.array(self._rows, np.float64).reshape(-1, self._done.shape[1])])
+        rows = rows[np.argsort(rows[:, 0], kind="stable")]
+        return Series(
+            source,
+            track,
+            self.emotions,
+            rows[:, 0],
+            rows[:, 5:].astype(np.float32),
+            rows[:, 1].astype(np.float32),
+            rows[:, 2:5].astype(np.float32),
+            self.thumbnail,
+        )
+
+
+class Collector:
+    """Collects series from results, in memory that does not grow with the length of a video."""
+
+    def __init__(self) -> None:
+        self._recordings: dict[str, Recording] = {}
+        self._growing: dict[tuple[str, int | None], _Growing] = {}
+
+    def add(self, result: FrameResult) -> None:
+        """Adds one result; one without a time, or with an error, is left out."""
+        if result.timestamp is None or result.error is not None:
+            return
+        self._frame(result.source, result.timestamp, not len(result))
+        for face in result:
+            expression = face.smoothed or face.expression
+            if expression is None:
+                continue
+            growing = self._grow(result.source, face.track, expression.emotions)
+            eyes = face.measures and (face.measures.right_eye_openness + face.measures.left_eye_openness) / 2
+            pose = [math.nan] * 3 if face.pose is None else face.pose.tolist()
+            growing.add(result.timestamp, expression.probabilities, math.nan if eyes is None else eyes, pose)
+            if result.image is not None:
+                view = face.score * math.sqrt(float(np.prod(face.box[2:] - face.box[:2])))
+                if view > 1.2 * growing.view:
+                    growing.view, growing.thumbnail = view, thumbnail(result.image, face.box)
+
+    def add_row(self, row: Mapping[str, Any], emotions: tuple[str, ...]) -> None:
+        """Adds one row of a table."""
+        time = _number(row.get("timestamp"))
+        if math.isnan(time) or row.get("error"):
+            return
+        values = [_number(row.get(f"smoothed_{name}")) for name in emotions]
+        if any(map(math.isnan, values)):
+            values = [_number(row.get(name)) for name in emotions]
+        has_face = row.get("face") not in (None, "")
+        self._frame(str(row["source"]), time, not has_face)
+        if not has_face or any(map(math.isnan, values)):
+            return
+        track = _number(row.get("track"))
+        growing = self._grow(str(row["source"]), None if math.isnan(track) else int(track), emotions)
+        eyes = [_number(row.get(name)) for name in _EYES]
+        growing.add(time, values, sum(eyes) / 2, [_number(row.get(name)) for name in POSE])
+
+    def recordings(self) -> list[Recording]:
+        """The videos so far, each with its people."""
+        for recording in self._recordings.values():
+            found = [(key, growing) for key, growing in self._growing.items() if key[0] == recording.source]
+            found.sort(key=lambda pair: -1 if pair[0][1] is None else pair[0][1])
+            recording.series = [growing.series(*key) for key, growing in found]
+        return list(self._recordings.values())
+
+    def _frame(self, source: str, time: float, empty: bool) -> None:
+        recording = self._recordings.setdefault(source, Recording(source))
+        if time != recording.end:  # the rows of the faces of one frame have the same time
+            recording.frames += 1
+            recording.empty += empty
+        recording.begin, recording.end = min(recording.begin, time), max(recording.end, time)
+
+    def _grow(self, source: str, track: int | None, emotions: tuple[str, ...]) -> _Growing:
+        return self._growing.setdefault((source, track), _Growing(emotions))
+
+
+def thumbnail(image: NDArray[np.uint8], box: NDArray[np.floating], side: int = 144) -> NDArray[np.uint8]:
+    """The square around a face, (side, side, 3) uint8 RGB."""
+    from PIL import Image
+
+    reach = 0.68 * float(max(box[2:] - box[:2]))
+    x, y = ((box[:2] + box[2:]) / 2).tolist()
+    cut = Image.fromarray(image).transform(
+        (side, side),
+        Image.Transform.EXTENT,
+        (x - reach, y - reach, x + reach, y + reach),
+        Image.Resampling.BILINEAR,
+        fillcolor=(40, 43, 52),
+    )
+    return np.array(cut)
+
+
+def _number(value: object) -> float:
+    """A cell as a number; NaN if it is empty."""
+    if value is None or value == "":
+        return math.nan
+    return float(value)  # type: ignore[arg-type]
+
+
+def read_table(path: Path) -> list[Recording]:
+    """The videos in a table that `mien analyze --table` wrote: CSV, JSON lines or Parquet.
+
+    Raises:
+        InputError: The file cannot be read.
+        DataError: It is not such a table, or has no frames of a video.
+        MissingExtraError: Parquet needs packages that are not installed.
+    """
+    names, rows = _rows(path)
+    missing = [name for name in ("source", "timestamp", "face", "emotion") if name not in names]
+    if missing:
+        raise DataError(
+            f"'{path}' is not a table of mien: it has no column {', '.join(missing)}",
+            hint="make one with mien analyze VIDEO --table faces.csv, without --style",
+        )
+    # The columns of probabilities are all that the schema does not name.
+    emotions = tuple(name for name in names if name not in _FIXED and not _OTHER.fullmatch(name))
+    collector = Collector()
+    done = 0
+    try:
+        for row in rows:
+            collector.add_row(row, emotions)
+            done += 1
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        raise DataError(f"'{path}', row {done + 1}: {error}") from error
+    found = collector.recordings()
+    if not found:
+        raise DataError(
+            f"'{path}' has no frames of a video: none of its {done:,} rows has a time",
+            hint="a report is about time; analyze a video",
+        )
+    return found
+
+
+def _rows(path: Path) -> tuple[list[str], Iterator[Mapping[str, Any]]]:
+    """The names of the columns, and the rows."""
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".parquet":
+            return _parquet(path)
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"cannot read '{path}': {getattr(error, 'strerror', None) or 'it is not text in UTF-8'}"
+        ) from error
+    if suffix == ".jsonl":
+        try:
+            found = [json.loads(line) for line in text.splitlines() if line.strip()]
+        except ValueError as error:
+            raise DataError(f"'{path}' is not JSON lines: {error}") from error
+        if not all(isinstance(row, dict) for row in found):
+            raise DataError(f"'{path}' is not a table of mien: its lines are no objects")
+        return list(found[0]) if found else [], iter(found)
+    if suffix != ".csv":
+        raise DataError(
+            f"no table format for '{path}': expected the suffix .csv, .jsonl or .parquet, found '{suffix}'",
+            hint="mien analyze VIDEO --table faces.csv makes a table",
+        )
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    names = list(reader.fieldnames or ())
+    return names, ({**row, "source": from_cell(str(row.get("source")))} for row in reader)
+
+
+def _parquet(path: Path) -> tuple[list[str], Iterator[Mapping[str, Any]]]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise MissingExtraError("reading Parquet", "report") from error
+    try:
+        table = parquet.read_table(path)
+    except ArrowException as error:
+        raise DataError(f"'{path}' is not a Parquet file: {error}") from error
+    return list(table.column_names), iter(table.to_pylist())
