@@ -29,7 +29,7 @@ def results(path: Path, *, found: bool = True) -> Iterator[FrameResult]:
     """The frames of a video, each with the portrait's face."""
     with av.open(str(path)) as file:
         for index, frame in enumerate(file.decode(video=0)):
-            image = frame.to_ndarray(format="rgb24")
+            image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
             assert frame.time is not None
             yield FrameResult(
                 str(path), index, frame.time, image.shape[1], image.shape[0], (face(),) * found, image=image
@@ -38,7 +38,7 @@ def results(path: Path, *, found: bool = True) -> Iterator[FrameResult]:
 
 def pictures(path: Path) -> list[NDArray[np.uint8]]:
     with av.open(str(path)) as file:
-        return [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in file.decode(video=0)]
 
 
 def sound(path: Path) -> list[tuple[float, bytes]]:

@@ -108,7 +108,7 @@ class Covers:
             return
         size = float(max(cover.box[2:] - cover.box[:2]))
         for box in (cover.box, cover.box + cover.speed * min(gap, 0.5)):
-            grown = box + np.array([-1, -1, 1, 1]) * _GROWTH * gap * size
+            grown = (box + np.array([-1, -1, 1, 1]) * _GROWTH * gap * size).astype(np.float32)
             if grown[2] > grown[0] and grown[3] > grown[1]:
                 yield Face(grown, 0.0, track=track)
 
@@ -239,8 +239,10 @@ class _Writer:
         # A whole video keeps its times; a part begins at 0.
         self._begin = min(0.0, _time(first)) if first.frame == 0 else _time(first)
         self._last = -1
-        self._video: Any = self._file.add_stream(codec, rate=25, options=dict(_QUALITY[codec]))
-        self._video.width, self._video.height = self._size = first.width, first.height
+        file: Any = self._file  # PyAV's types know a stream of video only by the literal name of its codec
+        self._video: Any = file.add_stream(codec, rate=25, options=dict(_QUALITY[codec]))
+        self._size = first.width, first.height
+        self._video.width, self._video.height = self._size
         # Pictures of odd sizes keep their size only with colours at full resolution.
         self._video.pix_fmt = "yuv420p" if first.width % 2 == first.height % 2 == 0 else "yuv444p"
         self._video.codec_context.time_base = Fraction(1, _TICKS)

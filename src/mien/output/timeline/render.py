@@ -276,8 +276,15 @@ def _draw(canvas: Image.Image, draw: ImageDraw.ImageDraw, item: Item, fine: int)
             draw.rounded_rectangle(corners, radius, item.colour)
     elif isinstance(item, Text):
         anchor = {"start": "ls", "middle": "ms", "end": "rs"}[item.anchor]
-        stroke = {"stroke_width": round(0.02 * item.size * fine)} if item.bold else {}
-        draw.text((item.x * fine, item.y * fine), item.text, item.colour, typeface(item.size * fine), anchor, **stroke)
+        stroke = round(0.02 * item.size * fine) * item.bold
+        draw.text(
+            (item.x * fine, item.y * fine),
+            item.text,
+            item.colour,
+            typeface(item.size * fine),
+            anchor,
+            stroke_width=stroke,
+        )
     elif isinstance(item, Picture):
         side = round(item.side * fine)
         pixels = Image.fromarray(item.pixels).resize((side, side), Image.Resampling.BICUBIC)

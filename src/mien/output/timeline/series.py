@@ -156,9 +156,10 @@ class Collector:
             if expression is None:
                 continue
             growing = self._grow(result.source, face.track, expression.emotions)
-            eyes = face.measures and (face.measures.right_eye_openness + face.measures.left_eye_openness) / 2
+            seen = face.measures
+            eyes = math.nan if seen is None else (seen.right_eye_openness + seen.left_eye_openness) / 2
             pose = [math.nan] * 3 if face.pose is None else face.pose.tolist()
-            growing.add(result.timestamp, expression.probabilities, math.nan if eyes is None else eyes, pose)
+            growing.add(result.timestamp, expression.probabilities, eyes, pose)
             if result.image is not None:
                 view = face.score * math.sqrt(float(np.prod(face.box[2:] - face.box[:2])))
                 if view > 1.2 * growing.view:
