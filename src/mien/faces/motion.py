@@ -4,6 +4,7 @@ Both are cheap, because they look at few pixels: a face is followed on a patch o
 thumbnail. Only the green channel is used, which is closest to the luminance.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -181,15 +182,15 @@ class Scene:
         part = np.ascontiguousarray(image[step // 2 :: step, step // 2 :: step])
         self._colours = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
         self._grey = self._colours[..., 1].astype(np.float32)
+        self._centred = (self._grey - self._grey.mean()).ravel()
+        self._variance = float(self._centred @ self._centred) / self._centred.size + _FLAT**2
 
     def is_cut_from(self, before: "Scene") -> bool:
         """Whether a cut lies between an earlier frame and this one."""
         if before._grey.shape != self._grey.shape:
             return True
-        one, other = (grey - grey.mean() for grey in (before._grey, self._grey))
-        noise = _FLAT**2
-        spread = np.sqrt((np.mean(one**2) + noise) * (np.mean(other**2) + noise))
-        correlation = float((np.mean(one * other) + noise) / spread)
+        common = float(self._centred @ before._centred) / self._centred.size + _FLAT**2
+        correlation = common / math.sqrt(self._variance * before._variance)
         if correlation > _CUT_CORRELATION:
             return False
         return correlation < _SURE_CORRELATION or 1 - _overlap(before._colours, self._colours) > _CUT_COLOURS
