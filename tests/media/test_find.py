@@ -138,7 +138,7 @@ def test_open_frames_gives_the_frames_and_their_number(tmp_path: Path) -> None:
         assert [Path(frame.source).name for frame in images] == ["a.png", "b.png"]
         assert isinstance(damaged, FrameResult)
         assert damaged.error is not None
-    with pytest.raises(InputError, match="no images in the folder"):
+    with pytest.raises(InputError, match="no images or videos in the folder"):
         open_frames([_made(tmp_path / "empty")])
 
 
