@@ -1,7 +1,8 @@
 """Evaluates the shipped models for the documents: `python -m scripts.score STORE [MODEL ...]`, by `mien evaluate`.
 
 Each model is evaluated in three ways: as stored and under all corruptions, with the default detector, and with mirrored
-images; int8 forms only as stored, because they differ from the full models by chance. Then the soft vote of the full
+images; int8 forms only as stored, because they differ from the full models by chance. The default model is also read
+under other priors, and with the faces aligned where they are sure. Then the soft vote of the full
 models with mirrored images and, with `--teachers`, that of the default model with these files. The results are written
 to `benchmarks/scores/`, from which `python -m scripts.tables` makes the tables.
 """
@@ -24,6 +25,8 @@ WAYS: Final = {
     ".detector": ["--detector", DETECTOR],
     ".flip": ["--tta", "flip"],
 }
+
+PRIORS: Final = ("soft", "uniform")
 
 
 def members() -> list[str]:
@@ -48,6 +51,10 @@ def main() -> None:
     for model in arguments.models or shipped_models("expression"):
         for ending, options in WAYS.items() if model in members() else [("", [])]:
             evaluate(arguments.store, f"{model}{ending}", "--model", model, *options)
+        if model == members()[0]:
+            evaluate(arguments.store, f"{model}.aligned", "--model", model, "--align")
+        for prior in PRIORS if model == members()[0] else ():
+            evaluate(arguments.store, f"{model}.{prior}", "--model", model, "--prior", prior)
     evaluate(arguments.store, f"{ENSEMBLE}.flip", "--model", ",".join(members()), "--tta", "flip")
     if arguments.teachers:
         evaluate(

@@ -12,14 +12,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from benchmarks.detectors import AT_PRECISION, POINTS, SIZES
 from benchmarks.face_copies import COPIES
 from benchmarks.photographs import OTHERS, goals
 from benchmarks.results import FOLDER, Measurement, Results, load, markdown, origin
-from scripts.score import ENSEMBLE, TEACHERS, members
+from scripts.score import ENSEMBLE, PRIORS, TEACHERS, members
 
 from mien.assets.manifest import default_model, shipped_models
-from mien.evaluation.intervals import Estimate
+from mien.emotions import vocabulary
+from mien.evaluation import metrics
+from mien.evaluation.intervals import Estimate, resampled_confusions, wilson
 from mien.evaluation.report.text import points
 from mien.output import schema
 from mien.output.styles import STYLES
@@ -73,10 +76,22 @@ def summary() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _mean_recall(found: dict[str, Any], size: int = 0) -> str:
+    """Mean recall over the classes of a committed evaluation, or over the vocabulary of that size, from its confusion.
+
+    With the resamples of `compute_scores`, so it is what `mien evaluate` prints; older evaluations lack it.
+    """
+    confusion = np.array(found["confusion"])
+    names = [row["emotion"] for row in found["classes"]]
+    chosen = [names.index(name) for name in vocabulary(size)] if size else None
+    draws = metrics.mean_recall(resampled_confusions(confusion), chosen)
+    return _percent(Estimate.from_draws(float(metrics.mean_recall(confusion, chosen)), draws).as_dict())
+
+
 def accuracy() -> str:
     """Every shipped model under every protocol."""
-    lines = ["| model | protocol | faces | accuracy, % | macro F1, % | calibration error, % | above chance, % |"]
-    lines.append("|---|---|---:|---:|---:|---:|---:|")
+    heads = ["model", "protocol", "faces", "accuracy, %", "mean recall, %", "macro F1, %", "calibration error, %"]
+    lines = [f"| {' | '.join([*heads, 'above chance, %'])} |", "|---|---|---:|---:|---:|---:|---:|---:|"]
     for model in shipped_models("expression"):
         for found in _scores(model).values():
             title = ", ".join(found["protocol"].split(", ")[:-2])
@@ -84,7 +99,43 @@ def accuracy() -> str:
                 _percent(found[key])
                 for key in ("accuracy", "macro_f1", "calibration_error", "calibration_error_above_chance")
             ]
+            cells.insert(1, _mean_recall(found))
             lines.append(f"| {model} | {title} | {found['n']:,} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def priors() -> str:
+    """The default model, read under each prior."""
+    model = default_model()
+    heads = ["prior", "protocol", "accuracy, %", "mean recall, %", "of seven, %", "disgust found", "contempt found"]
+    heads += ["calibration error above chance, %", "at assumed shares, %"]
+    lines = [f"| {' | '.join(heads)} |", "|---|---|" + "---:|" * (len(heads) - 2)]
+    for prior in ("training", *PRIORS):
+        evaluated = _scores(model if prior == "training" else f"{model}.{prior}")
+        for name, title in PROTOCOLS.items():
+            found = evaluated[name]
+            counts = {row["emotion"]: row["support"] for row in found["classes"]}
+            cells = [_percent(found["accuracy"]), _mean_recall(found), _mean_recall(found, 7)]
+            for number, rare in enumerate(row["emotion"] for row in found["classes"]):
+                if rare in ("disgust", "contempt"):
+                    right = found["confusion"][number][number]
+                    share = _percent(wilson(right, counts[rare]).as_dict())
+                    cells.append(f"{right} of {counts[rare]}: {share}%")
+            cells += ["-"] * (5 - len(cells))
+            assumed = found.get("calibration_error_above_chance_at_assumed_shares")
+            cells += [_percent(found["calibration_error_above_chance"]), _percent(assumed) if assumed else "-"]
+            lines.append(f"| `{prior}` | {title} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def aligned() -> str:
+    """The default model on faces as they are stored, and aligned by the landmark network where it is sure."""
+    model = default_model()
+    lines = ["| faces | protocol | accuracy, % | mean recall, % |", "|---|---|---:|---:|"]
+    for title, file in (("as stored (`--no-align`)", model), ("aligned where sure", f"{model}.aligned")):
+        for name, protocol in PROTOCOLS.items():
+            found = _scores(file)[name]
+            lines.append(f"| {title} | {protocol} | {_percent(found['accuracy'])} | {_mean_recall(found)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -300,6 +351,8 @@ def _on_request() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "summary": summary,
     "accuracy": accuracy,
+    "priors": priors,
+    "aligned": aligned,
     "abstaining": abstaining,
     "robustness": robustness,
     "tta": tta,

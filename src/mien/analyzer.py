@@ -4,7 +4,7 @@ import functools
 import math
 import threading
 import time
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -14,9 +14,11 @@ from mien.errors import ConfigError
 from mien.expression import load_classifier
 from mien.expression.base import Classifier, ClassifierOptions, ClassifierSource, Emotions
 from mien.expression.base import as_options as classifier_options
+from mien.expression.prior import Prior
+from mien.expression.prior import checked as checked_prior
 from mien.expression.smoothing import SECONDS, TrackSmoother
 from mien.faces import detectors, landmarks
-from mien.faces.align import Aligner, Crops
+from mien.faces.align import Aligner, CropAligner, Crops
 from mien.faces.detectors import Detector, DetectorOptions
 from mien.faces.landmarks import Landmarker, LandmarkOptions
 from mien.faces.tracking import FaceTracker
@@ -54,6 +56,9 @@ class AnalyzerOptions:
     tracking: TrackingOptions = field(default_factory=TrackingOptions)
     keypoints: Annotated[bool, "Also find dense keypoints, the head pose and measures of each face."] = False
     largest_only: Annotated[bool, "Keep only the largest face of each frame."] = False
+    align: Annotated[bool, "Align images that are cropped faces (the detector whole-image) where a face is sure."] = (
+        True
+    )
     keep_images: Annotated[bool, "Results carry the pixels of their frames, for drawing."] = False
 
 
@@ -147,6 +152,8 @@ class Analyzer:
         smoother: Makes a smoother for each source: a class or another callable.
         emotions: 6, 7, 8 or 10 classes; or two or more of the model's by name or alias, as in ["happy", "sad"]: their
             probabilities are the model's, renormalised over these; "model" for the classes of its first head.
+        prior: The class frequencies that probabilities assume: "training", "soft", "uniform", a file, or a share for
+            each class; see `mien.expression.prior`.
         keypoints: Whether to find dense keypoints, the head pose and measures of each face; None: as the options say.
 
     Attributes:
@@ -170,6 +177,7 @@ class Analyzer:
         tracker: Callable[[], Tracker] | None = None,
         smoother: Callable[[], Smoother] | None = None,
         emotions: Emotions | Sequence[str] = None,
+        prior: Prior | Mapping[str, float] | None = None,
         keypoints: bool | None = None,
     ) -> None:
         options = options or AnalyzerOptions()
@@ -184,7 +192,14 @@ class Analyzer:
                 options = replace(options, classifier=classifier_options(classifier, options.classifier))
             if emotions is not None:
                 options = replace(options, classifier=replace(options.classifier, emotions=cast(Emotions, emotions)))
+            if prior is not None:
+                options = replace(options, classifier=replace(options.classifier, prior=prior))
             self.classifier: Classifier = load_classifier(options.classifier)
+        elif prior is not None:
+            raise ConfigError(
+                "prior: has no effect on a ready classifier",
+                hint="give it to the classifier: ClassifierOptions(prior=)",
+            )
         else:
             self.classifier = classifier if emotions is None else classifier.with_classes(emotions)
             made["classifier"] = self.classifier
@@ -193,14 +208,24 @@ class Analyzer:
         self.options = options
         self._made_from = made
         self.detector: Detector = detectors.load(options.detector) if detector is None else detector
-        # A model that does not know how its faces were cropped can still classify crops.
+        crop_aligner = self._crop_aligner() if self.detector.mean_landmarks is None and options.align else None
         crop_specs = () if self.detector.mean_landmarks is None else self.classifier.crop_specs
-        self._aligner = Aligner(self.detector, crop_specs, options=options.detector)
+        self._aligner = Aligner(self.detector, crop_specs, options=options.detector, crop_aligner=crop_aligner)
         self.landmarker: Landmarker | None = landmarks.load(options.landmarks) if options.keypoints else None
         self._tracker, self._smoother = tracker, smoother
 
     def __reduce__(self) -> tuple[Callable[..., "Analyzer"], tuple[AnalyzerOptions]]:
         return functools.partial(type(self), **self._made_from), (self.options,)
+
+    def _crop_aligner(self) -> CropAligner | None:
+        """Aligns images that are cropped faces; None for a model that does not know how its faces were cropped.
+
+        Such a model can still classify crops.
+        """
+        try:
+            return CropAligner(self.classifier.crop_specs)
+        except ConfigError:
+            return None
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -415,6 +440,7 @@ class _Parts(TypedDict, total=False):
 
     on_error: OnError
     emotions: Emotions | Sequence[str]
+    prior: Prior | Mapping[str, float] | None
     detector: DetectorSource
     classifier: Classifier | ClassifierSource
     options: AnalyzerOptions | None
@@ -437,10 +463,10 @@ def analyze(
     on_error: OnError = "result",
     video: VideoOptions | None = None,
     emotions: Emotions | Sequence[str] = None,
-    detector: DetectorSource = None,
+    prior: Prior | Mapping[str, float] | None = None,
     classifier: Classifier | ClassifierSource = None,
     options: AnalyzerOptions | None = None,
-    keypoints: bool | None = None,
+    **parts: Any,  # `detector` and `keypoints`; the overloads check them
 ) -> FrameResult | list[FrameResult] | Iterator[FrameResult]:
     """Finds the faces in an image, in several, or in a video, and classifies their expressions.
 
@@ -451,6 +477,7 @@ def analyze(
         on_error: As for `Analyzer.analyze`: "result" or "raise".
         video: As for `Analyzer.analyze`.
         emotions: Number or names of the classes, as for `Analyzer`.
+        prior: Class frequencies that probabilities assume, as for `Analyzer`.
         detector: As for `Analyzer`.
         classifier: As for `Analyzer`.
         options: As for `Analyzer`.
@@ -466,7 +493,8 @@ def analyze(
     """
     classifier = tuple(classifier) if isinstance(classifier, list) else classifier
     emotions = tuple(emotions) if isinstance(emotions, list) else emotions
-    parts = {"detector": detector, "classifier": classifier, "emotions": emotions, "keypoints": keypoints}
+    prior = None if prior is None else checked_prior(prior)
+    parts |= {"classifier": classifier, "emotions": emotions, "prior": prior}
     analyzer = _cached.analyzer(options, **cast("dict[str, Hashable]", parts))
     return cast("_Analyze", analyzer.analyze)(images, on_error=on_error, video=video)
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from mien.emotions import vocabulary
 from mien.evaluation.calibration import CalibrationBins
-from mien.evaluation.intervals import Estimate
+from mien.evaluation.intervals import Estimate, wilson
 from mien.evaluation.report.text import text
-from mien.evaluation.score import ClassRow, Scores, compute_scores
+from mien.evaluation.score import ClassRow, RareClass, Scores, compute_scores
 
 UNDEFINED = Estimate(np.nan, np.nan, np.nan)
 ONE = np.ones(1)
@@ -22,6 +22,8 @@ SCORES = Scores(
     voted=1200,
     accuracy=Estimate(0.9975, 0.99, 1.0),
     macro_f1=Estimate(0.684, 0.669, 0.699),
+    mean_recall=Estimate(0.996, 0.985, 1.0),
+    mean_recall_of_seven=Estimate(0.5, 0.45, 0.55),
     selective=Estimate(1.0, 0.999, 1.0),
     nll=Estimate(0.4321, 0.41, 0.45),
     calibration_error=Estimate(0.031, 0.025, 0.038),
@@ -37,6 +39,8 @@ SCORES = Scores(
     ),
     confusion=np.array([[999, 3, 0], [1, 199, 0], [0, 0, 0]]),
     bins=CalibrationBins(ONE, ONE, ONE, ONE, np.ones(1, np.int64)),
+    rare=(RareClass("surprise", 13, 4, wilson(4, 13)),),
+    assumed_error=Estimate(0.012, 0.0, 0.03),
 )
 
 GOLDEN = """\
@@ -45,6 +49,8 @@ FER+ majority: 1,202 faces, 390 excluded by the protocol
 
 accuracy                       99.8% (99.0-100.0)
 macro F1                       68.4% (66.9-69.9)
+mean recall                    99.6% (98.5-100.0)
+  without contempt             50.0% (45.0-55.0)    of the seven emotions of FER2013
 selective accuracy             100.0% (99.9-100.0)  on the 80% of faces with the highest confidence
 negative log-likelihood        0.432 (0.410-0.450)  nats
 cross-entropy to the votes     0.800 (0.790-0.810)  nats, 1,200 faces with votes
@@ -53,11 +59,15 @@ Jensen-Shannon to the votes    0.050 (0.040-0.060)  nats, 1,200 faces with votes
 calibration error              3.1% (2.5-3.8)       15 bins of equal mass
   by chance                    2.0% (1.4-2.7)       of a perfectly calibrated model
   above chance                 1.1% (0.5-1.8)
+  at assumed shares            1.2% (0.0-3.0)       above chance; classes weighted by the prior
 
 class     faces  predicted           precision              recall                  F1
 anger     1,002      1,000   90.0% (85.0-95.0)   90.0% (85.0-95.0)   90.0% (85.0-95.0)
 surprise    200        202  98.5% (97.0-100.0)  98.5% (97.0-100.0)  98.5% (97.0-100.0)
 contempt      0          0                   -                   -                   -
+
+class with few faces  faces  found             recall
+surprise                 13      4  30.8% (12.7-57.6)
 
 Confusion in % of the true class (row: true class, column: predicted class)
 
@@ -73,7 +83,8 @@ anger     [999]     3     .
 surprise     1   [199]    .
 contempt     .      .    [.]
 
-In brackets: 95% bootstrap intervals. Macro F1: mean over the classes that occur in the labels.
+In brackets: 95% intervals, bootstrapped, or Wilson's for few faces. Macro F1 and mean recall: over
+the classes that occur in the labels.
 """
 
 

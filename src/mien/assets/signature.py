@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar, get_args
 
 import numpy as np
@@ -144,6 +144,31 @@ class KeypointInput:
 
 
 @dataclass(frozen=True)
+class ClassShares:
+    """How frequent the classes of a head were in training, and what was fitted for reading it under other frequencies.
+
+    Attributes:
+        shares: Of the training faces, one for each class, summing to 1; 0 for a class without training faces.
+        removed: The power of the shares that the training loss has already taken out of the logits (logit adjustment);
+            0 without it.
+        temperatures: The temperature under a prior, by its name; under others, that of the head.
+        thresholds: The threshold under a prior, by its name; under others, that of the head.
+    """
+
+    shares: tuple[float, ...]
+    removed: float = 0.0
+    temperatures: Mapping[str, float] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shares", tuple(float(share) for share in self.shares))
+        if not (all(0 <= share <= 1 for share in self.shares) and abs(sum(self.shares) - 1) < 1e-3):
+            raise ValueError(f"shares: expected numbers 0-1 that sum to 1, got {self.shares}")
+        if not all(value > 0 for value in self.temperatures.values()):
+            raise ValueError(f"temperatures: expected positive numbers, got {dict(self.temperatures)}")
+
+
+@dataclass(frozen=True)
 class Head:
     """An output that holds class logits (N, C).
 
@@ -152,15 +177,21 @@ class Head:
         emotions: The C classes.
         temperature: Divides the logits before the softmax (Guo et al. 2017).
         threshold: A prediction is uncertain if its probability is lower.
+        classes: How frequent the classes were in training; None if unknown.
     """
 
     name: str
     emotions: tuple[str, ...]
     temperature: float = 1.0
     threshold: float = 0.0
+    classes: ClassShares | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "emotions", tuple(self.emotions))
+        if isinstance(self.classes, dict):
+            object.__setattr__(self, "classes", ClassShares(**self.classes))
+        if self.classes is not None and len(self.classes.shares) != len(self.emotions):
+            raise ValueError(f"shares: expected {len(self.emotions)} numbers, got {len(self.classes.shares)}")
         if not self.temperature > 0:
             raise ValueError(f"temperature: expected a positive number, got {self.temperature}")
 

@@ -106,6 +106,7 @@ class FaceOptions:
 
     keypoints: Annotated[bool, "Also find dense keypoints, the head pose and measures of each face."] = False
     faces_are_crops: Annotated[bool, f"The images are cropped faces; same as --detector {WHOLE_IMAGE}."] = False
+    no_align: Annotated[bool, "Classify cropped faces as they are; by default they are aligned where sure."] = False
     largest_only: Annotated[bool, "Keep only the largest face of each image or frame."] = False
 
 
@@ -145,6 +146,10 @@ def analyze(
         raise ConfigError(
             f"{option_name(LandmarkOptions, given)} has no effect without keypoints", hint="add --keypoints"
         )
+    if faces.no_align and not faces.faces_are_crops and detector.name != WHOLE_IMAGE:
+        raise ConfigError(
+            "--no-align has no effect on detected faces, which are always aligned", hint="add --faces-are-crops"
+        )
     frames = open_frames(paths, options=video)
     if video != VideoOptions() and not frames.has_video:
         raise ConfigError(
@@ -162,6 +167,7 @@ def analyze(
         classifier=classifier,
         landmarks=landmarks,
         keypoints=faces.keypoints,
+        align=not faces.no_align,
         largest_only=faces.largest_only,
         tracking=tracking,
         keep_images=output.annotate is not None or output.timeline is not None,

@@ -38,7 +38,7 @@ def compare(
     ] = None,
     *,
     data: Annotated[Path, "The store to evaluate on, from `mien data build`."],
-    classifier: Annotated[ClassifierOptions, Only({"vote", "emotions", "tta"})],
+    classifier: Annotated[ClassifierOptions, Only({"vote", "emotions", "tta", "prior"})],
     scoring: Annotated[ScoringOptions, Only({"split", "protocol"})],
     output: OutputOptions,
 ) -> None:
@@ -59,13 +59,15 @@ def compare(
         from mien.training import export_run
 
         try:
-            held_out = store.load(data, "val")
+            everything = store.load(data)
+            held_out = everything.only("val")
         except DataError as error:
             raise DataError(
                 f"{run}: a run is exported first, on the split val: {error.message}",
                 hint=f"compare its file instead, made with the store it was trained on: mien export {run} --data STORE",
             ) from error
-        export_run(run, held_out, target)
+        trained = everything.only("train") if "train" in everything.counts() else None
+        export_run(run, held_out, target, trained=trained)
 
     out, report = output.out, output.report
     if out:

@@ -27,6 +27,9 @@ class ScoringOptions:
         tuple[str, ...] | None,
         "Also measure the accuracy on corrupted faces: jitter, small-24, dark, ..., or all.",
     ] = None
+    align: Annotated[bool, "Align the faces first where they are sure, as `mien analyze --faces-are-crops` does."] = (
+        False
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     data: Annotated[Path, "The store to evaluate on, from `mien data build`."],
-    classifier: Annotated[ClassifierOptions, Only({"model", "vote", "emotions", "tta"})],
+    classifier: Annotated[ClassifierOptions, Only({"model", "vote", "emotions", "tta", "prior"})],
     detector: Annotated[DetectorOptions | None, Only({"name", "weights"})],
     scoring: ScoringOptions,
     output: OutputOptions,
@@ -75,6 +78,7 @@ def evaluate(
             protocols=scoring.protocol,
             corruptions=[name.strip() for word in scoring.corruption or () for name in word.split(",")],
             detector=detector,
+            align=scoring.align,
             progress=progress,
         )
         plain = json.dumps(evaluation.as_dict(), indent=1)

@@ -44,7 +44,17 @@ def on_canvas(face: NDArray[np.uint8], scale: float = 4, border: Border = "refle
     padded = cv2.copyMakeBorder(face, margin, margin, margin, margin, BORDERS[border], value=(128, 128, 128))
     height, width = (round(side * scale) for side in padded.shape[:2])
     enlarged = cv2.resize(padded, (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(cv2.cvtColor(enlarged, cv2.COLOR_GRAY2RGB) if face.ndim == 2 else enlarged, np.uint8)
+    return rgb(np.asarray(enlarged, np.uint8))
+
+
+def rgb(face: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A stored face, (H, W) grey or (H, W, 3) RGB, as RGB."""
+    return np.asarray(cv2.cvtColor(face, cv2.COLOR_GRAY2RGB) if face.ndim == 2 else face, np.uint8)
+
+
+def like(crop: NDArray[np.uint8], faces: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An RGB crop in the channels of stored faces: grey for (N, H, W), RGB for (N, H, W, 3)."""
+    return np.asarray(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), np.uint8) if faces.ndim == 3 else crop
 
 
 def to_canvas(points: NDArray[np.floating], canvas: NDArray[np.uint8]) -> NDArray[np.floating]:

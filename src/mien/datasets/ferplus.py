@@ -110,6 +110,17 @@ def argmax(votes: Votes) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     return np.where(kept, labels, 0), kept
 
 
+def majority_class(votes: Votes) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The class with the majority of the votes (N, 10), single votes left out, among all ten of `emotions.ALL`.
+
+    Returns:
+        classes (N,) as indices into `emotions.ALL`; clear (N,) bool, whether it has more than half of these votes.
+    """
+    counts = np.where(votes > 1, votes, 0).astype(np.int64)
+    top = counts.argmax(axis=1)
+    return top, 2 * counts.max(axis=1) > counts.sum(axis=1)
+
+
 def entropy(votes: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
     """The disagreement of the annotators (N,): the entropy of their votes (N, C) in nats.
 

@@ -33,6 +33,7 @@ class Samples:
         keypoints: (N, K, 2) float32 x, y in pixels of the image; nan if unknown; or None.
         keypoint_scheme: Name of the scheme of the keypoints; empty without keypoints.
         subjects: (N,) identifiers of the people shown, or None.
+        weights: (N,) float32 how much a row counts in training, 1 being usual; or None.
         about: How the samples were made: plain JSON types.
     """
 
@@ -49,6 +50,7 @@ class Samples:
     keypoints: NDArray[np.float32] | None = None
     keypoint_scheme: str = ""
     subjects: NDArray[np.str_] | None = None
+    weights: NDArray[np.float32] | None = None
     about: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

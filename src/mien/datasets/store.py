@@ -1,8 +1,8 @@
 """The HDF5 store: one file per data set, written atomically and read into memory.
 
 Layout (format `mien-store`, version 2): the columns of `Samples` under their names, `votes`, `soft_labels`,
-`soft_votes`, `keypoints` and `subjects` only if the samples have them; and the attributes `format`, `version`,
-`classes` (JSON), `keypoint_scheme` and `about` (JSON).
+`soft_votes`, `keypoints`, `subjects` and `weights` only if the samples have them; and the attributes `format`,
+`version`, `classes` (JSON), `keypoint_scheme` and `about` (JSON).
 """
 
 import json

@@ -83,16 +83,48 @@ def calibration_estimate(
     return Estimate.from_draws(value, np.maximum(errors - (errors.mean() - value), 0))
 
 
-def perfect_errors(confidence: Floats, bins: int = BINS, *, draws: int = DRAWS, seed: int = 0) -> NDArray[np.float64]:
+def perfect_errors(
+    confidence: Floats,
+    bins: int = BINS,
+    *,
+    weights: Floats | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> NDArray[np.float64]:
     """The `calibration_error` (draws,) that a perfectly calibrated model with these confidences shows by chance.
 
     In each draw, every face is correct with the probability that the model states (consistency resampling, Bröcker and
-    Smith 2007). A measured error is to be compared with the mean of the draws.
+    Smith 2007). A measured error is to be compared with the mean of the draws. With weights (N,) of the faces, it is
+    the chance level of `weighted_error`.
     """
-    rising = np.sort(confidence).astype(np.float64)
+    order = np.argsort(confidence, kind="stable")
+    rising = confidence[order].astype(np.float64)
+    mass = None if weights is None else weights[order]
     random = np.random.default_rng(seed)
     n = len(rising)
-    return np.concatenate([_error(rising, random.random((rows, n)) < rising, bins) for rows in batches(n, draws)])
+    return np.concatenate([_error(rising, random.random((rows, n)) < rising, bins, mass) for rows in batches(n, draws)])
+
+
+def weighted_error(
+    confidence: Floats, correct: NDArray[np.bool_], weights: Floats, bins: int = BINS, *, draws: int = DRAWS
+) -> tuple[Estimate, float]:
+    """The calibration error if each face counts with its weight (N,), and its level by chance.
+
+    With weights that bring the classes to other shares, this is the calibration on faces with those shares. Bins are
+    those of `calibration_error`. Few faces of a rare class then decide, which the interval and the level by chance
+    show.
+    """
+    order = np.argsort(confidence, kind="stable")
+    rising, right, mass = confidence[order].astype(np.float64), correct[order], weights[order].astype(np.float64)
+
+    def resampled(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        rows = np.sort(rows, axis=1)
+        return _error(rising[rows], right[rows], bins, mass[rows])
+
+    value = float(_error(rising, right, bins, mass))
+    errors = bootstrap(resampled, len(rising), draws=draws)
+    chance = float(perfect_errors(confidence, bins, weights=weights, draws=draws).mean())
+    return Estimate.from_draws(value, np.maximum(errors - (errors.mean() - value), 0)), chance
 
 
 def perfect_accuracies(
@@ -115,7 +147,19 @@ def perfect_accuracies(
     return low, high
 
 
-def fit_temperature(logits: Floats, truth: Numbers) -> float:
+def class_weights(labels: NDArray[np.integer], shares: Floats) -> NDArray[np.float64]:
+    """The weights (N,) that bring faces with these labels to the class shares (C,); their mean is 1.
+
+    Classes without faces stay without.
+    """
+    counts = np.bincount(labels, minlength=len(shares))
+    weights = np.divide(shares, counts, out=np.zeros(len(shares)), where=counts > 0)[labels]
+    return np.asarray(weights / weights.mean() if weights.any() else np.ones(len(labels)), np.float64)
+
+
+def fit_temperature(
+    logits: Floats, truth: Numbers, factors: Floats | None = None, weights: Floats | None = None
+) -> float:
     """The temperature T that minimises the cross-entropy of softmax(logits / T) to the truth (Guo et al. 2017).
 
     For labels, this is the negative log-likelihood. The loss is convex in 1 / T; its slope is the mean logit under the
@@ -125,6 +169,8 @@ def fit_temperature(logits: Floats, truth: Numbers) -> float:
     Args:
         logits: (N, C).
         truth: (N,) labels as integers, or (N, C) votes, which are normalised here.
+        factors: (C,) that the probabilities are multiplied by before they are renormalised, as under a prior.
+        weights: (N,) of the faces.
 
     Raises:
         ValueError: The shapes do not match, or a logit is not finite.
@@ -136,13 +182,15 @@ def fit_temperature(logits: Floats, truth: Numbers) -> float:
     targets = distributions(truth) if truth.ndim == 2 else np.eye(logits.shape[1])[truth]
     # Adding a constant to a row changes no probability; with the maximum at 0, exp() cannot overflow.
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    target_mean = float((targets * shifted).sum())
+    mass = np.ones(len(logits)) if weights is None else weights.astype(np.float64)
+    by = np.ones(logits.shape[1]) if factors is None else factors
+    target_mean = float(mass @ (targets * shifted).sum(axis=1))
 
     low, high = -_LOG_TEMPERATURE, _LOG_TEMPERATURE
     for _ in range(50):
         middle = (low + high) / 2  # starts at log 1
-        powers = np.exp(shifted / np.exp(middle))
-        expected = float(((powers * shifted).sum(axis=1) / powers.sum(axis=1)).sum())
+        powers = np.maximum(np.exp(shifted / np.exp(middle)) * by, np.finfo(float).tiny)
+        expected = float(mass @ ((powers * shifted).sum(axis=1) / powers.sum(axis=1)))
         if expected == target_mean:
             break
         if expected < target_mean:  # the probabilities are too soft
@@ -241,9 +289,16 @@ def _starts(n: int, bins: int) -> NDArray[np.int64]:
     return np.arange(filled) * n // filled
 
 
-def _error(confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int) -> NDArray[np.float64]:
-    """Calibration error (...) of faces (..., N) sorted by confidence."""
+def _error(
+    confidence: NDArray[np.float64],
+    correct: NDArray[np.bool_],
+    bins: int,
+    weights: NDArray[np.floating] | None = None,
+) -> NDArray[np.float64]:
+    """Calibration error (...) of faces (..., N) sorted by confidence, each with its weight, (N,) or (..., N)."""
     n = confidence.shape[-1]
-    gaps = np.add.reduceat(correct - confidence, _starts(n, bins), axis=-1)  # (..., B), times the bin's count
-    errors: NDArray[np.float64] = np.abs(gaps).sum(axis=-1) / n
+    gap = correct - confidence if weights is None else (correct - confidence) * weights
+    gaps = np.add.reduceat(gap, _starts(n, bins), axis=-1)  # (..., B), times the bin's count
+    total = n if weights is None else weights.sum(axis=-1)
+    errors: NDArray[np.float64] = np.abs(gaps).sum(axis=-1) / total
     return errors

@@ -12,6 +12,7 @@ from mien.evaluation.cost import Cost, cost_of
 from mien.evaluation.intervals import McNemar, mcnemar
 from mien.evaluation.predict import Evaluation, evaluate_model
 from mien.expression import ClassifierOptions, load_classifier
+from mien.expression.prior import checked, name_of
 
 _CHECKPOINT: Final = "best.ckpt"  # what a run's folder holds
 
@@ -81,6 +82,7 @@ class Comparison:
         tta: Test-time augmentation: "none", "flip" or "ten-crop".
         protocols: Titles by name, of the protocols that at least one row has.
         vote: How ensembles vote: "soft" or "hard".
+        prior: The class frequencies that the probabilities assume.
     """
 
     rows: tuple[Row, ...]
@@ -88,6 +90,7 @@ class Comparison:
     tta: str
     protocols: dict[str, str]
     vote: str
+    prior: str = "training"
 
     @property
     def good(self) -> tuple[Row, ...]:
@@ -105,6 +108,7 @@ class Comparison:
             "split": self.split,
             "tta": self.tta,
             "vote": self.vote,
+            "prior": self.prior,
             "protocols": self.protocols,
             "rows": [row.as_dict() for row in self.rows],
         }
@@ -237,4 +241,5 @@ def compare(
         if row.evaluation
         for name, predicted in row.evaluation.predictions.items()
     }
-    return Comparison(tuple(rows), split, options.tta, titles, options.vote or "soft")
+    prior = name_of(checked(options.prior))
+    return Comparison(tuple(rows), split, options.tta, titles, options.vote or "soft", prior)

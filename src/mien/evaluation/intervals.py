@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
@@ -87,6 +88,20 @@ def mean_estimate(values: NDArray[np.floating[Any]], *, draws: int = DRAWS, seed
     """The mean of values (N,), one per face, with its bootstrap interval."""
     means = bootstrap(lambda rows: values[rows].mean(axis=1), len(values), draws=draws, seed=seed)
     return Estimate.from_draws(float(values.mean()), means)
+
+
+def wilson(found: int, total: int) -> Estimate:
+    """A share of a few faces with its 95% interval by Wilson's score (Wilson 1927; Brown, Cai and DasGupta 2001).
+
+    The bootstrap says nothing about none of thirteen faces: all its resamples are 0. nan without faces.
+    """
+    if not total:
+        return Estimate(math.nan, math.nan, math.nan)
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    share = found / total
+    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
+    reach = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    return Estimate(share, max(0.0, min(middle - reach, share)), min(1.0, max(middle + reach, share)))
 
 
 def resampled_confusions(confusion: NDArray[np.int64], *, draws: int = DRAWS, seed: int = 0) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ Scores of decisions are functions of confusion matrices with any leading shape: 
 thousand resampled ones (D, C, C) give a thousand. Distances are returned per face.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -91,6 +92,22 @@ def macro_f1(confusion: Integers) -> NDArray[np.float64]:
     scores = class_scores(confusion)
     present = scores.support > 0
     return _ratio(np.where(present, scores.f1, 0).sum(axis=-1), present.sum(axis=-1))
+
+
+def mean_recall(confusion: Integers, classes: Sequence[int] | None = None) -> NDArray[np.float64]:
+    """The unweighted mean (...) of the recall over the classes that occur in the labels, from counts (..., C, C).
+
+    Also called balanced accuracy: a class with few faces counts as much as one with many. This is scikit-learn's
+    `balanced_accuracy_score`. nan without faces.
+
+    Args:
+        confusion: The counts.
+        classes: Indices of the classes to take the mean over; None for all.
+    """
+    scores = class_scores(confusion)
+    chosen = list(range(confusion.shape[-1])) if classes is None else list(classes)
+    recall, present = scores.recall[..., chosen], scores.support[..., chosen] > 0
+    return _ratio(np.where(present, recall, 0).sum(axis=-1), present.sum(axis=-1))
 
 
 def distributions(votes: Numbers) -> NDArray[np.float64]:

@@ -9,16 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets import Samples
-from mien.datasets.canvas import find_and_crop
+from mien.datasets.canvas import find_and_crop, rgb
 from mien.errors import ConfigError, DataError
 from mien.evaluation.intervals import mean_estimate
 from mien.evaluation.protocols import Protocol, printed_split, restricted, select_protocols, votes_for
 from mien.evaluation.robustness import AccuracyDrop, accuracy_drops, corrupted, select_corruptions
-from mien.evaluation.score import Scores, compute_scores
+from mien.evaluation.score import Scores, assumed_error, compute_scores
 from mien.expression import Classifier, ClassifierOptions, ClassifierSource, load_classifier
 from mien.expression.base import Images, Logits, as_options
+from mien.expression.prior import name_of
 from mien.expression.tta import Tta
-from mien.faces.align import Aligner
+from mien.faces.align import Aligner, CropAligner, aligned
 from mien.faces.detectors import DetectorOptions
 
 _CHUNK: Final = 512  # images between two reports of progress
@@ -73,6 +74,8 @@ class Evaluation:
         tta: Test-time augmentation: "none", "flip" or "ten-crop".
         detector: The detector that had to find the faces; None if they were classified as stored.
         accuracy_drops: By name of the protocol, the accuracy drop under each requested corruption.
+        prior: The class frequencies that the probabilities assume.
+        aligned: Whether stored faces were aligned where they are sure.
     """
 
     model: str
@@ -82,6 +85,8 @@ class Evaluation:
     tta: Tta = "none"
     detector: str | None = None
     accuracy_drops: Mapping[str, Sequence[AccuracyDrop]] = field(default_factory=dict)
+    prior: str = "training"
+    aligned: bool = False
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON."""
@@ -89,7 +94,7 @@ class Evaluation:
         for name, drops in self.accuracy_drops.items():
             found[name]["corruptions"] = [drop.as_dict() for drop in drops]
         conditions = {"model": self.model, "split": self.split, "tta": self.tta, "detector": self.detector}
-        return {**conditions, "protocols": found}
+        return {**conditions, "prior": self.prior, "aligned": self.aligned, "protocols": found}
 
     def headline(self) -> dict[str, object]:
         """The scores that are stored with the weights; the accuracy has digits enough to be rounded only once."""
@@ -99,6 +104,7 @@ class Evaluation:
                 "faces": scores.n,
                 "accuracy": round(scores.accuracy.value, 6),
                 "macro_f1": round(scores.macro_f1.value, 4),
+                "mean_recall": round(scores.mean_recall.value, 4),
                 "calibration_error": round(scores.calibration_error.value, 4),
                 "perfect_calibration_error": round(scores.perfect_error.value, 4),
             }
@@ -114,6 +120,7 @@ def evaluate_model(
     protocols: Sequence[str] | None = None,
     corruptions: Sequence[str] = (),
     detector: DetectorOptions | str | None = None,
+    align: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Evaluates a shipped or exported model, or an ensemble.
@@ -129,6 +136,8 @@ def evaluate_model(
             after each of these corruptions.
         detector: A detector that has to find the faces first, on a canvas with a margin around them; faces that it
             misses are counted and excluded from the scores. None classifies the images as they are stored.
+        align: Whether stored faces are aligned first where the landmark network is sure of them, as `mien analyze
+            --faces-are-crops` does.
         progress: Called with the number of predictions made so far and their total.
 
     Raises:
@@ -145,9 +154,12 @@ def evaluate_model(
             "corruptions cannot be combined with a detector",
             hint="evaluate with --corruption and with --detector separately",
         )
+    if align and detector:
+        raise ConfigError("align: has no effect with a detector, which always aligns", hint="leave out one of the two")
     classifiers = _by_classes(classifier, chosen, samples, required=protocols is not None)
     network = next(iter(classifiers.values()))
-    predictor = _Predictor(classifiers, progress, len(samples) * (1 + len(ways)))
+    crop_aligner = CropAligner(network.crop_specs) if align else None
+    predictor = _Predictor(classifiers, progress, len(samples) * (1 + len(ways)), crop_aligner)
     finder, found = None, None
     if detector:
         aligner = Aligner(detector, network.crop_specs)
@@ -159,6 +171,10 @@ def evaluate_model(
 
     views = "single view" if network.tta == "none" else network.tta
     conditions = f"{views}, {finder} on a canvas" if finder else views
+    if align:
+        conditions += ", aligned where sure"
+    if network.prior != "training":
+        conditions += f", prior {name_of(network.prior)}"
     predictions, scores, drops = {}, {}, {}
     for protocol in (each for each in chosen if each.classes in classifiers):
         rows = np.flatnonzero(protocol.kept if found is None else protocol.kept & found)
@@ -184,13 +200,17 @@ def evaluate_model(
             votes=None if votes is None else votes[rows],
             dropped=int((~protocol.kept).sum()),
         )
+        if (assumed := classifiers[protocol.classes].assumed_shares) is not None:
+            error = assumed_error(predicted.probabilities, predicted.labels, assumed)
+            found_scores = replace(found_scores, assumed_error=error)
         if found is not None:
             found_scores = replace(found_scores, found=mean_estimate(found[protocol.kept].astype(np.float64)))
         predictions[protocol.name], scores[protocol.name] = predicted, found_scores
         if ways:
             corrupt = {name: values[protocol.classes][rows] for name, values in under.items()}
             drops[protocol.name] = accuracy_drops(predicted.labels, predicted.probabilities, corrupt)
-    return Evaluation(network.name, split, scores, predictions, network.tta, finder, drops)
+    prior = name_of(network.prior)
+    return Evaluation(network.name, split, scores, predictions, network.tta, finder, drops, prior, align)
 
 
 def _requested(
@@ -249,14 +269,24 @@ def _by_classes(
 class _Predictor:
     """Predicts for several sets of classes at once, and reports its progress."""
 
-    def __init__(self, classifiers: _Classifiers, progress: Callable[[int, int], None], total: int) -> None:
+    def __init__(
+        self,
+        classifiers: _Classifiers,
+        progress: Callable[[int, int], None],
+        total: int,
+        crop_aligner: CropAligner | None = None,
+    ) -> None:
         self._classifiers, self._progress, self._total, self._done = classifiers, progress, total, 0
+        self._crop_aligner = crop_aligner
         self._network = next(iter(classifiers.values()))  # all have the same networks
 
     def stored(self, images: Images) -> _Probabilities:
-        """The probabilities (N, C) of faces as they are stored."""
+        """The probabilities (N, C) of faces as they are stored, or aligned where they are sure."""
         chunks = (images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK))
-        return self._joined((len(chunk), self._network.logits(chunk)) for chunk in chunks)
+        if self._crop_aligner is None:
+            return self._joined((len(chunk), self._network.logits(chunk)) for chunk in chunks)
+        prepared = ((len(chunk), aligned([rgb(face) for face in chunk], self._crop_aligner)) for chunk in chunks)
+        return self._joined((count, self._network.logits(*crops)) for count, crops in prepared)
 
     def detected(self, images: Images, aligner: Aligner) -> tuple[_Probabilities, NDArray[np.bool_]]:
         """The same for faces that a detector finds on a canvas, and which faces (N,) it finds."""

@@ -7,9 +7,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.emotions import vocabulary
 from mien.evaluation import calibration, intervals, metrics
 from mien.evaluation.intervals import Estimate
 from mien.evaluation.metrics import Floats, Integers, Numbers
+
+# Classes with fewer faces are listed with their counts.
+RARE: Final = 60
 
 # Selective accuracy is reported for this fraction of the faces, those with the highest confidence.
 COVERAGE: Final = 0.8
@@ -42,6 +46,27 @@ class ClassRow:
         return counts | {name: estimate.as_dict() for name, estimate in scores.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class RareClass:
+    """How many faces of a class with few faces were found.
+
+    Attributes:
+        name: The emotion.
+        support: Number of faces of this class.
+        found: How many of them were predicted as it.
+        recall: Their share, with Wilson's interval.
+    """
+
+    name: str
+    support: int
+    found: int
+    recall: Estimate
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain types, as written to JSON."""
+        return {"emotion": self.name, "support": self.support, "found": self.found, "recall": self.recall.as_dict()}
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
     """The scores under one protocol.
@@ -54,6 +79,9 @@ class Scores:
         voted: Number of faces among the n with votes for these classes; 0 without votes.
         accuracy: 0-1.
         macro_f1: 0-1, over the classes that occur in the labels.
+        mean_recall: 0-1, over the classes that occur in the labels (balanced accuracy).
+        mean_recall_of_seven: The same over the seven emotions of FER2013, without contempt; None if the classes are not
+            the usual eight.
         selective: Accuracy on the fraction `COVERAGE` of the faces with the highest confidence, 0-1.
         nll: Mean negative log-likelihood of the labels, in nats.
         calibration_error: 0-1, of the top class, in bins of equal mass.
@@ -69,6 +97,9 @@ class Scores:
         rows: The scores of each class.
         confusion: (C, C) counts; a row is a true class.
         bins: The reliability diagram.
+        rare: Of the classes with fewer than `RARE` faces, how many were found.
+        assumed_error: Calibration error above chance if the faces are weighted to the class shares that a prior
+            assumes; None under the prior of the training data.
         found: Fraction of the faces, 0-1, that a detector found; all other scores exclude the rest. None without a
             detector.
     """
@@ -80,6 +111,8 @@ class Scores:
     voted: int
     accuracy: Estimate
     macro_f1: Estimate
+    mean_recall: Estimate
+    mean_recall_of_seven: Estimate | None
     selective: Estimate
     nll: Estimate
     calibration_error: Estimate
@@ -91,6 +124,8 @@ class Scores:
     rows: tuple[ClassRow, ...]
     confusion: NDArray[np.int64]
     bins: calibration.CalibrationBins
+    rare: tuple[RareClass, ...] = ()
+    assumed_error: Estimate | None = None
     found: Estimate | None = None
 
     def as_dict(self) -> dict[str, object]:
@@ -99,11 +134,14 @@ class Scores:
             "found": self.found,
             "accuracy": self.accuracy,
             "macro_f1": self.macro_f1,
+            "mean_recall": self.mean_recall,
+            "mean_recall_of_seven": self.mean_recall_of_seven,
             "selective_accuracy_80": self.selective,
             "nll_nats": self.nll,
             "calibration_error": self.calibration_error,
             "perfect_calibration_error": self.perfect_error,
             "calibration_error_above_chance": self.excess_error,
+            "calibration_error_above_chance_at_assumed_shares": self.assumed_error,
             "cross_entropy_to_votes_nats": self.cross_entropy,
             "jensen_shannon_to_votes_nats": self.jensen_shannon,
             "jensen_shannon_of_half_the_votes_to_the_others_nats": self.human,
@@ -116,6 +154,7 @@ class Scores:
             "voted": self.voted,
             **{key: estimate and estimate.as_dict() for key, estimate in estimates.items()},
             "classes": [row.as_dict() for row in self.rows],
+            "rare_classes": [each.as_dict() for each in self.rare],
             "confusion": self.confusion.tolist(),
             "calibration_bins": {name: getattr(self.bins, name).tolist() for name in bins},
         }
@@ -186,6 +225,8 @@ def compute_scores(
         voted=voted,
         accuracy=Estimate.from_draws(float(metrics.accuracy(confusion)), metrics.accuracy(resampled)),
         macro_f1=Estimate.from_draws(float(metrics.macro_f1(confusion)), metrics.macro_f1(resampled)),
+        mean_recall=Estimate.from_draws(float(metrics.mean_recall(confusion)), metrics.mean_recall(resampled)),
+        mean_recall_of_seven=_of_seven(classes, confusion, resampled),
         selective=calibration.selective_accuracy(confidence, correct, COVERAGE, draws=draws, seed=seed),
         nll=mean(metrics.negative_log_likelihood(probabilities, labels)),
         calibration_error=calibration_error,
@@ -197,7 +238,32 @@ def compute_scores(
         rows=_rows(classes, confusion, resampled),
         confusion=confusion,
         bins=calibration.calibration_bins(confidence, correct),
+        rare=tuple(
+            RareClass(name, total, found, intervals.wilson(found, total))
+            for name, found, total in zip(
+                classes, np.diag(confusion).tolist(), confusion.sum(axis=1).tolist(), strict=True
+            )
+            if 0 < total < RARE
+        ),
     )
+
+
+def assumed_error(probabilities: Floats, labels: Integers, shares: Floats) -> Estimate:
+    """The calibration error above chance if faces are weighted so that their classes have these shares (C,)."""
+    correct = metrics.predictions(probabilities) == labels
+    weights = calibration.class_weights(labels, shares)
+    error, chance = calibration.weighted_error(probabilities.max(axis=1), correct, weights)
+    return error.above(chance)
+
+
+def _of_seven(classes: Sequence[str], confusion: NDArray[np.int64], resampled: NDArray[np.int64]) -> Estimate | None:
+    """Mean recall over FER2013's seven emotions, if there are eight."""
+    seven = vocabulary(7)
+    if set(classes) != set(vocabulary(8)):
+        return None
+    places = [list(classes).index(name) for name in seven]
+    value, draws = metrics.mean_recall(confusion, places), metrics.mean_recall(resampled, places)
+    return Estimate.from_draws(float(value), draws)
 
 
 def _check(probabilities: Floats, labels: Integers, classes: Sequence[str]) -> None:

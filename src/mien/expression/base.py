@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from mien import emotions as vocabularies
 from mien.assets.manifest import CropSpec
 from mien.errors import ConfigError, check_fraction, meant
+from mien.expression.prior import Prior
+from mien.expression.prior import checked as checked_prior
 from mien.expression.tta import TTA, Tta
 from mien.results import Expression
 
@@ -52,6 +54,11 @@ class ClassifierOptions:
         float | None, "Mark emotions with a lower probability as uncertain: 0.5 or 50%.", {"fraction": True}
     ] = None
     tta: Annotated[Tta, "Test-time augmentation: none, flip or ten-crop."] = "none"
+    prior: Annotated[
+        Prior | Mapping[str, float],
+        "Class frequencies that the probabilities assume: training, those of the training data; uniform, all equal, "
+        "which finds rare emotions; soft, half way; or a .json or .toml file with a share for each class.",
+    ] = "training"
     batch_size: Annotated[int, "Number of faces that are classified together."] = 32
     threads: Annotated[int, "Threads of each network."] = 1
 
@@ -59,6 +66,7 @@ class ClassifierOptions:
         if isinstance(self.model, list):
             object.__setattr__(self, "model", tuple(self.model))
         object.__setattr__(self, "emotions", _emotions(self.emotions))
+        object.__setattr__(self, "prior", checked_prior(self.prior))
         for name, allowed in {"vote": (None, *VOTES), "tta": tuple(TTA)}.items():
             if getattr(self, name) not in allowed:
                 known = ", ".join(value for value in allowed if value)
@@ -147,6 +155,7 @@ class Classifier(Protocol):
         threshold: Highest probabilities below it are uncertain.
         input_size: Side in pixels of the images that the (first) network sees.
         tta: Test-time augmentation.
+        prior: The class frequencies that the probabilities assume, see `mien.expression.prior`.
     """
 
     name: str
@@ -154,6 +163,12 @@ class Classifier(Protocol):
     threshold: float
     input_size: int
     tta: Tta
+    prior: Prior = "training"
+
+    @property
+    def assumed_shares(self) -> NDArray[np.float64] | None:
+        """The class shares (C,) that `prior` assumes; None for those of the training data."""
+        return None
 
     @property
     def crop_specs(self) -> tuple[CropSpec, ...]:

@@ -12,6 +12,7 @@ from mien.assets.manifest import CropSpec, Head, ModelInfo
 from mien.assets.signature import Features
 from mien.assets.store import open_model
 from mien.errors import ConfigError
+from mien.expression import prior
 from mien.expression.base import Classifier, ClassifierSource, Emotions, Images, Logits, as_options, softmax
 from mien.expression.preprocess import fitted, normalised
 from mien.expression.tta import TTA, tta_images
@@ -86,12 +87,23 @@ class OnnxClassifier(Classifier):
         self.name = self.info.name
         self.input_size = self.info.input.size
         self.tta = options.tta
+        self.prior: prior.Prior = options.prior  # type: ignore[assignment]  # a mapping became pairs
         self._aim(classes_of(options.emotions, [self.info]))
 
     def _aim(self, emotions: tuple[str, ...]) -> None:
         self.emotions = emotions
         self.head = head_for(self.info, emotions)
-        self.threshold = self.head.threshold if self.options.abstain is None else self.options.abstain
+        self._temperature, threshold = prior.fitted(self.head, self.prior)
+        self._factors = prior.factors(self.head, emotions, self.prior, self.name)
+        self.threshold = threshold if self.options.abstain is None else self.options.abstain
+
+    @property
+    def assumed_shares(self) -> NDArray[np.float64] | None:
+        """See `Classifier.assumed_shares`."""
+        if self.prior == "training":
+            return None
+        learned = prior.learned_shares(self.head, self.emotions, self.name)
+        return prior.assumed_shares(self.emotions, learned, self.prior)
 
     @property
     def crop_specs(self) -> tuple[CropSpec, ...]:
@@ -130,10 +142,10 @@ class OnnxClassifier(Classifier):
     def proba_from(self, logits: Logits) -> NDArray[np.float32]:
         """See `Classifier.proba_from`; the mean over the views of test-time augmentation."""
         (by_head,) = logits
-        probabilities = softmax(by_head[self.head.name], self.head.temperature)
+        probabilities = softmax(by_head[self.head.name], self._temperature)
         converted = vocabularies.convert(probabilities, self.head.emotions, self.emotions)
         mean: NDArray[np.float32] = converted.reshape(-1, TTA[self.options.tta], len(self.emotions)).mean(axis=1)
-        return mean
+        return prior.under(mean, self._factors)
 
     def features(self, *faces: Images) -> NDArray[np.float32]:
         """See `Classifier.features`."""

@@ -21,6 +21,8 @@ The soft vote is the mean of the members' distributions. In a hard vote each mem
 and the probabilities are the shares of the votes; a member whose most probable class is one that it does not know does
 not vote. A tie goes to the class with the higher mean: the soft vote has a share of `TIE` in the probabilities.
 
+A prior (`mien.expression.prior`) applies to each member, whose training data may have had other class shares.
+
 The order of the members does not matter, each row sums to one, and the soft vote of one member is that member's result.
 """
 
@@ -142,7 +144,7 @@ class Ensemble(Classifier):
         members = [OnnxClassifier(replace(alone, model=model)) for model in options.models or (None,)]
         self.name = " + ".join(member.name for member in members) + (" (hard vote)" if self.vote == "hard" else "")
         self.input_size = members[0].input_size
-        self.tta = options.tta
+        self.tta, self.prior = options.tta, members[0].prior
         self._aim(members, classes_of(options.emotions, [member.info for member in members]))
 
     def _aim(self, members: Sequence[OnnxClassifier], emotions: tuple[str, ...]) -> None:
@@ -156,6 +158,11 @@ class Ensemble(Classifier):
             )
         own = 0.5 + TIE if self.vote == "hard" else float(np.mean([member.threshold for member in self.members]))
         self.threshold = own if self._abstain is None else self._abstain
+
+    @property
+    def assumed_shares(self) -> NDArray[np.float64] | None:
+        """See `Classifier.assumed_shares`; those of the first member that knows all classes."""
+        return next(member for member in self.members if len(member.emotions) == len(self.emotions)).assumed_shares
 
     @cached_property
     def _crops(self) -> tuple[tuple[CropSpec, ...], tuple[int, ...]]:

@@ -6,18 +6,23 @@ same crops.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.assets.manifest import CropSpec
-from mien.faces import detectors
+from mien.faces import detectors, landmarks
 from mien.faces.crop import crop_face, landmark_points
 from mien.faces.detectors import Detector, DetectorOptions
 from mien.faces.detectors.whole_image import TYPICAL_LANDMARKS
+from mien.faces.keypoints import five_of
+from mien.faces.landmarks import Landmarker
 from mien.faces.tiling import find
 from mien.opencv import warn_of_two_builds
 from mien.results import Face
+
+SURE: Final = 0.95  # score of a face in a crop, from which its landmarks align it
 
 Crops = tuple[Sequence[NDArray[np.uint8]], ...]
 
@@ -35,6 +40,45 @@ class AlignedFaces:
     crops: Crops
 
 
+class CropAligner:
+    """Aligns faces that are cropped already by landmarks that are found in the crop.
+
+    Crops from elsewhere frame faces more loosely, more tightly or less upright than a detector's crops. A crop is
+    aligned only if the landmark network is sure that it shows a face: points that are guessed would do harm.
+
+    Args:
+        crop_specs: Where the landmarks belong in a crop, for each kind of crop that is wanted.
+        landmarker: Finds the points; it must give face scores. None: the method in the package.
+        least: Lowest score of the face, 0-1.
+    """
+
+    def __init__(
+        self, crop_specs: Sequence[CropSpec], landmarker: Landmarker | None = None, *, least: float = SURE
+    ) -> None:
+        self.crop_specs = tuple(crop_specs)
+        self.landmarker = landmarker or landmarks.load()
+        self.least = least
+
+    def points(self, crop: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """The five landmarks (5, 2) of the face in a crop (H, W, 3) uint8 RGB, in pixels; None if it is not sure."""
+        height, width = crop.shape[:2]
+        five = np.array(TYPICAL_LANDMARKS, np.float32) * np.array([width, height], np.float32)
+        found = self.landmarker(crop, np.array([[0, 0, width, height]], np.float32), five[None])
+        if found.scores is None or found.scores[0] < self.least:
+            return None
+        points = five_of(found.points)[0]
+        return points if np.isfinite(points).all() and np.ptp(points, axis=0).min() > 0 else None
+
+    def __call__(self, crop: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...] | None:
+        """The aligned crops (size, size, 3) uint8 RGB, one for each crop spec; None if the face is not sure.
+
+        Args:
+            crop: (H, W, 3) uint8 RGB.
+        """
+        points = self.points(crop)
+        return None if points is None else tuple(crop_face(crop, points, spec) for spec in self.crop_specs)
+
+
 class Aligner:
     """Finds the faces of an image and crops them.
 
@@ -43,6 +87,7 @@ class Aligner:
         crop_specs: Where the landmarks belong in a crop, for each kind of crop that is wanted. A detector whose boxes
             are the crops (`mean_landmarks` is None) needs none.
         options: `min_score` and `any_rotation` of these are used for a ready detector.
+        crop_aligner: Aligns the boxes of a detector whose boxes are the crops; None: they stay as they are.
 
     Raises:
         ConfigError: There is no such detector, or it does not have such an option.
@@ -56,6 +101,7 @@ class Aligner:
         crop_specs: Sequence[CropSpec] = (),
         *,
         options: DetectorOptions | None = None,
+        crop_aligner: CropAligner | None = None,
     ) -> None:
         warn_of_two_builds()
         if isinstance(detector, (str, DetectorOptions)):
@@ -64,6 +110,7 @@ class Aligner:
         self.detector: Detector = detector
         self.options = options or DetectorOptions()
         self.crop_specs = tuple(crop_specs)
+        self.crop_aligner = crop_aligner
 
     @property
     def boxes_are_crops(self) -> bool:
@@ -93,10 +140,12 @@ class Aligner:
 
         Returns:
             For each crop spec a list of N crops (size, size, 3) uint8 RGB. If the boxes of the detector are the crops:
-            one list of N arrays (H, W, 3), whatever the crop specs.
+            one list of N arrays (H, W, 3), whatever the crop specs; with a `crop_aligner`, a list for each of its crop
+            specs, with the aligned crops of the faces that are sure.
         """
         if self.boxes_are_crops:
-            return ([_inside(image, face.box) for face in faces],)
+            inside = [_inside(image, face.box) for face in faces]
+            return (inside,) if self.crop_aligner is None else aligned(inside, self.crop_aligner)
         points = self.landmarks(faces)
         return tuple([crop_face(image, each, crop_spec) for each in points] for crop_spec in self.crop_specs)
 
@@ -109,6 +158,15 @@ class Aligner:
         """The crops of the largest face, one for each crop spec; None if no face is found."""
         faces = self.find(image)[:1]
         return tuple(crops[0] for crops in self.crop(image, faces)) if faces else None
+
+
+def aligned(crops: Sequence[NDArray[np.uint8]], aligner: CropAligner) -> Crops:
+    """Crops (H, W, 3) uint8 RGB, aligned where the face is sure, for each crop spec of the aligner."""
+    found = [aligner(crop) for crop in crops]
+    return tuple(
+        [crop if each is None else each[place] for crop, each in zip(crops, found, strict=True)]
+        for place in range(len(aligner.crop_specs))
+    )
 
 
 def _inside(image: NDArray[np.uint8], box: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.assets.manifest import InputSpec
-from mien.models.blocks.layers import ConvNorm, assign, initialise, scaled
+from mien.models.blocks.layers import ConvNorm, DropPath, assign, drop_rates, initialise, scaled
 from mien.models.blocks.network import Network
 
 # Tables with pretrained weights.
@@ -39,21 +39,25 @@ def build(
     depths: Sequence[int] = _DEPTHS,
     dropout: float = 0.2,
     width: float = 1.0,
+    drop_path: float = 0.0,
 ) -> Network:
     """A stem, then stages of `depths` residual blocks and `widths` channels; all but the first halve the size.
 
     Images may have any size: 150 pixels in dlib, and 96 to 128 are enough for faces of 48 pixels. `dropout` is that of
-    the features; `width` multiplies all widths, and the pretrained weights fit 1 only.
+    the features; `width` multiplies all widths, and the pretrained weights fit 1 only; `drop_path` is the rate of
+    stochastic depth at the last block.
     """
     sizes = scaled(widths, width)
     stem = nn.Sequential(ConvNorm(input.depth, sizes[0], 7, stride=2), nn.ReLU(), nn.MaxPool2d(3, 2))
     trunk = JoinedMeans()
     trunk.add_module("stem", stem)
     channels = sizes[0]
+    rates = iter(drop_rates(drop_path, sum(depths)))
     for number, (stage_width, depth) in enumerate(zip(sizes, depths, strict=True), start=1):
         blocks = nn.Sequential()
         for index in range(depth):
-            blocks.append(Residual(channels, stage_width, stride=2 if index == 0 and number > 1 else 1))
+            stride = 2 if index == 0 and number > 1 else 1
+            blocks.append(Residual(channels, stage_width, stride=stride, drop=next(rates)))
             channels = stage_width
         trunk.add_module(f"stage{number}", blocks)
     initialise(trunk)
@@ -77,17 +81,18 @@ class JoinedMeans(nn.Sequential):
 class Residual(nn.Module):
     """Two 3x3 convolutions plus the identity, or with stride 2 plus 2x2 averages."""
 
-    def __init__(self, channels: int, width: int, *, stride: int) -> None:
+    def __init__(self, channels: int, width: int, *, stride: int, drop: float = 0.0) -> None:
         super().__init__()
         self.first = ConvNorm(channels, width, stride=stride, padding=1 if stride == 1 else 0)
         self.second = ConvNorm(width, width, padding=1)
+        self.drop = DropPath(drop)
         self.pool = nn.AvgPool2d(2) if stride == 2 else nn.Identity()
 
     def forward(self, maps: Tensor) -> Tensor:
         """(N, channels, H, W) -> (N, width, H / stride, W / stride), rounded down."""
         if isinstance(self.pool, nn.AvgPool2d):
             maps = _continued(maps, (maps.shape[1], *(max(_LEAST, side) for side in maps.shape[2:])))
-        long = self.second(torch.relu(self.first(maps)))
+        long = self.drop(self.second(torch.relu(self.first(maps))))
         short = self.pool(maps)
         shape = [max(sides) for sides in zip(long.shape[1:], short.shape[1:], strict=True)]
         return torch.relu(_continued(long, shape) + _continued(short, shape))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.assets.manifest import InputSpec
-from mien.models.blocks.layers import ConvNorm, assign, initialise, scaled
+from mien.models.blocks.layers import ConvNorm, DropPath, assign, drop_rates, initialise, scaled
 from mien.models.blocks.network import Network
 
 # Tables with pretrained weights, by variant.
@@ -38,14 +38,22 @@ _EPS: Final = 1e-3
 
 
 def build(
-    heads: Mapping[str, int], input: InputSpec, *, variant: int = 0, dropout: float = 0.2, width: float = 1.0
+    heads: Mapping[str, int],
+    input: InputSpec,
+    *,
+    variant: int = 0,
+    dropout: float = 0.2,
+    width: float = 1.0,
+    drop_path: float = 0.0,
 ) -> Network:
     """The network of that variant: 0, 1 or 2.
 
     Images may have any size; the published ones are 224, 240 and 260, and 96 to 128 are enough for faces of 48 pixels.
-    `dropout` is that of the features; `width` multiplies all widths, and the pretrained weights fit 1 only.
+    `dropout` is that of the features; `width` multiplies all widths, and the pretrained weights fit 1 only; `drop_path`
+    is the rate of stochastic depth at the last block.
 
     Raises:
+        ConfigError: `width` or `drop_path` has a value that cannot be used.
         ValueError: There is no such variant.
     """
     if variant not in range(len(_SCALES)):
@@ -55,11 +63,15 @@ def build(
     sizes = scaled([_rounded(stage[3] * wide) for stage in _STAGES], width)
     trunk, channels = nn.Sequential(), stem
     trunk.add_module("stem", nn.Sequential(*_convolution(input.depth, stem, 3, 2), nn.ReLU6()))
-    for number, ((size, stride, expansion, _, depth), stage_width) in enumerate(zip(_STAGES, sizes, strict=True), 1):
+    depths = [stage[4] if stage in (_STAGES[0], _STAGES[-1]) else math.ceil(stage[4] * deep) for stage in _STAGES]
+    rates = iter(drop_rates(drop_path, sum(depths)))
+    for number, ((size, stride, expansion, *_), stage_width) in enumerate(zip(_STAGES, sizes, strict=True), 1):
         blocks = nn.Sequential()
-        for index in range(depth if number in (1, len(_STAGES)) else math.ceil(depth * deep)):
+        for index in range(depths[number - 1]):
             step = stride if index == 0 else 1
-            blocks.append(InvertedResidual(channels, stage_width, size=size, stride=step, expansion=expansion))
+            block = InvertedResidual(channels, stage_width, size=size, stride=step, expansion=expansion)
+            block.drop.rate = next(rates)
+            blocks.append(block)
             channels = stage_width
         trunk.add_module(f"stage{number}", blocks)
     trunk.add_module("head", nn.Sequential(ConvNorm(channels, head, 1, eps=_EPS), nn.ReLU6()))
@@ -106,12 +118,13 @@ class InvertedResidual(nn.Module):
         self.depthwise = nn.Sequential(*_convolution(inner, inner, size, stride, inner), nn.ReLU6())
         self.project = ConvNorm(inner, width, 1, eps=_EPS)
         self.residual = stride == 1 and channels == width
+        self.drop = DropPath()
 
     def forward(self, maps: Tensor) -> Tensor:
         """(N, channels, H, W) -> (N, width, H / stride, W / stride), rounded up."""
         inner = self.expand(maps) if self.expand is not None else maps
         found: Tensor = self.project(self.depthwise(inner))
-        return maps + found if self.residual else found
+        return maps + self.drop(found) if self.residual else found
 
 
 def load_pretrained(network: Network, state: Mapping[str, Tensor], input: InputSpec) -> None:

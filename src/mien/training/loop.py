@@ -293,12 +293,12 @@ class Run:
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
         """The validation metrics of the averaged weights, measured by every process on the whole split."""
-        module = self._averaged.eval()
+        module: TrainingModule = self._averaged.eval()
         total = _Totals()
         for batch in self.data.val_batches(self.fabric.device):
             with self.fabric.autocast():
                 total.add(module.validation_step(self.fabric.to_device(batch)))
-        return total.means()
+        return module.joined(total.means())
 
     def _content(self, *, whole: bool) -> dict[str, Any]:
         """A checkpoint: the weights that are exported and, if `whole`, all that resuming needs."""

@@ -46,6 +46,10 @@ class TrainingModule(nn.Module):
         """The sums of a batch's validation metrics, `val/loss` among them."""
         raise NotImplementedError
 
+    def joined(self, metrics: dict[str, float]) -> dict[str, float]:
+        """The validation metrics of an epoch, made of the means of what `validation_step` sums up."""
+        return metrics
+
 
 class Batches(Protocol):
     """Batches of one epoch, of known number."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -215,7 +216,7 @@ def test_one_head_alone_is_exported_too(tiny_samples: Samples, val: Samples, tmp
 # --- what is refused, with nothing written
 
 
-def refused(kind: type[MienError], told: str, folder: Path, out: Path, samples: Samples, **options: str) -> None:
+def refused(kind: type[MienError], told: str, folder: Path, out: Path, samples: Samples, **options: Any) -> None:
     before = sorted(out.parent.rglob("*"))
     with pytest.raises(kind, match=told) as caught:
         export_run(folder, samples, out, **options)

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.assets.manifest import ModelInfo
 from mien.datasets import Samples
-from mien.datasets.canvas import BORDERS, find_and_crop
+from mien.datasets.canvas import BORDERS, find_and_crop, like
 from mien.datasets.samples import SPLITS
 from mien.errors import DataError
 from mien.faces.align import Aligner
@@ -59,7 +58,7 @@ def add_detector_crops(
         for turn, border in enumerate(BORDERS):
             mine = part[turn :: len(BORDERS)]
             (crops,), found = find_and_crop(samples.images[mine], aligner, border)
-            copies += [_like(samples.images, crop) for crop in crops[found]]
+            copies += [like(crop, samples.images) for crop in crops[found]]
             kept.append(mine[found])
         progress(min(start + CHUNK, len(rows)), len(rows))
     copied = np.concatenate(kept)
@@ -74,8 +73,3 @@ def add_detector_crops(
         images=np.concatenate([samples.images, np.stack(copies)[order]]),
         about={**samples.about, "detector_crops": len(copied), "detector_crops_by": detector.name},
     )
-
-
-def _like(faces: NDArray[np.uint8], crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """An RGB crop in the channels of the faces: grey or RGB."""
-    return np.asarray(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), np.uint8) if faces.ndim == 3 else crop

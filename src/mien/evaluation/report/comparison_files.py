@@ -25,14 +25,19 @@ def comparison_text(comparison: Comparison) -> str:
     """A table for each protocol, one of the costs, and the errors; aligned columns, ASCII except for names."""
     parts = []
     views = "single view" if comparison.tta == "none" else comparison.tta
+    prior = "" if comparison.prior == "training" else f", prior {comparison.prior}"
     for name, title in comparison.protocols.items():
         scored = _scored(comparison, name)
-        line = f"{title}, {comparison.split}, {views}: {scored[0][1].n:,} faces"
-        rows = [("model", "accuracy", "macro F1", "calibration error", "this / first only", "McNemar p")]
+        line = f"{title}, {comparison.split}, {views}{prior}: {scored[0][1].n:,} faces"
+        rows: list[tuple[str, ...]] = [
+            ("model", "accuracy", "mean recall", "macro F1", "calibration error", "this / first only", "McNemar p")
+        ]
         for row, found in scored:
-            scores = (f"{found.accuracy}", f"{found.macro_f1}", f"{found.calibration_error}")
-            rows.append((row.name, *scores, *_tested(row.against.get(name))))
-        parts.append(f"{line}\n{'=' * len(line)}\n\n{columns(rows, '<>>>>>')}")
+            values = [f"{getattr(found, score)}" for score in _SCORES]
+            rows.append((row.name, *values, *_tested(row.against.get(name))))
+        parts.append(f"{line}\n{'=' * len(line)}\n\n{columns(rows, '<' + '>' * (len(rows[0]) - 1))}")
+        if rare := _rare_lines(scored):
+            parts.append(rare)
     costs = [("model", "parameters", "MMAC", "ms per face", "quartiles")]
     for row in comparison.good:
         if row.cost:
@@ -53,6 +58,15 @@ def comparison_text(comparison: Comparison) -> str:
 
 
 _UNCOUNTED = "\nCounting parameters and MMAC needs the package onnx: pip install 'mien[train]'."
+
+
+def _rare_lines(scored: Sequence[tuple[Row, Scores]]) -> str:
+    """How many faces of rare classes each model finds; empty if there are no rare classes."""
+    names = [each.name for each in scored[0][1].rare]
+    rows = [("found, of few faces", *names)]
+    for row, found in scored:
+        rows.append((row.name, *(f"{each.found} of {each.support}: {each.recall}" for each in found.rare)))
+    return columns(rows, "<" + ">" * len(names)) if names else ""
 
 
 def _scored(comparison: Comparison, protocol: str) -> list[tuple[Row, Scores]]:
@@ -138,7 +152,7 @@ def _table(path: Path, rows: Iterable[Sequence[object]]) -> None:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 
-_SCORES = ("accuracy", "macro_f1", "calibration_error")
+_SCORES = ("accuracy", "mean_recall", "macro_f1", "calibration_error")
 _HEADER = [
     *("model", "protocol", "faces"),
     *(f"{score}{end}" for score in _SCORES for end in ("", "_low", "_high")),

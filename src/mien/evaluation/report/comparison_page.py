@@ -24,6 +24,7 @@ def comparison_page(comparison: Comparison, samples: Samples, *, data: str = "")
         "data": data or str(samples.about.get("data_set", "")),
         "split": f"{comparison.split}, {len(samples):,} faces",
         "test-time augmentation": augmentation(comparison.tta),
+        "prior": comparison.prior,
     }
     if any(row.members for row in comparison.rows):
         known["ensembles"] = f"{comparison.vote} vote"

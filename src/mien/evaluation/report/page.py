@@ -61,6 +61,7 @@ def evaluation_page(evaluation: Evaluation, samples: Samples, *, data: str = "")
             "split": f"{evaluation.split}, {len(samples):,} faces",
             "test-time augmentation": augmentation(evaluation.tta),
             "detector": detector,
+            "prior": evaluation.prior,
         },
         tabs=[predicted.title for predicted in evaluation.predictions.values()],
         sections=[
@@ -100,9 +101,12 @@ def _tiles(scores: Scores) -> list[list[Tile]]:
     decisions: list[Tile] = [
         ("accuracy", scores.accuracy, ".1%", ""),
         ("macro F1", scores.macro_f1, ".1%", ""),
+        ("mean recall", scores.mean_recall, ".1%", ""),
         (f"selective accuracy at {COVERAGE:.0%} coverage", scores.selective, ".1%", ""),
         ("calibration error above chance", scores.excess_error, ".1%", ""),
     ]
+    if scores.mean_recall_of_seven:
+        decisions.insert(3, ("mean recall without contempt", scores.mean_recall_of_seven, ".1%", ""))
     if scores.found:
         decisions.insert(0, ("faces found", scores.found, ".1%", "other scores exclude the rest"))
     distances = {
@@ -111,6 +115,8 @@ def _tiles(scores: Scores) -> list[list[Tile]]:
         "Jensen-Shannon divergence to the votes": scores.jensen_shannon,
         "Jensen-Shannon divergence between halves of the votes": scores.human,
     }
+    if scores.assumed_error:
+        decisions.append(("calibration error at assumed shares", scores.assumed_error, ".1%", "above chance"))
     second: list[Tile] = [(name, estimate, ".3f", "nats") for name, estimate in distances.items() if estimate]
     return [decisions, second] if len(second) > 1 else [decisions + second]
 

@@ -43,12 +43,14 @@ def text(scores: Scores, drops: Sequence[AccuracyDrop] = ()) -> str:
         f"{line}\n{'=' * len(line)}",
         _scores(scores),
         _classes(scores),
+        *([_rare(scores)] if scores.rare else []),
         "Confusion in % of the true class (row: true class, column: predicted class)",
         _matrix(scores.classes, _percents(scores.confusion)),
         "Confusion in faces",
         _matrix(scores.classes, _counts(scores.confusion)),
         *([_drops(drops)] if drops else []),
-        "In brackets: 95% bootstrap intervals. Macro F1: mean over the classes that occur in the labels.",
+        "In brackets: 95% intervals, bootstrapped, or Wilson's for few faces. Macro F1 and mean recall: over\n"
+        "the classes that occur in the labels.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -60,6 +62,11 @@ def _scores(scores: Scores) -> str:
     rows += [
         ("accuracy", f"{scores.accuracy}", ""),
         ("macro F1", f"{scores.macro_f1}", ""),
+        ("mean recall", f"{scores.mean_recall}", ""),
+    ]
+    if scores.mean_recall_of_seven:
+        rows.append(("  without contempt", f"{scores.mean_recall_of_seven}", "of the seven emotions of FER2013"))
+    rows += [
         ("selective accuracy", f"{scores.selective}", f"on the {COVERAGE:.0%} of faces with the highest confidence"),
         ("negative log-likelihood", f"{scores.nll:.3f}", "nats"),
     ]
@@ -76,7 +83,15 @@ def _scores(scores: Scores) -> str:
         ("  by chance", f"{scores.perfect_error}", "of a perfectly calibrated model"),
         ("  above chance", f"{scores.excess_error}", ""),
     ]
+    if scores.assumed_error:
+        rows.append(("  at assumed shares", f"{scores.assumed_error}", "above chance; classes weighted by the prior"))
     return columns(rows, "<<<")
+
+
+def _rare(scores: Scores) -> str:
+    rows = [("class with few faces", "faces", "found", "recall")]
+    rows += [(each.name, f"{each.support:,}", f"{each.found:,}", f"{each.recall}") for each in scores.rare]
+    return columns(rows, "<>>>")
 
 
 def _classes(scores: Scores) -> str:

@@ -52,6 +52,41 @@ class ConvNorm(Fusible):
         return fuse_conv_bn_eval(self.conv, self.norm)
 
 
+class DropPath(nn.Module):
+    """Leaves out the long path of a residual block for some images of a training batch (stochastic depth).
+
+    Huang et al., "Deep networks with stochastic depth", ECCV 2016. What is kept is divided by the share that is kept,
+    so that nothing changes in evaluation.
+
+    Args:
+        rate: Chance of each image, 0 to below 1; 0 draws no random numbers.
+    """
+
+    def __init__(self, rate: float = 0.0) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        if not self.training or not self.rate:
+            return maps
+        kept = torch.rand(len(maps), 1, 1, 1, device=maps.device) >= self.rate
+        return maps * (kept.to(maps) / (1 - self.rate))
+
+
+def drop_rates(rate: float, count: int) -> list[float]:
+    """The rates of `count` blocks, rising in equal steps to `rate` at the last: early blocks are needed most.
+
+    Raises:
+        ConfigError: The rate is not a number from 0 to below 1.
+    """
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
+        raise ConfigError(
+            f"model.options.drop_path: expected a number from 0 to below 1, got {rate!r}", hint="e.g. 0.1"
+        )
+    return [rate * number / max(1, count) for number in range(1, count + 1)]
+
+
 def assign(target: Tensor, value: Tensor | None, key: str) -> None:
     """Copies a published tensor into a parameter or a buffer.
 

@@ -27,6 +27,7 @@ def _setup(recipe: ExpressionRecipe, samples: Samples) -> TrainingSetup:
     classes = {name: list(names) for name, names in data.classes.items()}
     module = ExpressionModule(recipe.model_dump(mode="json"), classes)
     module.set_class_weights(data.class_weights)
+    module.set_shares(data.shares)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def load_pretrained() -> dict[str, str]:
@@ -54,7 +55,7 @@ def _adapt(recipe: ExpressionRecipe, samples: Samples) -> tuple[ExpressionRecipe
 def _fingerprint(samples: Samples) -> dict[str, Any]:
     """What tells one data set from another."""
     digest = hashlib.sha256()
-    for name in ("images", "targets", "split", "votes", "soft_labels", "soft_votes"):
+    for name in ("images", "targets", "split", "votes", "soft_labels", "soft_votes", "weights"):
         if (array := getattr(samples, name)) is not None:
             digest.update(array.tobytes())
     return {"about": dict(samples.about), "counts": samples.counts(), "sha256": digest.hexdigest()}
@@ -63,8 +64,10 @@ def _fingerprint(samples: Samples) -> dict[str, Any]:
 def _export(
     recipe: ExpressionRecipe, folder: Path, data: Path, out: Path, *, checkpoint: str = "best", licence: str = ""
 ) -> list[Path]:
-    """Exports a run with the val split of the store `data`; see `export_run`."""
-    return export_run(folder, store.load(data, "val"), out, checkpoint=checkpoint, licence=licence)
+    """Exports a run with the store `data`; see `export_run`."""
+    samples = store.load(data)
+    trained = samples.only("train") if "train" in samples.counts() else None
+    return export_run(folder, samples.only("val"), out, trained=trained, checkpoint=checkpoint, licence=licence)
 
 
 TASK = TaskSpec(store.load, _setup, _export, _adapt)

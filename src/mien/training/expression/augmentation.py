@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mien.expression.preprocess import LEAST_SPREAD
 from mien.training.degradation import degrade, uniform
 from mien.training.expression.recipe import Augmentation
+from mien.training.photometry import photograph
 
 
 def augment(images: Tensor, settings: Augmentation, side: int | None = None) -> Tensor:
@@ -23,7 +24,7 @@ def augment(images: Tensor, settings: Augmentation, side: int | None = None) -> 
     """
     with torch.autocast(images.device.type, enabled=False):  # in bf16, places are wrong by up to a tenth of a pixel
         images = _warp(images, _matrices(len(images), settings).to(images), side)
-        return degrade(images, settings)
+        return degrade(photograph(images, settings), settings)
 
 
 def _matrices(count: int, settings: Augmentation) -> Tensor:

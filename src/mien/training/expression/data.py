@@ -14,6 +14,7 @@ from mien.datasets import Samples, ferplus
 from mien.datasets.ferplus import Mode
 from mien.errors import ConfigError, DataError
 from mien.expression.preprocess import fitted
+from mien.faces.keypoints import COUNTS, five_of
 from mien.training.expression.recipe import ExpressionRecipe, HeadRecipe
 
 # FER+'s modes by their names in recipes, and the label processing of each.
@@ -25,6 +26,9 @@ MODES: Final[dict[str, Mode]] = {
 }
 
 Batch = tuple[Tensor, dict[str, Tensor]]
+
+# Among the targets of a batch, the five landmarks (B, 5, 2) that place covers; no head has this name.
+POINTS: Final = "@points"
 
 _ROOM: Final = 2 * 2**30  # largest split, in bytes, that is moved to the device whole; FER2013 has 65 million
 
@@ -112,6 +116,38 @@ def class_weights(targets: Tensor, classes: Sequence[str], name: str, head: Head
     return weights
 
 
+def training_shares(samples: Samples, recipe: ExpressionRecipe) -> dict[str, Tensor]:
+    """How frequent the classes (C,) of each head are in training, as a network learns it: the prior of its answers.
+
+    A face counts for the class that holds more than half of its target; of votes, single ones do not count, as under
+    the protocol `majority` of FER+. Class weights and the balanced sampler change what the network learns, so they
+    change these shares.
+
+    Args:
+        samples: The training split.
+        recipe: The recipe.
+    """
+    targets = {name: targets_for(samples, head) for name, head in recipe.heads.items()}
+    classes = head_classes(samples, recipe.heads)
+    chances = None
+    if recipe.sampler == "balanced":
+        chances = torch.from_numpy(balanced_draws(targets[next(iter(recipe.heads))]))
+    found = {}
+    for name, head in recipe.heads.items():
+        top = targets[name].argmax(dim=1)
+        clear = targets[name].amax(dim=1) > 0.5 * targets[name].sum(dim=1)  # of rows of zeros, none
+        if head.source == "votes" and samples.votes is not None:
+            top, clear = (torch.from_numpy(each) for each in ferplus.majority_class(samples.votes))
+            clear = clear & (top < targets[name].shape[1])
+            top = top.clamp(max=targets[name].shape[1] - 1)
+        counted = clear.double() if chances is None else clear * chances
+        counts = torch.zeros(targets[name].shape[1], dtype=torch.double).index_add_(0, top, counted)
+        weights = class_weights(targets[name], classes[name], name, head)
+        counts = counts if weights is None else counts * weights
+        found[name] = counts / counts.sum().clamp(min=1e-12)
+    return found
+
+
 def balanced_draws(targets: Tensor) -> NDArray[np.float64]:
     """The chance (N,) of each row in a draw in which all classes of the targets (N, C) are equally frequent.
 
@@ -130,6 +166,21 @@ def _class_shares(targets: Tensor) -> Tensor:
     """The share (C,) of each class in the mass of the targets (N, C)."""
     mass = targets.sum(dim=0)
     return mass / mass.sum().clamp(min=1e-12)
+
+
+def _five_points(samples: Samples) -> Tensor:
+    """The five landmarks (N, 5, 2) of the faces as fractions of the side; nan where they are unknown.
+
+    Raises:
+        ConfigError: The data has no keypoints, or images that are not square.
+    """
+    height, width = samples.images.shape[1:3]
+    if samples.keypoints is None or samples.keypoint_scheme not in COUNTS or height != width:
+        raise ConfigError(
+            "augmentation.covers: the data has no dense keypoints of square faces, by which covers are placed",
+            hint="find them with `mien data add-keypoints`, or set it to 0",
+        )
+    return torch.from_numpy(five_of(samples.keypoints) / np.float32(width))
 
 
 @dataclass(frozen=True)
@@ -173,6 +224,7 @@ class ExpressionData:
         recipe: The recipe.
         classes: The classes of each head.
         class_weights: The weights (C,) of the classes by head, of the heads that have any.
+        shares: How frequent the classes (C,) of each head are, see `training_shares`.
     """
 
     def __init__(self, samples: Samples, recipe: ExpressionRecipe) -> None:
@@ -187,6 +239,7 @@ class ExpressionData:
         if not len(self._splits["val"][0]):
             raise DataError("no row of the val split has a label for any head", hint="train on another source")
         targets = self._splits["train"][1]
+        self.shares = training_shares(samples.only("train"), recipe)
         self.class_weights = {
             name: weights
             for name, head in recipe.heads.items()
@@ -199,10 +252,29 @@ class ExpressionData:
         targets = {name: targets_for(samples, head) for name, head in heads}
         if soft:
             targets = {name: with_soft_targets(targets[name], samples, name, head) for name, head in heads}
+            targets = self._weighted(targets, samples)
         # FER+'s modes drop rows; a row that no head learns from would only cost time.
         known = torch.stack([target.sum(dim=1) > 0 for target in targets.values()]).any(dim=0)
         images = fitted(samples.images[known.numpy()], self.recipe.input.spec())
+        if soft and self.recipe.augmentation.covers:
+            targets[POINTS] = _five_points(samples)
         return torch.from_numpy(images), {name: target[known] for name, target in targets.items()}
+
+    def _weighted(self, targets: dict[str, Tensor], samples: Samples) -> dict[str, Tensor]:
+        """The targets times the weights of the rows, if the recipe wants them: losses are means over targets.
+
+        Raises:
+            ConfigError: The data has no weights.
+        """
+        if not self.recipe.row_weights:
+            return targets
+        if samples.weights is None:
+            raise ConfigError(
+                "row_weights: the data has no weights",
+                hint="make them with `python -m scripts.curate`, or leave it out",
+            )
+        weights = torch.from_numpy(samples.weights)[:, None]
+        return {name: target * weights for name, target in targets.items()}
 
     def train_batches(
         self, epoch: int, part: tuple[int, int] = (0, 1), device: torch.device | None = None

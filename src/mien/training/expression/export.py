@@ -5,27 +5,30 @@ measured on the file, through the same `expression` code that users run, never o
 """
 
 import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.assets.manifest import Head, ModelInfo
-from mien.assets.signature import Features, ImageInput
+from mien.assets.signature import ClassShares, Features, ImageInput
 from mien.datasets import Samples
 from mien.errors import ConfigError, WeightsError
 from mien.evaluation import calibration, evaluate_model, protocols_of
 from mien.evaluation.score import COVERAGE
-from mien.expression import OnnxClassifier, softmax
+from mien.expression import OnnxClassifier, prior, softmax
 from mien.expression.classifier import head_for
 from mien.expression.preprocess import fitted, normalised
 from mien.files import staging_folder
 from mien.models import Network
 from mien.training.artifacts import check_name, publish, serialised, with_info
 from mien.training.checkpoints import load_module
+from mien.training.expression.data import training_shares
 from mien.training.expression.module import ExpressionModule
 from mien.training.expression.recipe import ExpressionRecipe
 from mien.training.recipe import load as load_recipe
@@ -35,13 +38,23 @@ from mien.training.weights import read_origin
 TOLERANCE: Final = 1e-4  # of the parity gate, on logits
 
 
-def export_run(folder: Path, samples: Samples, out: Path, *, checkpoint: str = "best", licence: str = "") -> list[Path]:
+def export_run(
+    folder: Path,
+    samples: Samples,
+    out: Path,
+    *,
+    trained: Samples | None = None,
+    checkpoint: str = "best",
+    licence: str = "",
+) -> list[Path]:
     """Exports a run's checkpoint to `out` (.onnx), with its training form and its manifest entry beside it.
 
     Args:
         folder: The run's folder.
         samples: The validation split, on which temperatures, thresholds and scores are measured.
         out: The ONNX file to write.
+        trained: The training split, whose class shares the file notes; None: they are not known, and the model can be
+            read under the prior of its training data only.
         checkpoint: "best" or "last".
         licence: Licence of the weights, for the description.
 
@@ -58,7 +71,9 @@ def export_run(folder: Path, samples: Samples, out: Path, *, checkpoint: str = "
     module = load_module(ExpressionModule, folder / f"{checkpoint}.ckpt")
     network = module.network.float()
     classes = module.classes
-    heads = [Head(name, tuple(names)) for name, names in classes.items()]
+    shares = {} if trained is None else _shares(trained, recipe, classes)
+    heads = [Head(name, tuple(names), classes=shares.get(name)) for name, names in classes.items()]
+    _check_adjusted(recipe, heads)
     width = next(layer.in_features for layer in network.heads.modules() if isinstance(layer, nn.Linear))
     info = ModelInfo(
         name=recipe.name,
@@ -82,6 +97,33 @@ def export_run(folder: Path, samples: Samples, out: Path, *, checkpoint: str = "
         exported.info = calibrated(exported, samples)
         info = replace(exported.info, scores=evaluate_model(exported, samples, split="val").headline())
         return publish(graph, info, out, staging, network.state_dict())
+
+
+def _shares(trained: Samples, recipe: ExpressionRecipe, classes: Mapping[str, Sequence[str]]) -> dict[str, ClassShares]:
+    """The class shares of the heads that the data has the labels for."""
+    able = {
+        name: head
+        for name, head in recipe.heads.items()
+        if (trained.votes is not None if head.source == "votes" else list(trained.classes) == list(classes[name]))
+    }
+    if not able:
+        return {}
+    found = training_shares(trained, recipe.model_copy(update={"heads": able}))
+    return {
+        name: ClassShares(tuple(round(share, 6) for share in shares.tolist()), able[name].logit_adjustment)
+        for name, shares in found.items()
+        if shares.sum() > 0
+    }
+
+
+def _check_adjusted(recipe: ExpressionRecipe, heads: Sequence[Head]) -> None:
+    """Without the shares that the loss removed, the file could not give the probabilities of its training data."""
+    for head in heads:
+        if recipe.heads[head.name].logit_adjustment and head.classes is None:
+            raise ConfigError(
+                f"the head '{head.name}' was trained with logit_adjustment, and the data has no training faces for it",
+                hint="give the store that the run was trained on",
+            )
 
 
 def _check_classes(info: ModelInfo, samples: Samples) -> None:
@@ -165,9 +207,39 @@ def calibrated(exported: OnnxClassifier, samples: Samples) -> ModelInfo:
             continue
         # Dropping classes and renormalising is the same as leaving their logits out of the softmax.
         columns = [head.emotions.index(name) for name in protocol.classes]
-        known = logits[head.name][protocol.kept][:, columns]
-        temperature = calibration.fit_temperature(known, protocol.labels[protocol.kept])
-        confidence = softmax(known, temperature).max(axis=1)
-        threshold = calibration.coverage_threshold(confidence, COVERAGE)
-        heads[head.name] = replace(head, temperature=round(temperature, 4), threshold=round(threshold, 4))
+        known, labels = logits[head.name][protocol.kept][:, columns], protocol.labels[protocol.kept]
+        names = prior.PRIORS if head.classes else ("training",)
+        fitted = {each: _fitted(head, known, labels, protocol.classes, each) for each in names}
+        temperature, threshold = fitted.pop("training")
+        classes = head.classes and replace(
+            head.classes,
+            temperatures={name: values[0] for name, values in fitted.items()},
+            thresholds={name: values[1] for name, values in fitted.items()},
+        )
+        heads[head.name] = replace(head, temperature=temperature, threshold=threshold, classes=classes)
     return info.with_outputs(*heads.values())
+
+
+def _fitted(
+    head: Head, logits: NDArray[np.float32], labels: NDArray[np.int64], classes: tuple[str, ...], name: str
+) -> tuple[float, float]:
+    """The temperature and the threshold of a head under a prior.
+
+    Under another prior than that of training, each face has the weight that brings the classes to the shares that the
+    prior assumes: that is where its probabilities are to be right.
+
+    Args:
+        head: The head.
+        logits: (N, C) float32.
+        labels: (N,) indices of the true classes.
+        classes: The C classes.
+        name: Of the prior.
+    """
+    by = prior.factors(head, classes, name, head.name)
+    weights = None
+    if name != "training":
+        learned = prior.learned_shares(head, classes, head.name)
+        weights = calibration.class_weights(labels, prior.assumed_shares(classes, learned, name))
+    temperature = round(calibration.fit_temperature(logits, labels, by, weights), 4)
+    confidence = prior.under(softmax(logits, temperature), by).max(axis=1)
+    return temperature, round(calibration.coverage_threshold(confidence, COVERAGE), 4)

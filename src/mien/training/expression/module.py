@@ -6,6 +6,7 @@ section 4.2.
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Final
 
 import torch
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 from mien import models
 from mien.models.blocks.network import set_statistics
 from mien.training.expression.augmentation import augment, mixup, normalise_illumination
-from mien.training.expression.data import Batch
+from mien.training.expression.covers import CoverBank
+from mien.training.expression.data import POINTS, Batch
 from mien.training.expression.recipe import ExpressionRecipe, HeadRecipe
 from mien.training.tasks import Sums, TrainingModule
 
@@ -73,6 +75,7 @@ class ExpressionModule(TrainingModule):
         self.register_buffer("std", torch.tensor(spec.std).reshape(1, -1, 1, 1), persistent=False)
 
         self._weighted: list[str] = []
+        self._adjusted: list[str] = []
 
     def set_class_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Sets the weights (C,) of the classes in the training loss of some heads.
@@ -82,6 +85,18 @@ class ExpressionModule(TrainingModule):
         self._weighted = list(weights)
         for name, values in weights.items():
             self.register_buffer(_weights_name(name), values, persistent=False)
+
+    def set_shares(self, shares: Mapping[str, Tensor]) -> None:
+        """Sets the class shares (C,) by head, which `logit_adjustment` removes in the training loss.
+
+        Like the class weights, they come from the data of the run and are no part of a checkpoint.
+        """
+        for name, head in self.recipe.heads.items():
+            if head.logit_adjustment:
+                self._adjusted.append(name)
+                least = shares[name][shares[name] > 0].min()
+                offset = head.logit_adjustment * shares[name].clamp(min=float(least)).log()
+                self.register_buffer(f"shares_{name}", offset.float(), persistent=False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Images (N, C, H, W), values 0-1 -> logits (N, classes) by head."""
@@ -110,13 +125,16 @@ class ExpressionModule(TrainingModule):
         Their accuracy is measured as well: if it is far below that of the validation, the network is regularised too
         much; if it is far above it, too little.
         """
-        raw, targets = batch
-        images = augment(raw.float() / 255, self.recipe.augmentation, self._side())
+        raw, targets = batch[0], dict(batch[1])
+        images, settings = raw.float() / 255, self.recipe.augmentation
+        if (points := targets.pop(POINTS, None)) is not None:
+            images = self._covers.cover(images, points, settings.covers)
+        images = augment(images, settings, self._side())
         targets = {name: _drawn_target(target, self.recipe.heads[name]) for name, target in targets.items()}
         images, targets = mixup(images, targets, self.recipe.augmentation.mixup)
         logits = self(images)
         losses = [
-            head.weight * _loss(logits[name], targets[name], head, self._class_weights(name))
+            head.weight * _loss(self._with_shares(logits[name], name), targets[name], head, self._class_weights(name))
             for name, head in self.recipe.heads.items()
         ]
         total = torch.stack(losses).sum()
@@ -124,6 +142,20 @@ class ExpressionModule(TrainingModule):
         for name, target in targets.items():
             sums[f"train/{name}/accuracy"] = _correct(logits[name], target)
         return total, sums
+
+    @cached_property
+    def _covers(self) -> CoverBank:
+        """The masks, sunglasses and hands of the augmentation."""
+        return CoverBank.drawn(self.recipe.augmentation, self.recipe.seed)
+
+    def _with_shares(self, logits: Tensor, head: str) -> Tensor:
+        """The logits (N, C) of a head plus the logarithms of the class shares, as the loss sees them.
+
+        Trained so, the network does not have to learn how frequent the classes are: its own logits then are those for
+        equally frequent classes (Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, section 4.2; with
+        the power 1, Ren et al., "Balanced meta-softmax", NeurIPS 2020).
+        """
+        return logits + self.get_buffer(f"shares_{head}") if head in self._adjusted else logits
 
     def _class_weights(self, head: str) -> Tensor | None:
         return self.get_buffer(_weights_name(head)) if head in self._weighted else None
@@ -139,7 +171,9 @@ class ExpressionModule(TrainingModule):
     def validation_step(self, batch: Batch) -> Sums:
         """Loss and accuracy of each head, on the images without augmentation.
 
-        Rows without targets are not counted, and class weights do not apply. Ties among votes go to the first class,
+        Rows without targets are not counted, and class weights do not apply. Loss and accuracy are under the prior of
+        the training data. The mean recall is that of the network's own logits, so under `logit_adjustment` with the
+        shares removed. Ties among votes go to the first class,
         which is neither FER+ protocol: these metrics steer a run, `mien evaluate` gives the scores.
         """
         raw, targets = batch
@@ -150,11 +184,30 @@ class ExpressionModule(TrainingModule):
             if not known.any():
                 continue
             scores, target = logits[name].float()[known], targets[name][known]
-            loss, count = _loss(scores, target, head), len(target)
+            loss, count = _loss(self._with_shares(scores, name), target, head), len(target)
             sums[f"val/{name}/loss"] = (loss * count, count)
-            sums[f"val/{name}/accuracy"] = _correct(scores, target)
+            sums[f"val/{name}/accuracy"] = _correct(self._with_shares(scores, name), target)
+            sums |= _recalls(f"val/{name}/recall/", scores, target)
             total = total + head.weight * loss
         return sums | {"val/loss": (total * len(raw), len(raw))}
+
+    def joined(self, metrics: dict[str, float]) -> dict[str, float]:
+        """The metrics of an epoch with the mean over the classes in the place of the recall of each."""
+        found = {name: value for name, value in metrics.items() if "/recall/" not in name}
+        for name in self.recipe.heads:
+            recalls = [value for each, value in metrics.items() if each.startswith(f"val/{name}/recall/")]
+            if recalls:
+                found[f"val/{name}/mean_recall"] = sum(recalls) / len(recalls)
+        return found
+
+
+def _recalls(prefix: str, logits: Tensor, target: Tensor) -> Sums:
+    """How many rows of each class have their top class right, and how many there are."""
+    top, truth = logits.argmax(dim=1), target.argmax(dim=1)
+    classes = target.shape[1]
+    support = torch.bincount(truth, minlength=classes)
+    right = torch.bincount(truth[top == truth], minlength=classes)
+    return {f"{prefix}{index}": (right[index], support[index]) for index in range(classes)}
 
 
 def _correct(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from mien import models
 from mien.assets.manifest import InputSpec
 from mien.assets.signature import Illumination
 from mien.training.degradation import Degradation
+from mien.training.photometry import Photometry
 from mien.training.recipe import Fraction, RunRecipe, Table, meant, shorten
 
 HeadName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
@@ -75,6 +76,13 @@ class HeadRecipe(Table):
             "sqrt, inverse to its square root; or a table of weights by class, 1 for the others"
         ),
     ] = "none"
+    logit_adjustment: Annotated[
+        Fraction,
+        Field(
+            description="power of the class shares that the loss removes from the logits (Menon et al. 2021); 1: "
+            "balanced softmax (Ren et al. 2020); 0: none"
+        ),
+    ] = 0.0
 
     @model_validator(mode="after")
     def _has_votes(self) -> "HeadRecipe":
@@ -84,10 +92,12 @@ class HeadRecipe(Table):
             raise ValueError(f"soft: '{self.labels}' learns from labels only, expected shares, majority or cel")
         if self.class_weights != "none" and self.labels == "multi":
             raise ValueError("class_weights: the loss of 'multi' has no weights, expected shares, majority, pld or cel")
+        if self.logit_adjustment and self.labels == "multi":
+            raise ValueError("logit_adjustment: not for the loss of 'multi', expected shares, majority, pld or cel")
         return self
 
 
-class Augmentation(Degradation):
+class Augmentation(Degradation, Photometry):
     """Random changes of the training images; lengths are fractions of the side."""
 
     flip: Fraction = 0.5
@@ -97,10 +107,25 @@ class Augmentation(Degradation):
     shear: Annotated[float, Field(ge=0, le=1)] = 0.05
     shift: Fraction = 0.1
     mixup: Annotated[float, Field(ge=0, description="alpha of the beta distribution; 0: no mixup")] = 0.2
+    covers: Annotated[
+        Fraction, Field(description="chance of a mask, sunglasses or a hand, placed by the face's keypoints")
+    ] = 0.0
+    cover_kinds: Annotated[
+        tuple[Fraction, Fraction, Fraction], Field(description="shares of masks, sunglasses and hands")
+    ] = (0.6, 0.2, 0.2)
+    cover_textures: Annotated[
+        str, Field(description="a file of textures, from `mien data textures`; empty: drawn ones only")
+    ] = ""
     sizes: Annotated[
         tuple[Annotated[int, Field(ge=16, le=512)], ...],
         Field(description="sides of the training images, in equal parts of the epochs; empty: that of the input"),
     ] = ()
+
+    @model_validator(mode="after")
+    def _has_kinds(self) -> "Augmentation":
+        if not sum(self.cover_kinds):
+            raise ValueError("cover_kinds: expected three shares, not all of them 0")
+        return self
 
 
 class ExpressionRecipe(RunRecipe):
@@ -109,6 +134,9 @@ class ExpressionRecipe(RunRecipe):
     task: Literal["expression"] = "expression"
     input: InputRecipe = InputRecipe()
     heads: Annotated[dict[HeadName, HeadRecipe], Field(min_length=1)]
+    row_weights: Annotated[
+        bool, Field(description="weight each face as the data says, for example by `scripts.curate`")
+    ] = False
     sampler: Annotated[
         Literal["shuffle", "balanced"],
         Field(
@@ -120,10 +148,10 @@ class ExpressionRecipe(RunRecipe):
 
     @classmethod
     def metrics(cls, plain: Mapping[str, Any]) -> list[str]:
-        """The sum of the losses, and the loss and the accuracy of each head."""
+        """The sum of the losses; the loss, the accuracy and the mean recall of each head."""
         heads = plain.get("heads")
         names = heads if isinstance(heads, Mapping) else ()
-        return ["val/loss", *(f"val/{name}/{kind}" for name in names for kind in ("loss", "accuracy"))]
+        return ["val/loss", *(f"val/{name}/{kind}" for name in names for kind in ("loss", "accuracy", "mean_recall"))]
 
     @classmethod
     def config_errors(cls, plain: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,79 @@
+"""A second copy of faces, aligned by the project's own landmarks, for training on two framings.
+
+The crops of a data set frame faces in its own way. `mien analyze --faces-are-crops` aligns crops where the landmark
+network is sure of the face, so a network that is read in this way has to learn both framings: the aligned one, and the
+data set's own, for faces that are not sure.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.assets.manifest import ModelInfo
+from mien.datasets import Samples
+from mien.datasets.canvas import like, rgb
+from mien.datasets.samples import SPLITS
+from mien.errors import DataError
+from mien.faces.align import CropAligner
+from mien.faces.landmarks import Landmarker
+
+CHUNK: Final = 256  # faces between two calls of `progress`
+
+
+def add_aligned_crops(
+    samples: Samples,
+    model: ModelInfo,
+    landmarker: Landmarker | None = None,
+    *,
+    least: float | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Samples:
+    """Appends the training faces that are sure, aligned.
+
+    A copy keeps everything known about its original: label, votes, soft targets, subject, name. Keypoints are dropped:
+    they do not fit the crops.
+
+    Args:
+        samples: With a train split; other splits stay unchanged, so that scores stay comparable: `evaluate_model` can
+            align them.
+        model: The model whose crop spec is used.
+        landmarker: Finds the points; None: the method in the package.
+        least: Lowest face score of a face that is aligned, 0-1; None: that of `CropAligner`.
+        progress: Called with the number of faces done and the number of all.
+
+    Raises:
+        ConfigError: The model has no crop spec.
+        DataError: There are no training faces, they are not square, or none of them is sure.
+    """
+    samples.only("train")
+    rows = np.flatnonzero(samples.split == SPLITS.index("train"))
+    height, width = samples.images.shape[1:3]
+    if height != width:
+        raise DataError(f"expected square faces, got {width}x{height} pixels", hint="build the data again")
+    aligner = CropAligner([model.crop_spec.resized(width)], landmarker, **({} if least is None else {"least": least}))
+    copies: list[NDArray[np.uint8]] = []
+    kept: list[int] = []
+    for start in range(0, len(rows), CHUNK):
+        for row in rows[start : start + CHUNK].tolist():
+            if (crops := aligner(rgb(samples.images[row]))) is not None:
+                copies.append(like(crops[0], samples.images))
+                kept.append(row)
+        progress(min(start + CHUNK, len(rows)), len(rows))
+    if not kept:
+        raise DataError("the landmark network is sure of none of the training faces", hint="lower --least")
+    joined = samples.subset(np.concatenate([np.arange(len(samples)), np.array(kept)]))
+    return replace(
+        joined,
+        keypoints=None,
+        keypoint_scheme="",
+        images=np.concatenate([samples.images, np.stack(copies)]),
+        about={
+            **samples.about,
+            "aligned_crops": len(kept),
+            "aligned_crops_by": aligner.landmarker.name,
+            "aligned_crops_score": aligner.least,
+        },
+    )
