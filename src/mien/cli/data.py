@@ -5,9 +5,11 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from mien.cli import bar, console, print_line, print_table, say
@@ -18,6 +20,7 @@ from mien.errors import EXIT_CODES, ConfigError, InputError
 from mien.expression.base import ClassifierOptions
 from mien.expression.tta import Tta
 from mien.faces import detectors
+from mien.faces.landmarks import LandmarkOptions
 
 Store = Annotated[Path, typer.Argument(help="A store, from `mien data build`.", show_default=False)]
 NewStore = Annotated[Path, typer.Option("--out", help="The store to write (.h5).")]
@@ -37,6 +40,10 @@ def register(app: typer.Typer) -> None:
     data.command()(show)
     data.command("distil")(command(distil))
     data.command("add-detector-crops")(command(add_detector_crops))
+    data.command("add-aligned-crops")(command(add_aligned_crops))
+    data.command("add-keypoints")(command(add_keypoints))
+    data.command("textures")(command(textures))
+    data.command("unlabelled")(command(unlabelled))
     data.command("landmarks")(command(landmarks))
     app.add_typer(data, name="data")
 
@@ -59,28 +66,151 @@ def show(
         print_line(f"written: {', '.join(path.name for path in written)} in {plots}")
 
 
+@dataclass(frozen=True, slots=True)
+class TeacherOptions:
+    """How teachers read the training images."""
+
+    tta: Annotated[Tta, "Test-time augmentation of the teachers: none, flip or ten-crop."] = "flip"
+    align: Annotated[bool, "Also read each face aligned by its landmarks where it is sure, and take the mean."] = False
+    fit: Annotated[bool, "Fit a temperature of the teachers' mean on the val split."] = False
+    threads: Annotated[int, "Threads of each network.", {"min": 1}] = 1
+
+
 def distil(
     store: Store,
     *,
-    teacher: Annotated[list[str], typer.Option(help="A shipped model or an exported .onnx file; may be repeated.")],
+    teacher: Annotated[
+        list[str] | None, typer.Option(help="A shipped model or an exported .onnx file; may be repeated.")
+    ] = None,
     out: NewStore,
-    tta: Annotated[Tta, "Test-time augmentation of the teachers: none, flip or ten-crop."] = "flip",
-    threads: Annotated[int, typer.Option(min=1, help="Threads of each network.")] = 1,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(help="A store whose rows are added first, as from `mien data unlabelled`; may be repeated."),
+    ] = None,
+    targets: Annotated[
+        list[Path] | None,
+        typer.Option(help="A file of targets (.npz): written with --teacher, else read; then it may be repeated."),
+    ] = None,
+    options: TeacherOptions,
 ) -> None:
     """Adds soft targets: the mean probabilities of trained models (teachers) on the training images.
 
-    A recipe whose heads have `soft` above 0 trains on them: this distils large models into a small one.
+    A recipe whose heads have `soft` above 0 trains on them: this distils large models into a small one. With --targets,
+    what each teacher says is kept in a small file, from which the targets can be made again without the teachers.
     """
-    from mien.datasets.derive.distil import distil_targets
+    from mien.datasets.derive import distil as teaching
+    from mien.datasets.derive.targets import load_targets, with_targets
+    from mien.datasets.derive.unlabelled import joined
     from mien.datasets.store import load, save
+    from mien.evaluation.calibration import fit_temperature
 
-    with bar("running the teachers") as report:
-        samples = distil_targets(load(store), teacher, tta=tta, threads=threads, progress=report)
-        save(samples, out)
+    if teacher and targets and len(targets) > 1:
+        raise ConfigError("--targets: with --teacher, one file is written", hint="give one file, or no --teacher")
+    if not teacher and not targets:
+        raise ConfigError("no teachers", hint="give --teacher MODEL, or --targets FILE")
+    if options.fit and not teacher:
+        raise ConfigError("--fit needs the teachers", hint="add --teacher, or leave it out")
+    samples = load(store)
+    if also:
+        samples = joined(samples, [load(path) for path in also])
+    temperatures: dict[str, float] = {}
+    if teacher:
+        made = teaching.Teachers(
+            teacher, samples.classes, tta=options.tta, align=options.align, threads=options.threads
+        )
+        if options.fit:
+            temperatures = teaching.vote_temperatures(samples, made, fit_temperature)
+        with bar("running the teachers") as report:
+            recorded = [teaching.record_targets(samples, made, report)]
+        if targets:
+            recorded[0].save(targets[0])
+            print_line(f"written: {targets[0]}, {targets[0].stat().st_size / 1e6:.1f} MB")
+    else:
+        recorded = [load_targets(path) for path in targets or ()]
+    samples = with_targets(samples, recorded, temperatures)
+    if teacher:
+        samples = replace(samples, about={**samples.about, "teachers_tta": options.tta})
+    save(samples, out)
+    for kind, value in temperatures.items():
+        print_line(f"temperature of the mean, {kind.replace('_', ' ')}: {value}")
     for name, rows in (("labels", samples.soft_labels), ("votes", samples.soft_votes)):
         found = "none: a teacher lacks some of their classes"
         print_line(f"soft {name}: {found if rows is None else f'{int(rows.any(axis=1).sum()):,} rows'}")
     print_line(f"written: {out}")
+
+
+def unlabelled(
+    images: Annotated[Path, typer.Argument(help="A folder of labelled images, or of several.", show_default=False)],
+    *,
+    size: Annotated[int, "Side of the crops in pixels.", {"min": 16}] = 48,
+    least: Annotated[float, "Smallest side of a face in pixels.", {"min": 1}] = 24,
+    limit: Annotated[int | None, "Approximate number of images.", {"min": 1}] = None,
+    out: NewStore,
+    classifier: Annotated[ClassifierOptions, Only({"model"})],
+    detector: Annotated[detectors.DetectorOptions, Only({"name", "weights"})],
+) -> None:
+    """Crops the faces of photographs as the detector finds them, without labels, for `mien data distil --also`.
+
+    The photographs are those of a detector's training; only faces that their labels confirm are used.
+    """
+    from mien.datasets.derive.unlabelled import crop_unlabelled
+    from mien.datasets.store import save
+    from mien.expression import OnnxClassifier
+
+    info = OnnxClassifier(classifier).info
+    with console().status("detecting and cropping") as status:
+        samples = crop_unlabelled(
+            images,
+            detectors.load(detector),
+            info,
+            size=size,
+            least=least,
+            limit=limit,
+            progress=lambda done: status.update(f"detecting and cropping: {done:,} images"),
+        )
+        save(samples, out)
+    print_line(f"written: {len(samples):,} faces to {out}")
+
+
+def add_keypoints(
+    store: Store,
+    out: NewStore,
+    landmarker: LandmarkOptions,
+    least: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Lowest face score of a face that gets keypoints, 0-1.")
+    ] = None,
+) -> None:
+    """Finds the dense keypoints of all faces of a store, by which training places masks, sunglasses and hands."""
+    from mien.datasets.derive.keypoints import add_keypoints as with_points
+    from mien.datasets.store import load, save
+    from mien.faces import landmarks as methods
+    from mien.faces.align import SURE
+
+    before = load(store)
+    with bar("finding keypoints") as report:
+        least = SURE if least is None else least
+        samples = with_points(before, methods.load(landmarker), least=least, progress=report)
+        save(samples, out)
+    known = 0 if samples.keypoints is None else int(np.isfinite(samples.keypoints).all(axis=(1, 2)).sum())
+    print_line(f"found: keypoints of {known:,} of {len(samples):,} faces")
+    print_line(f"written: {out}")
+
+
+def textures(
+    images: Annotated[Path, typer.Argument(help="A folder of labelled images, or of several.", show_default=False)],
+    *,
+    most: Annotated[int, "Largest number of textures of each kind.", {"min": 1}] = 1000,
+    out: Annotated[Path, typer.Option("--out", help="The file to write (.npz).")],
+) -> None:
+    """Cuts textures of cloth and skin out of photographs, for the masks and hands of training."""
+    from mien.datasets.derive.textures import collect_textures, save_textures
+
+    with console().status("cutting textures") as status:
+        found = collect_textures(
+            images, most=most, progress=lambda done: status.update(f"cutting textures: {done:,} images")
+        )
+        save_textures(found, out)
+    print_line(f"written: {', '.join(f'{len(each):,} of {kind}' for kind, each in found.items())} to {out}")
 
 
 def add_detector_crops(
@@ -103,6 +233,35 @@ def add_detector_crops(
         samples = with_crops(before, detectors.load(detector), info, progress=report)
         save(samples, out)
     print_line(f"added: crops of {len(samples) - len(before):,} of {len(before.only('train')):,} training faces")
+    print_line(f"written: {out}")
+
+
+def add_aligned_crops(
+    store: Store,
+    out: NewStore,
+    classifier: Annotated[ClassifierOptions, Only({"model"})],
+    landmarker: LandmarkOptions,
+    least: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Lowest face score of a face that is aligned, 0-1.")
+    ] = None,
+) -> None:
+    """Adds a second copy of the training faces, aligned by their landmarks, for the input of --model.
+
+    Only faces that the landmark network is sure of are aligned, as `mien analyze --faces-are-crops` does.
+    """
+    from mien.datasets.derive.aligned_crops import add_aligned_crops as with_crops
+    from mien.datasets.store import load, save
+    from mien.expression import OnnxClassifier
+    from mien.faces import landmarks as methods
+
+    info = OnnxClassifier(classifier).info
+    before = load(store)
+    with bar("finding landmarks and aligning") as report:
+        samples = with_crops(before, info, methods.load(landmarker), least=least, progress=report)
+        save(samples, out)
+    print_line(
+        f"added: aligned crops of {len(samples) - len(before):,} of {len(before.only('train')):,} training faces"
+    )
     print_line(f"written: {out}")
 
 
