@@ -86,9 +86,8 @@ def test_it_reads_new_faces(made: Path) -> None:
     place.mkdir()
     for index in range(12):
         cv2.imwrite(str(place / f"happiness{index}.png"), draw_face("happiness", rng))
-    printed = mien(
-        "analyze", place, "--model", "../drawn.onnx", "--faces-are-crops", "--json", "--emotions", 7, cwd=place
-    )
+    options = ("--model", "../drawn.onnx", "--faces-are-crops", "--no-align", "--json", "--emotions", 7)
+    printed = mien("analyze", place, *options, cwd=place)
     read = [json.loads(line)["faces"][0]["emotion"] for line in printed.splitlines()]
     assert read.count("happiness") >= 6
 

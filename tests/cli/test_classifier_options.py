@@ -32,7 +32,8 @@ def mien(place: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_analyze_with_an_ensemble(place: Path) -> None:
-    done = mien(place, "analyze", "face.png", "--faces-are-crops", "--json", "--model", "mien-s,seven.onnx")
+    options = ("--faces-are-crops", "--no-align", "--json", "--model", "mien-s,seven.onnx")
+    done = mien(place, "analyze", "face.png", *options)
     assert done.returncode == 0, done.stderr
     (face,) = json.loads(done.stdout)["faces"]
     pixels = np.asarray(Image.open(place / "face.png").convert("RGB"))
@@ -41,7 +42,7 @@ def test_analyze_with_an_ensemble(place: Path) -> None:
 
 
 def test_analyze_with_test_time_augmentation(place: Path) -> None:
-    options = ("analyze", "face.png", "--detector", "whole-image", "--json", "--model", "mien-s")
+    options = ("analyze", "face.png", "--detector", "whole-image", "--no-align", "--json", "--model", "mien-s")
     single, flipped = (json.loads(mien(place, *options, "--tta", tta).stdout)["faces"][0] for tta in ("none", "flip"))
     pixels = np.asarray(Image.open(place / "face.png").convert("RGB"))
     expected = load_classifier(ClassifierOptions("mien-s", tta="flip"))([pixels])[0]
