@@ -79,3 +79,25 @@ def test_what_is_refused(place: Path, options: tuple[str, ...], message: str, hi
     assert message in done.stderr
     assert hint in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_compare_under_a_prior(place: Path) -> None:
+    options = ("--data", "faces.h5", "--protocol", "majority", "--prior", "uniform", "--json")
+    done = mien(place, "compare", "mien-s", *options)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["prior"] == "uniform"
+    scores = found["rows"][0]["evaluation"]["protocols"]["majority"]
+    assert "prior uniform" in scores["protocol"]
+    assert scores["mean_recall"]["value"] is not None
+    assert scores["calibration_error_above_chance_at_assumed_shares"] is not None
+    assert {row["emotion"] for row in scores["rare_classes"]} <= set(vocabulary(8))
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [("unifrom", "--prior: unknown value 'unifrom'"), ("none.json", "none.json: cannot be read")]
+)
+def test_priors_that_are_refused(place: Path, value: str, told: str) -> None:
+    done = mien(place, "analyze", "face.png", "--faces-are-crops", "--prior", value)
+    assert done.returncode == 2
+    assert told in " ".join(done.stderr.split())
