@@ -19,7 +19,7 @@ from mien.assets.manifest import default_model, model_info
 from mien.datasets import Samples, store
 from mien.datasets.derive import targets as module
 from mien.datasets.derive.distil import Teachers, distil_targets, record_targets, vote_temperatures
-from mien.datasets.derive.targets import Targets, load_targets, picture_hashes, tempered, with_targets
+from mien.datasets.derive.targets import Targets, image_hashes, load_targets, tempered, with_targets
 from mien.datasets.derive.unlabelled import crop_unlabelled, joined
 from mien.datasets.samples import NO_LABEL
 from mien.errors import DataError, InputError
@@ -75,7 +75,7 @@ def test_recorded_targets_give_what_the_teachers_gave(faces: Samples, tmp_path: 
 def test_large_files_are_kept_in_eight_bits(faces: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     soft = {"soft_labels": rng.dirichlet(np.ones(7), size=(3, len(faces))).astype(np.float32)}
-    made = Targets(picture_hashes(faces.images), ("a", "b", "c"), soft)
+    made = Targets(image_hashes(faces.images), ("a", "b", "c"), soft)
     made.save(tmp_path / "half.npz")
     monkeypatch.setattr(module, "MOST", 100)
     made.save(tmp_path / "byte.npz")
@@ -91,7 +91,7 @@ def test_the_kept_targets_of_the_project_are_read(tmp_path: Path) -> None:
     path = Path(__file__).parents[3] / "research" / "targets" / "all-kinds.npz"
     found = load_targets(path)
     assert found.teachers == ("all-kinds",)
-    assert found.soft["soft_votes"].shape == (1, len(found.pictures), 10)
+    assert found.soft["soft_votes"].shape == (1, len(found.hashes), 10)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 cut short", "wrong arrays", "another length"])
@@ -111,7 +111,7 @@ def test_targets_of_other_images_or_classes(faces: Samples) -> None:
     other = Targets(np.arange(5, dtype=np.uint64), ("a",), {"soft_labels": np.ones((1, 5, 7), np.float32)})
     with pytest.raises(DataError, match="of other images"):
         with_targets(faces, [other])
-    hashes = picture_hashes(faces.images)
+    hashes = image_hashes(faces.images)
     with pytest.raises(DataError, match="have 3 classes, the data has 7"):
         with_targets(faces, [Targets(hashes, ("a",), {"soft_labels": np.ones((1, len(faces), 3), np.float32)})])
 

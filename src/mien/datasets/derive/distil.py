@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mien import emotions
 from mien.datasets import Samples, ferplus
 from mien.datasets.canvas import rgb
-from mien.datasets.derive.targets import Targets, picture_hashes
+from mien.datasets.derive.targets import Targets, image_hashes
 from mien.datasets.samples import NO_LABEL, SPLITS
 from mien.errors import ConfigError
 from mien.expression import ClassifierOptions, OnnxClassifier
@@ -88,11 +88,11 @@ class Teachers:
         }
         for start in range(0, len(images), CHUNK):
             part = images[start : start + CHUNK]
-            views: list[list[Images]] = [[part]] * len(self.opened)
+            versions: list[list[Images]] = [[part]] * len(self.opened)
             if self._aligner is not None:
                 straight = aligned([rgb(image) for image in part], self._aligner)
-                views = [[part, crops] for crops in straight]
-            for number, (teacher, shown) in enumerate(zip(self.opened, views, strict=True)):
+                versions = [[part, crops] for crops in straight]
+            for number, (teacher, shown) in enumerate(zip(self.opened, versions, strict=True)):
                 for view in shown:
                     logits = teacher.logits(view)
                     for name, classes in self.known.items():
@@ -111,7 +111,7 @@ def record_targets(
         DataError: There are no training images.
     """
     images = samples.only("train").images
-    return Targets(picture_hashes(images), teachers.names, teachers(images, progress))
+    return Targets(image_hashes(images), teachers.names, teachers(images, progress))
 
 
 def vote_temperatures(samples: Samples, teachers: Teachers, fit: Fit) -> dict[str, float]:

@@ -30,12 +30,12 @@ class Targets:
     """The probabilities of T teachers on N images.
 
     Attributes:
-        pictures: (N,) uint64 hashes of the images.
+        hashes: (N,) uint64 hashes of the images.
         teachers: Their names.
         soft: By kind, "soft_labels" or "soft_votes", (T, N, C) float32.
     """
 
-    pictures: NDArray[np.uint64]
+    hashes: NDArray[np.uint64]
     teachers: tuple[str, ...]
     soft: dict[str, NDArray[np.float32]]
 
@@ -51,11 +51,11 @@ class Targets:
             for kind, values in self.soft.items()
         }
         with replacing(path) as partial, partial.open("wb") as file:
-            arrays: dict[str, Any] = {"pictures": self.pictures, "teachers": np.array(self.teachers), **kept}
+            arrays: dict[str, Any] = {"pictures": self.hashes, "teachers": np.array(self.teachers), **kept}
             np.savez_compressed(file, **arrays)
 
 
-def picture_hashes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
+def image_hashes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """A hash of each image's pixels (N,), by which targets find their image whatever the order of a store."""
     parts = (hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images)
     return np.frombuffer(b"".join(parts), np.uint64)
@@ -76,12 +76,12 @@ def load_targets(path: Path) -> Targets:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: is not a file of targets: {error}", hint=again) from error
     soft: dict[str, NDArray[np.float32]] = {kind: _floats(data[kind]) for kind in KINDS if kind in data}
-    pictures = data.get("pictures", np.empty(0, np.uint64))
+    hashes = data.get("pictures", np.empty(0, np.uint64))
     counts = {values.shape[:2] for values in soft.values()}
-    if len(counts) != 1 or next(iter(counts))[1] != len(pictures) or pictures.dtype != np.uint64:
+    if len(counts) != 1 or next(iter(counts))[1] != len(hashes) or hashes.dtype != np.uint64:
         raise InputError(f"{path}: is not a file of targets", hint=again)
     teachers = tuple(map(str, data.get("teachers", np.array([path.stem]))))
-    return Targets(pictures, teachers, soft)
+    return Targets(hashes, teachers, soft)
 
 
 def _floats(values: NDArray[Any]) -> NDArray[np.float32]:
@@ -102,7 +102,7 @@ def with_targets(samples: Samples, targets: Sequence[Targets], temperatures: dic
         DataError: The targets have other classes, or are of other images.
     """
     training = np.flatnonzero(samples.split == SPLITS.index("train"))
-    hashes = picture_hashes(samples.images[training])
+    hashes = image_hashes(samples.images[training])
     sizes = {"soft_labels": len(samples.classes), "soft_votes": len(emotions.ALL)}
     found: dict[str, NDArray[np.float32]] = {}
     for kind, classes in sizes.items():
@@ -116,7 +116,7 @@ def with_targets(samples: Samples, targets: Sequence[Targets], temperatures: dic
                     f"the targets of {', '.join(each.teachers)} have {values.shape[2]} classes, the data has {classes}",
                     hint="use the store they were made for",
                 )
-            names, first = np.unique(each.pictures, return_index=True)
+            names, first = np.unique(each.hashes, return_index=True)
             places = np.searchsorted(names, hashes).clip(max=max(0, len(names) - 1))
             mine = names[places] == hashes if len(names) else np.zeros(len(hashes), bool)
             total[mine] += values[:, first[places[mine]]].sum(axis=0)

@@ -35,12 +35,12 @@ class CoverBank:
 
     Attributes:
         covers: (K, 2, CANVAS, CANVAS) float32: grey 0-1, and opacity 0-1.
-        kinds: (K,) 0 mask, 1 sunglasses, 2 hand.
+        cover_kinds: (K,) 0 mask, 1 sunglasses, 2 hand.
         shares: Chance of each kind.
     """
 
     covers: Tensor
-    kinds: NDArray[np.int64]
+    cover_kinds: NDArray[np.int64]
     shares: tuple[float, ...]
 
     @classmethod
@@ -53,14 +53,14 @@ class CoverBank:
         rng = np.random.default_rng(seed)
         found = load_textures(Path(settings.cover_textures)) if settings.cover_textures else {}
         makers = ((_mask, found.get("cloth")), (_sunglasses, None), (_hand, found.get("skin")))
-        covers, kinds = [], []
+        covers, cover_kinds = [], []
         for kind, (make, textures) in enumerate(makers):
             if settings.cover_kinds[kind]:
                 covers += [make(rng, textures) for _ in range(BANK)]
-                kinds += [kind] * BANK
+                cover_kinds += [kind] * BANK
         total = sum(settings.cover_kinds)
         shares = tuple(share / total for share in settings.cover_kinds)
-        return cls(torch.from_numpy(np.stack(covers)), np.array(kinds), shares)
+        return cls(torch.from_numpy(np.stack(covers)), np.array(cover_kinds), shares)
 
     def cover(self, images: Tensor, points: Tensor, chance: float) -> Tensor:
         """Covers some faces of a batch; draws from torch's generator.
@@ -75,8 +75,8 @@ class CoverBank:
         chosen = ((torch.rand(len(images)) < chance) & usable).nonzero().flatten()
         if not len(chosen):
             return images
-        kinds = torch.multinomial(torch.tensor(self.shares), len(chosen), replacement=True).numpy()
-        numbers = [self._one(kind) for kind in kinds.tolist()]
+        cover_kinds = torch.multinomial(torch.tensor(self.shares), len(chosen), replacement=True).numpy()
+        numbers = [self._one(kind) for kind in cover_kinds.tolist()]
         shown = self.covers[numbers].to(images)
         mirrored = torch.rand(len(chosen)) < 0.5  # left and right are equal to covers
         shown = torch.where(mirrored.to(images.device)[:, None, None, None], shown.flip(3), shown)
@@ -90,7 +90,7 @@ class CoverBank:
         return images
 
     def _one(self, kind: int) -> int:
-        places = np.flatnonzero(self.kinds == kind)
+        places = np.flatnonzero(self.cover_kinds == kind)
         return int(places[int(torch.randint(len(places), ()))])
 
 
