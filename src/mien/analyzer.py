@@ -478,10 +478,9 @@ def analyze(
         video: As for `Analyzer.analyze`.
         emotions: Number or names of the classes, as for `Analyzer`.
         prior: Class frequencies that probabilities assume, as for `Analyzer`.
-        detector: As for `Analyzer`.
         classifier: As for `Analyzer`.
         options: As for `Analyzer`.
-        keypoints: As for `Analyzer`.
+        **parts: `detector` and `keypoints`, as for `Analyzer`.
 
     Returns:
         A `FrameResult`, which is a sequence of `Face`s; a list of them for a list; an iterator for a
