@@ -39,7 +39,7 @@ def main() -> None:
         for name, found in training_shares(samples.only("train"), recipe).items()
     }
     held = samples.only("val")
-    models = dict(shipped_models())
+    models, trained = dict(shipped_models()), dict[str, str]()  # an int8 form has the training form of the full one
     for name, info in shipped_models("expression").items():
         known = info.with_outputs(*(replace(head, classes=shares[head.name]) for head in info.heads))
         classifier = OnnxClassifier(name)
@@ -54,14 +54,18 @@ def main() -> None:
         content = with_info(serialised(onnx.load(path)), fitted)
         path.write_bytes(content)
         fitted = replace(fitted, sha256=hashlib.sha256(content).hexdigest())
-        if info.training_file:
+        if info.training_file and info.form == "full":
             place = FOLDER / info.training_file
             weights = safetensors.torch.load(place.read_bytes())
             training = safetensors.torch.save(weights, metadata={METADATA_KEY: fitted.to_json()})
             place.write_bytes(training)
-            fitted = replace(fitted, training_sha256=hashlib.sha256(training).hexdigest())
+            trained[info.training_file] = hashlib.sha256(training).hexdigest()
         models[name] = fitted
         print(name, *(f"{head.name}: {dict(head.classes.temperatures)}" for head in fitted.heads if head.classes))
+    models = {
+        name: replace(info, training_sha256=trained.get(info.training_file, info.training_sha256))
+        for name, info in models.items()
+    }
     (FOLDER / "manifest.toml").write_text(dump_toml(*models.values()), encoding="utf-8")
 
 

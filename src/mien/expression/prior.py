@@ -59,7 +59,7 @@ def name_of(prior: Prior) -> str:
     return prior if isinstance(prior, str) else prior.name if isinstance(prior, Path) else "given shares"
 
 
-def _pairs(given: Sequence[object], origin: str) -> tuple[tuple[str, float], ...]:
+def _pairs(given: Sequence[object], named: str) -> tuple[tuple[str, float], ...]:
     """Checked shares of classes, by name.
 
     Raises:
@@ -71,15 +71,15 @@ def _pairs(given: Sequence[object], origin: str) -> tuple[tuple[str, float], ...
         float(share) for share in shares.values() if isinstance(share, (int, float)) and not isinstance(share, bool)
     ]
     if len(numbers) != len(given) or not numbers:
-        raise ConfigError(f"{origin}: expected a number for each class, got {str(given)[:80]}", hint=f"write {_SHAPE}")
+        raise ConfigError(f"{named}: expected a number for each class, got {str(given)[:80]}", hint=f"write {_SHAPE}")
     if not all(math.isfinite(share) and share >= 0 for share in numbers) or sum(numbers) <= 0:
         raise ConfigError(
-            f"{origin}: expected shares from 0, not all of them 0, got {str(given)[:80]}", hint=f"write {_SHAPE}"
+            f"{named}: expected shares from 0, not all of them 0, got {str(given)[:80]}", hint=f"write {_SHAPE}"
         )
     return tuple(zip(shares, numbers, strict=True))
 
 
-def _read(path: Path) -> tuple[tuple[str, float], ...]:
+def _shares_in(path: Path) -> tuple[tuple[str, float], ...]:
     """The shares in a file.
 
     Raises:
@@ -114,7 +114,7 @@ def assumed_shares(classes: Sequence[str], learned: NDArray[np.float64], prior: 
         present = learned > 0
         shares = np.where(present, np.where(present, learned, 1.0) ** (1 - PRIORS[prior]), 0.0)
     else:
-        pairs = _read(prior) if isinstance(prior, Path) else prior
+        pairs = _shares_in(prior) if isinstance(prior, Path) else prior
         given = {vocabularies.find(name, classes, others=vocabularies.ALL): share for name, share in pairs}
         if missing := [name for name in classes if name not in given]:
             raise ConfigError(
@@ -127,7 +127,7 @@ def assumed_shares(classes: Sequence[str], learned: NDArray[np.float64], prior: 
     return np.asarray(shares / shares.sum(), np.float64)
 
 
-def learned_shares(head: Head, classes: Sequence[str], origin: str) -> NDArray[np.float64]:
+def learned_shares(head: Head, classes: Sequence[str], model: str) -> NDArray[np.float64]:
     """The training shares (C,) of some classes that a head knows, or that join several of its classes.
 
     Raises:
@@ -135,24 +135,24 @@ def learned_shares(head: Head, classes: Sequence[str], origin: str) -> NDArray[n
     """
     if head.classes is None:
         raise ConfigError(
-            f"prior: the class shares of the training data of '{origin}' are not known",
+            f"prior: the class shares of the training data of '{model}' are not known",
             hint="export the model again, with the data it was trained on, or use the prior training",
         )
     shares = np.asarray(head.classes.shares) @ vocabularies.mapping(head.emotions, classes)
     total = shares.sum()
     if not total > 0:
-        raise ConfigError(f"prior: '{origin}' has no training faces of {', '.join(classes)}")
+        raise ConfigError(f"prior: '{model}' has no training faces of {', '.join(classes)}")
     return np.asarray(shares / total, np.float64)
 
 
-def factors(head: Head, classes: Sequence[str], prior: Prior, origin: str) -> NDArray[np.float64] | None:
+def factors(head: Head, classes: Sequence[str], prior: Prior, model: str) -> NDArray[np.float64] | None:
     """What the probabilities (N, C) of a head are multiplied by, (C,), before they are renormalised.
 
     Args:
         head: The head.
         classes: The C classes that the probabilities are of.
         prior: The prior.
-        origin: Name of the model, for errors.
+        model: Name of the model, for errors.
 
     Returns:
         None if nothing changes.
@@ -163,7 +163,7 @@ def factors(head: Head, classes: Sequence[str], prior: Prior, origin: str) -> ND
     removed = head.classes.removed if head.classes else 0.0
     if prior == "training" and not removed:
         return None
-    learned = learned_shares(head, classes, origin)
+    learned = learned_shares(head, classes, model)
     present = learned > 0
     assumed = assumed_shares(classes, learned, prior)
     divisor = np.where(present, learned, 1.0) ** (1 - removed)

@@ -1,7 +1,7 @@
-"""A second copy of faces, aligned by the project's own landmarks, for training on two framings.
+"""A second copy of faces, aligned by the project's own landmarks, for training on both kinds of crops.
 
 The crops of a data set frame faces in its own way. `mien analyze --faces-are-crops` aligns crops where the landmark
-network is sure of the face, so a network that is read in this way has to learn both framings: the aligned one, and the
+network is sure of the face, so a network that is read in this way has to learn both kinds: the aligned crops, and the
 data set's own, for faces that are not sure.
 """
 
