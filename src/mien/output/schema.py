@@ -7,6 +7,7 @@ The rows of tables, their column types and the tables in `docs/outputs.md` are m
 change it. It is written into the JSON as `schema` and into the metadata of Parquet files.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Final, Literal
@@ -232,6 +233,7 @@ FRAME: Final = (
 )
 
 
+@functools.lru_cache(maxsize=16)  # each row of a table asks for them
 def columns(layout: Layout) -> tuple[Column, ...]:
     """The columns of a table, in order."""
     return tuple(column for field in FRAME for column in field.columns(layout))
