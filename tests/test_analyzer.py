@@ -86,7 +86,7 @@ def test_a_note_comes_through(astronaut: Path, analyzer: mien.Analyzer, tmp_path
     image = Image.open(astronaut)
     image.save(tmp_path / "pages.tiff", save_all=True, append_images=[image.rotate(90)])
     result = analyzer.analyze(tmp_path / "pages.tiff")
-    assert result.note == result.as_dict()["note"] == "only the first of 2 images was read"
+    assert result.note == result.as_dict()["note"] == "only the first of 2 pages was read"
     assert "happiness" in [face.emotion for face in result]
 
 

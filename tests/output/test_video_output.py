@@ -18,7 +18,7 @@ from mien.results import Expression, Face, FrameResult
 
 BOX = np.array([170, 65, 280, 205], np.float32)
 EMOTIONS = ("happiness", "neutral")
-SIZE = (512, 330)
+SIZE = (512, 512)
 
 
 def face(box: NDArray[np.float32] = BOX, track: int | None = 0) -> Face:
