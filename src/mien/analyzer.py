@@ -21,8 +21,7 @@ from mien.faces import detectors, landmarks
 from mien.faces.align import Aligner, CropAligner, Crops
 from mien.faces.detectors import Detector, DetectorOptions
 from mien.faces.landmarks import Landmarker, LandmarkOptions
-from mien.faces.tracking import FaceTracker
-from mien.faces.tracking_options import TrackingOptions
+from mien.faces.tracking import DETECT_EVERY, FaceTracker
 from mien.media import (
     LIVE_DELAY,
     FrameSource,
@@ -37,6 +36,7 @@ from mien.media import (
     open_video,
 )
 from mien.media.feed import Feed
+from mien.media.picking import TrackingOptions
 from mien.results import Face, Frame, FrameResult
 
 # The options, the name or the file of a detector, or a ready one; None for the default.
@@ -321,7 +321,7 @@ class Analyzer:
     def _batches(self, frames: Iterable[Frame | FrameResult], max_delay: float) -> Iterator[list[_Pending]]:
         """Frames with their faces found, tracked and cropped, in batches."""
         # A box that is the whole image needs no detector.
-        every = 1 if self._aligner.boxes_are_crops else self.options.tracking.detect_every
+        every = 1 if self._aligner.boxes_are_crops else self.options.tracking.detect_every or DETECT_EVERY
         tracking = _PerSource(self._tracker or functools.partial(FaceTracker, every))
         holds_images = self.options.keep_images or self._aligner.boxes_are_crops
         batch: list[_Pending] = []

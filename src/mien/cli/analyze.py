@@ -16,8 +16,7 @@ from mien.errors import EXIT_CODES, ConfigError, InputError, StoppedError
 from mien.expression.base import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
 from mien.faces.landmarks import LandmarkOptions
-from mien.faces.tracking_options import TrackingOptions
-from mien.media.picking import VideoOptions
+from mien.media.picking import TrackingOptions, VideoOptions
 from mien.output.drawing.annotated import OVERLAYS
 from mien.output.styles import STYLES
 from mien.output.tables import table_formats

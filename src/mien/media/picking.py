@@ -52,6 +52,34 @@ class VideoOptions:
             raise ConfigError(f"end: expected a time after the start, {self.start:g} s, got {self.end:g} s")
 
 
+@dataclass(frozen=True, slots=True)
+class TrackingOptions:
+    """How people are followed through videos and cameras; images have no tracks.
+
+    Raises:
+        ConfigError: An option has a value out of its range.
+    """
+
+    detect_every: Annotated[
+        int | None,
+        "Videos: detect faces on every Nth frame, by default 3, and follow them between; earlier if one is lost or "
+        "comes.",
+    ] = None
+    smooth: Annotated[
+        float | None,
+        "Videos: seconds over which probabilities are smoothed along a track, by default 0.6; 0 for none. If it is "
+        "given, tables also get the smoothed ones.",
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.detect_every is not None and self.detect_every < 1:
+            raise ConfigError(
+                f"detect_every: expected a number of frames from 1, got {self.detect_every}", hint="for example 3"
+            )
+        if self.smooth is not None and not 0 <= self.smooth < math.inf:
+            raise ConfigError(f"smooth: expected seconds from 0, got {self.smooth}", hint="for example 0.6")
+
+
 class Picker:
     """Chooses the frames of one video by `VideoOptions`."""
 

@@ -68,12 +68,12 @@ class Text:
     text: str
     size: float
     colour: RGB = _TEXT
-    anchor: str = "start"
+    align: str = "start"
     bold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Thumbnail:
     """An image (H, W, 3) uint8 RGB in a square with round corners."""
 
     x: float
@@ -83,7 +83,7 @@ class Picture:
     radius: float = 12.0
 
 
-Item = Area | Box | Text | Picture
+Item = Area | Box | Text | Thumbnail
 
 
 def timeline(recordings: Sequence[Recording]) -> tuple[int, list[Item]]:
@@ -146,7 +146,7 @@ def _lane(series: Series, recording: Recording, y: float, items: list[Item]) -> 
     found = summary(series)
     items.append(Box(_MARGIN, y, WIDTH - 2 * _MARGIN, _LANE, _PANEL, 14))
     if series.thumbnail is not None:
-        items.append(Picture(_MARGIN + 16, y + (_LANE - _FACE) / 2, _FACE, series.thumbnail))
+        items.append(Thumbnail(_MARGIN + 16, y + (_LANE - _FACE) / 2, _FACE, series.thumbnail))
     x = _MARGIN + 16 + (_FACE + 16) * (series.thumbnail is not None)
     for line, (text, size, colour, bold) in enumerate(_words(found, series)):
         items.append(Text(x, y + 34 + 20 * line, text, size, colour, bold=bold))
@@ -167,13 +167,13 @@ def _words(found: Summary, series: Series) -> Iterator[tuple[str, float, RGB, bo
     emotion = max(found.shares, key=lambda name: found.shares[name])
     yield f"{emotion.replace('_', ' ')} {found.shares[emotion]:.0%}", 14, colour_of(emotion), False
     yield f"seen {clock(found.seconds)} · {found.changes_per_minute:.0f} changes/min", 12, _MUTED, False
-    further = []
+    more = []
     if found.blinks_per_minute is not None:
-        further.append(f"{found.blinks_per_minute:.0f} blinks/min")
+        more.append(f"{found.blinks_per_minute:.0f} blinks/min")
     if found.head_movement is not None:
-        further.append(f"head {found.head_movement:.0f}°/s")
-    if further:
-        yield " · ".join(further), 12, _MUTED, False
+        more.append(f"head {found.head_movement:.0f}°/s")
+    if more:
+        yield " · ".join(more), 12, _MUTED, False
 
 
 def _stack(series: Series, part: slice, recording: Recording, top: float) -> Iterator[Area]:
@@ -212,11 +212,11 @@ def _axis(recording: Recording, y: float, top: float, items: list[Item]) -> None
     first = int(np.ceil(recording.begin / step - 1e-9))
     for number in range(first, int(recording.end / step + 1e-9) + 1):
         x = _across(number * step, recording)
-        anchor = "middle" if x < _RIGHT - 12 else "end"
+        align = "middle" if x < _RIGHT - 12 else "end"
         items.append(Box(x - 0.5, y - 6, 1, 5, _GRID))
         time = number * step
         text = f"0:{time:02.0f}" if step >= 1 and time < 10 else clock(time, tenths=step < 1)
-        items.append(Text(x, y + 13, text, 12, _MUTED, anchor))
+        items.append(Text(x, y + 13, text, 12, _MUTED, align))
 
 
 def _across(time: float, recording: Recording) -> float:

@@ -17,7 +17,7 @@ from mien.errors import ConfigError, OutputError
 from mien.files import new_file, replacing, writable, write_errors
 from mien.names import printable
 from mien.output.drawing.palette import RGB, typeface
-from mien.output.timeline.layout import BACK, WIDTH, Area, Box, Item, Picture, Text, clock, timeline
+from mien.output.timeline.layout import BACK, WIDTH, Area, Box, Item, Text, Thumbnail, clock, timeline
 from mien.output.timeline.measures import Summary, summaries
 from mien.output.timeline.series import Collector, Recording
 from mien.results import FrameResult
@@ -227,7 +227,7 @@ def _element(root: ElementTree.Element, item: Item, number: int) -> ElementTree.
     if isinstance(item, Text):
         style = {
             "fill": _css(item.colour),
-            "text-anchor": item.anchor,
+            "text-anchor": item.align,
             "font-family": "system-ui, sans-serif",
             "font-weight": "600" if item.bold else "400",
         }
@@ -275,17 +275,17 @@ def _draw(canvas: Image.Image, draw: ImageDraw.ImageDraw, item: Item, fine: int)
             radius = min(item.radius, item.width / 2, item.height / 2) * fine
             draw.rounded_rectangle(corners, radius, item.colour)
     elif isinstance(item, Text):
-        anchor = {"start": "ls", "middle": "ms", "end": "rs"}[item.anchor]
+        align = {"start": "ls", "middle": "ms", "end": "rs"}[item.align]
         stroke = round(0.02 * item.size * fine) * item.bold
         draw.text(
             (item.x * fine, item.y * fine),
             item.text,
             item.colour,
             typeface(item.size * fine),
-            anchor,
+            align,
             stroke_width=stroke,
         )
-    elif isinstance(item, Picture):
+    elif isinstance(item, Thumbnail):
         side = round(item.side * fine)
         pixels = Image.fromarray(item.pixels).resize((side, side), Image.Resampling.BICUBIC)
         mask = Image.new("L", (side, side))
