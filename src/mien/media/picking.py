@@ -1,4 +1,4 @@
-"""Which frames of a video are analyzed: every Nth, a number per second, a range of time."""
+"""The options of videos: which frames are analyzed (every Nth, a number per second, a range), how people are followed."""
 
 import math
 import re
