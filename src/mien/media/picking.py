@@ -1,4 +1,4 @@
-"""The options of videos: which frames are analyzed (every Nth, a number per second, a range), how people are followed."""
+"""The options of videos: which frames are analyzed (every Nth, a rate, a range), and how people are followed."""
 
 import math
 import re
