@@ -64,7 +64,7 @@ def test_a_run_leaves_its_recipe_data_log_curves_and_checkpoints(tiny_run: Path,
         "epoch",
         "train/loss",
         "val/loss",
-        *(f"val/{h}/{k}" for h in tiny_recipe().heads for k in ("loss", "accuracy")),
+        *(f"val/{h}/{k}" for h in tiny_recipe().heads for k in ("loss", "accuracy", "mean_recall")),
         *(f"train/{h}/accuracy" for h in tiny_recipe().heads),
     }
     assert set(rows[0]) == columns

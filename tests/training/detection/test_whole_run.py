@@ -133,7 +133,12 @@ def test_a_run_with_every_new_setting_trains_and_keeps_its_recipe(run: Path, fol
 def test_a_run_starts_from_published_weights_and_learns_from_their_outputs(folder: Path, tmp_path: Path) -> None:
     weights = random_yunet(tmp_path / "published.onnx")
     settings = changed(
-        "epochs=1", "steps=3", "optimizer.lr=1e-4", "model.options={early=[16, 56, 64, 64]}", "ema_decay=0"
+        "epochs=1",
+        "steps=3",
+        "scenes.whole=1.0",
+        "optimizer.lr=1e-4",
+        "model.options={early=[16, 56, 64, 64]}",
+        "ema_decay=0",
     )
     source = [f"model.weights='{weights}'", "model.name='yunet'", "loss.distil=1.0"]
     recipe = load_recipe("detector-from-scratch", [*settings, *source])
