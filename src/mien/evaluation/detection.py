@@ -219,7 +219,8 @@ def operating_points(
         if faces < _FEWEST or not correct.any():
             continue
         hits, taken = np.cumsum(correct), np.arange(1, len(correct) + 1)
-        f1 = 2 * hits / (taken + faces)
+        last = np.append(scores[1:] != scores[:-1], True)  # of equal scores, which are above a point together or not
+        f1 = np.where(last, 2 * hits / (taken + faces), 0)
         lowest = float(scores[np.flatnonzero(f1 >= f1.max() - _NEARLY)[-1]])
         point = max(lowest, tally.score_at(precision, low, high))
         if math.isinf(point):  # that precision is never reached
