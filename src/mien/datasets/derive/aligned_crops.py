@@ -6,7 +6,6 @@ data set's own, for faces that are not sure.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from mien.assets.manifest import ModelInfo
 from mien.datasets import Samples
 from mien.datasets.canvas import like, rgb
-from mien.datasets.samples import SPLITS
+from mien.datasets.derive import square_training_rows, with_crops
 from mien.errors import DataError
 from mien.faces.align import CropAligner
 from mien.faces.landmarks import Landmarker
@@ -31,10 +30,7 @@ def add_aligned_crops(
     least: float | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Samples:
-    """Appends the training faces that are sure, aligned.
-
-    A copy keeps everything known about its original: label, votes, soft targets, subject, name. Keypoints are dropped:
-    they do not fit the crops.
+    """Appends the training faces that are sure, aligned; see `with_crops`.
 
     Args:
         samples: With a train split; other splits stay unchanged, so that scores stay comparable: `evaluate_model` can
@@ -48,11 +44,7 @@ def add_aligned_crops(
         ConfigError: The model has no crop spec.
         DataError: There are no training faces, they are not square, or none of them is sure.
     """
-    samples.only("train")
-    rows = np.flatnonzero(samples.split == SPLITS.index("train"))
-    height, width = samples.images.shape[1:3]
-    if height != width:
-        raise DataError(f"expected square faces, got {width}x{height} pixels", hint="build the data again")
+    rows, width = square_training_rows(samples)
     aligner = CropAligner([model.crop_spec.resized(width)], landmarker, **({} if least is None else {"least": least}))
     copies: list[NDArray[np.uint8]] = []
     kept: list[int] = []
@@ -64,16 +56,9 @@ def add_aligned_crops(
         progress(min(start + CHUNK, len(rows)), len(rows))
     if not kept:
         raise DataError("the landmark network is sure of none of the training faces", hint="lower --least")
-    joined = samples.subset(np.concatenate([np.arange(len(samples)), np.array(kept)]))
-    return replace(
-        joined,
-        keypoints=None,
-        keypoint_scheme="",
-        images=np.concatenate([samples.images, np.stack(copies)]),
-        about={
-            **samples.about,
-            "aligned_crops": len(kept),
-            "aligned_crops_by": aligner.landmarker.name,
-            "aligned_crops_score": aligner.least,
-        },
-    )
+    about = {
+        "aligned_crops": len(kept),
+        "aligned_crops_by": aligner.landmarker.name,
+        "aligned_crops_score": aligner.least,
+    }
+    return with_crops(samples, np.array(kept), copies, about)

@@ -5,7 +5,6 @@ upright and to one size, each with a small error. A network that is trained on b
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from mien.assets.manifest import ModelInfo
 from mien.datasets import Samples
 from mien.datasets.canvas import BORDERS, find_and_crop, like
-from mien.datasets.samples import SPLITS
+from mien.datasets.derive import square_training_rows, with_crops
 from mien.errors import DataError
 from mien.faces.align import Aligner
 from mien.faces.detectors import Detector
@@ -32,8 +31,7 @@ def add_detector_crops(
     """Appends the crops that a detector gives of the training faces.
 
     Each face is placed on a canvas, with a border of grey, of its mirror image or of its repeated outermost pixels in
-    turn, is found there and cropped, as in the evaluation behind a detector. A copy keeps everything known about its
-    original: label, votes, soft targets, subject, name. Keypoints are dropped: they do not fit the crops.
+    turn, is found there and cropped, as in the evaluation behind a detector; see `with_crops`.
 
     Args:
         samples: With a train split; other splits stay unchanged, so that scores stay comparable.
@@ -45,11 +43,7 @@ def add_detector_crops(
         ConfigError: The model has no crop spec, or the detector does not search for faces.
         DataError: There are no training faces, they are not square, or the detector finds none of them.
     """
-    samples.only("train")
-    rows = np.flatnonzero(samples.split == SPLITS.index("train"))
-    height, width = samples.images.shape[1:3]
-    if height != width:
-        raise DataError(f"expected square faces, got {width}x{height} pixels", hint="build the data again")
+    rows, width = square_training_rows(samples)
     aligner = Aligner(detector, [model.crop_spec.resized(width)])
     copies: list[NDArray[np.uint8]] = []
     kept: list[NDArray[np.int64]] = []
@@ -65,11 +59,5 @@ def add_detector_crops(
     if not len(copied):
         raise DataError("the detector finds none of the training faces", hint="choose another --detector")
     order = np.argsort(copied)
-    joined = samples.subset(np.concatenate([np.arange(len(samples)), copied[order]]))
-    return replace(
-        joined,
-        keypoints=None,
-        keypoint_scheme="",
-        images=np.concatenate([samples.images, np.stack(copies)[order]]),
-        about={**samples.about, "detector_crops": len(copied), "detector_crops_by": detector.name},
-    )
+    about = {"detector_crops": len(copied), "detector_crops_by": detector.name}
+    return with_crops(samples, copied[order], [copies[number] for number in order.tolist()], about)
