@@ -8,6 +8,7 @@ arguments with defaults. One with pretrained weights also has `load_pretrained(n
 import importlib
 import inspect
 import pkgutil
+from itertools import accumulate
 from types import ModuleType
 from typing import Any, ClassVar, Self
 
@@ -25,14 +26,20 @@ class DetectionNetwork(nn.Module):
 
     Attributes:
         features: Number of channels of the deepest map.
+        stages: Modules from stride to stride, to 8, 16 and 32.
         gains_from_int8: Whether 8-bit integers make the network faster on common processors.
     """
 
     gains_from_int8: ClassVar[bool] = True
     features: int
+    stages: nn.ModuleList
 
     def levels(self, images: Tensor) -> list[Tensor]:
         """Images (N, 3, H, W) RGB, values 0-1, sides multiples of 32 -> maps (N, C, h, w) of strides 8, 16 and 32."""
+        return list(accumulate(self.stages, lambda maps, stage: stage(maps), initial=self.start(images)))[1:]
+
+    def start(self, images: Tensor) -> Tensor:
+        """Images as `levels` takes them -> maps (N, C, h, w) of stride 4."""
         raise NotImplementedError
 
     def cells(self, levels: list[Tensor]) -> Tensor:

@@ -89,14 +89,10 @@ class FaceDetector(DetectionNetwork):
                 else:
                     nn.init.normal_(weight, std=0.01)
 
-    def levels(self, images: Tensor) -> list[Tensor]:
-        """See `DetectionNetwork.levels`."""
-        maps = self.stem(images)
-        levels = []
-        for stage in self.stages:
-            maps = stage(maps)
-            levels.append(maps)
-        return levels
+    def start(self, images: Tensor) -> Tensor:
+        """See `DetectionNetwork.start`."""
+        maps: Tensor = self.stem(images)
+        return maps
 
     def cells(self, levels: list[Tensor]) -> Tensor:
         """See `DetectionNetwork.cells`."""

@@ -13,6 +13,7 @@ from typing import ClassVar, Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mien.assets.signature import CELL_VALUES, STRIDES
 from mien.models.blocks.layers import assign
 from mien.models.blocks.network import Fusible, fold_norm
 from mien.models.detection import DetectionNetwork
@@ -20,8 +21,8 @@ from mien.models.detection import DetectionNetwork
 # The published file has its batch norms folded into the convolutions.
 WITHOUT_STATISTICS: Final = True
 
-_STRIDES: Final = 3
-_OUTPUTS: Final = 16  # of a cell: two scores, box (4), landmarks (10)
+_STRIDES: Final = len(STRIDES)
+_OUTPUTS: Final = CELL_VALUES + 1  # of a cell: two scores instead of one
 _RAREST: Final = 1e-6  # nearest to 1 that a score comes
 _CENTRE: Final = 0.5  # of a cell, from which mien counts; YuNet counts from its corner
 _PRIOR: Final = -4.6  # initial logit of a face in a cell: 1%
@@ -118,14 +119,10 @@ class YuNet(DetectionNetwork):
             nn.init.zeros_(bias)
             nn.init.constant_(bias[:2], _PRIOR)
 
-    def levels(self, images: Tensor) -> list[Tensor]:
-        """See `DetectionNetwork.levels`."""
-        maps = self.early(self.stem(images))
-        levels = []
-        for stage in self.stages:
-            maps = stage(maps)
-            levels.append(maps)
-        return levels
+    def start(self, images: Tensor) -> Tensor:
+        """See `DetectionNetwork.start`."""
+        maps: Tensor = self.early(self.stem(images))
+        return maps
 
     def cells(self, levels: list[Tensor]) -> Tensor:
         """See `DetectionNetwork.cells`."""
