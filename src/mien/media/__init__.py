@@ -64,6 +64,7 @@ class FrameSource:
     items: tuple[Path | str, ...]
     passed_over: tuple[str, ...] = ()
     options: VideoOptions = field(default_factory=VideoOptions)
+    _known: dict[Path | str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -75,23 +76,29 @@ class FrameSource:
         """Whether a camera or stream is among the items: frames come in real time, and may never end."""
         return len(self.paths) < len(self.items)
 
+    def _kind(self, item: Path | str) -> str:
+        """What an item is, "live", "video" or "image"; kept, because telling a video opens the file."""
+        if item not in self._known:
+            self._known[item] = "live" if isinstance(item, str) else "video" if is_video(item) else "image"
+        return self._known[item]
+
     @property
     def has_video(self) -> bool:
         """Whether a video, a camera or a stream is among the items."""
-        return self.is_live or any(is_video(path) for path in self.paths)
+        return self.is_live or any(self._kind(path) == "video" for path in self.paths)
 
     @property
     def total(self) -> int | None:
         """About how many frames there are, by the headers of videos; None if it is unknown before they are read."""
         if self.is_live:
             return None
-        counts = [expected_frames(path, self.options) if is_video(path) else 1 for path in self.paths]
+        counts = [expected_frames(path, self.options) if self._kind(path) == "video" else 1 for path in self.paths]
         known = [count for count in counts if count is not None]
         return sum(known) if len(known) == len(counts) else None
 
     def __iter__(self) -> Iterator[Frame | FrameResult]:
         """A `Frame`, or a `FrameResult` with its `error` for what cannot be read."""
-        for kind, group in groupby(self.items, _kind):
+        for kind, group in groupby(self.items, self._kind):
             if kind == "image":
                 yield from read_frames(path for path in group if isinstance(path, Path))
                 continue
@@ -99,10 +106,6 @@ class FrameSource:
                 frames = read_camera(str(item), self.options) if kind == "live" else read_video(item, self.options)
                 with closing(frames):
                     yield from frames
-
-
-def _kind(item: Path | str) -> str:
-    return "live" if isinstance(item, str) else "video" if is_video(item) else "image"
 
 
 def open_frames(
