@@ -20,6 +20,8 @@ import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
+from mien.evaluation.intervals import wilson
+
 __all__ = ["FOLDER", "Machine", "Measurement", "Results", "load", "markdown", "measure", "origin", "save"]
 
 FOLDER: Final = Path(__file__).parent / "results"
@@ -82,11 +84,8 @@ class Measurement:
     @classmethod
     def proportion(cls, hits: int, trials: int) -> "Measurement":
         """Percent of hits in at least one trial, with its 95% interval (Wilson 1927)."""
-        share, z = hits / trials, 1.96
-        middle = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
-        reach = z * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2) / (1 + z**2 / trials)
-        low, high = max(0.0, min(middle - reach, share)), min(1.0, max(middle + reach, share))
-        return cls(median=100 * share, lower=100 * low, upper=100 * high, repeats=trials)
+        share = wilson(hits, trials)
+        return cls(median=100 * share.value, lower=100 * share.low, upper=100 * share.high, repeats=trials)
 
 
 @dataclass(frozen=True, config=STRICT)
