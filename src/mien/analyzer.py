@@ -98,12 +98,6 @@ class Smoother(Protocol):
         """The remaining results, at the end of the source."""
 
 
-def _area(face: Face) -> float:
-    """The area of a face's box in square pixels."""
-    x0, y0, x1, y1 = face.box.tolist()
-    return float((x1 - x0) * (y1 - y0))
-
-
 Stage = TypeVar("Stage")
 
 
@@ -358,7 +352,7 @@ class Analyzer:
             found = self._aligner.find(image) if tracker.needs_detection(frame) else None
             faces = tuple(tracker.update(frame, found))
         if self.options.largest_only:
-            faces = tuple(sorted(faces, key=_area, reverse=True)[:1])
+            faces = faces[:1]
         if self.landmarker is not None:
             faces = landmarks.with_keypoints(image, faces, self._aligner.landmarks(faces), self.landmarker)
         result = FrameResult(
@@ -393,12 +387,15 @@ class Analyzer:
 
         With `images`, those of images pass through a smoother, too.
         """
+
+        def rest() -> Iterable[FrameResult]:
+            present, smoothing.present = smoothing.present, None
+            return () if present is None else present.flush()
+
         try:
             for result in results:
                 if result.timestamp is None and not images:
-                    if smoothing.present is not None:
-                        yield from smoothing.present.flush()
-                        smoothing.present = None
+                    yield from rest()
                     yield result
                     continue
                 smoother, ended = smoothing.at(result.source, result.frame)
@@ -406,11 +403,9 @@ class Analyzer:
                     yield from ended.flush()
                 yield from smoother.update(result)
         except Exception:
-            if smoothing.present is not None:
-                yield from smoothing.present.flush()  # what came before is complete
+            yield from rest()  # what came before is complete
             raise
-        if smoothing.present is not None:
-            yield from smoothing.present.flush()
+        yield from rest()
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from mien.errors import ConfigError
 LANDMARKS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
 # Names and order of the angles of a head's pose.
 POSE = ("yaw", "pitch", "roll")
+
+_FRAME: Final = 0.04  # seconds of a frame without a timestamp
 
 
 def checked(value: NDArray[np.floating], shape: tuple[int | str, ...], name: str) -> NDArray[np.float32]:
@@ -26,6 +29,11 @@ def checked(value: NDArray[np.floating], shape: tuple[int | str, ...], name: str
         raise ValueError(f"{name}: expected finite numbers, got {array.tolist()}")
     array.flags.writeable = False
     return array
+
+
+def seconds_at(position: int, timestamp: float | None) -> float:
+    """The time of a frame: its timestamp, or without one its position at 25 frames a second."""
+    return position * _FRAME if timestamp is None else timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,11 @@ class Frame:
     index: int = 0
     timestamp: float | None = None
     note: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        """`timestamp`; for a frame without one its position at 25 frames a second."""
+        return seconds_at(self.index, self.timestamp)
 
     def __post_init__(self) -> None:
         shape, dtype = np.shape(self.image), getattr(self.image, "dtype", type(self.image))
@@ -231,6 +244,11 @@ class FrameResult:
     error: str | None = None
     image: NDArray[np.uint8] | None = field(default=None, repr=False)
     note: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        """`timestamp`; for a frame without one its position at 25 frames a second."""
+        return seconds_at(self.frame, self.timestamp)
 
     def __iter__(self) -> Iterator[Face]:
         return iter(self.faces)

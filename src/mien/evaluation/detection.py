@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets.face_images import FaceImage
-from mien.faces.boxes import iou
+from mien.faces.boxes import areas, iou
 from mien.faces.detectors import Detections, Detector
 
 # Smaller faces, by their side (square root of the area) in pixels, count neither as missed nor as false alarms.
@@ -53,7 +53,7 @@ def match(found: Detections, image: FaceImage, threshold: float = 0.4, ignored: 
 
 def sides(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
     """Sides (N,) of boxes (N, 4): the square roots of their areas."""
-    return np.asarray(np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)), np.float64)
+    return np.asarray(np.sqrt(areas(boxes)), np.float64)
 
 
 @dataclass

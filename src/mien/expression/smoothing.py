@@ -18,8 +18,6 @@ from mien.results import Expression, Face, FrameResult
 
 # The length of the window, in seconds.
 SECONDS: Final = 0.6
-# Seconds of a frame without a timestamp.
-_FRAME: Final = 0.04
 
 
 @dataclass(slots=True)
@@ -59,7 +57,7 @@ class TrackSmoother:
 
     def update(self, result: FrameResult) -> Iterator[FrameResult]:
         """Takes the next result; gives those whose window has passed, oldest first."""
-        now = result.frame * _FRAME if result.timestamp is None else result.timestamp
+        now = result.seconds
         self._waiting.append((now, result))
         for face in result:
             if face.track is not None and face.expression is not None:

@@ -1,4 +1,4 @@
-"""Overlapping boxes: intersection, intersection over union, non-maximum suppression."""
+"""Boxes: areas, intersection, intersection over union, non-maximum suppression."""
 
 from typing import Final
 
@@ -8,11 +8,15 @@ from numpy.typing import NDArray
 _TINY: Final = 1e-9
 
 
+def areas(boxes: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Areas (N,) of boxes (N, 4), xyxy."""
+    return np.asarray(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
+
+
 def iou(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float64]:
     """Intersection over union (N, M) of boxes (N, 4) with boxes (M, 4), xyxy; 0 where both are empty."""
     common = intersection(one, other)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (one, other)]
-    return np.asarray(common / np.maximum(areas[0][:, None] + areas[1][None] - common, _TINY), np.float64)
+    return np.asarray(common / np.maximum(areas(one)[:, None] + areas(other)[None] - common, _TINY), np.float64)
 
 
 def intersection(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import ConfigError
-from mien.faces.boxes import intersection
+from mien.faces.boxes import areas, intersection
 from mien.faces.motion import FacePatch, Scene, Shift
 from mien.opencv import cv2
 from mien.results import Face, Frame
@@ -26,8 +26,6 @@ from mien.results import Face, Frame
 # Measured on clips of crossing people and of crowds: at 3, nothing is found less; see `docs/design/tracking.md`.
 DETECT_EVERY: Final = 3
 
-# Seconds of a frame without a timestamp.
-_FRAME: Final = 0.04
 # The detector runs at least this often, in seconds: flow needs frames that are close to each other.
 _LONGEST_FLOW: Final = 0.25
 # So long after a face was lost, the detector looks for it in every frame.
@@ -121,7 +119,7 @@ class FaceTracker:
 
     def needs_detection(self, frame: Frame) -> bool:
         """Whether the detector has to run on the next frame; if not, the flow has found its faces."""
-        now = self._now(frame)
+        now = frame.seconds
         scene = Scene(frame.image)
         if self._scene is not None and scene.is_cut_from(self._scene):
             self._tracks.clear()
@@ -141,7 +139,7 @@ class FaceTracker:
             frame: The frame.
             faces: What the detector found; None to take what the flow has found.
         """
-        now = self._now(frame)
+        now = frame.seconds
         if faces is None:
             self._without += 1
             for track in self._tracks:
@@ -152,10 +150,7 @@ class FaceTracker:
             self._assign(frame, faces, now)
         self._time = now
         present = [track.face for track in self._tracks if track.present]
-        return tuple(sorted(present, key=lambda face: -_area(face.box)))
-
-    def _now(self, frame: Frame) -> float:
-        return frame.index * _FRAME if frame.timestamp is None else frame.timestamp
+        return tuple(sorted(present, key=lambda face: -float(areas(face.box[None])[0])))
 
     # Between detections
 
@@ -229,7 +224,7 @@ class FaceTracker:
         if not len(boxes) or not self._tracks:
             return np.empty((len(boxes), len(self._tracks)))
         height, width = frame.image.shape[:2]
-        centres, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
+        centres, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, np.sqrt(areas(boxes))
         likeness = np.stack(signatures) @ np.stack([track.signature for track in self._tracks]).T
         colours = np.clip((1 - likeness - _EVEN) / _STEP, _MOST_LIKE, _MOST_UNLIKE)
         costs = np.empty_like(colours, np.float64)
@@ -305,11 +300,7 @@ def _predicted(track: _Track, gap: float) -> tuple[NDArray[np.float64], NDArray[
 def _place(box: NDArray[np.floating]) -> tuple[NDArray[np.float64], float]:
     """The centre (2,) and the size, the root of the area, of a box (4,)."""
     place: NDArray[np.float64] = np.asarray((box[:2] + box[2:]) / 2, np.float64)
-    return place, math.sqrt(_area(box))
-
-
-def _area(box: NDArray[np.floating]) -> float:
-    return float((box[2] - box[0]) * (box[3] - box[1]))
+    return place, math.sqrt(areas(box[None])[0])
 
 
 def _covered(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -318,15 +309,14 @@ def _covered(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
         return np.zeros(len(boxes))
     common = intersection(boxes, boxes)
     np.fill_diagonal(common, 0)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    return np.asarray(common.max(axis=1) / areas, np.float64)
+    return np.asarray(common.max(axis=1) / areas(boxes), np.float64)
 
 
 def _outside(boxes: NDArray[np.floating], frame: Frame) -> NDArray[np.float64]:
     """The share (N,) of each box (N, 4) that lies outside the frame."""
     height, width = frame.image.shape[:2]
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    return np.asarray(1 - intersection(boxes, np.array([[0.0, 0.0, width, height]]))[:, 0] / areas, np.float64)
+    inside = intersection(boxes, np.array([[0.0, 0.0, width, height]]))[:, 0]
+    return np.asarray(1 - inside / areas(boxes), np.float64)
 
 
 def _best_pairs(costs: NDArray[np.float64]) -> dict[int, int]:

@@ -34,7 +34,7 @@ _QUALITY: Final = {
 _SAFE: Final = {"movflags": "+hybrid_fragmented+frag_keyframe", "min_frag_duration": "1000000"}
 
 _TICKS: Final = 90_000  # of the pictures' clock a second: MPEG's, which shows the usual frame rates exactly
-_FRAME: Final = 0.04  # seconds of a frame without a time
+_FRAME: Final = 0.04  # seconds that the last picture is shown
 
 # A blurred face stays covered so long before it was first found, and after it was last found, in seconds.
 _BEFORE: Final = 0.24
@@ -67,7 +67,7 @@ class Covers:
 
     def update(self, result: FrameResult) -> Iterator[FrameResult]:
         """Takes the next result; gives those that are complete, with further faces (without expression) to cover."""
-        now = _time(result)
+        now = result.seconds
         more = [face for number in list(self._covers) for face in self._lost(number, now, result)]
         for face in result:
             if face.track is None:
@@ -207,11 +207,7 @@ class AnnotatedVideo:
             if self._writer is None:
                 sound = self.sound or result.source
                 self._writer = _Writer(self._partial, self.target.suffix.lower(), result, sound)
-            self._writer.add(annotate(result.image, faces, self.overlay), _time(result))
-
-
-def _time(result: FrameResult) -> float:
-    return result.frame * _FRAME if result.timestamp is None else result.timestamp
+            self._writer.add(annotate(result.image, faces, self.overlay), result.seconds)
 
 
 @contextmanager
@@ -237,7 +233,7 @@ class _Writer:
         options = _SAFE if container in ("mp4", "mov") else {}
         self._file: Any = av.open(str(path), "w", format=container, options=options)
         # A whole video keeps its times; a part begins at 0.
-        self._begin = min(0.0, _time(first)) if first.frame == 0 else _time(first)
+        self._begin = min(0.0, first.seconds) if first.frame == 0 else first.seconds
         self._last = -1
         file: Any = self._file  # PyAV's types know a stream of video only by the literal name of its codec
         self._video: Any = file.add_stream(codec, rate=25, options=dict(_QUALITY[codec]))

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import ConfigError, check_fraction, meant
+from mien.faces.boxes import areas
 from mien.results import checked
 
 __all__ = ["DEFAULT", "Detections", "Detector", "DetectorOptions", "FromOptions", "as_options", "load", "names"]
@@ -70,9 +71,9 @@ class Detections:
 
     def at_least(self, min_score: float, min_face: int | None = None) -> "Detections":
         """The faces with a score of `min_score` and a side (root of the area) of `min_face` or more, largest first."""
-        areas = np.prod(self.boxes[:, 2:] - self.boxes[:, :2], axis=1)
-        kept = np.flatnonzero((self.scores >= min_score) & (areas >= (min_face or 0) ** 2))
-        order = kept[np.argsort(-areas[kept], kind="stable")]
+        area = areas(self.boxes)
+        kept = np.flatnonzero((self.scores >= min_score) & (area >= (min_face or 0) ** 2))
+        order = kept[np.argsort(-area[kept], kind="stable")]
         landmarks = None if self.landmarks is None else self.landmarks[order]
         return Detections(self.boxes[order], self.scores[order], landmarks)
 
