@@ -146,7 +146,8 @@ def parts_of(clip: Path, detections: int, frames: int) -> dict[str, float]:
 
 def _alone(clip: Path) -> Iterator[Frame]:
     """The frames of a clip, decoded by this thread: a new container each time, one converter."""
-    from mien.media.container import RgbConverter, open_file
+    from mien.containers import open_file
+    from mien.media.container import RgbConverter
 
     rgb = RgbConverter()
     with open_file(str(clip)) as container:

@@ -71,7 +71,7 @@ def write_video(
         stream.codec_context.time_base = base
         if rotation:
             stream.set_display_rotation(rotation)
-        audio = file.add_stream("aac", rate=16000) if sound else None
+        audio = file.add_stream("libopus" if path.suffix == ".ogv" else "aac", rate=16000) if sound else None
         for number, pixels in enumerate(frames):
             if number == 0:
                 stream.height, stream.width = pixels.shape[:2]

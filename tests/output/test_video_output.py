@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from tests.videos import packet_times, portrait, write_video
 
 from mien.errors import ConfigError, OutputError
+from mien.media import open_frames
 from mien.output.video import AnnotatedVideo, Covers
-from mien.results import Expression, Face, FrameResult
+from mien.results import Expression, Face, Frame, FrameResult
 
 BOX = np.array([175, 52, 275, 180], np.float32)
 EMOTIONS = ("happiness", "neutral")
@@ -85,6 +86,26 @@ def test_webm_encodes_what_it_cannot_copy(clip: Path, tmp_path: Path) -> None:
     with av.open(str(out)) as file:
         assert [stream.codec_context.name for stream in file.streams.audio] == ["opus"]
     assert len(sound(out)) > 5
+
+
+@pytest.mark.parametrize(("name", "codec"), [("late.ts", "libx264"), ("late.ogv", "libvpx")])
+def test_sound_of_a_clock_that_begins_late_stays_with_its_pictures(
+    astronaut: Path, tmp_path: Path, name: str, codec: str
+) -> None:
+    late = {"output_ts_offset": "50"}
+    source = write_video(tmp_path / name, portrait(astronaut, 12, 160), codec=codec, container=late, sound=True)
+    frames = list(open_frames([source]))
+    with AnnotatedVideo(tmp_path / "out.mkv") as output:
+        for each in frames:
+            assert isinstance(each, Frame)
+            size = each.image.shape[1], each.image.shape[0]
+            output.write(FrameResult(str(source), each.index, each.timestamp, *size, image=each.image))
+    begin = packet_times(source)[1]
+    before = np.array([at for at, _ in sound(source)]) - begin
+    after = np.array([at for at, _ in sound(tmp_path / "out.mkv")]) - packet_times(tmp_path / "out.mkv")[1]
+    assert len(after) > 5
+    assert after[0] < 0.07 - 0.04  # a packet of sound lasts 0.064 s, a picture 0.04
+    assert np.abs(after[1:, None] - before).min(axis=1).max() < 0.002
 
 
 def test_a_silent_video_stays_silent(astronaut: Path, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
+from mien.containers import time_of
 from mien.errors import InputError
-from mien.media.container import RgbConverter, check_frame, stream_of, time_of
+from mien.media.container import RgbConverter, check_frame, stream_of
 from mien.media.decode import MAX_PIXELS, shown
 from mien.media.find import IMAGE_SUFFIXES
 from mien.media.picking import Picker, VideoOptions

@@ -1,8 +1,7 @@
-"""What video files and cameras share: containers of FFmpeg by PyAV, times of frames, and frames as upright RGB."""
+"""What video files and cameras share: the stream of the video, the limit on its size, and frames as upright RGB."""
 
 import struct
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
@@ -14,7 +13,6 @@ from mien.media.decode import on_white, shown
 
 if TYPE_CHECKING:
     from av.container import InputContainer
-    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -22,17 +20,6 @@ if TYPE_CHECKING:
 _HD_HEIGHT: Final = 720
 # AVCOL_SPC_RGB and AVCOL_SPC_UNSPECIFIED of FFmpeg (ISO/IEC 23091-2, MatrixCoefficients).
 _UNSTATED: Final = (0, 2)
-
-
-def open_file(path: str) -> "InputContainer":
-    """The opened file. A playlist in it may name other files, but nothing on the network.
-
-    Raises:
-        av.FFmpegError: FFmpeg cannot read it.
-    """
-    import av
-
-    return av.open(f"file:{path}", options={"protocol_whitelist": "file,crypto,data"}, metadata_errors="replace")
 
 
 def stream_of(container: "InputContainer", path: str) -> "VideoStream":
@@ -59,35 +46,6 @@ def check_frame(width: int, height: int, name: str, max_pixels: int) -> None:
             f"'{name}' has frames of {width} x {height} = {width * height:,} pixels, the limit is {max_pixels:,}",
             hint="scale the video down: ffmpeg -i FILE -vf scale=1280:-2 OUT.mp4",
         )
-
-
-def origin_of(container: "InputContainer", stream: "VideoStream") -> Fraction:
-    """The time that counts as 0 s: the start of a file whose clock begins at any number, else 0."""
-    from av.format import Flags
-
-    arbitrary = container.format.flags & int(Flags.ts_discont.value)  # type: ignore[call-overload]
-    if not arbitrary or container.start_time is None or not stream.time_base:
-        return Fraction(0)
-    # PyAV has the start in microseconds; the clock of the stream is more exact.
-    return round(Fraction(container.start_time, 1_000_000) / stream.time_base) * stream.time_base
-
-
-def time_of(item: "VideoFrame | Packet[Any]", origin: Fraction) -> float | None:
-    """The presentation time of a frame or packet in seconds, exact but for the last rounding; None if it has none."""
-    return None if item.pts is None or not item.time_base else float(item.pts * item.time_base - origin)
-
-
-def duration_of(container: "InputContainer", stream: "VideoStream") -> float:
-    """The stated end of the video in seconds; 0 if nothing states it. Sound may be longer."""
-    stated = stream.metadata.get("DURATION", "").split(":")  # Matroska
-    if stream.duration is not None and stream.time_base is not None:
-        end = ((stream.start_time or 0) + stream.duration) * stream.time_base
-        return float(end - origin_of(container, stream))
-    if len(stated) == 3:
-        return int(stated[0]) * 3600.0 + int(stated[1]) * 60 + float(stated[2])
-    if container.duration is not None and len(container.streams) == 1:
-        return container.duration / 1e6
-    return 0.0
 
 
 class RgbConverter:

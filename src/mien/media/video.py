@@ -10,10 +10,11 @@ from contextlib import closing
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
+from mien.containers import duration_of, open_file, origin_of, time_of
 from mien.errors import InputError
 from mien.media import kinds
 from mien.media.animation import Animation, count_images
-from mien.media.container import RgbConverter, check_frame, duration_of, open_file, origin_of, stream_of, time_of
+from mien.media.container import RgbConverter, check_frame, stream_of
 from mien.media.decode import MAX_PIXELS, shown
 from mien.media.faults import reason
 from mien.media.feed import Feed

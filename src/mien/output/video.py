@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.containers import open_file, origin_of
 from mien.errors import ConfigError, OutputError
 from mien.files import cannot_write, replacing
 from mien.output.drawing.annotated import Overlay, annotate, check_overlay
@@ -277,7 +278,7 @@ class _Sound:
         if not Path(source).is_file():  # a camera or a stream, whose sound is gone
             return
         try:
-            self._in = av.open(source)
+            self._in = open_file(source)
         except (av.FFmpegError, OSError, ValueError):
             return
         streams = self._in.streams.audio
@@ -285,7 +286,7 @@ class _Sound:
             self.close()
             return
         self._stream: Any = streams[0]
-        self._zero = _zero_of(self._in)
+        self._zero = float(origin_of(self._in, self._stream))
         self._copies = self._stream.codec_context.name in file.supported_codecs
         if self._copies:
             try:
@@ -344,9 +345,3 @@ class _Sound:
         if self._in is not None:
             self._in.close()
             self._in = None
-
-
-def _zero_of(source: Any) -> float:
-    """The time in a file, in seconds, that is 0 in results: the start of formats whose clocks begin at any number."""
-    counts_from_start = {"mpegts", "mpeg"} & set(source.format.name.split(","))
-    return (source.start_time or 0) / 1_000_000 if counts_from_start else 0.0

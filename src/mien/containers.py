@@ -1,0 +1,64 @@
+"""Container files of video and sound: opened by PyAV without the network, with their clocks.
+
+`media` reads videos by it and `output` their sound, so that both mean the same moment by the same number of seconds.
+"""
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+
+def open_file(path: str) -> "InputContainer":
+    """The opened file. A playlist in it may name other files, but nothing on the network.
+
+    Raises:
+        av.FFmpegError: FFmpeg cannot read it.
+    """
+    import av
+
+    return av.open(f"file:{path}", options={"protocol_whitelist": "file,crypto,data"}, metadata_errors="replace")
+
+
+def origin_of(container: "InputContainer", stream: "VideoStream | AudioStream") -> Fraction:
+    """The time that counts as 0 s: the start of a file whose clock begins at any number, else 0.
+
+    MPEG streams, Ogg and HLS have such clocks. In other formats, a video that begins at 3 s does so on purpose.
+
+    Args:
+        container: The opened file.
+        stream: The stream whose times are read. Its clock is more exact than that of the container.
+
+    Returns:
+        The time in seconds; `time_of` subtracts it.
+    """
+    from av.format import Flags
+
+    arbitrary = container.format.flags & int(Flags.ts_discont.value)  # type: ignore[call-overload]
+    if not arbitrary or container.start_time is None or not stream.time_base:
+        return Fraction(0)
+    # PyAV has the start in microseconds.
+    return round(Fraction(container.start_time, 1_000_000) / stream.time_base) * stream.time_base
+
+
+def time_of(item: "VideoFrame | Packet[Any]", origin: Fraction) -> float | None:
+    """The presentation time of a frame or packet in seconds, exact but for the last rounding; None if it has none."""
+    return None if item.pts is None or not item.time_base else float(item.pts * item.time_base - origin)
+
+
+def duration_of(container: "InputContainer", stream: "VideoStream") -> float:
+    """The stated end of the video in seconds; 0 if nothing states it. Sound may be longer."""
+    stated = stream.metadata.get("DURATION", "").split(":")  # Matroska
+    if stream.duration is not None and stream.time_base is not None:
+        end = ((stream.start_time or 0) + stream.duration) * stream.time_base
+        return float(end - origin_of(container, stream))
+    if len(stated) == 3:
+        return int(stated[0]) * 3600.0 + int(stated[1]) * 60 + float(stated[2])
+    if container.duration is not None and len(container.streams) == 1:
+        return container.duration / 1e6
+    return 0.0
