@@ -19,6 +19,7 @@ from benchmarks.photographs import OTHERS, goals
 from benchmarks.results import FOLDER, Measurement, Results, load, markdown, origin
 from scripts.score import ENSEMBLE, PRIORS, TEACHERS, members
 
+from mien.action_units import NAMES, RULES
 from mien.assets.manifest import default_model, shipped_models
 from mien.emotions import vocabulary
 from mien.evaluation import metrics
@@ -348,6 +349,19 @@ def _on_request() -> str:
     return _columns(added).replace("_0`", "_N`").replace("keypoint 0 ", "keypoint N ")
 
 
+def action_units() -> str:
+    """Every action unit with its name."""
+    lines = ["| unit | name |", "|---:|---|", *(f"| {number} | {name} |" for number, name in NAMES.items())]
+    return "\n".join(lines) + "\n"
+
+
+def emotion_rules() -> str:
+    """The prototypes and variants of each emotion."""
+    lines = ["| emotion | prototypes | variants |", "|---|---|---|"]
+    lines += [f"| {name} | {' or '.join(kinds[0])} | {' or '.join(kinds[1])} |" for name, kinds in RULES.items()]
+    return "\n".join(lines) + "\n"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "summary": summary,
     "accuracy": accuracy,
@@ -368,6 +382,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "columns-on-request": _on_request,
     "json": lambda: _columns((VERSION, *schema.keys(schema.FRAME))),
     "json-face": lambda: _columns(schema.keys(schema.FACE, schema.EXPRESSION)),
+    "action-units": action_units,
+    "emotion-rules": emotion_rules,
     **{f"style-{name}": _style(name) for name in STYLES if name != "mien"},
     **{f"benchmark-{path.stem}": _benchmark(path.stem) for path in sorted(FOLDER.glob("*.json"))},
 }
