@@ -13,15 +13,25 @@ from typing import Final
 __all__ = [
     "EXIT_CODES",
     "HTTP_STATUS",
+    "AccessError",
     "ConfigError",
+    "ConflictError",
     "DataError",
     "DivergedError",
     "InputError",
     "LimitError",
+    "MediaTypeError",
+    "MethodError",
     "MienError",
     "MissingExtraError",
+    "NotFoundError",
+    "OriginError",
     "OutputError",
+    "RateError",
+    "RequestError",
+    "SlowRequestError",
     "StoppedError",
+    "UnavailableError",
     "UnsupportedError",
     "WeightsError",
     "check_fraction",
@@ -97,6 +107,46 @@ class StoppedError(MienError):
     """The user stopped the command; the hint says how to continue."""
 
 
+class RequestError(MienError):
+    """A request to the server cannot be served; the children say why."""
+
+
+class AccessError(RequestError):
+    """A request has no API key, or a wrong one."""
+
+
+class OriginError(RequestError):
+    """A request comes from a web page that may not use the server."""
+
+
+class NotFoundError(RequestError):
+    """The server has no such address, or no such job."""
+
+
+class MethodError(RequestError):
+    """An address of the server has no such method."""
+
+
+class SlowRequestError(RequestError):
+    """The body of a request did not arrive in time."""
+
+
+class ConflictError(RequestError):
+    """A job is in a state in which it cannot do this."""
+
+
+class MediaTypeError(RequestError):
+    """The body of a request is of a type that the server does not read."""
+
+
+class RateError(RequestError):
+    """A client sent more requests than it may."""
+
+
+class UnavailableError(RequestError):
+    """The server is busy or shutting down."""
+
+
 # The most specific class counts. 1 remains for bugs (a traceback); shells and click use 2 for wrong usage.
 EXIT_CODES: Final[dict[type[MienError], int]] = {
     ConfigError: 2,
@@ -106,6 +156,7 @@ EXIT_CODES: Final[dict[type[MienError], int]] = {
     UnsupportedError: 6,
     OutputError: 7,
     DivergedError: 8,
+    RequestError: 9,
     StoppedError: 130,  # what shells report for Ctrl-C
     MienError: 1,
 }
@@ -117,6 +168,16 @@ HTTP_STATUS: Final[dict[type[MienError], int]] = {
     DataError: 422,
     WeightsError: 503,
     UnsupportedError: 501,
+    RequestError: 400,
+    AccessError: 401,
+    OriginError: 403,
+    NotFoundError: 404,
+    MethodError: 405,
+    SlowRequestError: 408,
+    ConflictError: 409,
+    MediaTypeError: 415,
+    RateError: 429,
+    UnavailableError: 503,
     MienError: 500,
 }
 
