@@ -3,33 +3,65 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import Any
 
 from mien import __version__
+from mien.assets.manifest import default_model, shipped_models
 from mien.errors import InputError, MienError, MissingExtraError, http_status
 
 try:
     from fastapi import FastAPI, Request
     from fastapi.exceptions import RequestValidationError
+    from pydantic import BaseModel
     from starlette.exceptions import HTTPException
+    from starlette.middleware.cors import CORSMiddleware
     from starlette.responses import JSONResponse, Response
 except ModuleNotFoundError as error:
     raise MissingExtraError("the server", "serve") from error
 
+from mien.server import images, video
+from mien.server.gate import Gate
 from mien.server.guard import Guard, error_of_status, error_response
+from mien.server.metrics import CONTENT_TYPE, Metrics
+from mien.server.openapi import document_of
 from mien.server.options import ServerOptions
 from mien.server.pool import AnalyzerPool
+from mien.server.reading import Reader
 
-if TYPE_CHECKING:
-    from starlette.middleware.base import RequestResponseEndpoint
+_log = logging.getLogger("mien.server")
 
-log = logging.getLogger("mien.server")
+
+class Health(BaseModel):
+    """That the server works."""
+
+    status: str
+    version: str
+
+
+class Model(BaseModel):
+    """A model in the package."""
+
+    name: str
+    task: str
+    description: str
+    emotions: list[str]
+    licence: str
+    in_use: bool
+
+
+class Models(BaseModel):
+    """The models in the package, and what this server uses."""
+
+    classifier: list[str]
+    detector: str
+    emotions: list[str]
+    models: list[Model]
 
 
 def create_app(options: ServerOptions | None = None, *, live: bool = False) -> FastAPI:
     """The application; `mien.server.run.serve` runs it.
 
-    `app.state` has what the routes share: `options`, `pool` (an `AnalyzerPool`) and `guard`.
+    `app.state` has what the routes share: `options`, `pool` (an `AnalyzerPool`), `guard` and `metrics`.
 
     Args:
         options: The options.
@@ -40,59 +72,99 @@ def create_app(options: ServerOptions | None = None, *, live: bool = False) -> F
         MienError: An analyzer with these options cannot be made, as for `Analyzer`.
     """
     options = options or ServerOptions()
-    pool = AnalyzerPool(options.analyzer, workers=options.workers, batch=options.batch)
+    metrics, guard, reader = Metrics(), Guard(options), Reader(options)
+    pool = AnalyzerPool(options.analyzer, workers=options.workers, batch=options.batch, on_batch=metrics.count_batch)
+    jobs = video.Jobs(options, pool, reader, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
+        await jobs.close()
         pool.close()
 
+    # FastAPI's pages of documentation would load their scripts from elsewhere.
     app = FastAPI(title="mien", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.options, app.state.pool, app.state.guard = options, pool, Guard(options)
+    app.state.options, app.state.pool, app.state.guard, app.state.metrics = options, pool, guard, metrics
+    app.openapi = lambda: document_of(app)  # type: ignore[method-assign]
     _add_errors(app)
-    _add_guard(app)
-
-    @app.get("/healthz", tags=["server"])
-    async def healthz() -> dict[str, str]:
-        """Whether the server works; needs no API key."""
-        return {"status": "ok", "version": __version__}
-
+    app.add_middleware(Gate, guard=guard, metrics=metrics)
+    if options.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=options.origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "X-API-Key", "Content-Type"],
+            expose_headers=["Location", "Retry-After"],
+        )
+    app.include_router(images.router(options, pool, reader, metrics))
+    app.include_router(video.router(jobs, reader))
+    _add_information(app)
     return app
 
 
-def _add_guard(app: FastAPI) -> None:
-    """Checks every request before its route, also of addresses that do not exist."""
-    guard: Guard = app.state.guard
+def _add_information(app: FastAPI) -> None:
+    """The routes about the server itself."""
+    options: ServerOptions = app.state.options
 
-    @app.middleware("http")
-    async def check(request: Request, following: "RequestResponseEndpoint") -> Response:
-        try:
-            guard.check(request)
-        except MienError as error:
-            return error_response(error)
-        return await following(request)
+    @app.get("/v1/models", tags=["server"], summary="The models")
+    async def models() -> Models:
+        """The models in the package, and which of them this server uses."""
+        used = [str(name) for name in options.analyzer.classifier.models or (default_model(),)]
+        detector = options.analyzer.detector.name
+        in_use = {*used, "mien-detector" if detector == "mien" else detector}
+        if options.analyzer.keypoints:
+            in_use.add(f"{options.analyzer.landmarks.name}-landmarks")
+        found = [
+            Model(
+                name=info.name,
+                task=info.task,
+                description=info.description,
+                emotions=list(info.heads[0].emotions) if info.heads else [],
+                licence=info.licence,
+                in_use=info.name in in_use,
+            )
+            for info in shipped_models().values()
+        ]
+        return Models(classifier=used, detector=detector, emotions=list(app.state.pool.emotions), models=found)
+
+    @app.get("/healthz", tags=["server"], summary="Whether the server works")
+    async def healthz() -> Health:
+        """Answers while the server accepts requests; needs no API key."""
+        return Health(status="ok", version=__version__)
+
+    @app.get(
+        "/metrics",
+        tags=["server"],
+        summary="Counters for Prometheus",
+        response_class=Response,
+        responses={200: {"description": "The metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
+    async def metrics() -> Response:
+        """Counters of requests, images and faces, times, batches, memory and processor time, in Prometheus' format."""
+        return Response(app.state.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
 
 def _add_errors(app: FastAPI) -> None:
     """Every error has one form, and its status from the table in `mien.errors`."""
 
-    @app.exception_handler(MienError)
-    async def known(request: Request, error: MienError) -> JSONResponse:
+    async def known(request: Request, error: Any) -> JSONResponse:
         if http_status(error) >= 500:
-            log.warning("%s %s: %s", request.method, request.url.path, error)
+            _log.warning("%s %s: %s", request.method, request.url.path, error)
         return error_response(error)
 
-    @app.exception_handler(HTTPException)
-    async def of_framework(request: Request, error: HTTPException) -> JSONResponse:
+    async def of_framework(request: Request, error: Any) -> JSONResponse:
         response = error_response(error_of_status(error.status_code, str(error.detail).lower()))
         response.headers.update(error.headers or {})
         return response
 
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid(request: Request, error: Any) -> JSONResponse:
         found = "; ".join(f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg'].lower()}" for each in error.errors())
-        return error_response(InputError(found, hint="see /openapi.json"))
+        return error_response(InputError(found[:500], hint="see /openapi.json"))
 
-    @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+    async def unexpected(request: Request, error: Any) -> JSONResponse:
         return error_response(MienError("an unexpected error; the server's log has the details"))
+
+    app.add_exception_handler(MienError, known)
+    app.add_exception_handler(HTTPException, of_framework)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, unexpected)

@@ -157,7 +157,7 @@ def _config(app: "FastAPI", options: ServerOptions) -> uvicorn.Config:
         config = uvicorn.Config(
             app,
             http=Connection,
-            ws="websockets",
+            ws="auto",
             ws_max_size=WEBSOCKET_BYTES,
             ws_max_queue=_WEBSOCKET_MESSAGES,
             log_config=None,
