@@ -13,7 +13,7 @@ import pytest
 from tests.drawn import drawn_samples
 
 from mien.datasets import Samples, store
-from mien.datasets.samples import COLUMNS
+from mien.datasets.samples import COLUMNS, NO_LABEL
 from mien.errors import ConfigError, DataError, InputError, OutputError
 
 
@@ -71,6 +71,24 @@ def test_every_optional_column_round_trips(samples: Samples, tmp_path: Path) -> 
     assert_same(store.load(tmp_path / "full.h5", "val"), full.only("val"))
 
 
+def test_clips_round_trip_and_stores_without_them_keep_their_version(samples: Samples, tmp_path: Path) -> None:
+    count = len(samples)
+    sequences = replace(
+        samples,
+        split=np.zeros(count, np.uint8),
+        clips=np.array([f"S00{row % 2}/001" if row else "" for row in range(count)]),
+        frames=np.arange(count)[::-1].copy(),
+        clip_labels=np.array([row % 2 if row else NO_LABEL for row in range(count)]),
+    )
+    versions = []
+    for number, each in enumerate((samples, sequences)):
+        store.save(each, tmp_path / f"{number}.h5")
+        assert_same(store.load(tmp_path / f"{number}.h5"), each)
+        with h5py.File(tmp_path / f"{number}.h5") as file:
+            versions.append(int(file.attrs["version"]))
+    assert versions == [2, 3]
+
+
 def test_one_split_is_read_alone(samples: Samples, path: Path) -> None:
     for split in ("train", "val", "test"):
         assert_same(store.load(path, split), samples.only(split))
@@ -116,7 +134,7 @@ def test_a_foreign_file(path: Path) -> None:
 def test_another_version(path: Path) -> None:
     with h5py.File(path, "a") as file:
         file.attrs["version"] = 1
-    assert "is a store of version 1, but this mien reads version 2" in refused(path)
+    assert "is a store of version 1, but this mien reads versions 2 and 3" in refused(path)
     with pytest.raises(DataError) as caught:
         store.load(path)
     assert caught.value.hint == f"build it again: mien data build fer2013 ... --out {path}"

@@ -34,6 +34,10 @@ class Samples:
         keypoint_scheme: Name of the scheme of the keypoints; empty without keypoints.
         subjects: (N,) identifiers of the people shown, or None.
         weights: (N,) float32 how much a row counts in training, 1 being usual; or None.
+        clips: (N,) identifiers of the clips that the rows are frames of, empty for rows in no clip; or None. All frames
+            of a clip have one split, one subject and one clip label.
+        frames: (N,) int64 numbers of the frames, which increase over the time of a clip; or None without clips.
+        clip_labels: (N,) int64 label of the whole clip on each of its frames, or `NO_LABEL`; or None without clips.
         about: How the samples were made: plain JSON types.
     """
 
@@ -51,6 +55,9 @@ class Samples:
     keypoint_scheme: str = ""
     subjects: NDArray[np.str_] | None = None
     weights: NDArray[np.float32] | None = None
+    clips: NDArray[np.str_] | None = None
+    frames: NDArray[np.int64] | None = None
+    clip_labels: NDArray[np.int64] | None = None
     about: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,6 +73,7 @@ class Samples:
             raise ValueError(f"keypoints: expected shape (N, K, 2), got {self.keypoints.shape}")
         if (self.keypoints is None) == bool(self.keypoint_scheme):
             raise ValueError("keypoints: expected keypoints together with the name of their scheme, or neither")
+        _check_clips(self)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -100,6 +108,31 @@ class Samples:
             for code, name in enumerate(SPLITS)
             if (self.split == code).any()
         }
+
+
+def _check_clips(samples: Samples) -> None:
+    """Frames of one clip have one split, one subject, one label and different numbers.
+
+    Raises:
+        ValueError: They have not, or one of the columns is missing.
+    """
+    clips, frames, labels = samples.clips, samples.frames, samples.clip_labels
+    if clips is None or frames is None or labels is None:
+        if not clips is frames is labels is None:
+            raise ValueError("clips: expected clips, frames and clip_labels together, or none of them")
+        return
+    if (labels[clips == ""] != NO_LABEL).any():
+        raise ValueError("clip_labels: expected no label for rows without a clip")
+    order = np.lexsort((frames, clips))
+    order = order[clips[order] != ""]
+    same = clips[order[1:]] == clips[order[:-1]]
+    shared = {"split": samples.split, "clip label": labels, "subject": samples.subjects}
+    for name, column in shared.items():
+        if column is not None and (wrong := same & (column[order[1:]] != column[order[:-1]])).any():
+            raise ValueError(f"clips: expected one {name} for the clip '{clips[order[1:][wrong][0]]}', got several")
+    if (wrong := same & (frames[order[1:]] == frames[order[:-1]])).any():
+        row = order[1:][wrong][0]
+        raise ValueError(f"frames: the clip '{clips[row]}' has the frame {frames[row]} twice")
 
 
 def _missing_hint(split: str, present: Sequence[str]) -> str:

@@ -1,8 +1,9 @@
 """The HDF5 store: one file per data set, written atomically and read into memory.
 
-Layout (format `mien-store`, version 2): the columns of `Samples` under their names, `votes`, `soft_labels`,
-`soft_votes`, `keypoints`, `subjects` and `weights` only if the samples have them; and the attributes `format`,
-`version`, `classes` (JSON), `keypoint_scheme` and `about` (JSON).
+Layout (format `mien-store`): the columns of `Samples` under their names; `votes`, `soft_labels`, `soft_votes`,
+`keypoints`, `subjects`, `weights`, `clips`, `frames` and `clip_labels` only if the samples have them. The attributes
+are `format`, `version`, `classes` (JSON), `keypoint_scheme` and `about` (JSON). A store with clips has version 3, any
+other version 2, so that versions of mien that know no clips still read those without.
 """
 
 import json
@@ -22,8 +23,9 @@ except ImportError:  # the inference flow works without it
     h5py = None
 
 FORMAT: Final = "mien-store"
-VERSION: Final = 2
-_TEXTS: Final = ("names", "subjects")
+VERSION: Final = 3
+WITHOUT_CLIPS: Final = 2  # version of a store without clips
+_TEXTS: Final = ("names", "subjects", "clips")
 
 
 def save(samples: Samples, path: str | Path) -> None:
@@ -37,7 +39,8 @@ def save(samples: Samples, path: str | Path) -> None:
     with replacing(Path(path)) as partial:
         try:
             with h5py.File(partial, "w") as file:
-                file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
+                file.attrs["format"] = FORMAT
+                file.attrs["version"] = WITHOUT_CLIPS if samples.clips is None else VERSION
                 file.attrs["classes"] = json.dumps(samples.classes)
                 file.attrs["keypoint_scheme"] = samples.keypoint_scheme
                 file.attrs["about"] = json.dumps(samples.about)
@@ -103,10 +106,10 @@ def _check_version(path: Path, attributes: "h5py.AttributeManager") -> None:
     found, version = attributes.get("format"), attributes.get("version")
     if found != FORMAT:
         raise DataError(f"{path}: is not a {FORMAT} file", hint="make a store with `mien data build`")
-    if version != VERSION:
+    if version not in (WITHOUT_CLIPS, VERSION):
         data_set = json.loads(attributes.get("about", "{}")).get("data_set", "DATA_SET")
         raise DataError(
-            f"{path}: is a store of version {version}, but this mien reads version {VERSION}",
+            f"{path}: is a store of version {version}, but this mien reads versions {WITHOUT_CLIPS} and {VERSION}",
             hint=f"build it again: mien data build {data_set} ... --out {path}",
         )
 

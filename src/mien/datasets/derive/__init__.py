@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets.samples import SPLITS, Samples
+from mien.datasets.samples import NO_LABEL, SPLITS, Samples
 from mien.errors import DataError
 
 
@@ -29,8 +29,8 @@ def with_crops(
 ) -> Samples:
     """The samples, and after them other crops of some of their faces.
 
-    A copy keeps everything known about its original: label, votes, soft targets, subject, name. Keypoints are dropped:
-    they do not fit the crops.
+    A copy keeps everything known about its original: label, votes, soft targets, subject, name; but it is a frame of no
+    clip, which has each moment once. Keypoints are dropped: they do not fit the crops.
 
     Args:
         samples: The faces.
@@ -38,6 +38,14 @@ def with_crops(
         crops: K crops, in the form of the stored faces.
         about: Added to what is known of the samples.
     """
-    joined = samples.subset(np.concatenate([np.arange(len(samples)), rows]))
+    single = replace(samples, clips=None, frames=None, clip_labels=None)
+    joined = single.subset(np.concatenate([np.arange(len(samples)), rows]))
+    if samples.clips is not None and samples.frames is not None and samples.clip_labels is not None:
+        joined = replace(
+            joined,
+            clips=np.concatenate([samples.clips, np.full(len(rows), "", samples.clips.dtype)]),
+            frames=np.concatenate([samples.frames, samples.frames[rows]]),
+            clip_labels=np.concatenate([samples.clip_labels, np.full(len(rows), NO_LABEL)]),
+        )
     images = np.concatenate([samples.images, np.stack(crops)])
     return replace(joined, keypoints=None, keypoint_scheme="", images=images, about={**samples.about, **about})

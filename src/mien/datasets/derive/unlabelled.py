@@ -130,5 +130,5 @@ def joined(first: Samples, others: Sequence[Samples]) -> Samples:
 
 def _unknown(name: str, known: NDArray[Any], count: int) -> NDArray[Any]:
     """A column of rows of which nothing is known."""
-    value: Any = {"keypoints": np.nan, "weights": 1, "subjects": ""}.get(name, 0)
+    value: Any = {"keypoints": np.nan, "weights": 1, "subjects": "", "clips": "", "clip_labels": NO_LABEL}.get(name, 0)
     return np.full((count, *known.shape[1:]), value, known.dtype)
