@@ -15,7 +15,7 @@ import typer
 from mien.cli import bar, console, print_line, print_table, say
 from mien.cli.options import Only, command
 from mien.datasets import Samples, builders, export
-from mien.datasets.summary import counts_table, one_to_one, source_rows
+from mien.datasets.summary import clip_counts, counts_table, one_to_one, source_rows
 from mien.errors import EXIT_CODES, ConfigError, InputError
 from mien.expression.base import ClassifierOptions
 from mien.expression.tta import Tta
@@ -320,6 +320,8 @@ def _build_command(build: Callable[..., Samples]) -> Callable[..., None]:
         print_table(heads, rows, right=range(2, len(heads)))
         if not one_to_one(samples.about):
             print(counts_table(samples.counts()))
+        if clips := clip_counts(samples):
+            print(counts_table(clips, "clips"))
         for key, value in samples.about.items():
             if key.startswith("dropped") and value:
                 print_line(f"{key.replace('_', ' ')}: {value:,}")

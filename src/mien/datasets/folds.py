@@ -6,6 +6,8 @@ has neither is a person of its own.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,32 @@ from mien.datasets.samples import NO_LABEL, SPLITS, Samples
 from mien.errors import ConfigError, DataError
 
 _SHOWN = 5  # persons that a message names
+
+
+@dataclass(frozen=True, slots=True)
+class PersonSplitOptions:
+    """Which persons go to val and test.
+
+    Raises:
+        ConfigError: A share is outside 0-1, or nothing is left for train.
+    """
+
+    val: Annotated[float, "Share of the persons whose images are the val split."] = 0.1
+    test: Annotated[float, "Share of the persons whose images are the test split."] = 0.1
+    seed: Annotated[int, "Seed of the random split."] = 0
+
+    def __post_init__(self) -> None:
+        for name in ("val", "test"):
+            if not 0 <= (share := getattr(self, name)) < 1:
+                raise ConfigError(f"{name}: expected a share from 0 to below 1, got {share}", hint="for example 0.1")
+        if self.val + self.test >= 1:
+            raise ConfigError(
+                "--val and --test together leave nobody for train", hint="for example --val 0.1 --test 0.1"
+            )
+
+    def shares(self) -> dict[str, float]:
+        """The shares by split."""
+        return {"val": self.val, "test": self.test}
 
 
 def persons(samples: Samples) -> NDArray[np.str_]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +118,7 @@ def _check_clips(samples: Samples) -> None:
     """
     clips, frames, labels = samples.clips, samples.frames, samples.clip_labels
     if clips is None or frames is None or labels is None:
-        if not clips is frames is labels is None:
+        if any(column is not None for column in (clips, frames, labels)):
             raise ValueError("clips: expected clips, frames and clip_labels together, or none of them")
         return
     if (labels[clips == ""] != NO_LABEL).any():
@@ -126,8 +126,9 @@ def _check_clips(samples: Samples) -> None:
     order = np.lexsort((frames, clips))
     order = order[clips[order] != ""]
     same = clips[order[1:]] == clips[order[:-1]]
-    shared = {"split": samples.split, "clip label": labels, "subject": samples.subjects}
-    for name, column in shared.items():
+    shared: tuple[tuple[str, NDArray[Any] | None], ...]
+    shared = ("split", samples.split), ("clip label", labels), ("subject", samples.subjects)
+    for name, column in shared:
         if column is not None and (wrong := same & (column[order[1:]] != column[order[:-1]])).any():
             raise ValueError(f"clips: expected one {name} for the clip '{clips[order[1:][wrong][0]]}', got several")
     if (wrong := same & (frames[order[1:]] == frames[order[:-1]])).any():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mien.datasets import ferplus
+from mien.datasets.clips import clips_of
 from mien.datasets.samples import NO_LABEL, SPLITS, Samples
 from mien.errors import MissingExtraError
 from mien.files import replacing, write_errors
@@ -45,6 +46,8 @@ class Summary:
         constant: Number of images with a single grey level or colour by split.
         agreement: Agreement of the annotators by split; empty without votes.
         sources: What the classes were called in the source; see `source_rows`.
+        clips: Number of labelled clips by split and class; empty without clips.
+        notes: The clips, the persons and the keypoints, in words; empty for images without any of them.
     """
 
     counts: dict[str, dict[str, int]]
@@ -54,6 +57,8 @@ class Summary:
     constant: dict[str, int]
     agreement: dict[str, Agreement]
     sources: list[list[str]]
+    clips: dict[str, dict[str, int]]
+    notes: list[str]
 
 
 def summarise(samples: Samples) -> Summary:
@@ -68,7 +73,39 @@ def summarise(samples: Samples) -> Summary:
         constant={name: _constant(part) for name, part in splits.items()},
         agreement={name: found for name, found in agreement.items() if found.faces},
         sources=source_rows(samples.about),
+        clips=clip_counts(samples),
+        notes=_notes(samples),
     )
+
+
+def clip_counts(samples: Samples) -> dict[str, dict[str, int]]:
+    """Number of labelled clips by split and class; empty without clips."""
+    clips = clips_of(samples)
+    return {
+        split: {
+            name: sum(clip.split == split and clip.label == index for clip in clips)
+            for index, name in enumerate(samples.classes)
+        }
+        for split in SPLITS
+        if any(clip.split == split for clip in clips)
+    }
+
+
+def _notes(samples: Samples) -> list[str]:
+    """The clips, the persons and the keypoints in words."""
+    notes = []
+    persons = "" if samples.subjects is None else f" of {len(set(samples.subjects[samples.subjects != ''])):,} persons"
+    if clips := clips_of(samples):
+        lengths = sorted(map(len, clips))
+        shortest, middle, longest = lengths[0], lengths[len(lengths) // 2], lengths[-1]
+        span = f"{shortest}" if shortest == longest else f"{shortest} to {longest}, median {middle},"
+        notes.append(f"Clips: {len(clips):,} clips{persons}, each of {span} frames.")
+    elif persons:
+        notes.append(f"Persons: {len(samples):,} images{persons}.")
+    if samples.keypoints is not None:
+        known = int(np.isfinite(samples.keypoints).all(axis=(1, 2)).sum())
+        notes.append(f"Keypoints: {known:,} of {len(samples):,} faces have keypoints ({samples.keypoint_scheme}).")
+    return notes
 
 
 def _constant(samples: Samples) -> int:
@@ -97,7 +134,10 @@ def text(summary: Summary) -> str:
     renamed = any(name != label for name, label, *_ in summary.sources[1:-1])
     tables = [_table(summary.sources)] if renamed else []
     tables += [counts_table(summary.counts), _columns([(name, [f"{n[key]:,}" for key in splits]) for name, n in parts])]
+    if summary.clips:
+        tables.insert(len(tables) - 1, counts_table(summary.clips, "clips"))
     notes = [
+        *summary.notes,
         "Duplicates: the same image, bit for bit, is in train and in val or test of the source; "
         f"{summary.dropped_duplicates:,} of train were dropped when the store was built.",
         "Constant: images with a single grey level or colour.",
@@ -147,10 +187,10 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def counts_table(counts: dict[str, dict[str, int]]) -> str:
-    """Number of faces by class (rows) and split (columns), with sums."""
+def counts_table(counts: dict[str, dict[str, int]], head: str = "class") -> str:
+    """Number of faces, or of what `head` says, by class (rows) and split (columns), with sums."""
     classes = next(iter(counts.values()), {})
-    rows = [("class", list(counts))]
+    rows = [(head, list(counts))]
     rows += [(name, [f"{table[name]:,}" for table in counts.values()]) for name in classes]
     rows.append(("all", [f"{sum(table.values()):,}" for table in counts.values()]))
     return _columns(rows)

@@ -11,16 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.assets.manifest import InputSpec, default_model, model_info
+from mien.assets.manifest import default_model, model_info
 from mien.datasets.class_folders import Tree, read_tree
 from mien.datasets.class_names import NameOptions, naming
 from mien.datasets.samples import SPLITS, Samples, Sources, stratified_split, without_duplicates
 from mien.datasets.splits import SHARE, SplitOptions
+from mien.datasets.stored_faces import StoredFaceOptions
 from mien.errors import ConfigError, DataError, InputError
 from mien.faces.detectors import DetectorOptions
 from mien.files import new_file
@@ -28,33 +29,24 @@ from mien.media import find, find_images, read_frames
 from mien.results import Frame
 
 YIELDS: Final[set[str]] = set()
-_SIZES: Final = (16, 512)  # of the input of a recipe
 _SHOWN: Final = 5  # files left out that `about` names
 
 
 @dataclass(frozen=True, slots=True)
-class FaceOptions:
+class FaceOptions(StoredFaceOptions):
     """How images become the faces of the store.
 
     Raises:
         ConfigError: A value is invalid, or `keep_faceless` is set without `crop_faces`.
     """
 
-    size: Annotated[int, "Width and height of the stored faces in pixels."] = 48
-    channels: Annotated[Literal["grey", "rgb"], "Colour channels of the stored faces."] = "grey"
     crop_faces: Annotated[bool, "Find the largest face of each image, and crop it as the shipped models expect."] = (
         False
     )
     keep_faceless: Annotated[bool, "With --crop-faces, keep images without a face uncropped."] = False
 
     def __post_init__(self) -> None:
-        if self.channels not in ("grey", "rgb"):
-            raise ConfigError(f"channels: expected grey or rgb, got '{self.channels}'")
-        if not _SIZES[0] <= self.size <= _SIZES[1]:
-            raise ConfigError(
-                f"size: expected {_SIZES[0]} to {_SIZES[1]} pixels, got {self.size}",
-                hint="the faces of FER2013 have 48",
-            )
+        StoredFaceOptions.__post_init__(self)  # `super()` does not work in a class with slots
         if self.keep_faceless and not self.crop_faces:
             raise ConfigError("keep_faceless: needs --crop-faces", hint="add --crop-faces, or leave it out")
 
@@ -160,10 +152,8 @@ class _Reader:
     kept_whole: int = 0
 
     def __post_init__(self) -> None:
-        from mien.faces.align import Aligner  # late, as below: the command line lists data sets without OpenCV
+        from mien.faces.align import Aligner  # late: the command line lists data sets without OpenCV
 
-        depth = 1 if self.options.channels == "grey" else 3
-        self.spec = InputSpec(self.options.size, self.options.channels, (0.0,) * depth, (1.0,) * depth)
         crop_spec = model_info(default_model()).crop_spec.resized(self.options.size)
         self.aligner = Aligner(self.detector, [crop_spec]) if self.options.crop_faces else None
 
@@ -184,8 +174,6 @@ class _Reader:
 
     def _face(self, frame: Frame) -> NDArray[np.uint8] | None:
         """The face (size, size) grey or (size, size, 3) RGB, uint8; None if none is found."""
-        from mien.expression.preprocess import fitted
-
         image = frame.image
         if self.aligner is not None:
             if (crops := self.aligner.largest(image)) is not None:
@@ -194,8 +182,7 @@ class _Reader:
                 return None
             else:
                 self.kept_whole += 1
-        channels = fitted([image], self.spec)[0]  # (C, size, size)
-        return channels[0] if len(channels) == 1 else np.ascontiguousarray(channels.transpose(1, 2, 0))
+        return self.options.stored(image)
 
     def counts(self) -> Mapping[str, int]:
         """Number of files left out by kind."""
