@@ -45,6 +45,16 @@ def test_no_module_imports_itself_through_others(imports: dict[str, set[str]]) -
     assert _cycles(imports) == []
 
 
+def test_lightning_is_imported_by_what_trains() -> None:
+    """Its import takes as long as PyTorch's: commands that list, show, export or refuse would wait for it."""
+    importing = [
+        str(path.relative_to(SOURCE))
+        for path in SOURCE.rglob("*.py")
+        if re.search(r"^(?:from|import) lightning\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert importing == []
+
+
 def test_few_modules_are_short() -> None:
     short = [path for path in SOURCE.rglob("*.py") if path.name != "__init__.py" and _lines(path) < SHORT]
     names = [str(path.relative_to(SOURCE)) for path in sorted(short)]

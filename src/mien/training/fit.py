@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from lightning.fabric import seed_everything
-
 from mien.errors import ConfigError, MienError, OutputError
 from mien.files import new_file
 from mien.models import Origin
 from mien.training import checkpoints, weights
-from mien.training.hardware import Hardware, first_process
+from mien.training.hardware import Hardware, first_process, seed_everything
 from mien.training.logs import MetricsLog, check_tensorboard
 from mien.training.loop import Callback, Interrupt, Run
 from mien.training.progress import ProgressView
@@ -85,7 +83,7 @@ def fit(recipe: RunRecipe, data: Any, folder: Path, options: FitOptions | None =
     if options.tensorboard:
         check_tensorboard()
     setup = task.setup(recipe, data)
-    seed_everything(recipe.seed, workers=True, verbose=False)
+    seed_everything(recipe.seed)
     last = _resumable(folder, recipe, setup) if options.resume else None
     origin: Mapping[str, str] = {}
     if last is None and recipe.init_from:  # these weights replace any published ones

@@ -1,16 +1,18 @@
-"""What a run computes on: one device, several, or several machines."""
+"""What a run computes on: one device, several, or several machines.
+
+Lightning is imported by what needs it: its import takes as long as PyTorch's, and most commands train nothing.
+"""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.strategies.ddp import DDPStrategy
-from lightning.fabric.strategies.single_device import SingleDeviceStrategy
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from mien.errors import ConfigError
 from mien.training.recipe import RunRecipe
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 Precision: TypeAlias = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -36,13 +38,17 @@ class Hardware:
         devices = f"{self.devices} device{'s' if self.devices > 1 else ''}"
         return f"{devices}{machines}, strategy '{self.strategy}', accelerator '{self.accelerator}'"
 
-    def fabric(self, recipe: RunRecipe) -> Fabric:
+    def fabric(self, recipe: RunRecipe) -> "Fabric":
         """The devices, ready to be launched.
 
         Raises:
             ConfigError: There are no such devices, a batch cannot be divided equally among them, or the recipe freezes
                 a part of the network, which only one process can.
         """
+        from lightning.fabric import Fabric
+        from lightning.fabric.strategies.ddp import DDPStrategy
+        from lightning.fabric.strategies.single_device import SingleDeviceStrategy
+
         world = self.devices * self.nodes
         if self.devices < 1 or self.nodes < 1:
             raise self._refused("expected at least one device and one machine")
@@ -76,7 +82,16 @@ class Hardware:
 
 def first_process() -> bool:
     """Whether this is the process that writes files and messages; the others only compute."""
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+
     return bool(getattr(rank_zero_only, "rank", 0) == 0)
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python, NumPy and PyTorch, also in the processes that load data."""
+    from lightning.fabric import seed_everything
+
+    seed_everything(seed, workers=True, verbose=False)
 
 
 def precision(recipe: RunRecipe) -> Precision:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -20,6 +19,9 @@ from mien.training.logs import MetricsLog
 from mien.training.optim import Freezing, WeightAverage, configured
 from mien.training.recipe import RunRecipe, StageRecipe, mode
 from mien.training.tasks import Sums, TrainingModule, TrainingSetup
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 
 class Callback:
@@ -122,7 +124,7 @@ class Run:
 
     def __init__(
         self,
-        fabric: Fabric,
+        fabric: "Fabric",
         recipe: RunRecipe,
         setup: TrainingSetup,
         *,
@@ -330,7 +332,7 @@ class _Totals:
             pair = torch.stack([value.detach().float(), number.float()])
             self._pairs[name] = self._pairs[name] + pair if name in self._pairs else pair
 
-    def means(self, fabric: Fabric | None = None) -> dict[str, float]:
+    def means(self, fabric: "Fabric | None" = None) -> dict[str, float]:
         """The means over the steps, and over the processes of `fabric`, of metrics that have values."""
         pairs: Any = torch.stack(list(self._pairs.values()))  # (M, 2)
         if fabric is not None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from lightning.fabric import seed_everything
 
 from mien.assets.manifest import ModelInfo
 from mien.assets.signature import Detections, Features, ImageInput
@@ -13,6 +12,7 @@ from mien.training.detection.data import DetectionData
 from mien.training.detection.export import Held, export_detector
 from mien.training.detection.module import DetectorModule
 from mien.training.detection.recipe import DetectorRecipe
+from mien.training.hardware import seed_everything
 from mien.training.tasks import TaskSpec, TrainingSetup
 from mien.training.weights import read_origin
 
@@ -24,7 +24,7 @@ _CALIBRATION = 96  # scenes that set the ranges of int8
 def _setup(recipe: DetectorRecipe, folder: Path) -> TrainingSetup:
     """What the loop needs to train `recipe` on the labelled images in `folder`; see `TaskSpec`."""
     fingerprint = face_images.fingerprint(folder)
-    seed_everything(recipe.seed, workers=True, verbose=False)
+    seed_everything(recipe.seed)
     module = DetectorModule(recipe.model_dump(mode="json"))
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     data = DetectionData(folder, recipe)

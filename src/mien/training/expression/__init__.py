@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from lightning.fabric import seed_everything
 
 from mien import models
 from mien.datasets import Samples, store
@@ -13,6 +12,7 @@ from mien.training.expression.data import ExpressionData
 from mien.training.expression.export import export_run
 from mien.training.expression.module import ExpressionModule
 from mien.training.expression.recipe import ExpressionRecipe
+from mien.training.hardware import seed_everything
 from mien.training.tasks import TaskSpec, TrainingSetup
 
 __all__ = ["TASK"]
@@ -23,7 +23,7 @@ _MEASURED: Final = 256  # training images on which the statistics of batch norms
 def _setup(recipe: ExpressionRecipe, samples: Samples) -> TrainingSetup:
     """What the loop needs to train `recipe` on `samples` with the splits `train` and `val`; see `TaskSpec`."""
     data = ExpressionData(samples, recipe)
-    seed_everything(recipe.seed, workers=True, verbose=False)
+    seed_everything(recipe.seed)
     classes = {name: list(names) for name, names in data.classes.items()}
     module = ExpressionModule(recipe.model_dump(mode="json"), classes)
     module.set_class_weights(data.class_weights)

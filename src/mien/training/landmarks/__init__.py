@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric import seed_everything
 
 from mien.datasets import landmark_faces
 from mien.datasets.landmark_faces import LandmarkFaces
 from mien.training.checkpoints import load_module
+from mien.training.hardware import seed_everything
 from mien.training.landmarks.data import LandmarkData
 from mien.training.landmarks.export import description, export_landmarks
 from mien.training.landmarks.module import LandmarkModule
@@ -23,7 +23,7 @@ __all__ = ["TASK"]
 def _setup(recipe: LandmarkRecipe, faces: LandmarkFaces) -> TrainingSetup:
     """What the loop needs to train `recipe` on `faces`; see `TaskSpec`."""
     data = LandmarkData(faces, recipe)
-    seed_everything(recipe.seed, workers=True, verbose=False)
+    seed_everything(recipe.seed)
     module = LandmarkModule(recipe.model_dump(mode="json"), data.mean_shape().round(5).tolist(), data.room)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TrainingSetup(module, data, _fingerprint(faces))
