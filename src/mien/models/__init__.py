@@ -7,16 +7,12 @@ their tables in `assets/packages.toml` or `assets/remote.toml`, and `WITHOUT_STA
 statistics of batch norms.
 """
 
-import importlib
-import inspect
-import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from mien.assets.manifest import InputSpec
-from mien.errors import ConfigError, MissingExtraError, WeightsError
+from mien.errors import ConfigError, MissingExtraError
 
 try:
     import torch as _torch
@@ -24,6 +20,7 @@ except ImportError as error:
     raise MissingExtraError("training and its networks", "train") from error
 
 from mien.models import pretrained
+from mien.models.blocks.architectures import Architectures
 from mien.models.blocks.network import Network
 from mien.models.pretrained import Origin
 
@@ -41,14 +38,10 @@ __all__ = [
 del _torch
 
 
-def names() -> list[str]:
-    """The architectures that can be built: the modules of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
-
-
-def option_names(name: str) -> list[str]:
-    """The options of the architecture `name`; a ConfigError if there is none."""
-    return sorted(set(inspect.signature(_module(name).build).parameters) - {"heads", "input"})
+_ARCHITECTURES: Final = Architectures(__name__, __path__, "network", frozenset({"heads", "input"}))
+names, option_names = _ARCHITECTURES.names, _ARCHITECTURES.option_names
+lacks_statistics = _ARCHITECTURES.lacks_statistics
+_module = _ARCHITECTURES.module
 
 
 def build(name: str, heads: Mapping[str, int], input: InputSpec, **options: Any) -> Network:
@@ -57,17 +50,7 @@ def build(name: str, heads: Mapping[str, int], input: InputSpec, **options: Any)
     Raises:
         ConfigError: No architecture has that name, or an option or its value is invalid.
     """
-    if unknown := sorted(set(options) - set(known := option_names(name))):
-        raise ConfigError(
-            f"the network '{name}' has no option {', '.join(unknown)}", hint=f"its options: {', '.join(known)}"
-        )
-    try:
-        network: Network = _module(name).build(heads, input, **options)
-    except (TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(
-            f"the network '{name}' cannot be built: {reason}", hint="check the values in [model.options]"
-        ) from error
+    network: Network = _ARCHITECTURES.build(name, heads, input, **options)
     return network
 
 
@@ -94,28 +77,10 @@ def load_pretrained(name: str, network: Network, source: str, *, input: InputSpe
     if not known or not (source in known or is_file):
         hint = f"set model.weights to a file or to {' or '.join(known)}" if known else "remove model.weights"
         raise ConfigError(f"the network '{name}' has no pretrained weights '{source}'", hint=hint)
-    found = pretrained.read(source, sha256)
-    try:
-        module.load_pretrained(network, found.state, input)
-    except ValueError as error:
-        raise WeightsError(
-            f"{source}: does not fit the network '{name}': {error}", hint="check its options: `mien models show`"
-        ) from error
-    return found.origin
+    return _ARCHITECTURES.load_pretrained(name, network, source, sha256, images=input)
 
 
 def takes_pretrained(name: str) -> tuple[str, ...]:
     """Names of the pretrained weights of an architecture, or none if it does not take any."""
     weights: tuple[str, ...] = getattr(_module(name), "WEIGHTS", ()) if name in names() else ()
     return weights
-
-
-def lacks_statistics(name: str) -> bool:
-    """Whether the pretrained weights of an architecture come without the statistics of its batch norms."""
-    return getattr(_module(name), "WITHOUT_STATISTICS", False)
-
-
-def _module(name: str) -> ModuleType:
-    if name not in names():
-        raise ConfigError(f"unknown network '{name}'", hint=f"choose one of {', '.join(names())}")
-    return importlib.import_module(f"{__name__}.{name}")

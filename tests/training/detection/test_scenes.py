@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from mien.datasets.face_images import FaceImage
-from mien.training.detection.occlusion import FACE, cover
+from mien.training.cover_shapes import FACE
+from mien.training.detection.occlusion import cover
 from mien.training.detection.recipe import SceneRecipe
 from mien.training.detection.scenes import Pool, compose, pool, pyramid
 

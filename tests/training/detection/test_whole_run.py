@@ -194,7 +194,7 @@ def test_every_mistake_of_a_recipe_is_named(tmp_path: Path) -> None:
 
 def test_a_network_that_cannot_be_built(folder: Path, tmp_path: Path) -> None:
     recipe = load_recipe("detector-from-scratch", ["model.options={widths=[8, 8]}"])
-    with pytest.raises(ConfigError, match="the detector cannot be built"):
+    with pytest.raises(ConfigError, match="the detector 'face_detector' cannot be built"):
         fit(recipe, folder, tmp_path / "run", FitOptions(progress=False))
     assert not (tmp_path / "run").exists()
 

@@ -5,18 +5,15 @@ arguments with defaults. One with pretrained weights also has `load_pretrained(n
 `WITHOUT_STATISTICS` as in `mien.models`.
 """
 
-import importlib
-import inspect
-import pkgutil
 from itertools import accumulate
-from types import ModuleType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 from torch import Tensor, nn
 
-from mien.errors import ConfigError, WeightsError
-from mien.models import pretrained
+from mien.errors import ConfigError
+from mien.models.blocks.architectures import Architectures
 from mien.models.blocks.network import fuse, set_statistics
+from mien.models.pretrained import Origin
 
 __all__ = ["DetectionNetwork", "build", "lacks_statistics", "load_pretrained", "names", "takes_pretrained"]
 
@@ -58,9 +55,8 @@ class DetectionNetwork(nn.Module):
         return fuse(self)
 
 
-def names() -> list[str]:
-    """The architectures that can be built: the modules of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+_ARCHITECTURES: Final = Architectures(__name__, __path__, "detector")
+names, lacks_statistics = _ARCHITECTURES.names, _ARCHITECTURES.lacks_statistics
 
 
 def build(name: str, **options: Any) -> DetectionNetwork:
@@ -69,34 +65,16 @@ def build(name: str, **options: Any) -> DetectionNetwork:
     Raises:
         ConfigError: No architecture has that name, or an option or its value is invalid.
     """
-    known = sorted(inspect.signature(_module(name).build).parameters)
-    if unknown := sorted(set(options) - set(known)):
-        raise ConfigError(
-            f"the detector '{name}' has no option {', '.join(unknown)}", hint=f"its options: {', '.join(known)}"
-        )
-    try:
-        network: DetectionNetwork = _module(name).build(**options)
-    except (TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(
-            f"the detector cannot be built: {reason}", hint="see the options of the network in [model.options]"
-        ) from error
+    network: DetectionNetwork = _ARCHITECTURES.build(name, **options)
     return network
 
 
 def takes_pretrained(name: str) -> bool:
     """Whether an architecture has pretrained weights, which are given as a file."""
-    return name in names() and hasattr(_module(name), "load_pretrained")
+    return name in names() and hasattr(_ARCHITECTURES.module(name), "load_pretrained")
 
 
-def lacks_statistics(name: str) -> bool:
-    """Whether the pretrained weights of an architecture come without the statistics of its batch norms."""
-    return getattr(_module(name), "WITHOUT_STATISTICS", False)
-
-
-def load_pretrained(
-    name: str, network: DetectionNetwork, source: str, images: Tensor, *, sha256: str = ""
-) -> pretrained.Origin:
+def load_pretrained(name: str, network: DetectionNetwork, source: str, images: Tensor, *, sha256: str = "") -> Origin:
     """Loads pretrained weights into a network of `build`.
 
     Args:
@@ -116,19 +94,7 @@ def load_pretrained(
     """
     if not takes_pretrained(name):
         raise ConfigError(f"the detector '{name}' has no pretrained weights '{source}'", hint="remove model.weights")
-    found = pretrained.read(source, sha256)
-    try:
-        _module(name).load_pretrained(network, found.state, images)
-    except ValueError as error:
-        raise WeightsError(
-            f"{source}: does not fit the detector '{name}': {error}", hint="check [model.options] and the file"
-        ) from error
+    origin = _ARCHITECTURES.load_pretrained(name, network, source, sha256, images=images)
     if lacks_statistics(name):
         set_statistics(network, images)
-    return found.origin
-
-
-def _module(name: str) -> ModuleType:
-    if name not in names():
-        raise ConfigError(f"unknown detector '{name}'", hint=f"choose one of {', '.join(names())}")
-    return importlib.import_module(f"{__name__}.{name}")
+    return origin

@@ -1,21 +1,24 @@
 """Occlusions of faces: masks, sunglasses, hands and bars, drawn over an image at the landmarks of a face.
 
-Every cover is a polygon in a frame of the face: the middle of the eyes at (0, 0), the subject's right eye at (-0.5, 0),
-the left at (0.5, 0), the chin near (0, 1.6). An affine map fitted to the five landmarks places it in the image, so that
-it follows the pose of the face.
+Every cover is a polygon in the frame of the face (`cover_shapes`). An affine map fitted to the five landmarks places it
+in the image, so that it follows the pose of the face.
 """
-
-from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# The five landmarks in the frame of the face, in the order of `results.LANDMARKS`.
-FACE: Final = np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, 0.62], [-0.4, 1.05], [0.4, 1.05]])
-_SUBPIXEL: Final = 4  # bits after the binary point in OpenCV's drawing
-
-Points = NDArray[np.float64]
+from mien.training.cover_shapes import (
+    FACE,
+    SUBPIXEL,
+    Points,
+    ear_loops,
+    fixed_point,
+    hand_pose,
+    lens_outline,
+    mask_outline,
+    palm_outline,
+)
 
 
 def cover(image: NDArray[np.uint8], landmarks: NDArray[np.floating], rng: np.random.Generator) -> None:
@@ -41,26 +44,12 @@ def _mask(image: NDArray[np.uint8], to_image: Points, rng: np.random.Generator) 
     """A surgical, folded or cloth mask: from the bridge of the nose to under the chin, ear to ear."""
     top, nose = rng.uniform(0.18, 0.6), rng.uniform(0.05, 0.25)
     chin, wide = rng.uniform(1.45, 1.8), rng.uniform(0.75, 1.05)
-    outline = np.array(
-        [
-            [-wide, top + 0.15],
-            [-wide * 0.55, top],
-            [0, top - nose],
-            [wide * 0.55, top],
-            [wide, top + 0.15],
-            [wide * 0.95, chin * 0.72],
-            [wide * 0.55, chin * 0.95],
-            [0, chin],
-            [-wide * 0.55, chin * 0.95],
-            [-wide * 0.95, chin * 0.72],
-        ]
-    ) + rng.normal(0, 0.03, (10, 2))
+    # From the cheek on, so that a seed draws the same mask as in earlier versions.
+    outline = np.roll(mask_outline(top, nose, chin, wide, (0.55, 0.95)), 2, axis=0) + rng.normal(0, 0.03, (10, 2))
     white = rng.random() < 0.3
     base = rng.uniform(190, 250, 1).repeat(3) if white else _colour(rng)
-    for side in (-1, 1):  # the loops to the ears
-        if rng.random() < 0.6:
-            loop = np.array([[side * wide, top + 0.2], [side * 1.25, rng.uniform(-0.1, 0.3)]])
-            _line(image, _placed(loop, to_image), base * 0.9)
+    for loop in ear_loops(rng, top, wide, 1.25):
+        _line(image, _placed(loop, to_image), base * 0.9)
     _fill(image, _placed(outline, to_image), base, rng, shaded=True)
     for _ in range(int(rng.integers(0, 4))):  # folds
         height = rng.uniform(top + 0.15, chin - 0.15)
@@ -70,10 +59,7 @@ def _mask(image: NDArray[np.uint8], to_image: Points, rng: np.random.Generator) 
 
 def _sunglasses(image: NDArray[np.uint8], to_image: Points, rng: np.random.Generator) -> None:
     radius, dark = rng.uniform(0.24, 0.42, 2), rng.uniform(0, 60) * np.ones(3)
-    angle = np.linspace(0, 2 * np.pi, 17)[:-1]
-    power = rng.uniform(0.5, 1.0)  # from round to square
-    shape = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    shape = np.sign(shape) * np.abs(shape) ** power * radius
+    shape = lens_outline(radius, rng.uniform(0.5, 1.0), 16)
     for side in (-0.5, 0.5):
         _fill(image, _placed(shape + np.array([side, 0.02]), to_image), dark, rng)
     _line(image, _placed(np.array([[-1.1, -0.08], [0, -0.06], [1.1, -0.08]]), to_image), dark)
@@ -82,11 +68,8 @@ def _sunglasses(image: NDArray[np.uint8], to_image: Points, rng: np.random.Gener
 def _hand(image: NDArray[np.uint8], to_image: Points, rng: np.random.Generator) -> None:
     """A hand before mouth, cheek or eye: a palm with fingers, coloured like skin."""
     skin = np.array([225, 180, 150.0]) * rng.uniform(0.3, 1.1)
-    middle = np.array([rng.uniform(-0.8, 0.8), rng.uniform(0.1, 1.6)])
-    angle = rng.uniform(0, 2 * np.pi)
-    along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
-    circle = np.linspace(0, 2 * np.pi, 13)[:-1, None]
-    palm = middle + rng.uniform(0.3, 0.5) * (np.cos(circle) * along + np.sin(circle) * across)
+    middle, along, across = pose = hand_pose(rng, (0.1, 1.6))
+    palm = palm_outline(pose, rng.uniform(0.3, 0.5), 1.0, 12)
     _fill(image, _placed(palm, to_image), skin, rng, shaded=True)
     for number in range(int(rng.integers(2, 5))):
         start = middle + (number - 1.5) * 0.2 * across + 0.3 * along
@@ -118,11 +101,6 @@ def _placed(points: Points, to_image: Points) -> Points:
     return np.column_stack([points, np.ones(len(points))]) @ to_image
 
 
-def _fixed(points: Points) -> NDArray[np.int32]:
-    """Points as fixed-point numbers for OpenCV; distant ones are clipped."""
-    return np.clip((points - 0.5) * 2**_SUBPIXEL, -(2**20), 2**20).round().astype(np.int32)
-
-
 def _fill(
     image: NDArray[np.uint8], points: Points, colour: Points, rng: np.random.Generator, *, shaded: bool = False
 ) -> None:
@@ -135,11 +113,11 @@ def _fill(
     part = image[low[1] : high[1], low[0] : high[0]]
     if not shaded:
         painted = np.ascontiguousarray(part)
-        cv2.fillPoly(painted, [_fixed(points - low)], colour.tolist(), cv2.LINE_AA, _SUBPIXEL)
+        cv2.fillPoly(painted, [fixed_point(points - low)], colour.tolist(), cv2.LINE_AA, SUBPIXEL)
         part[:] = painted
         return
     share = np.zeros(part.shape[:2], np.uint8)
-    cv2.fillPoly(share, [_fixed(points - low)], 255, cv2.LINE_AA, _SUBPIXEL)
+    cv2.fillPoly(share, [fixed_point(points - low)], 255, cv2.LINE_AA, SUBPIXEL)
     light = np.linspace(rng.uniform(0.9, 1.15), rng.uniform(0.6, 1.0), part.shape[0])[:, None, None]
     cloth = colour * light + rng.normal(0, rng.uniform(0, 8), (*part.shape[:2], 1))
     weight = share[:, :, None] / 255.0
@@ -150,10 +128,10 @@ def _line(image: NDArray[np.uint8], points: Points, colour: Points) -> None:
     length = float(np.abs(np.diff(points, axis=0)).sum())
     cv2.polylines(
         image,
-        [_fixed(points)],
+        [fixed_point(points)],
         False,
         np.clip(colour, 0, 255).tolist(),
         max(1, round(length / 40)),
         cv2.LINE_AA,
-        _SUBPIXEL,
+        SUBPIXEL,
     )

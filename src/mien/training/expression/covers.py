@@ -1,9 +1,9 @@
 """Masks, sunglasses and hands over faces, placed by their landmarks, with textures; on whole batches.
 
-Each cover is drawn once, with its transparency, on a canvas in the frame of a face: the middle of the eyes at (0, 0),
-the subject's right eye at (-0.5, 0), the left at (0.5, 0), the chin near (0, 1.6). In training, covers of this bank are
-drawn at random and warped onto faces by the affine map that fits their landmarks, so they follow size, roll and, in
-part, yaw. Textures are drawn (pleats, cloth, dots, plain) or cut from photographs (`mien data textures`).
+Each cover is drawn once, with its transparency, on a canvas in the frame of a face (`cover_shapes`). In training,
+covers of this bank are drawn at random and warped onto faces by the affine map that fits their landmarks, so they
+follow size, roll and, in part, yaw. Textures are drawn (pleats, cloth, dots, plain) or cut from photographs
+(`mien data textures`).
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.datasets.derive.textures import load_textures
+from mien.training.cover_shapes import (
+    FACE,
+    SUBPIXEL,
+    ear_loops,
+    fixed_point,
+    hand_pose,
+    lens_outline,
+    mask_outline,
+    palm_outline,
+)
 from mien.training.expression.recipe import Augmentation
 
-# The five landmarks in the frame of the face, in the order of `results.LANDMARKS`.
-FACE: Final = np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, 0.62], [-0.4, 1.05], [0.4, 1.05]], np.float32)
 CANVAS: Final = 96  # side of a canvas in pixels
 LEFT_TOP: Final = (-1.4, -0.9)  # its corner, in the frame of the face
 SPAN: Final = 2.9  # its side
@@ -97,22 +105,21 @@ class CoverBank:
 def _to_canvas(points: Tensor) -> Tensor:
     """(N, 2, 3) affine maps from places in the image, -1..1, to places on the canvas, -1..1."""
     known = torch.cat([points * 2 - 1, torch.ones(*points.shape[:2], 1)], dim=2)  # (N, 5, 3)
-    place = (torch.from_numpy(FACE) - torch.tensor(LEFT_TOP)) / SPAN * 2 - 1  # (5, 2)
+    place = (torch.from_numpy(FACE).float() - torch.tensor(LEFT_TOP)) / SPAN * 2 - 1  # (5, 2)
     solved: Tensor = torch.linalg.lstsq(known, place.expand(len(points), -1, -1)).solution  # (N, 3, 2)
     return solved.transpose(1, 2)
 
 
 def _placed(points: Points) -> NDArray[np.int32]:
     """Points in the frame of the face as fixed-point pixels of the canvas, for OpenCV."""
-    pixels = (np.asarray(points) - LEFT_TOP) / SPAN * CANVAS
-    return np.asarray(np.clip((pixels - 0.5) * 16, -(2**20), 2**20).round(), np.int32)
+    return fixed_point((np.asarray(points) - LEFT_TOP) / SPAN * CANVAS)
 
 
 def _opacity(*outlines: Points) -> Points:
     """(CANVAS, CANVAS) 0-1: inside any of the polygons, with soft edges."""
     area = np.zeros((CANVAS, CANVAS), np.uint8)
     for outline in outlines:
-        cv2.fillPoly(area, [_placed(outline)], 255, cv2.LINE_AA, 4)
+        cv2.fillPoly(area, [_placed(outline)], 255, cv2.LINE_AA, SUBPIXEL)
     return np.asarray(cv2.GaussianBlur(area, (3, 3), 0), np.float32) / 255
 
 
@@ -120,10 +127,7 @@ def _mask(rng: np.random.Generator, textures: NDArray[np.uint8] | None) -> NDArr
     """A surgical mask, an FFP2 mask or cloth, over nose, mouth and chin, with loops to the ears."""
     top, nose = rng.uniform(0.15, 0.55), rng.uniform(0.05, 0.3)
     chin, wide = rng.uniform(1.4, 1.85), rng.uniform(0.72, 1.1)
-    half = np.array(
-        [[0, top - nose], [wide * 0.55, top], [wide, top + 0.15], [wide * 0.95, chin * 0.72], [wide * 0.5, chin * 0.96]]
-    )
-    outline = np.concatenate([half, [[0, chin]], half[:0:-1] * (-1, 1)]) + rng.normal(0, 0.02, (10, 2))
+    outline = mask_outline(top, nose, chin, wide, (0.5, 0.96)) + rng.normal(0, 0.02, (10, 2))
     tone: Points = _cloth(rng, textures)
     rows = np.linspace(0, 1, CANVAS)[:, None]
     for _ in range(int(rng.integers(0, 5))):  # pleats: a bright edge above a dark one
@@ -133,23 +137,19 @@ def _mask(rng: np.random.Generator, textures: NDArray[np.uint8] | None) -> NDArr
     shade = 1 - rng.uniform(0, 0.35) * np.abs(np.linspace(-1, 1, CANVAS)[None, :]) ** 2
     area = _opacity(outline)
     loops = np.zeros((CANVAS, CANVAS), np.uint8)
-    for side in (-1, 1):
-        if rng.random() < 0.6:
-            loop = np.array([[side * wide, top + 0.2], [side * 1.3, rng.uniform(-0.1, 0.3)]])
-            cv2.polylines(loops, [_placed(loop)], False, 255, 2, cv2.LINE_AA, 4)
+    for loop in ear_loops(rng, top, wide, 1.3):
+        cv2.polylines(loops, [_placed(loop)], False, 255, 2, cv2.LINE_AA, SUBPIXEL)
     return _joined(tone * shade, np.maximum(area, loops.astype(np.float32) / 255 * 0.9))
 
 
 def _sunglasses(rng: np.random.Generator, _: NDArray[np.uint8] | None) -> NDArray[np.float32]:
     """Dark or mirrored lenses, round to square, with a bridge and temples; some let the eyes be seen."""
     radius, power = rng.uniform((0.26, 0.2), (0.48, 0.4)), rng.uniform(0.4, 1.0)
-    angle = np.linspace(0, 2 * np.pi, 33)[:-1]
-    shape = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    shape = np.sign(shape) * np.abs(shape) ** power * radius
+    shape = lens_outline(radius, power, 32)
     lenses = _opacity(*(shape + np.array([side, 0.03]) for side in (-0.5, 0.5)))
     bars = np.array([[-1.25, -0.1], [-0.5 - radius[0], -0.08], [0.5 + radius[0], -0.08], [1.25, -0.1]])
     frame = np.zeros((CANVAS, CANVAS), np.uint8)
-    cv2.polylines(frame, [_placed(bars)], False, 255, int(rng.integers(1, 4)), cv2.LINE_AA, 4)
+    cv2.polylines(frame, [_placed(bars)], False, 255, int(rng.integers(1, 4)), cv2.LINE_AA, SUBPIXEL)
     dark = rng.uniform(0.02, 0.3)
     tone = np.full((CANVAS, CANVAS), dark, np.float32)
     if rng.random() < 0.5:  # the sky in them
@@ -161,12 +161,9 @@ def _sunglasses(rng: np.random.Generator, _: NDArray[np.uint8] | None) -> NDArra
 
 def _hand(rng: np.random.Generator, textures: NDArray[np.uint8] | None) -> NDArray[np.float32]:
     """A hand before mouth, cheek, forehead or eyes: palm, fingers and a part of the arm."""
-    middle = np.array([rng.uniform(-0.8, 0.8), rng.uniform(-0.4, 1.5)])
-    angle = rng.uniform(0, 2 * np.pi)
-    along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
-    circle = np.linspace(0, 2 * np.pi, 25)[:-1, None]
+    middle, along, across = pose = hand_pose(rng, (-0.4, 1.5))
     size = rng.uniform(0.85, 1.25)
-    parts = [middle + size * 0.42 * (np.cos(circle) * along * 1.1 + np.sin(circle) * across)]
+    parts: list[Points] = [palm_outline(pose, size * 0.42, 1.1, 24)]
     for number in range(4):
         start = middle + size * ((number - 1.5) * 0.2 * across + 0.25 * along)
         tip = start + size * (rng.uniform(0.55, 0.95) * along + rng.normal(0, 0.08) * across)
@@ -179,7 +176,7 @@ def _hand(rng: np.random.Generator, textures: NDArray[np.uint8] | None) -> NDArr
     area = _opacity(*parts)
     edges = np.zeros((CANVAS, CANVAS), np.float32)
     for part in parts[1:5]:  # shadows between the fingers
-        cv2.polylines(edges, [_placed(part)], True, 1.0, 1, cv2.LINE_AA, 4)
+        cv2.polylines(edges, [_placed(part)], True, 1.0, 1, cv2.LINE_AA, SUBPIXEL)
     return _joined(tone * (1 - rng.uniform(0.1, 0.4) * edges), area)
 
 
