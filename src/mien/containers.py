@@ -4,7 +4,7 @@
 """
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -23,6 +23,32 @@ def open_file(path: str) -> "InputContainer":
     import av
 
     return av.open(f"file:{path}", options={"protocol_whitelist": "file,crypto,data"}, metadata_errors="replace")
+
+
+# FFmpeg's names of the formats that hold their video themselves. The others are playlists (concat, hls, dash, imf),
+# which name files, and formats that nobody uploads.
+_SELF_CONTAINED: Final = (
+    "apng,asf,avi,dirac,dv,flv,gif,h264,hevc,ivf,m4v,matroska,mjpeg,mov,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,vc1,"
+    "webm,wtv,yuv4mpegpipe,jpeg_pipe,png_pipe,tiff_pipe,webp_pipe"
+)
+
+
+def is_self_contained(path: str) -> bool:
+    """Whether a file may be opened that was sent by somebody else: it is no playlist, which could name any other file.
+
+    The format is found by the content, before anything that the content names is opened. A file that FFmpeg cannot
+    read is self-contained, too: `open_file` raises the error.
+    """
+    import av
+
+    options = {"protocol_whitelist": "file", "format_whitelist": _SELF_CONTAINED}
+    try:
+        with av.open(f"file:{path}", options=options):
+            return True
+    except av.ArgumentError:  # FFmpeg's error for a format that is not listed
+        return False
+    except av.FFmpegError:
+        return True
 
 
 def origin_of(container: "InputContainer", stream: "VideoStream | AudioStream") -> Fraction:

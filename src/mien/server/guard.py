@@ -81,7 +81,7 @@ class Guard:
                 hint=f"start the server with --allow-origin http://{printable(host)[:80] or 'HOST'}",
             )
         origin = connection.headers.get("origin")
-        if origin is not None and origin not in self._origins and urlsplit(origin).netloc != host:
+        if origin is not None and origin not in self._origins and _host_of(origin) != host:
             raise OriginError(
                 f"pages of '{printable(origin)[:80]}' may not use this server",
                 hint="start the server with --allow-origin ORIGIN",
@@ -133,6 +133,14 @@ class Guard:
             self._buckets.popitem(last=False)
         if tokens < 1:
             raise RateError(f"more than {self._rate:g} requests per second", hint="wait a second and try again")
+
+
+def _host_of(origin: str) -> str | None:
+    """The host and the port of an origin; None for one that no browser sends, such as `http://[`."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _is_open(connection: HTTPConnection) -> bool:

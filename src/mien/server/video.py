@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from mien.analyzer import AnalyzerOptions
+from mien.containers import is_self_contained
 from mien.errors import ConflictError, InputError, LimitError, MienError, NotFoundError, UnavailableError
 from mien.media.decode import shown
 from mien.media.picking import VideoOptions
@@ -148,6 +149,11 @@ class Jobs:
         path = path_of(job.file)
         if not await asyncio.to_thread(is_video, path):
             raise InputError(f"'{shown(job.source)}' is not a video", hint="images: POST /v1/analyze")
+        if not await asyncio.to_thread(is_self_contained, path):  # a playlist could name the upload of another client
+            raise InputError(
+                f"'{shown(job.source)}' is a playlist, or a video in a format that the server does not read",
+                hint="send the video itself, for example as MP4, WebM or Matroska",
+            )
         job.expected = await asyncio.to_thread(expected_frames, path, job.options)
         if job.expected is not None and job.expected > self.options.max_frames:
             raise self._too_many_frames(job)
