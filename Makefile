@@ -29,11 +29,12 @@ $(CORE)/.ready: pyproject.toml $(shell find src -type f -not -name '*.pyc')
 	$(CORE)/bin/pip install $(PIP) .
 	@touch $@
 
-# Everything, editable; and OpenCV 4 in a folder of its own, for the detectors that OpenCV 5 has dropped.
-$(FULL)/.ready: pyproject.toml constraints.txt
+# Everything, editable; OpenCV 4 in a folder of its own, for the detectors that OpenCV 5 has dropped; and a browser.
+$(FULL)/.ready: pyproject.toml constraints.txt scripts/install_chromium.sh
 	$(PYTHON) -m venv $(FULL)
 	$(FULL)/bin/pip install $(PIP) -c constraints.txt -e '.[$(EXTRAS),test,check]'
 	$(FULL)/bin/pip install $(PIP) --no-deps --upgrade --target $(FULL)/opencv4 'opencv-python-headless<5'
+	scripts/install_chromium.sh $(FULL)/bin/python
 	@touch $@
 
 # The lowest versions: uv makes the list, pip installs it (uv would fetch PyTorch's builds for graphics cards).

@@ -306,5 +306,10 @@ def _cell(value: Value, column: Column) -> Value:
     if isinstance(value, str):
         return printable(value) if column.name in ("error", "note") else value
     if value is not None and column.type == "number":
-        return round(value, _DECIMALS[column.unit]) + 0.0  # adding turns -0.0 into 0.0
+        return round(value, decimals(column)) + 0.0  # adding turns -0.0 into 0.0
     return value
+
+
+def decimals(column: Column) -> int | None:
+    """How many decimals numbers of a column are rounded to; None for a column of another type."""
+    return _DECIMALS[column.unit] if column.type == "number" else None

@@ -99,6 +99,10 @@ def create_app(options: ServerOptions | None = None, *, live: bool = False) -> F
     app.include_router(images.router(options, pool, reader, metrics))
     app.include_router(video.router(jobs, reader))
     _add_information(app)
+    if live:
+        from mien.server.live.pages import add_live
+
+        add_live(app)
     return app
 
 

@@ -1,0 +1,74 @@
+"""Takes the screenshots of `docs/live.md`, with the portrait as the camera: `python -m scripts.live_screenshots`."""
+
+import io
+import itertools
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from tests.browser import browser_with_camera, write_camera
+
+ROOT: Final = Path(__file__).parent.parent
+SECONDS: Final = 20  # shown in the strip of the last minute
+
+# name: width, height, scheme, keys, and whether the whole page is shown
+SHOTS: Final = {
+    "live-dark": (1440, 900, "dark", "1l", False),
+    "live-light": (1440, 900, "light", "4", False),
+    "live-phone": (390, 844, "light", "1", False),
+}
+
+
+def camera() -> Iterator[NDArray[np.uint8]]:
+    """The portrait, with another mouth for a moment, so that the last minute has something to show."""
+    portrait = Image.open(ROOT / "examples" / "astronaut.jpg").convert("RGB").crop((0, 40, 512, 424))
+    other = portrait.copy()
+    pen = ImageDraw.Draw(other)
+    pen.rectangle([192, 88, 253, 122], fill=portrait.getpixel((222, 138)))
+    pen.ellipse([209, 90, 235, 126], fill=(50, 15, 20))
+    happy, surprised = (np.asarray(image.resize((640, 480))) for image in (portrait, other))
+    yield from itertools.repeat(happy, 100)
+    yield from itertools.repeat(surprised, 40)
+
+
+def main() -> None:
+    command = [sys.executable, "-m", "mien", "live", "--no-open", "--port", "0"]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server,
+    ):
+        try:
+            address = re.search(r"http://\S+", "".join(itertools.islice(server.stderr or (), 1)))
+            if address is None:
+                raise RuntimeError("mien live did not start")
+            with browser_with_camera(write_camera(Path(folder) / "camera.mjpeg", camera())) as browser:
+                for name, (width, height, scheme, keys, whole) in SHOTS.items():
+                    context = browser.new_context(
+                        viewport={"width": width, "height": height},
+                        color_scheme="dark" if scheme == "dark" else "light",
+                        device_scale_factor=2 if width < 500 else 1,
+                    )
+                    context.grant_permissions(["camera"], origin=address[0].rstrip("/"))
+                    page = context.new_page()
+                    page.goto(address[0])
+                    page.wait_for_selector("#stage[data-frame]")
+                    for key in keys:
+                        page.keyboard.press(key)
+                    page.wait_for_timeout(1000 * SECONDS)
+                    page.wait_for_selector("#feeling:text('Happiness')")
+                    image = Image.open(io.BytesIO(page.screenshot(full_page=whole))).convert("RGB")
+                    image.save(ROOT / "docs" / f"{name}.jpg", quality=88, subsampling=0, optimize=True)
+                    context.close()
+        finally:
+            server.terminate()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""`mien live`: the live page."""
+
+import ipaddress
+import secrets
+import socket
+import webbrowser
+from dataclasses import dataclass, replace
+from typing import Annotated, Final
+
+import typer
+
+from mien.cli import tell
+from mien.cli.options import Only, Quiet, command
+from mien.expression.base import ClassifierOptions
+from mien.faces.detectors import DetectorOptions
+from mien.faces.landmarks import LandmarkOptions
+from mien.media.picking import TrackingOptions
+from mien.server.options import ServerOptions, is_loopback
+
+# Options of the server that concern the page.
+_PAGE: Final = Only({"host", "port", "api_key_file", "certfile", "keyfile", "allow_origin", "workers", "max_live"})
+
+
+@dataclass(frozen=True, slots=True)
+class PageOptions(ServerOptions):
+    """The options of the server. If other machines can reach it and there is no key, it gets a random one."""
+
+    def __post_init__(self) -> None:
+        if not self.api_keys and self.api_key_file is None and not is_loopback(self.host):
+            object.__setattr__(self, "api_keys", (secrets.token_urlsafe(24),))
+        ServerOptions.__post_init__(self)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("live")(command(live))
+
+
+def live(
+    server: Annotated[PageOptions, _PAGE],
+    classifier: Annotated[ClassifierOptions, Only({"model", "vote", "emotions", "abstain", "tta", "prior", "threads"})],
+    detector: DetectorOptions,
+    landmarks: LandmarkOptions,
+    tracking: TrackingOptions,
+    *,
+    no_open: Annotated[bool, "Only print the address, and do not open the page in a browser."] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Opens a page that shows the emotions of the camera's faces, or of a video or an image, live; see docs/live.md.
+
+    Ctrl-C stops it. Images go only from the page to this command, and are not stored. For a phone, listen on all
+    addresses with a certificate, because browsers give a camera only to HTTPS: --host 0.0.0.0 --certfile --keyfile.
+    """
+    from mien.analyzer import AnalyzerOptions
+    from mien.server.app import create_app
+    from mien.server.run import serve
+
+    options = replace(server, analyzer=AnalyzerOptions(detector, classifier, landmarks, tracking))
+    app = create_app(options, live=True)
+
+    def ready(url: str) -> None:
+        page = f"{_reachable(url, options.host)}/" + "".join(f"#key={key}" for key in options.api_keys[:1])
+        if not quiet:
+            tell(f"live at {page} (Ctrl-C to stop)")
+        if not no_open:
+            webbrowser.open(page)
+
+    serve(app, options, ready)
+
+
+def _reachable(url: str, host: str) -> str:
+    """The URL with an address that other machines reach, if the server listens on all addresses."""
+    try:
+        if not ipaddress.ip_address(host.strip("[]")).is_unspecified:
+            return url
+    except ValueError:  # a name
+        return url
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing; chooses the address that would be used
+            address = probe.getsockname()[0]
+        except OSError:  # no network
+            address = "127.0.0.1"
+    return url.replace(host, address)
