@@ -1,7 +1,8 @@
-"""Tracking on clips with known people: `python -m benchmarks.tracking [--every 1,2,3]`; needs ../shared/data.
+"""Tracking on clips with known people: `python -m benchmarks.tracking [--every default,1,2,3]`; needs ../shared/data.
 
 For each clip and each interval of detection: identity switches, tracks, and the share of visible faces that are found;
-and the time of detection with tracking per frame. The heads are photographs of `faces/frames.zip`.
+and the time of detection with tracking per frame. The heads are photographs of `faces/frames.zip`. With all clips, the
+figures become `benchmarks/results/tracking_switches.json` and `tracking_found.json`.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.clips import Head, Part, Pose, Seen, background, frames, sway, walk
+from benchmarks.results import Measurement, Results, save
 from mien.faces.align import Aligner
 from mien.faces.tracking import FaceTracker
 from mien.results import Face, Frame
@@ -158,25 +160,25 @@ CLIPS: dict[str, Clip] = {clip.__name__: clip for clip in (crossing, turning_bac
 
 
 def main() -> None:
-    """Prints a table."""
+    """Prints a table, and saves the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--every", default="1,2,3,4,5")
+    parser.add_argument("--every", default="default,1,2,3,4,5")
     parser.add_argument("--clips", default=",".join(CLIPS))
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--save", help="folder for the first clip of each kind, as mp4")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     aligner = Aligner()
-    print(f"{'clip':14} every  switches  tracks  found   detected  ms/frame  tracking ms")
+    switched, seen_of = {}, {}
+    print(f"{'clip':14}   every  switches  tracks  found   detected  ms/frame  tracking ms")
     for name in options.clips.split(","):
         cases = []
         for seed in range(options.seeds):
             cases.append(list(CLIPS[name](heads(20, seed=seed))))
-        for every in map(int, options.every.split(",")):
+        for every in options.every.split(","):
             switches = tracks = visible = found = total = detections = 0
             spent = detecting = 0.0
             for case in cases:
-                tracker, counts = FaceTracker(every), Counts()
+                tracker, counts = FaceTracker(None if every == "default" else int(every)), Counts()
                 for frame, seen, scene in case:
                     start = time.process_time()
                     faces = None
@@ -193,11 +195,16 @@ def main() -> None:
                 tracks += tracker._next
                 visible += counts.visible
                 found += counts.found
+            switched[f"{name}, {every}"] = Measurement.of([switches])
+            seen_of[f"{name}, {every}"] = Measurement.proportion(found, visible)
             print(
-                f"{name:14} {every:5} {switches:9} {tracks:7} {found / visible:7.4f} {detections / total:9.3f}"
+                f"{name:14} {every:>7} {switches:9} {tracks:7} {found / visible:7.4f} {detections / total:9.3f}"
                 f" {1000 * spent / total:9.2f} {1000 * (spent - detecting) / total:9.2f}",
                 flush=True,
             )
+    if options.clips == ",".join(CLIPS):
+        save(Results.here("tracking_switches", "switches of identity", switched))
+        save(Results.here("tracking_found", "% of the visible faces", seen_of, spread="95% interval"))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from tests.videos import cut, numbered, portrait, write_video
@@ -112,6 +113,18 @@ def test_a_video_is_an_iterator_in_constant_memory(clip: Path) -> None:
     results = mien.analyze(clip, video=VideoOptions(every=2))
     assert iter(results) is results
     assert [(result.frame, len(result)) for result in results] == [(0, 1), (2, 1), (4, 1), (6, 1), (8, 0), (10, 0)]
+
+
+def test_without_a_model_videos_use_the_int8_form_and_images_the_default(astronaut: Path, clip: Path) -> None:
+    first = {model: next(mien.analyze(str(clip), classifier=model))[0] for model in (None, "mien-m-int8", "mien-m")}
+    chosen, small, full = (first[model].expression.probabilities for model in (None, "mien-m-int8", "mien-m"))
+    assert np.array_equal(chosen, small)
+    assert not np.array_equal(chosen, full)
+    assert np.abs(chosen - full).max() < 0.1
+    image, frame = mien.analyze([astronaut, next(iter(open_frames([str(clip)])))])  # one batch with both
+    assert np.array_equal(frame[0].expression.probabilities, small)
+    alone = mien.analyze(astronaut, classifier="mien-m")
+    assert np.array_equal(image[0].expression.probabilities, alone[0].expression.probabilities)
 
 
 def test_an_iterator_can_be_closed(clip: Path) -> None:

@@ -284,6 +284,13 @@ def default_model(task: Task = "expression") -> str:
     return next(iter(shipped_models(task)))
 
 
+def quick_model(task: Task = "expression") -> str:
+    """Name of the model for many images: the int8 form of the default, which is as accurate, if it is shipped."""
+    default = default_model(task)
+    forms = [name for name, info in shipped_models(task).items() if info.form == "int8" and name.startswith(default)]
+    return next(iter(forms), default)
+
+
 def model_info(name: str, task: Task | None = None) -> ModelInfo:
     """The shipped model `name`.
 

@@ -3,6 +3,8 @@
 The coordinates of boxes, landmarks and crop specs are continuous: pixel i covers [i, i + 1), its centre is at i + 0.5.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,16 +53,16 @@ def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> ND
     Raises:
         ValueError: All source points, or all target points, coincide.
     """
-    source_mean, target_mean = source.mean(axis=0, dtype=float), target.mean(axis=0, dtype=float)
-    source_part, target_part = source - source_mean, target - target_mean
-    variance = (source_part**2).sum() / len(source)
-    u, singular, vt = np.linalg.svd(target_part.T @ source_part / len(source))  # covariance (2, 2), eq. 38
-    signs = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])  # eq. 43: no mirroring
-    spread = float(singular @ signs)
-    if not (variance > 1e-9 and spread > 1e-9):
+    start, end = (np.asarray(points, np.float64) @ (1, 1j) for points in (source, target))
+    middle, goal = complex(start.mean()), complex(end.mean())
+    start = start - middle
+    common, spread = complex(np.vdot(start, end - goal)), float(np.vdot(start, start).real)
+    if not (spread > 1e-9 * len(source) and abs(common) > 1e-9 * len(source)):
         raise ValueError(f"expected points that do not all coincide, got {source.tolist()}")
-    linear = spread / variance * (u * signs) @ vt  # eq. 40 and 42
-    return np.column_stack([linear, target_mean - linear @ source_mean])  # eq. 41
+    # In the plane, with points as complex numbers, eq. 40-42 are one division.
+    turn = common / spread
+    shift = goal - turn * middle
+    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 
 def crop_face(image: NDArray[np.uint8], points: NDArray[np.float32], crop_spec: CropSpec) -> NDArray[np.uint8]:
@@ -85,7 +87,7 @@ def crop_face(image: NDArray[np.uint8], points: NDArray[np.float32], crop_spec: 
     matrix = similarity(five_points(points), crop_spec.points) * OVERSAMPLING
     region, corner = _region(image, matrix, size)
     # Only shrunk here: the warp enlarges.
-    region, factor = resized(region, min(1.0, float(np.hypot(*matrix[:, 0]))))
+    region, factor = resized(region, min(1.0, math.hypot(matrix[0, 0], matrix[1, 0])))
     matrix[:, 2] += matrix[:, :2] @ corner
     matrix[:, :2] /= factor
     # OpenCV counts from the centre of the first pixel.
@@ -96,12 +98,22 @@ def crop_face(image: NDArray[np.uint8], points: NDArray[np.float32], crop_spec: 
 def _region(
     image: NDArray[np.uint8], matrix: NDArray[np.float64], size: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The part of an image that a crop of `size` pixels shows, with a margin, and the x, y of its corner."""
-    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], float)
-    shown = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+    """The part of an image that a crop of `size` pixels shows, with a margin, and the x, y of its corner.
+
+    Args:
+        image: (H, W, 3).
+        matrix: (2, 3), a similarity.
+        size: Side of the crop.
+    """
+    scale = math.hypot(matrix[0, 0], matrix[1, 0])
+    back = complex(matrix[0, 0], -matrix[1, 0]) / scale**2
+    offset = complex(matrix[0, 2], matrix[1, 2])
+    shown = [back * (corner - offset) for corner in (0, size, size * 1j, size + size * 1j)]
     # Cubic interpolation reads two pixels around a point, of the image or of the shrunk image.
-    margin = 2 + 2 / np.hypot(*matrix[:, 0])
-    limit = np.array(image.shape[1::-1])
-    start = np.clip(np.floor(shown.min(axis=0) - margin), 0, limit - 1).astype(np.int64)
-    stop = np.clip(np.ceil(shown.max(axis=0) + margin), start + 1, limit).astype(np.int64)
-    return image[start[1] : stop[1], start[0] : stop[0]], start
+    margin = 2 + 2 / scale
+    ranges = []
+    for values, limit in (([z.real for z in shown], image.shape[1]), ([z.imag for z in shown], image.shape[0])):
+        first = min(max(math.floor(min(values) - margin), 0), limit - 1)
+        ranges.append((first, min(max(math.ceil(max(values) + margin), first + 1), limit)))
+    (left, right), (top, bottom) = ranges
+    return image[top:bottom, left:right], np.array([left, top])

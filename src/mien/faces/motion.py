@@ -4,6 +4,7 @@ Both are cheap, because they look at few pixels: a face is followed on a patch o
 thumbnail. Only the green channel is used, which is closest to the luminance.
 """
 
+import cmath
 import math
 from dataclasses import dataclass
 from typing import Final
@@ -17,9 +18,11 @@ from mien.opencv import cv2
 _SIDE: Final = 48
 _AROUND: Final = 0.25
 # Points that are followed: a grid on the middle of the patch. Their windows, in pixels of the patch.
-_GRID: Final = 6
+_GRID: Final = 5
 _WINDOW: Final = (11, 11)
 _LEVELS: Final = 2
+# When the search for a point ends: after this many steps, or with one of so few pixels of the patch.
+_STOP: Final = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03)
 # A point is trusted if following it back ends this near, in pixels of the patch, and if it moves with the others.
 _BACK: Final = 0.6
 _APART: Final = 1.2
@@ -29,8 +32,16 @@ _LEAST_TRUSTED: Final = 0.55
 _MOST_SCALE: Final = 1.3
 _MOST_TURN: Final = 0.35
 
-_STEPS = np.linspace(0.22, 0.78, _GRID) * _SIDE
+_STEPS: Final = np.linspace(0.22, 0.78, _GRID) * _SIDE
 _POINTS: Final = np.stack(np.meshgrid(_STEPS, _STEPS), axis=-1).reshape(-1, 1, 2).astype(np.float32)
+
+
+def _complex(points: NDArray[np.floating]) -> NDArray[np.complex128]:
+    """Points (N, 2) as x + iy."""
+    return np.ascontiguousarray(points, np.float64).view(np.complex128)[:, 0]
+
+
+_COMPLEX_POINTS: Final = _complex(_POINTS[:, 0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +53,16 @@ class Shift:
 
     def points(self, points: NDArray[np.floating]) -> NDArray[np.float32]:
         """Points (N, 2) after the transform."""
-        moved = self.turn * (points[:, 0] + 1j * points[:, 1]) + self.offset
-        return np.stack([moved.real, moved.imag], axis=1).astype(np.float32)
+        moved = self.turn * _complex(points) + self.offset
+        return moved.view(np.float64).reshape(-1, 2).astype(np.float32)
 
     def box(self, box: NDArray[np.floating]) -> NDArray[np.float32]:
         """A box (4,) xyxy whose centre and size follow the transform; it stays upright."""
-        centre = self.points(((box[:2] + box[2:]) / 2)[None])[0]
-        half = (box[2:] - box[:2]) / 2 * abs(self.turn)
-        return np.concatenate([centre - half, centre + half]).astype(np.float32)
+        x0, y0, x1, y1 = box.tolist()
+        centre = self.turn * complex(x0 + x1, y0 + y1) / 2 + self.offset
+        half = complex(x1 - x0, y1 - y0) / 2 * abs(self.turn)
+        low, high = centre - half, centre + half
+        return np.array([low.real, low.imag, high.real, high.imag], np.float32)
 
 
 class FacePatch:
@@ -66,6 +79,7 @@ class FacePatch:
     def __init__(self, image: NDArray[np.uint8], box: NDArray[np.floating]) -> None:
         self._origin, self._scale = _frame_of(box)
         self._pixels = _patch(image, self._origin, self._scale)
+        self.trusted = 1.0
 
     def shift(self, image: NDArray[np.uint8], near: Shift) -> Shift | None:
         """How the face has moved in a later frame.
@@ -77,22 +91,22 @@ class FacePatch:
         Returns:
             The transform from the patch's frame to this one; None if the face is not plainly the same.
         """
-        side = self._scale * _SIDE
-        centre = near.points(np.array([[self._origin.real + side / 2, self._origin.imag + side / 2]]))[0]
+        half = complex(_SIDE, _SIDE) / 2
         scale = self._scale * abs(near.turn)
-        origin = complex(*(centre - scale * _SIDE / 2).tolist())
+        origin = near.turn * (self._origin + self._scale * half) + near.offset - scale * half
         later = _patch(image, origin, scale)
         there, found = _flow(self._pixels, later, _POINTS)
         back, found_back = _flow(later, self._pixels, there)
-        trusted = found & found_back & (np.abs(back - _POINTS).max(axis=(1, 2)) < _BACK)
-        if trusted.mean() < _LEAST_TRUSTED:
+        trusted = found & found_back & (np.abs(back - _POINTS) < _BACK).all(axis=(1, 2))
+        if np.count_nonzero(trusted) < _LEAST_TRUSTED * len(trusted):
             return None
-        before = _complex(_POINTS[:, 0]) * self._scale + self._origin
+        before = _COMPLEX_POINTS * self._scale + self._origin
         after = _complex(there[:, 0]) * scale + origin
         shift, trusted = _fitted(before, after, trusted, _APART * scale)
-        if trusted.mean() < _LEAST_TRUSTED:
+        self.trusted = np.count_nonzero(trusted) / len(trusted)
+        if self.trusted < _LEAST_TRUSTED:
             return None
-        size, angle = abs(shift.turn), abs(float(np.angle(shift.turn)))
+        size, angle = abs(shift.turn), abs(cmath.phase(shift.turn))
         return shift if 1 / _MOST_SCALE < size < _MOST_SCALE and angle < _MOST_TURN else None
 
 
@@ -101,7 +115,9 @@ def _flow(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Where points (N, 1, 2) of one patch are in the other, and which (N,) were found."""
     place = np.zeros_like(points)
-    there, found, _ = cv2.calcOpticalFlowPyrLK(one, other, points, place, winSize=_WINDOW, maxLevel=_LEVELS)
+    there, found, _ = cv2.calcOpticalFlowPyrLK(
+        one, other, points, place, winSize=_WINDOW, maxLevel=_LEVELS, criteria=_STOP
+    )
     return np.asarray(there, np.float32), np.asarray(found)[:, 0].astype(bool)
 
 
@@ -109,7 +125,8 @@ def _frame_of(box: NDArray[np.floating]) -> tuple[complex, float]:
     """The upper left corner of a face's square patch, and its pixels of the frame per pixel of the patch."""
     side = float(max(box[2:] - box[:2])) * (1 + 2 * _AROUND)
     centre = (box[:2] + box[2:]) / 2
-    return complex(*(centre - side / 2).tolist()), side / _SIDE
+    x, y = (centre - side / 2).tolist()
+    return complex(x, y), side / _SIDE
 
 
 def _patch(image: NDArray[np.uint8], origin: complex, scale: float) -> NDArray[np.uint8]:
@@ -131,11 +148,6 @@ def _patch(image: NDArray[np.uint8], origin: complex, scale: float) -> NDArray[n
     )
 
 
-def _complex(points: NDArray[np.float32]) -> NDArray[np.complex128]:
-    """Points (N, 2) as x + iy."""
-    return np.asarray(points[:, 0].astype(np.float64) + 1j * points[:, 1], np.complex128)
-
-
 def _fitted(
     before: NDArray[np.complex128], after: NDArray[np.complex128], trusted: NDArray[np.bool_], limit: float
 ) -> tuple[Shift, NDArray[np.bool_]]:
@@ -145,12 +157,14 @@ def _fitted(
         if len(start) < 2:
             break
         middle, target = start.mean(), end.mean()
-        turn = np.vdot(start - middle, end - target) / max(np.vdot(start - middle, start - middle).real, 1e-9)
-        shift = Shift(complex(turn), complex(target - turn * middle))
-        near = np.abs(turn * before + shift.offset - after) < limit
-        if (trusted & ~near).sum() == 0:
+        start -= middle
+        turn = complex(np.vdot(start, end - target) / max(np.vdot(start, start).real, 1e-9))
+        shift = Shift(turn, complex(target - turn * middle))
+        near = np.abs(turn * before + (shift.offset - after)) < limit
+        kept = trusted & near
+        if np.count_nonzero(kept) == len(start):
             return shift, trusted
-        trusted = trusted & near
+        trusted = kept
     return Shift(1, 0), np.zeros_like(trusted)
 
 
@@ -163,7 +177,7 @@ _SURE_CORRELATION: Final = 0.1
 # A cell has changed if its mean differs by this many grey levels.
 _CHANGED: Final = 20.0
 # Share of changed cells that means a newcomer: fewer are noise, more a moving camera.
-_NEWCOMER: Final = (0.002, 0.25)
+NEWCOMER: Final = (0.002, 0.25)
 _FLAT: Final = 4.0  # grey levels: the standard deviation that noise may have
 
 
@@ -176,10 +190,10 @@ class Scene:
 
     def __init__(self, image: NDArray[np.uint8]) -> None:
         height, width = image.shape[:2]
-        step = max(1, max(height, width) // (2 * _CELLS))
         self._scale = _CELLS / max(height, width)
         size = max(1, round(width * self._scale)), max(1, round(height * self._scale))
-        part = np.ascontiguousarray(image[step // 2 :: step, step // 2 :: step])
+        # Four pixels for each cell: reading all of them would take longer than all the rest.
+        part = cv2.resize(image, (2 * size[0], 2 * size[1]), interpolation=cv2.INTER_NEAREST)
         self._colours = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
         self._grey = self._colours[..., 1].astype(np.float32)
         self._centred = (self._grey - self._grey.mean()).ravel()
@@ -195,25 +209,27 @@ class Scene:
             return False
         return correlation < _SURE_CORRELATION or 1 - _overlap(before._colours, self._colours) > _CUT_COLOURS
 
-    def has_newcomer(self, before: "Scene", faces: NDArray[np.floating]) -> bool:
-        """Whether something may have come into view since an earlier frame, elsewhere than at known faces.
+    def changed_share(self, before: "Scene", faces: NDArray[np.floating]) -> float:
+        """The share of the picture that has changed since an earlier frame, elsewhere than at known faces.
+
+        A share in the range `NEWCOMER` means that something may have come into view.
 
         Args:
             before: The earlier frame.
             faces: (N, 4) boxes of the known faces in either frame, xyxy in pixels.
         """
         if before._grey.shape != self._grey.shape:
-            return True
+            return sum(NEWCOMER) / 2
         changed = np.abs(self._grey - before._grey) > _CHANGED
         if not changed.any():
-            return False
-        for x0, y0, x1, y1 in faces * self._scale:
-            width, height = x1 - x0, y1 - y0
-            # A face and the body below it.
-            rows = slice(max(0, int(y0 - height)), max(0, int(y1 + 2 * height) + 1))
-            changed[rows, max(0, int(x0 - width)) : max(0, int(x1 + width) + 1)] = False
-        share = float(changed.mean())
-        return _NEWCOMER[0] < share < _NEWCOMER[1]
+            return 0.0
+        x0, y0, x1, y1 = (faces * self._scale).T
+        width, height = x1 - x0, y1 - y0
+        # A face and the body below it.
+        parts = np.stack([y0 - height, y1 + 2 * height + 1, x0 - width, x1 + width + 1], axis=1)
+        for top, bottom, left, right in parts.clip(0, _CELLS).astype(int).tolist():
+            changed[top:bottom, left:right] = False
+        return float(np.count_nonzero(changed)) / changed.size
 
 
 def _overlap(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:

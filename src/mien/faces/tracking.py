@@ -19,15 +19,16 @@ from numpy.typing import NDArray
 
 from mien.errors import ConfigError
 from mien.faces.boxes import areas, intersection
-from mien.faces.motion import FacePatch, Scene, Shift
+from mien.faces.motion import NEWCOMER, FacePatch, Scene, Shift
 from mien.opencv import cv2
 from mien.results import Face, Frame
 
-# Measured on clips of crossing people and of crowds: at 3, nothing is found less; see `docs/design/tracking.md`.
-DETECT_EVERY: Final = 3
-
-# The detector runs at least this often, in seconds: flow needs frames that are close to each other.
+# The detector runs at least this often, in seconds: flow needs frames that are close to each other. The longer limit is
+# for a scene that stands still around faces of which nearly all points can be followed. Measured on clips of crossing
+# people and of crowds: nothing is found less; see `docs/design/tracking.md`.
 _LONGEST_FLOW: Final = 0.25
+_LONGEST_STILL: Final = 0.5
+_WELL_FOLLOWED: Final = 0.8  # share of trusted points
 # So long after a face was lost, the detector looks for it in every frame.
 _SEARCH: Final = 1.0
 # A track that was lost for longer than this has no speed any more, and its face may be anywhere.
@@ -95,15 +96,16 @@ class FaceTracker:
     """Follows the faces of one video or camera; a `mien.analyzer.Tracker`.
 
     Args:
-        detect_every: The detector runs on every so many frames. Between them faces are followed by optical flow, and
-            the detector runs earlier if one is lost, if two meet, after a cut, and if something comes into view.
+        detect_every: The detector runs on every so many frames; None for four times a second, twice if nothing but
+            the known faces moves. Between detections faces are followed by optical flow, and the detector runs earlier
+            if one is lost, if two meet, after a cut, and if something comes into view.
 
     Raises:
         ConfigError: `detect_every` is below 1.
     """
 
-    def __init__(self, detect_every: int = DETECT_EVERY) -> None:
-        if detect_every < 1:
+    def __init__(self, detect_every: int | None = None) -> None:
+        if detect_every is not None and detect_every < 1:
             raise ConfigError(
                 f"detect_every: expected a number of frames from 1, got {detect_every}", hint="for example 3"
             )
@@ -156,7 +158,10 @@ class FaceTracker:
 
     def _may_follow(self, now: float, scene: Scene) -> bool:
         """Whether the flow may replace the detector in the next frame."""
-        if self._detected is None or self._without + 1 >= self.detect_every or now - self._detected_at > _LONGEST_FLOW:
+        since = now - self._detected_at
+        if self._detected is None or since > _LONGEST_STILL:
+            return False
+        if self.detect_every is not None and self._without + 1 >= self.detect_every:
             return False
         present = [track for track in self._tracks if track.present]
         if any(not track.present and now - track.seen < _SEARCH for track in self._tracks):
@@ -165,7 +170,10 @@ class FaceTracker:
         if (_covered(boxes) > _COVERED).any():
             return False
         at_detection = np.array([track.box for track in present if track.box is not None]).reshape(-1, 4)
-        return not scene.has_newcomer(self._detected, np.concatenate([boxes, at_detection]))
+        changed = scene.changed_share(self._detected, np.concatenate([boxes, at_detection]))
+        if since <= _LONGEST_FLOW:
+            return not NEWCOMER[0] < changed < NEWCOMER[1]
+        return changed == 0 and all(track.patch and track.patch.trusted >= _WELL_FOLLOWED for track in present)
 
     def _follow(self, frame: Frame, now: float) -> dict[int, Face] | None:
         """The faces by the number of their track; None if one cannot be followed."""
@@ -174,14 +182,14 @@ class FaceTracker:
         for track in (track for track in self._tracks if track.present):
             if track.patch is None or track.box is None:
                 return None
-            step = track.speed * (now - track.seen)
-            near = Shift(track.since.turn, track.since.offset + complex(*step.tolist()))
+            right, down = (track.speed * (now - track.seen)).tolist()
+            near = Shift(track.since.turn, track.since.offset + complex(right, down))
             shift = track.patch.shift(frame.image, near)
             if shift is None:
                 return None
             box = shift.box(track.box)
-            x, y = (box[:2] + box[2:]) / 2
-            if not (0 <= x < width and 0 <= y < height):
+            x0, y0, x1, y1 = box.tolist()
+            if not (0 <= x0 + x1 < 2 * width and 0 <= y0 + y1 < 2 * height):
                 return None
             track.since = shift
             landmarks = None if track.landmarks is None else shift.points(track.landmarks)
@@ -209,7 +217,7 @@ class FaceTracker:
             else:
                 track = self._new_track(face, signature, now)
                 self._tracks.append(track)
-            follows = clear and self.detect_every > 1
+            follows = clear and self.detect_every != 1
             track.patch = FacePatch(frame.image, face.box) if follows else None
             track.since, track.box, track.landmarks = _STILL, face.box, face.landmarks
         self._forget(now)

@@ -62,8 +62,8 @@ class TrackingOptions:
 
     detect_every: Annotated[
         int | None,
-        "Videos: detect faces on every Nth frame, by default 3, and follow them between; earlier if one is lost or "
-        "comes.",
+        "Videos: detect faces on every Nth frame, by default four times a second, and follow them between; earlier if "
+        "one is lost or comes.",
     ] = None
     smooth: Annotated[
         float | None,
