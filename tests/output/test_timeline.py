@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from mien import emotions
 from mien.cli import build_app
 from mien.errors import ConfigError, DataError, InputError, OutputError
+from mien.expression.smoothing import TrackSmoother
 from mien.output import open_table
 from mien.output.drawing.palette import COLOURS
 from mien.output.timeline.layout import clock, timeline
@@ -360,6 +362,38 @@ def test_the_command_prints_and_draws(tmp_path: Path) -> None:
     assert "films/talk.mp4: 0:20, 500 frames, 0% of them without a face" in done.output
     assert "60%" in done.output
     assert "sadness" in (tmp_path / "r.html").read_text()
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_report_agrees_with_the_timeline_of_the_same_analysis(tmp_path: Path, suffix: str) -> None:
+    """The table has the raw probabilities only, which flicker; the timeline had the smoothed ones."""
+    rng = np.random.default_rng(0)
+    raw = [
+        replace(each, faces=tuple(replace(face, expression=expression(rng.choice(EMOTIONS[:2]))) for face in each))
+        for each in talk()[:150]
+    ]
+    smoother = TrackSmoother()
+    calm = [result for each in raw for result in smoother.update(each)] + list(smoother.flush())
+    (drawn,) = summaries(recordings(calm))[:1]
+    table = write(tmp_path / f"t.{suffix}", raw)
+    found = {}
+    for seconds in (None, "0"):
+        chosen = [] if seconds is None else ["--smooth", seconds]
+        done = CliRunner().invoke(build_app(), ["report", str(table), "--json", *chosen])
+        found[seconds] = json.loads(done.stdout)[0]
+    assert found[None]["shares"] == pytest.approx(drawn.shares)
+    assert found[None]["means"] == pytest.approx(drawn.means, abs=1e-4)
+    assert found[None]["changes_per_minute"] == pytest.approx(drawn.changes_per_minute)
+    assert found[None]["probabilities"] == "smoothed along each track over 0.6 s"
+    assert found["0"]["probabilities"] == "those of single frames"
+    assert found["0"]["shares"] != pytest.approx(drawn.shares)
+    (of_table,) = json.loads(
+        CliRunner()
+        .invoke(build_app(), ["report", str(write(tmp_path / f"s.{suffix}", calm, smoothed=True)), "--json"])
+        .stdout
+    )[:1]
+    assert of_table["shares"] == pytest.approx(drawn.shares)
+    assert of_table["probabilities"] == "smoothed along each track"
 
 
 def test_the_command_gives_json(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Annotated videos: time, size and sound of the source; covers that do not blink; what an error leaves."""
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from tests.videos import packet_times, portrait, write_video
 
 from mien.errors import ConfigError, OutputError
-from mien.media import open_frames
+from mien.media import open_frames, read_video
 from mien.output.video import AnnotatedVideo, Covers
 from mien.results import Expression, Face, Frame, FrameResult
 
@@ -74,10 +75,33 @@ def test_time_size_and_sound_are_those_of_the_source(clip: Path, tmp_path: Path,
         assert (file.streams.video[0].width, file.streams.video[0].height) == SIZE
     before = [packet for packet in sound(clip) if packet[0] >= 0]  # without the encoder's lead-in
     after = sound(out)
-    assert [data for _, data in after] == [data for _, data in before][: len(after)]
-    assert len(after) > 5
-    np.testing.assert_allclose([at for at, _ in after], [at for at, _ in before][: len(after)], atol=0.002)
+    # The sound is twice as long as the pictures: all of it is kept.
+    assert before[-1][0] > 1.5 * packet_times(clip)[-1]
+    assert [data for _, data in after] == [data for _, data in before]
+    np.testing.assert_allclose([at for at, _ in after], [at for at, _ in before], atol=0.002)
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_an_analysis_that_ends_early_takes_no_more_sound(clip: Path, tmp_path: Path) -> None:
+    with AnnotatedVideo(tmp_path / "out.mp4") as output:
+        for each in itertools.islice(results(clip), 4):
+            output.write(each)
+    end = packet_times(tmp_path / "out.mp4")[-1]
+    assert sound(tmp_path / "out.mp4")[-1][0] <= end + 0.04
+
+
+@pytest.mark.parametrize(("rotation", "expected"), [(0, Fraction(16, 11)), (90, Fraction(11, 16))])
+def test_pixels_keep_their_shape(astronaut: Path, tmp_path: Path, rotation: int, expected: Fraction) -> None:
+    frames = (each[:120, :160] for each in portrait(astronaut, 3, 200))
+    source = write_video(tmp_path / "tv.mp4", frames, options={"x264-params": "sar=16/11"}, rotation=rotation)
+    given = read_video(source)
+    with AnnotatedVideo(tmp_path / "out.mp4") as output:
+        for each in given:
+            assert isinstance(each, Frame)
+            height, width = each.image.shape[:2]
+            output.write(FrameResult(str(source), each.index, each.timestamp, width, height, image=each.image))
+    with av.open(str(tmp_path / "out.mp4")) as file:
+        assert file.streams.video[0].sample_aspect_ratio == expected
 
 
 def test_webm_encodes_what_it_cannot_copy(clip: Path, tmp_path: Path) -> None:

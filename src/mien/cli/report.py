@@ -30,14 +30,25 @@ def report(
         ),
     ],
     out: Annotated[Path | None, typer.Option("--out", help="Also draw it: .html or .png.", show_default=False)] = None,
+    smooth: Annotated[
+        float | None,
+        typer.Option(
+            "--smooth",
+            help="Seconds over which probabilities are smoothed if the table has no smoothed ones, by default 0.6 as "
+            "in an analysis; 0 for none.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Summarises a table of a video: shares of time, changes and episodes of each person, and their curves.
 
-    It needs the table alone. A table with keypoints also gives blinks per minute and the movement of the head; one
-    with smoothed probabilities gives the numbers of these.
+    It needs the table alone. A table with keypoints also gives blinks per minute and the movement of the head. The
+    numbers are those of smoothed probabilities, as in a timeline: the table's, or else the report smooths them.
     """
+    from mien.expression.smoothing import SECONDS
+    from mien.media.picking import TrackingOptions
     from mien.output.timeline.layout import clock
     from mien.output.timeline.measures import summaries
     from mien.output.timeline.render import check_suffix, write_timeline
@@ -47,16 +58,19 @@ def report(
         check_suffix(out)
         if out.resolve() == table.resolve():
             raise ConfigError(f"the report would replace the table '{table}'", hint="give the report another name")
-    recordings = read_table(table)
+    TrackingOptions(smooth=smooth)  # refuses numbers without a meaning
+    recordings = read_table(table, SECONDS if smooth is None else smooth)
     found = summaries(recordings)
     if as_json:
-        print(to_json([each.as_dict() for each in found], indent=1))
+        said = {each.source: each.probabilities for each in recordings}
+        print(to_json([{**each.as_dict(), "probabilities": said[each.source]} for each in found], indent=1))
     else:
         for recording in recordings:
             of_video = [each for each in found if each.source == recording.source]
             length, empty = clock(recording.end - recording.begin), recording.empty / max(recording.frames, 1)
             print_line(f"{recording.source}: {length}, {recording.frames:,} frames, {empty:.0%} of them without a face")
             if of_video:
+                print_line(f"Probabilities: {recording.probabilities}.")
                 print_table(*_shares(of_video), right=range(1, 20))
                 print_table(*_movement(of_video), right=range(1, 20))
                 print_table(("person", "from", "to", "emotion", "mean"), _episodes(of_video), right=(1, 2, 4))

@@ -1,5 +1,6 @@
 """Annotated videos: frames with their faces drawn, at the times of the source and with its sound."""
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.containers import open_file, origin_of
+from mien.containers import duration_of, open_file, origin_of
 from mien.errors import ConfigError, OutputError
 from mien.files import cannot_write, replacing
 from mien.output.drawing.annotated import Overlay, annotate, check_overlay
@@ -36,6 +37,7 @@ _SAFE: Final = {"movflags": "+hybrid_fragmented+frag_keyframe", "min_frag_durati
 
 _TICKS: Final = 90_000  # of the pictures' clock a second: MPEG's, which shows the usual frame rates exactly
 _FRAME: Final = 0.04  # seconds that the last picture is shown
+_LAST: Final = 0.2  # a picture so shortly before the stated end, in seconds, is the last of its source
 
 # A blurred face stays covered so long before it was first found, and after it was last found, in seconds.
 _BEFORE: Final = 0.24
@@ -244,6 +246,10 @@ class _Writer:
         self._video.pix_fmt = "yuv420p" if first.width % 2 == first.height % 2 == 0 else "yuv444p"
         self._video.codec_context.time_base = Fraction(1, _TICKS)
         self._sound = _Sound(self._file, str(sound), self._begin, self._sound_codec)
+        ratio = self._sound.pixel_ratio
+        if ratio is not None:
+            turned = self._sound.size == self._size[::-1] != self._size
+            self._video.sample_aspect_ratio = 1 / ratio if turned else ratio
 
     def add(self, image: NDArray[np.uint8], time: float) -> None:
         """Adds a picture (H, W, 3) uint8 RGB; one that is not later than the one before is moved by a tick."""
@@ -268,19 +274,32 @@ class _Writer:
 
 
 class _Sound:
-    """The sound of a source, copied or encoded again; nothing if there is none."""
+    """The sound of a source, copied or encoded again; nothing if there is none.
+
+    Attributes:
+        pixel_ratio: Width by height of the source's pixels; None if they are square or it does not say.
+        size: Width and height of its pictures as they are stored.
+    """
 
     def __init__(self, file: Any, source: str, begin: float, codec: str) -> None:
         import av
 
         self._file, self._begin = file, begin
         self._in: Any = None
+        self.pixel_ratio: Fraction | None = None
+        self.size = 0, 0
         if not Path(source).is_file():  # a camera or a stream, whose sound is gone
             return
         try:
             self._in = open_file(source)
         except (av.FFmpegError, OSError, ValueError):
             return
+        self._end = math.inf  # of the pictures in the source; unknown
+        for pictures in self._in.streams.video[:1]:
+            ratio = pictures.sample_aspect_ratio
+            self.pixel_ratio = Fraction(ratio) if ratio and ratio != 1 else None
+            self.size = pictures.width, pictures.height
+            self._end = duration_of(self._in, pictures) or math.inf
         streams = self._in.streams.audio
         if not streams:
             self.close()
@@ -299,13 +318,13 @@ class _Sound:
             self._in.seek(int((begin + self._zero) * 1_000_000), backward=True)
         self._packets = self._in.demux(self._stream)
         self._next: Any = None
-        self._until = begin
+        self._until, self._gap = begin, 0.0  # time of the last picture, and since the one before
 
     def up_to(self, time: float) -> None:
         """Writes the sound up to a time of the source, in seconds."""
         if self._in is None:
             return
-        self._until = time
+        self._gap, self._until = time - self._until, time
         while True:
             packet = self._next or next(self._packets, None)
             self._next = None
@@ -333,10 +352,11 @@ class _Sound:
             self._file.mux(self._out.encode(frame))
 
     def finish(self) -> None:
-        """The sound of the last picture, and what an encoder holds back."""
+        """The sound of the last picture and, if that was the source's last, all that follows; what an encoder holds."""
         if self._in is None:
             return
-        self.up_to(self._until + _FRAME)
+        is_last = self._until >= self._end - max(_LAST, 2.5 * self._gap)
+        self.up_to(math.inf if is_last else self._until + _FRAME)
         if not self._copies:
             self._file.mux(self._out.encode(None))
 

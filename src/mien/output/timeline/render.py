@@ -125,6 +125,7 @@ def page(recordings: Sequence[Recording]) -> str:
     """The HTML page: the picture, and the numbers of each person."""
     found = summaries(list(recordings))
     title = html.escape(", ".join(printable(Path(each.source).name) for each in recordings)[:200])
+    said = html.escape("; ".join(dict.fromkeys(each.probabilities for each in recordings)))
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -138,7 +139,7 @@ def page(recordings: Sequence[Recording]) -> str:
 <main>
 {svg(recordings)}
 <h2>Shares of time</h2>
-<p>The share of the time in which an emotion is the most probable.</p>
+<p>The share of the time in which an emotion is the most probable. Probabilities: {said}.</p>
 {_table(*_shares(found))}
 <h2>Changes and movement</h2>
 {_table(*_movement(found))}

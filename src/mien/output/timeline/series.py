@@ -26,6 +26,9 @@ _PACKED: Final = 1024
 # Columns of measures that a report uses.
 _EYES: Final = ("right_eye_openness", "left_eye_openness")
 _FIXED: Final = frozenset(column.name for column in columns(Layout((), keypoints=1)))
+# What probabilities are.
+_OF_FRAMES: Final = "those of single frames"
+_SMOOTHED: Final = "smoothed along each track"
 _OTHER: Final = re.compile(r"smoothed_.+|[xy]_\d+")
 
 
@@ -88,6 +91,7 @@ class Recording:
         frames: Their number.
         empty: Number of frames without a face.
         series: The people.
+        probabilities: What their probabilities are, in words.
     """
 
     source: str
@@ -96,6 +100,7 @@ class Recording:
     frames: int = 0
     empty: int = 0
     series: list[Series] = field(default_factory=list)
+    probabilities: str = _OF_FRAMES
 
 
 class _Growing:
@@ -155,6 +160,8 @@ class Collector:
             expression = face.smoothed or face.expression
             if expression is None:
                 continue
+            if face.smoothed is not None:
+                self._recordings[result.source].probabilities = _SMOOTHED
             growing = self._grow(result.source, face.track, expression.emotions)
             seen = face.measures
             eyes = math.nan if seen is None else (seen.right_eye_openness + seen.left_eye_openness) / 2
@@ -171,10 +178,13 @@ class Collector:
         if math.isnan(time) or row.get("error"):
             return
         values = [_number(row.get(f"smoothed_{name}")) for name in emotions]
-        if any(map(math.isnan, values)):
+        smoothed = not any(map(math.isnan, values))
+        if not smoothed:
             values = [_number(row.get(name)) for name in emotions]
         has_face = row.get("face") not in (None, "")
         self._frame(str(row["source"]), time, not has_face)
+        if smoothed:
+            self._recordings[str(row["source"])].probabilities = _SMOOTHED
         if not has_face or any(map(math.isnan, values)):
             return
         track = _number(row.get("track"))
@@ -224,8 +234,25 @@ def _number(value: object) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
-def read_table(path: Path) -> list[Recording]:
+def _smooth(series: Series, seconds: float) -> None:
+    """Smooths the probabilities in a triangular window of that length, as `mien.expression.smoothing` does."""
+    half = seconds / 2
+    first = np.searchsorted(series.times, series.times - half)
+    stop = np.searchsorted(series.times, series.times + half, side="right")
+    rows = np.empty_like(series.probabilities)
+    for number, (start, end) in enumerate(zip(first.tolist(), stop.tolist(), strict=True)):
+        weights = np.clip(1 - np.abs(series.times[start:end] - series.times[number]) / half, 0, None)
+        rows[number] = (weights / weights.sum()) @ series.probabilities[start:end]
+    series.probabilities = rows
+
+
+def read_table(path: Path, smooth: float = 0.0) -> list[Recording]:
     """The videos in a table that `mien analyze --table` wrote: CSV, JSON lines or Parquet.
+
+    Args:
+        path: The table.
+        smooth: Seconds over which probabilities are smoothed along a track, where the table has no smoothed ones; 0
+            for none.
 
     Raises:
         InputError: The file cannot be read.
@@ -255,6 +282,12 @@ def read_table(path: Path) -> list[Recording]:
             f"'{path}' has no frames of a video: none of its {done:,} rows has a time",
             hint="a report is about time; analyze a video",
         )
+    for recording in found:
+        tracks = [series for series in recording.series if series.track is not None]
+        if smooth > 0 and tracks and recording.probabilities == _OF_FRAMES:
+            for series in tracks:
+                _smooth(series, smooth)
+            recording.probabilities = f"{_SMOOTHED} over {smooth:g} s"
     return found
 
 
