@@ -8,16 +8,18 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from tests.videos import cut, numbered, portrait, write_video
 
 import mien
 from mien.media import VideoOptions, open_frames
-from mien.results import Frame
+from mien.results import Frame, FrameResult
 
 WAIT = 600.0  # seconds after which a test fails instead of waiting for ever; nothing depends on it
 
@@ -116,15 +118,23 @@ def test_a_video_is_an_iterator_in_constant_memory(clip: Path) -> None:
 
 
 def test_without_a_model_videos_use_the_int8_form_and_images_the_default(astronaut: Path, clip: Path) -> None:
-    first = {model: next(mien.analyze(str(clip), classifier=model))[0] for model in (None, "mien-m-int8", "mien-m")}
-    chosen, small, full = (first[model].expression.probabilities for model in (None, "mien-m-int8", "mien-m"))
+    def shown(results: Iterable[FrameResult]) -> NDArray[np.float32]:
+        (face,) = next(iter(results))
+        assert face.expression is not None
+        return face.expression.probabilities
+
+    chosen, small, full = (
+        shown(mien.Analyzer(classifier=model).stream(open_frames([str(clip)])))
+        for model in (None, "mien-m-int8", "mien-m")
+    )
     assert np.array_equal(chosen, small)
     assert not np.array_equal(chosen, full)
     assert np.abs(chosen - full).max() < 0.1
-    image, frame = mien.analyze([astronaut, next(iter(open_frames([str(clip)])))])  # one batch with both
-    assert np.array_equal(frame[0].expression.probabilities, small)
-    alone = mien.analyze(astronaut, classifier="mien-m")
-    assert np.array_equal(image[0].expression.probabilities, alone[0].expression.probabilities)
+    first = next(iter(open_frames([str(clip)])))
+    assert isinstance(first, Frame)
+    image, frame = mien.analyze([astronaut, first])  # one batch with both
+    assert np.array_equal(shown([frame]), small)
+    assert np.array_equal(shown([image]), shown([mien.analyze(astronaut, classifier="mien-m")]))
 
 
 def test_an_iterator_can_be_closed(clip: Path) -> None:

@@ -229,7 +229,7 @@ class Scene:
         parts = np.stack([y0 - height, y1 + 2 * height + 1, x0 - width, x1 + width + 1], axis=1)
         for top, bottom, left, right in parts.clip(0, _CELLS).astype(int).tolist():
             changed[top:bottom, left:right] = False
-        return float(np.count_nonzero(changed)) / changed.size
+        return int(np.count_nonzero(changed)) / int(changed.size)
 
 
 def _overlap(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
