@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from mien.analyzer import Analyzer, AnalyzerOptions, Smoother, Tracker
 from mien.errors import InputError
 from mien.expression.smoothing import SECONDS, TrackSmoother
-from mien.faces.tracking import DETECT_EVERY, FaceTracker
+from mien.faces.tracking import FaceTracker
 from mien.media.decode import MAX_PIXELS
 from mien.media.images import read_frame
 from mien.results import Frame, FrameResult
@@ -104,7 +104,7 @@ class LiveSession:
         """New tracks, for a new source."""
         options = self._base.options.tracking
         whole = self._base.detector.mean_landmarks is None  # then a box needs no detector
-        self._tracker: Tracker = FaceTracker(1 if whole else options.detect_every or DETECT_EVERY)
+        self._tracker: Tracker = FaceTracker(1 if whole else options.detect_every)
         seconds = SECONDS if options.smooth is None else options.smooth
         self._smoother: Smoother = (
             TrackSmoother(seconds, 0.0, threshold=self._base.classifier.threshold) if seconds else _NoSmoother()
