@@ -15,7 +15,7 @@ from mien.errors import ConfigError
 from mien.expression import load_classifier
 from mien.expression.base import Classifier, ClassifierOptions, ClassifierSource, Emotions
 from mien.expression.base import as_options as classifier_options
-from mien.expression.prior import Prior
+from mien.expression.prior import AUTO, Prior
 from mien.expression.prior import checked as checked_prior
 from mien.expression.smoothing import SECONDS, TrackSmoother
 from mien.faces import detectors, landmarks
@@ -148,8 +148,8 @@ class Analyzer:
         smoother: Makes a smoother for each source: a class or another callable.
         emotions: 6, 7, 8 or 10 classes; or two or more of the model's by name or alias, as in ["happy", "sad"]: their
             probabilities are the model's, renormalised over these; "model" for the classes of its first head.
-        prior: The class frequencies that probabilities assume: "training", "soft", "uniform", a file, or a share for
-            each class; see `mien.expression.prior`.
+        prior: The class frequencies that probabilities assume: "training", "soft", "uniform", "auto", a file, or a
+            share for each class; see `mien.expression.prior`. By default "auto": soft if the model knows its shares.
         keypoints: Whether to find dense keypoints, the head pose and measures of each face; None: as the options say.
 
     Attributes:
@@ -190,6 +190,8 @@ class Analyzer:
                 options = replace(options, classifier=replace(options.classifier, emotions=cast(Emotions, emotions)))
             if prior is not None:
                 options = replace(options, classifier=replace(options.classifier, prior=prior))
+            if options.classifier.prior is None:
+                options = replace(options, classifier=replace(options.classifier, prior=AUTO))
             self.classifier: Classifier = load_classifier(options.classifier)
         elif prior is not None:
             raise ConfigError(

@@ -37,7 +37,7 @@ def test_analyze_with_an_ensemble(place: Path) -> None:
     assert done.returncode == 0, done.stderr
     (face,) = json.loads(done.stdout)["faces"]
     pixels = np.asarray(Image.open(place / "face.png").convert("RGB"))
-    expected = Ensemble(["mien-s", place / "seven.onnx"])([pixels])[0]
+    expected = Ensemble(ClassifierOptions(("mien-s", place / "seven.onnx"), prior="auto"))([pixels])[0]
     assert face["emotions"] == pytest.approx(expected.as_dict(), abs=1e-6)
 
 
@@ -45,7 +45,7 @@ def test_analyze_with_test_time_augmentation(place: Path) -> None:
     options = ("analyze", "face.png", "--detector", "whole-image", "--no-align", "--json", "--model", "mien-s")
     single, flipped = (json.loads(mien(place, *options, "--tta", tta).stdout)["faces"][0] for tta in ("none", "flip"))
     pixels = np.asarray(Image.open(place / "face.png").convert("RGB"))
-    expected = load_classifier(ClassifierOptions("mien-s", tta="flip"))([pixels])[0]
+    expected = load_classifier(ClassifierOptions("mien-s", tta="flip", prior="soft"))([pixels])[0]
     assert flipped["emotions"] == pytest.approx(expected.as_dict(), abs=1e-6)
     assert flipped["emotions"] != single["emotions"]
 

@@ -112,6 +112,27 @@ def test_in_python(faces: list[NDArray[np.uint8]]) -> None:
         Analyzer(classifier=OnnxClassifier(), prior="soft")
 
 
+def test_the_analyzer_reads_under_soft_and_a_classifier_under_training(faces: list[NDArray[np.uint8]]) -> None:
+    face = np.repeat(faces[1][:, :, None], 3, axis=2)
+    analyzer = Analyzer(AnalyzerOptions(align=False), detector="whole-image")
+    (read,) = analyzer.analyze(face)
+    (soft,) = OnnxClassifier(ClassifierOptions(prior="soft"))([face])
+    assert read.expression is not None
+    assert read.expression.as_dict() == pytest.approx(soft.as_dict(), abs=1e-6)
+    assert analyzer.classifier.prior == "soft"
+    assert OnnxClassifier().prior == load_classifier(ClassifierOptions("mien-m,mien-s")).prior == "training"
+
+
+def test_auto_is_training_if_the_shares_are_not_known(tmp_path: Path, faces: list[NDArray[np.uint8]]) -> None:
+    path = linear_model(tmp_path / "seven.onnx", vocabulary(7), size=32) or tmp_path / "seven.onnx"
+    alone = Analyzer(classifier=path, detector="whole-image").classifier
+    assert alone.prior == "training"
+    mixed = load_classifier(ClassifierOptions(("mien-m", path), emotions=7, prior="auto"))
+    parts = [load_classifier(ClassifierOptions("mien-m", emotions=7, prior="soft")), alone]
+    expected = np.mean([part.predict_proba(faces) for part in parts], axis=0)
+    np.testing.assert_allclose(mixed.predict_proba(faces), expected, atol=1e-6)
+
+
 WRONG: dict[str, tuple[Any, str]] = {
     "another word": ("even", "unknown value 'even'"),
     "a misspelling": ("unifrom", "unknown value 'unifrom'"),

@@ -241,5 +241,5 @@ def compare(
         if row.evaluation
         for name, predicted in row.evaluation.predictions.items()
     }
-    prior = name_of(checked(options.prior))
+    prior = name_of(checked(options.prior or "training"))
     return Comparison(tuple(rows), split, options.tta, titles, options.vote or "soft", prior)

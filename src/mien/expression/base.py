@@ -56,10 +56,11 @@ class ClassifierOptions:
     ] = None
     tta: Annotated[Tta, "Test-time augmentation: none, flip or ten-crop."] = "none"
     prior: Annotated[
-        Prior | Mapping[str, float],
+        Prior | Mapping[str, float] | None,
         "Class frequencies that the probabilities assume: training, those of the training data; uniform, all equal, "
-        "which finds rare emotions; soft, half way; or a .json or .toml file with a share for each class.",
-    ] = "training"
+        "which finds rare emotions; soft, half way; auto, soft where they are known; or a .json or .toml file with a "
+        "share for each class. By default auto to analyze, training to evaluate.",
+    ] = None
     batch_size: Annotated[int, "Number of faces that are classified together."] = 32
     threads: Annotated[int, "Threads of each network."] = 1
 
@@ -67,7 +68,8 @@ class ClassifierOptions:
         if isinstance(self.model, list):
             object.__setattr__(self, "model", tuple(self.model))
         object.__setattr__(self, "emotions", _emotions(self.emotions))
-        object.__setattr__(self, "prior", checked_prior(self.prior))
+        if self.prior is not None:
+            object.__setattr__(self, "prior", checked_prior(self.prior))
         for name, allowed in {"vote": (None, *VOTES), "tta": tuple(TTA)}.items():
             if getattr(self, name) not in allowed:
                 known = ", ".join(value for value in allowed if value)

@@ -87,12 +87,13 @@ class OnnxClassifier(Classifier):
         self.name = self.info.name
         self.input_size = self.info.input.size
         self.tta = options.tta
-        self.prior: prior.Prior = options.prior  # type: ignore[assignment]  # a mapping became pairs
         self._aim(classes_of(options.emotions, [self.info]))
 
     def _aim(self, emotions: tuple[str, ...]) -> None:
         self.emotions = emotions
         self.head = head_for(self.info, emotions)
+        wanted: prior.Prior = self.options.prior or "training"  # type: ignore[assignment]  # a mapping became pairs
+        self.prior: prior.Prior = prior.resolved(wanted, self.head, emotions)
         self._temperature, threshold = prior.fitted(self.head, self.prior)
         self._factors = prior.factors(self.head, emotions, self.prior, self.name)
         self.threshold = threshold if self.options.abstain is None else self.options.abstain

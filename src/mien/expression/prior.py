@@ -8,6 +8,7 @@ probabilities", Neural Computation 14, 2002, equation 4). No network is trained 
 - `training`: the shares of the training faces; nothing is changed, unless the loss removed them (logit adjustment).
 - `uniform`: all classes that have training faces are equally frequent.
 - `soft`: shares in proportion to the square roots of those in training: half way, on a logarithmic scale.
+- `auto`: `soft` if the model knows its class shares, else `training`. It is what the analyzer reads under.
 - a file, or a table: your own shares.
 """
 
@@ -27,7 +28,8 @@ from mien.errors import ConfigError, meant
 
 # By name: the power of the shares that is taken out.
 PRIORS: Final = {"training": 0.0, "soft": 0.5, "uniform": 1.0}
-NAMES: Final = ", ".join(PRIORS)
+AUTO: Final = "auto"  # what the analyzer reads under
+NAMES: Final = ", ".join((*PRIORS, AUTO))
 
 # The name of a prior, a file with shares, or the shares of classes by name.
 Prior = str | Path | tuple[tuple[str, float], ...]
@@ -44,19 +46,29 @@ def checked(given: object) -> Prior:
         given = tuple(given.items())
     if isinstance(given, tuple):
         return _pairs(given, "prior")
-    if isinstance(given, Path) or (isinstance(given, str) and given in PRIORS):
+    if isinstance(given, Path) or (isinstance(given, str) and (given in PRIORS or given == AUTO)):
         return given
     if isinstance(given, str) and (Path(given).suffix in (".json", ".toml") or Path(given).is_file()):
         return Path(given).expanduser()
     raise ConfigError(
         f"prior: unknown value {str(given)[:80]!r}",
-        hint=f"{meant(str(given), PRIORS)}choose one of {NAMES}, or a .json or .toml file with {_SHAPE}",
+        hint=f"{meant(str(given), (*PRIORS, AUTO))}choose one of {NAMES}, or a .json or .toml file with {_SHAPE}",
     )
 
 
 def name_of(prior: Prior) -> str:
     """The prior in words, for reports."""
     return prior if isinstance(prior, str) else prior.name if isinstance(prior, Path) else "given shares"
+
+
+def resolved(prior: Prior, head: Head, classes: Sequence[str]) -> Prior:
+    """The prior that a head reads some classes under: `auto` becomes `soft` or `training`, others stay."""
+    if prior != AUTO:
+        return prior
+    known = head.classes is not None and (
+        np.asarray(head.classes.shares) @ vocabularies.mapping(head.emotions, classes)
+    ).sum() > 0
+    return "soft" if known else "training"
 
 
 def _pairs(given: Sequence[object], named: str) -> tuple[tuple[str, float], ...]:
