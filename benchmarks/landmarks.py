@@ -25,7 +25,7 @@ from mien.faces import detectors
 from mien.faces.align import Aligner
 from mien.faces.keypoints import JAW, five_of
 from mien.faces.landmarks import LandmarkOptions
-from mien.faces.landmarks.mien import PASSES, MienLandmarker
+from mien.faces.landmarks.mien import MOST, MienLandmarker
 from mien.faces.landmarks.mien import load as load_landmarker
 from mien.media import read_image
 from mien.results import Face
@@ -226,9 +226,9 @@ def _accuracy(shipped: MienLandmarker, weights: Path | None, fer: Path | None) -
     """Errors of points and pose, jitter, and what the face score is worth; with `fer`, also errors of small faces."""
     figures: dict[str, Measurement] = {}
     degrees: dict[str, Measurement] = {}
-    for passes in (1, PASSES):
-        landmarker = load_landmarker(LandmarkOptions(weights=weights), passes=passes)
-        title = "one run of the network" if passes == 1 else "as shipped"
+    for most in (1, MOST):
+        landmarker = load_landmarker(LandmarkOptions(weights=weights), most=most)
+        title = "one run of the network" if most == 1 else "as shipped"
         found, angles = behind_detector(landmarker, title)
         figures |= found
         degrees |= angles

@@ -1,8 +1,8 @@
 """mien's own landmarks: a small network on the aligned crop; 68 points, two iris centres, head pose and a face score.
 
 Its network is `mien.models.landmarks`, its training `mien.training.landmarks`; docs/benchmarks.md has its errors. It
-runs twice: on the crop that the detector's five landmarks place, and on the one that its own points place. If the five
-landmarks move by more than `MOVED` in a run, as from a box without landmarks, it runs again, at most `MOST` times.
+runs on the crop that the detector's five landmarks place. If its own points move these five by more than `MOVED`, as
+from a box without landmarks, it runs again on the crop that its points place, at most `MOST` times in all.
 """
 
 from typing import Final
@@ -17,9 +17,8 @@ from mien.faces.crop import crop_face, similarity
 from mien.faces.keypoints import five_of
 from mien.faces.landmarks import Found, LandmarkOptions
 
-PASSES: Final = 2
 MOST: Final = 4
-MOVED: Final = 0.15  # distance of the five landmarks in eye distances, on average
+MOVED: Final = 0.2  # distance of the five landmarks in eye distances, on average
 _GREY: Final = np.array([[0.299], [0.587], [0.114]], np.float32)  # ITU-R BT.601, as in the crops of the training
 _LEAST: Final = 1e-3  # distance of the eyes, in pixels, from which points can place a crop
 _BATCH: Final = 64  # crops of one run of the network, so that a crowd needs no more memory
@@ -31,20 +30,19 @@ class MienLandmarker:
     Args:
         info: The description of the network.
         session: The network.
-        passes: How often it runs on each face at least; every run after the first is on a crop placed by the points
-            before. With 1, it never runs again.
+        most: How often it runs on a face at most; every run after the first is on a crop placed by the points before.
     """
 
     name = "mien"
 
-    def __init__(self, info: ModelInfo, session: Session, *, passes: int = PASSES) -> None:
+    def __init__(self, info: ModelInfo, session: Session, *, most: int = MOST) -> None:
         self.scheme, self._count = info.landmarks.scheme, info.landmarks.count
         self._points = info.landmarks.name
         self._wanted = [part.name for part in info.outputs if part != info.features]
         self._pose = info.pose.name if info.pose else None
         self._score = info.face_score
         self._spec, self._input = info.crop_spec, info.input
-        self._session, self._passes = session, passes
+        self._session, self._most = session, most
 
     def __call__(self, image: NDArray[np.uint8], boxes: NDArray[np.float32], landmarks: NDArray[np.float32]) -> Found:
         """See `Landmarker`."""
@@ -57,12 +55,11 @@ class MienLandmarker:
     def _settled(self, image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """The points, the pose and the score of some faces, by name."""
         five, found = landmarks, self._once(image, landmarks)
-        for number in range(1, max(self._passes, MOST)):
+        for _ in range(1, self._most):
             before, five = five, five_of(found["points"])
             apart = np.linalg.norm(five[:, 0] - five[:, 1], axis=1)
             moved = np.linalg.norm(five - before, axis=2).mean(axis=1)
-            again = (number < self._passes) | ((moved > MOVED * apart) & (self._passes > 1))
-            chosen = np.flatnonzero(again & (apart > _LEAST))
+            chosen = np.flatnonzero((moved > MOVED * apart) & (apart > _LEAST))
             if not len(chosen):
                 break
             for name, values in self._once(image, five[chosen]).items():
@@ -107,15 +104,15 @@ def _back(matrix: NDArray[np.float64], places: NDArray[np.float32]) -> NDArray[n
     return ((places - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T).astype(np.float32)
 
 
-def load(options: LandmarkOptions, *, passes: int = PASSES) -> MienLandmarker:
+def load(options: LandmarkOptions, *, most: int = MOST) -> MienLandmarker:
     """Loads the network in the package or that of an exported file.
 
     Args:
         options: Which file.
-        passes: See `MienLandmarker`.
+        most: See `MienLandmarker`.
 
     Raises:
         WeightsError: The weights are missing, damaged, or not of a landmark network that mien exported.
     """
     info, session = open_model(options.weights, task="landmarks")
-    return MienLandmarker(info, session, passes=passes)
+    return MienLandmarker(info, session, most=most)
