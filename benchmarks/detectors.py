@@ -7,7 +7,8 @@ detectors are compared with (benchmarks/photographs.py; `--photographs` measures
 counted. YuNet made the boxes of the labels and accepted most faces, so the figures favour it, and `mien`, which was
 trained on its labels. Each detector runs with its default options in a process of its own; MIEN_OPENCV4 names a folder
 with OpenCV 4 for those that need it. Weights are read from ../shared/weights, or from the cache; `--weights NAME=FILE`
-replaces them.
+replaces them. If some detectors are named, the saved figures of the others stay as they were measured on this machine
+before.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ import numpy as np
 
 from benchmarks import photographs
 from benchmarks.face_copies import COPIES
-from benchmarks.results import Measurement, Results, markdown, measure, save
+from benchmarks.results import FOLDER, Machine, Measurement, Results, load, markdown, measure, save
 from mien.datasets import face_images
 from mien.errors import UnsupportedError, WeightsError
 from mien.evaluation.detection import Tally, evaluate_detector
@@ -96,11 +97,13 @@ class Task:
 
     Attributes:
         photographs: Only the natural photographs.
+        time: Only the times.
         cache: A folder that keeps the detections on them.
         sheet: A folder for the contact sheets of the false alarms on them.
     """
 
     photographs: bool = False
+    time: bool = False
     cache: Path | None = None
     sheet: Path | None = None
 
@@ -112,6 +115,9 @@ def measured(name: str, weights: Path | None, task: Task) -> dict[str, Any]:
     given = weights or WEIGHTS.get(plain)
     given = given if given and given.exists() else None
     options = detectors.DetectorOptions(plain, weights=given, any_rotation=name.endswith(ANY_ROTATION))
+    if task.time:
+        times = {key: vars(value) for key, value in timed(photographs.loaded(options)).items()}
+        return {"opencv": cv2.__version__, "photographs": {}, "quality": {}, "time": times}
     images = photographs.photographs()
     found = photographs.search(options, images, task.cache)
     if task.sheet:
@@ -152,22 +158,44 @@ def one(name: str, weights: Path | None, task: Task) -> None:
     print(json.dumps(answer))
 
 
+def kept(results: Results) -> Results:
+    """The results, and those of other detectors that were saved on this machine before."""
+    path = FOLDER / f"{results.name}.json"
+    before = load(path) if path.exists() else None
+    if before is None or before.machine != Machine.here():
+        return results
+    titles = {_title(key) for key in results.measurements}
+    others = {key: value for key, value in before.measurements.items() if _title(key) not in titles}
+    return replace(results, measurements=dict(sorted((others | results.measurements).items(), key=_order)))
+
+
+def _title(key: str) -> str:
+    """The detector of a figure."""
+    return key.partition(":")[0]
+
+
+def _order(figure: tuple[str, Measurement]) -> str:
+    """Sorts the figures by detector; the sort keeps the order within each."""
+    return _title(figure[0])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="detectors; by default all")
     parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--photographs", action="store_true", help="measure only the natural photographs")
+    parser.add_argument("--time", action="store_true", help="measure only the times")
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep the detections on the natural photographs")
     parser.add_argument("--sheet", type=Path, metavar="FOLDER", help="write contact sheets of the false alarms on them")
     parser.add_argument("--no-save", action="store_true", help="print the figures without saving them")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     weights = {name: Path(file) for name, _, file in (each.partition("=") for each in given.weights)}
-    task = Task(given.photographs, given.cache, given.sheet)
+    task = Task(given.photographs, given.time, given.cache, given.sheet)
     if given.one:
         one(given.one, next(iter(weights.values()), None), task)
         return
-    arguments = ["--photographs"] if task.photographs else []
+    arguments = [f"--{key}" for key in ("photographs", "time") if getattr(task, key)]
     arguments += [f"--{key}={path.resolve()}" for key in ("cache", "sheet") if (path := getattr(task, key))]
     parts: dict[str, dict[str, Measurement]] = {"quality": {}, "time": {}, "photographs": {}}
     natural: dict[str, dict[str, Measurement]] = {}
@@ -183,15 +211,17 @@ def main() -> None:
     made = []
     if parts["quality"]:
         made.append(Results.here("detectors", "%", parts["quality"], packages=packages, spread="95% interval"))
+    if parts["time"]:
         made.append(Results.here("detectors_ms", "ms", parts["time"], packages=packages))
     if parts["photographs"]:
         name = "detectors_photographs"
         made.append(Results.here(name, "%", parts["photographs"], packages=packages, spread="95% interval"))
-    for results in made:
+    for results in map(kept, made) if given.names else made:
         print(markdown(results))
         if not given.no_save:
             save(results)
-    print(photographs.goals(natural))
+    if parts["photographs"]:
+        print(photographs.goals(natural))
 
 
 if __name__ == "__main__":

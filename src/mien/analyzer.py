@@ -190,9 +190,9 @@ class Analyzer:
                 options = replace(options, classifier=replace(options.classifier, emotions=cast(Emotions, emotions)))
             if prior is not None:
                 options = replace(options, classifier=replace(options.classifier, prior=prior))
-            if options.classifier.prior is None:
-                options = replace(options, classifier=replace(options.classifier, prior=AUTO))
-            self.classifier: Classifier = load_classifier(options.classifier)
+            self.classifier: Classifier = load_classifier(
+                replace(options.classifier, prior=options.classifier.prior or AUTO)
+            )
         elif prior is not None:
             raise ConfigError(
                 "prior: has no effect on a ready classifier",

@@ -54,7 +54,7 @@ def test_what_is_no_face_stays(noise: NDArray[np.uint8], crop: NDArray[np.uint8]
 
 
 def test_the_analyzer_aligns_by_default(crop: NDArray[np.uint8], noise: NDArray[np.uint8]) -> None:
-    classifier = OnnxClassifier()
+    classifier = OnnxClassifier(ClassifierOptions(prior="soft"))
     (aligned,) = CropAligner(classifier.crop_specs)(crop) or (crop,)
     expected = [classifier([face])[0].as_dict() for face in (aligned, noise, crop)]
     both = Analyzer(detector="whole-image").analyze([crop, noise])
@@ -84,7 +84,7 @@ def test_the_command(crop: NDArray[np.uint8], tmp_path: Path) -> None:
 
     default, plain = (json.loads(read("--faces-are-crops", *more).stdout) for more in ((), ("--no-align",)))
     assert default["faces"][0]["emotions"] != plain["faces"][0]["emotions"]
-    (expected,) = OnnxClassifier()([crop])
+    (expected,) = OnnxClassifier(ClassifierOptions(prior="soft"))([crop])
     assert plain["faces"][0]["emotions"] == pytest.approx(expected.as_dict(), abs=1e-6)
     refused = read("--no-align")
     assert refused.returncode == EXIT_CODES[ConfigError]

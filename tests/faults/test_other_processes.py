@@ -66,7 +66,7 @@ def test_a_pickle_needs_no_file_of_its_model(tmp_path: Path, astronaut: Path) ->
 
     path = tmp_path / "모델.onnx"
     path.write_bytes(model_bytes("mien-s"))
-    pickled = pickle.dumps(OnnxClassifier(ClassifierOptions(path)))
+    pickled = pickle.dumps(OnnxClassifier(ClassifierOptions(path, prior="auto")))
     path.unlink()
     copy = mien.Analyzer(classifier=pickle.loads(pickled))
     expected = mien.Analyzer(classifier="mien-s").analyze(astronaut)
