@@ -65,9 +65,10 @@ def resolved(prior: Prior, head: Head, classes: Sequence[str]) -> Prior:
     """The prior that a head reads some classes under: `auto` becomes `soft` or `training`, others stay."""
     if prior != AUTO:
         return prior
-    known = head.classes is not None and (
-        np.asarray(head.classes.shares) @ vocabularies.mapping(head.emotions, classes)
-    ).sum() > 0
+    known = (
+        head.classes is not None
+        and (np.asarray(head.classes.shares) @ vocabularies.mapping(head.emotions, classes)).sum() > 0
+    )
     return "soft" if known else "training"
 
 
