@@ -1,0 +1,180 @@
+"""Requests that are wrong: each has its status, one form of error, and leaves the server well."""
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from PIL import Image
+from tests.server.conftest import Server, Starter, error_in
+
+
+@pytest.fixture(scope="module")
+def quiet(start: Starter) -> Server:
+    return start("--workers", "1", "--max-megabytes", "1", "--max-pixels", "1000000", "--max-images", "3")
+
+
+@pytest.fixture
+def server(quiet: Server, photo: bytes) -> Iterator[Server]:
+    """A server that must still work after each test."""
+    yield quiet
+    assert quiet.post(("photo.jpg", photo)).status_code == 200
+
+
+def _image(width: int, height: int) -> bytes:
+    target = io.BytesIO()
+    Image.new("RGB", (width, height)).save(target, "PNG")
+    return target.getvalue()
+
+
+BAD_IMAGES = {
+    "empty": b"",
+    "text": b"hello",
+    "cut": _image(300, 300)[:200],
+    "video": b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom",
+    "a path on the server": b"/etc/passwd",
+}
+
+
+@pytest.mark.parametrize("name", BAD_IMAGES)
+def test_a_single_image_that_cannot_be_read(server: Server, name: str) -> None:
+    error = error_in(server.post(("x.png", BAD_IMAGES[name])), 422, "InputError")
+    assert "x.png" in error["message"]
+
+
+@pytest.mark.parametrize("name", BAD_IMAGES)
+def test_one_of_several_does_not_lose_the_others(server: Server, photo: bytes, name: str) -> None:
+    results = server.post(("x.png", BAD_IMAGES[name]), ("good.jpg", photo)).json()["results"]
+    assert "x.png" in results[0]["error"]
+    assert len(results[1]["faces"]) == 1
+
+
+def test_too_many_pixels(server: Server, photo: bytes) -> None:
+    large = _image(1001, 1000)
+    assert "1,001,000 pixels" in error_in(server.post(("x.png", large)), 413, "LimitError")["message"]
+    results = server.post(("x.png", large), ("good.jpg", photo)).json()["results"]
+    assert "1,001,000 pixels" in results[0]["error"]
+    assert len(results[1]["faces"]) == 1
+
+
+def test_too_many_images(server: Server, photo: bytes) -> None:
+    error_in(server.post(*[("x.jpg", photo)] * 4), 413, "LimitError")
+    error_in(server.http.post("/v1/analyze", json={"images": ["", "", "", ""]}), 413, "LimitError")
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_too_many_bytes(server: Server, stated: bool) -> None:
+    """With the length in the head, and in chunks."""
+    content = b"x" * 1_500_000
+    headers = {"Content-Type": "application/json"}
+    sent: Any = content if stated else iter([content[:700_000], content[700_000:]])
+    error_in(server.http.post("/v1/analyze", content=sent, headers=headers), 413, "LimitError")
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "image/jpeg", "application/x-www-form-urlencoded", "video/mp4"])
+def test_bodies_of_other_types(server: Server, photo: bytes, kind: str) -> None:
+    error_in(server.http.post("/v1/analyze", content=photo, headers={"Content-Type": kind}), 415, "MediaTypeError")
+    if not kind.startswith("video"):
+        error_in(server.http.post("/v1/video", content=photo, headers={"Content-Type": kind}), 415, "MediaTypeError")
+
+
+BAD_JSON = {
+    "empty": b"",
+    "not JSON": b"{images",
+    "not UTF-8": b'{"images": ["\xff"]}',
+    "a surrogate": b'{"images": ["\\ud800"]}',
+    "a list": b"[]",
+    "no images": b'{"images": []}',
+    "null": b'{"images": null}',
+    "a number": b'{"images": [5]}',
+    "another key": b'{"images": ["aGVsbG8="], "image": 1}',
+    "not base64": b'{"images": ["hello!"]}',
+    "half a byte": b'{"images": ["aGVsbG8"]}',
+    "a URL": b'{"images": ["http://localhost/x.png"]}',
+    "a data URI without base64": b'{"images": ["data:image/png,hello"]}',
+    "nested": b'{"images": ' + b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", BAD_JSON)
+def test_bad_json(server: Server, name: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    error = error_in(server.http.post("/v1/analyze", content=BAD_JSON[name], headers=headers), 422, "InputError")
+    assert len(json.dumps(error)) < 2000
+
+
+def _part(head: str, content: str = "x") -> bytes:
+    return f"--B\r\n{head}\r\n\r\n{content}\r\n--B--\r\n".encode()
+
+
+BAD_FORMS = {
+    "empty": b"",
+    "no boundary": b"hello",
+    "no end": _part('Content-Disposition: form-data; name="images"; filename="x"')[:-10],
+    "another field": _part('Content-Disposition: form-data; name="image"; filename="x"'),
+    "text": _part('Content-Disposition: form-data; name="images"'),
+    "much text": _part('Content-Disposition: form-data; name="images"', "x" * 5000),
+    "no name": _part("Content-Disposition: form-data"),
+    "no disposition": _part("X-Other: 1"),
+    "no parts": b"--B--\r\n",
+    "a wrong header": _part("\x00\x01: \x02"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FORMS)
+def test_bad_forms(server: Server, name: str) -> None:
+    for path in ("/v1/analyze", "/v1/video"):
+        kind = "multipart/form-data; boundary=B"
+        response = server.http.post(path, content=BAD_FORMS[name], headers={"Content-Type": kind})
+        error_in(response, 422, "InputError")
+
+
+def test_a_form_without_a_boundary(server: Server) -> None:
+    headers = {"Content-Type": "multipart/form-data"}
+    error_in(server.http.post("/v1/analyze", content=b"--B--", headers=headers), 422, "InputError")
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "kind"),
+    [
+        ("fps=0", 422, "InputError"),
+        ("fps=nan", 422, "InputError"),
+        ("fps=inf", 400, "ConfigError"),
+        ("every=x", 422, "InputError"),
+        ("every=2&fps=5", 400, "ConfigError"),
+        ("start=5&end=4", 400, "ConfigError"),
+    ],
+)
+def test_bad_options_of_videos(server: Server, photo: bytes, query: str, status: int, kind: str) -> None:
+    error_in(server.http.post(f"/v1/video?{query}", files={"video": ("x.mp4", photo)}), status, kind)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", _image(20, 20), b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom"])
+def test_what_is_no_video(server: Server, content: bytes) -> None:
+    response = server.http.post("/v1/video", files={"video": ("x.mp4", content)})
+    if response.status_code == 202:  # it begins like one
+        job = response.headers["location"]
+        assert server.http.get(job, params={"wait": 30}).json()["state"] == "failed"
+        response = server.http.get(f"{job}/result")
+    error = error_in(response, 422, "InputError")
+    assert "x.mp4" in error["message"]
+    assert "/proc/" not in error["message"]
+
+
+def test_addresses_and_methods_that_do_not_exist(server: Server) -> None:
+    error_in(server.http.get("/v2"), 404, "NotFoundError")
+    error_in(server.http.get("/v1/video/x/y/z"), 404, "NotFoundError")
+    error_in(server.http.get("/v1/video/unknown"), 404, "NotFoundError")
+    error_in(server.http.delete("/v1/video/unknown"), 404, "NotFoundError")
+    error_in(server.http.get("/v1/analyze"), 405, "MethodError")
+    error_in(server.http.put("/healthz"), 405, "MethodError")
+
+
+@pytest.mark.parametrize(
+    "head", [b"\0\xff\r\n\r\n", b"GET /" + b"x" * 100_000, b"POST / HTTP/1.1\r\nHost: a b\r\n\r\n"]
+)
+def test_what_is_not_http(server: Server, head: bytes) -> None:
+    with server.connect() as connection:
+        connection.sendall(head)
+        assert connection.recv(100).startswith(b"HTTP/1.1 40")

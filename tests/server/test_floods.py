@@ -1,0 +1,115 @@
+"""Clients that send nothing, half of something, or without end: a good client is served, and memory is bounded."""
+
+import contextlib
+import resource
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from tests.server.conftest import Server, Starter, error_in
+
+IDLE = 500
+HEAD = b"POST /v1/analyze HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture(scope="module")
+def server(start: Starter) -> Server:
+    return start("--workers", "1", "--max-megabytes", "8")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _many_files() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, before[1]), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def _is_served(server: Server, photo: bytes) -> bool:
+    return len(server.post(("photo.jpg", photo)).json()["results"][0]["faces"]) == 1
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"",
+        b"GET /healthz HT",
+        HEAD,
+        HEAD + b"Content-Length: 1000000\r\n\r\n{",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n",
+    ],
+    ids=["idle", "half a line", "half a head", "half a body", "half a chunk"],
+)
+def test_connections_that_stop(server: Server, photo: bytes, begin: bytes) -> None:
+    before = server.metric("process_resident_memory_bytes")
+    with contextlib.ExitStack() as stack:
+        for _ in range(IDLE):
+            connection = stack.enter_context(server.connect())
+            connection.sendall(begin)
+        assert _is_served(server, photo)
+        assert server.metric("process_resident_memory_bytes") < before + 150e6
+    assert _is_served(server, photo)
+
+
+def test_a_head_that_does_not_arrive_ends_the_connection(server: Server) -> None:
+    with server.connect() as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\n")
+        assert connection.recv(100) == b""  # closed by the server
+
+
+def test_many_waiting_connections_give_way_to_new_ones(server: Server, photo: bytes) -> None:
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(server.connect()) for _ in range(IDLE + 100)]
+        assert _is_served(server, photo)
+        with contextlib.suppress(ConnectionError):
+            assert held[0].recv(100) == b""
+
+
+def test_endless_bodies(server: Server, photo: bytes) -> None:
+    """Twelve clients send without end; each body is refused at its limit, and the good client is served."""
+    stop = threading.Event()
+    answers: list[bytes] = []
+
+    def flood() -> None:
+        part = b"%x\r\n" % 65536 + b" " * 65536 + b"\r\n"
+        while not stop.is_set():
+            with server.connect() as connection, contextlib.suppress(ConnectionError):
+                connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+                with contextlib.suppress(ConnectionError, socket.timeout):
+                    while not stop.is_set():
+                        connection.sendall(part)
+                answers.append(connection.recv(100))
+
+    before = server.metric("process_resident_memory_bytes")
+    threads = [threading.Thread(target=flood) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert all(_is_served(server, photo) for _ in range(5))
+        memory = server.metric("process_resident_memory_bytes")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert memory < before + 200e6
+    assert server.metric("mien_body_bytes") == 0
+
+
+def test_an_endless_body_gets_its_answer(server: Server) -> None:
+    """A client that sends before it reads still receives the status."""
+    headers = {"Content-Type": "application/json"}
+    content = iter([b" " * 1_000_000] * 20)
+    error_in(server.http.post("/v1/analyze", content=content, headers=headers), 413, "LimitError")
+
+
+def test_websockets_without_a_page(server: Server, photo: bytes) -> None:
+    upgrade = (
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhl\r\n\r\n"
+    )
+    with contextlib.ExitStack() as stack:
+        for _ in range(50):
+            connection = stack.enter_context(server.connect())
+            connection.sendall(b"GET /live/socket HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.com\r\n" + upgrade)
+            assert connection.recv(100).startswith(b"HTTP/1.1 403")
+        assert _is_served(server, photo)
