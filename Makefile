@@ -19,7 +19,7 @@ help:
 	@echo "make test-long    the tests that take minutes each"
 	@echo "make test-lowest  a selection of the tests on the lowest declared versions of every dependency"
 	@echo "make check        ruff, mypy, import-linter, the structure of the source and its names"
-	@echo "make soak         the long measurements (needs ../shared/data)"
+	@echo "make soak         the server under load for a minute; then the long measurements (needs ../shared/data)"
 	@echo "make clean        remove the files that these commands create"
 
 # The core alone, from the wheel that users would get.
@@ -70,6 +70,7 @@ check: $(FULL)/.ready
 	$(FULL)/bin/python -m pytest --quiet tests/test_structure.py tests/test_names.py
 
 soak: $(CORE)/.ready $(FULL)/.ready
+	$(FULL)/bin/python -m benchmarks.server --soak
 	$(FULL)/bin/python -m benchmarks.soak
 
 clean:

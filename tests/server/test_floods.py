@@ -104,9 +104,8 @@ def test_an_endless_body_gets_its_answer(server: Server) -> None:
 
 
 def test_websockets_without_a_page(server: Server, photo: bytes) -> None:
-    upgrade = (
-        b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhl\r\n\r\n"
-    )
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    upgrade += b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     with contextlib.ExitStack() as stack:
         for _ in range(50):
             connection = stack.enter_context(server.connect())

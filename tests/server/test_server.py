@@ -103,7 +103,7 @@ def test_a_part_of_a_video_as_the_body(server: Server, clip: Path) -> None:
 
 
 def test_a_job_is_cancelled_while_it_runs(server: Server, long_clip: Path) -> None:
-    content = long_clip.read_bytes()
+    content, before = long_clip.read_bytes(), _uploads(server.process.pid)
     job = server.http.post("/v1/video", files={"video": ("long.mp4", content)}).headers["location"]
     while not (status := server.http.get(job).json())["frames"]:
         assert status["state"] in ("waiting", "running")
@@ -111,15 +111,20 @@ def test_a_job_is_cancelled_while_it_runs(server: Server, long_clip: Path) -> No
     partial = server.http.get(f"{job}/result?partial=true").json()["results"]
     assert len(partial) >= 1
     assert partial[0]["faces"]
-    assert _uploads(server.process.pid) == 1
+    assert _uploads(server.process.pid) > before
     assert server.http.delete(job).status_code == 204
     error_in(server.http.get(job), 404, "NotFoundError")
     assert server.metric("mien_jobs_running") == 0
-    assert _uploads(server.process.pid) == 0
+    assert _uploads(server.process.pid) == before
+
+
+def _files(folder: Path) -> list[str]:
+    """What was written there; onnxruntime creates an empty file `.ses` of its own."""
+    return [path.name for path in folder.iterdir() if path.name != ".ses"]
 
 
 def _uploads(process: int) -> int:
-    """The files without a name that a process has open."""
+    """The files without a name that a process has open; a library may have one of its own."""
     links = Path(f"/proc/{process}/fd").iterdir()
     return sum("(deleted)" in os.readlink(link) for link in links if link.is_symlink())
 
@@ -129,9 +134,9 @@ def test_nothing_is_written_to_disk(photo: bytes, clip: Path, tmp_path: Path, mo
     with running() as server:
         server.post(("a.jpg", photo * 1))
         job = server.http.post("/v1/video", files={"video": ("clip.mp4", clip.read_bytes())}).headers["location"]
-        assert list(tmp_path.iterdir()) == []
+        assert _files(tmp_path) == []
         server.http.get(job, params={"wait": 30})
-        assert list(tmp_path.iterdir()) == []
+        assert _files(tmp_path) == []
 
 
 def test_a_restart_in_mid_job_loses_the_job_and_leaves_nothing(
@@ -145,7 +150,7 @@ def test_a_restart_in_mid_job_loses_the_job_and_leaves_nothing(
             pass
         server.process.kill()
         server.process.wait(600)
-    assert list(tmp_path.iterdir()) == []
+    assert _files(tmp_path) == []
     with running() as server:
         error = error_in(server.http.get(job), 404, "NotFoundError")
         assert "restart" in error["hint"]
@@ -158,11 +163,11 @@ def test_it_stops_after_the_open_requests(photo: bytes, long_clip: Path) -> None
         while not server.http.get(job).json()["frames"]:
             pass
         with concurrent.futures.ThreadPoolExecutor(1) as thread:
-            answer = thread.submit(server.post, *[(f"{number}.jpg", photo) for number in range(32)])
+            answer = thread.submit(server.post, *[(f"{number}.jpg", photo) for number in range(4)])
             while not server.metric("mien_requests_in_analysis"):
                 assert not answer.done()
             server.process.send_signal(signal.SIGTERM)
-            assert len(answer.result().json()["results"]) == 32
+            assert len(answer.result().json()["results"]) == 4
         assert server.process.wait(600) == 0
         with pytest.raises(httpx.ConnectError):
             server.http.get("/healthz")

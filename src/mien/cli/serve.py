@@ -1,6 +1,5 @@
 """`mien serve`: the HTTP server."""
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -48,5 +47,8 @@ def serve(
     analyzer = AnalyzerOptions(
         detector, classifier, landmarks, tracking, keypoints=keypoints, largest_only=largest_only
     )
-    options = replace(server, analyzer=analyzer)
-    run(create_app(options), options, None if quiet else lambda url: tell(f"listening on {url} (Ctrl-C to stop)"))
+    run(
+        create_app(server, analyzer),
+        server,
+        None if quiet else lambda url: tell(f"listening on {url} (Ctrl-C to stop)"),
+    )

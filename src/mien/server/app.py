@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from mien import __version__
+from mien.analyzer import AnalyzerOptions
 from mien.assets.manifest import default_model, shipped_models
 from mien.errors import InputError, MienError, MissingExtraError, http_status
 
@@ -58,13 +59,16 @@ class Models(BaseModel):
     models: list[Model]
 
 
-def create_app(options: ServerOptions | None = None, *, live: bool = False) -> FastAPI:
+def create_app(
+    options: ServerOptions | None = None, analyzer: AnalyzerOptions | None = None, *, live: bool = False
+) -> FastAPI:
     """The application; `mien.server.run.serve` runs it.
 
     `app.state` has what the routes share: `options`, `pool` (an `AnalyzerPool`), `guard` and `metrics`.
 
     Args:
         options: The options.
+        analyzer: The options of its analyzers.
         live: Whether it also serves the live page.
 
     Raises:
@@ -73,7 +77,7 @@ def create_app(options: ServerOptions | None = None, *, live: bool = False) -> F
     """
     options = options or ServerOptions()
     metrics, guard, reader = Metrics(), Guard(options), Reader(options)
-    pool = AnalyzerPool(options.analyzer, workers=options.workers, batch=options.batch, on_batch=metrics.count_batch)
+    pool = AnalyzerPool(analyzer, workers=options.workers, batch=options.batch, on_batch=metrics.count_batch)
     jobs = video.Jobs(options, pool, reader, metrics)
 
     @asynccontextmanager
@@ -108,16 +112,16 @@ def create_app(options: ServerOptions | None = None, *, live: bool = False) -> F
 
 def _add_information(app: FastAPI) -> None:
     """The routes about the server itself."""
-    options: ServerOptions = app.state.options
+    options: AnalyzerOptions = app.state.pool.options
 
     @app.get("/v1/models", tags=["server"], summary="The models")
     async def models() -> Models:
         """The models in the package, and which of them this server uses."""
-        used = [str(name) for name in options.analyzer.classifier.models or (default_model(),)]
-        detector = options.analyzer.detector.name
+        used = [str(name) for name in options.classifier.models or (default_model(),)]
+        detector = options.detector.name
         in_use = {*used, "mien-detector" if detector == "mien" else detector}
-        if options.analyzer.keypoints:
-            in_use.add(f"{options.analyzer.landmarks.name}-landmarks")
+        if options.keypoints:
+            in_use.add(f"{options.landmarks.name}-landmarks")
         found = [
             Model(
                 name=info.name,

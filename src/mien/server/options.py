@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
 
-from mien.analyzer import AnalyzerOptions
 from mien.errors import ConfigError
 
 # A shorter key could be found by trying.
@@ -35,8 +34,7 @@ class ServerOptions:
     """Everything that can be chosen about the server.
 
     Attributes:
-        api_keys: Keys that are accepted in addition to those of the file.
-        analyzer: The options of its analyzers.
+        api_keys: Keys that are accepted; those of the file are added.
 
     Raises:
         ConfigError: An option has a value out of its range, the file of keys cannot be used, or the server could be
@@ -78,7 +76,6 @@ class ServerOptions:
         float | None, "Most requests per second for each API key, or for each address without keys; beyond it: 429."
     ] = None
     api_keys: tuple[str, ...] = field(default=(), repr=False)
-    analyzer: AnalyzerOptions = field(default_factory=AnalyzerOptions)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "allow_origin", tuple(origin.rstrip("/") for origin in self.allow_origin or ()))

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 _HEAD: Final = 10
 _KEEP_ALIVE: Final = 15
 
-# How long open requests may take to end after the signal to stop, in seconds.
-_GRACE: Final = 10
-
 # Connections without a request; beyond it, the oldest one is closed.
 _MOST_WAITING: Final = 512
 
@@ -111,7 +108,7 @@ def url_of(listening: socket.socket, options: ServerOptions) -> str:
 
 
 def serve(app: "FastAPI", options: ServerOptions, ready: Callable[[str], None] | None = None) -> None:
-    """Serves until SIGINT or SIGTERM: open requests then have some seconds to end.
+    """Serves until SIGINT or SIGTERM; open requests then have `max_seconds` to end.
 
     Args:
         app: The application.
@@ -166,7 +163,7 @@ def _config(app: "FastAPI", options: ServerOptions) -> uvicorn.Config:
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE,
-            timeout_graceful_shutdown=_GRACE,
+            timeout_graceful_shutdown=options.max_seconds,
             **certificate,
         )
         config.load()

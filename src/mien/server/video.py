@@ -218,7 +218,7 @@ class Jobs:
     async def _analyze(self, job: Job) -> None:
         """Analyzes the frames, step by step."""
         deadline = time.monotonic() + self.options.max_job_seconds
-        options = self.options.analyzer
+        options = self.pool.options
         steps = replace(options, classifier=replace(options.classifier, batch_size=_STEP_FACES))
         work = await self.pool.run(_Work, self.pool, steps, job, self.options.max_pixels)
         try:
