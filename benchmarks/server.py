@@ -31,7 +31,7 @@ from PIL import Image
 from benchmarks.results import Measurement, Results, markdown, save
 
 PORTRAIT: Final = Path(__file__).parent.parent / "examples" / "astronaut.jpg"
-CLIENTS, BATCH, ROUNDS, REQUESTS = 32, 16, 7, 320
+CLIENTS, BATCH, ROUNDS, REQUESTS = 32, 16, 5, 128
 SOAK_CLIENTS, SOAK_SECONDS, WARM_SECONDS = 64, 60, 10
 
 # The memory that a server may gain between the first ten seconds and the end of the soak, in bytes.

@@ -1,17 +1,21 @@
-"""`mien serve`: the HTTP server."""
+"""`mien serve`: the HTTP server.
+
+The options of the server are those of `ServerOptions`; the others choose the analyzers, as for `mien analyze`.
+FastAPI and the models are loaded when the command runs, and not for its help.
+"""
 
 from typing import Annotated
 
 import typer
 
-from mien.cli import tell
+from mien.cli import say, tell
 from mien.cli.options import Only, Quiet, command, option_name
 from mien.errors import ConfigError
 from mien.expression.base import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
 from mien.faces.landmarks import LandmarkOptions
 from mien.media.picking import TrackingOptions
-from mien.server.options import ServerOptions
+from mien.server.options import ServerOptions, is_loopback
 
 
 def register(app: typer.Typer) -> None:
@@ -47,8 +51,11 @@ def serve(
     analyzer = AnalyzerOptions(
         detector, classifier, landmarks, tracking, keypoints=keypoints, largest_only=largest_only
     )
-    run(
-        create_app(server, analyzer),
-        server,
-        None if quiet else lambda url: tell(f"listening on {url} (Ctrl-C to stop)"),
-    )
+    run(create_app(server, analyzer), server, None if quiet else lambda url: _say_where(url, server))
+
+
+def _say_where(url: str, server: ServerOptions) -> None:
+    """Says where the server listens, and what its user should know."""
+    tell(f"listening on {url} (Ctrl-C to stop)")
+    if server.certfile is None and not is_loopback(server.host):
+        say("note", "yellow", "without --certfile, API keys and images are not encrypted; a proxy with HTTPS can do it")
