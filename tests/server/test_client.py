@@ -53,12 +53,12 @@ def test_a_video(client: Client, clip: Path) -> None:
     expected = list(Analyzer(AnalyzerOptions(keypoints=True)).analyze(str(clip), video=VideoOptions(every=3)))
     with client:
         found = client.analyze_video(clip, VideoOptions(every=3), progress=states.append)
+        with pytest.raises(errors.NotFoundError):
+            client.job(states[-1])
     assert len(found) == len(expected) == 4
     for result, other in zip(found, expected, strict=True):
         _same(result, other, "clip.mp4")
     assert states[-1].is_finished
-    with pytest.raises(errors.NotFoundError):
-        client.job(states[-1])
 
 
 def test_a_video_that_is_cancelled(client: Client, long_clip: Path) -> None:
