@@ -35,9 +35,9 @@ def test_keys(guarded: Server, photo: bytes) -> None:
         error = error_in(http.get(url + path), 401, "AccessError")
         assert error["hint"]
     for key in ("wrong", KEY[:-1], KEY + "x", "", "ÿ" * 20):
-        headers = {"X-API-Key": key.encode()}
+        headers = {b"X-API-Key": key.encode()}
         error_in(http.post(f"{url}/v1/analyze", files={"images": photo}, headers=headers), 401, "AccessError")
-    for headers in ({"X-API-Key": KEY.encode()}, {"Authorization": f"Bearer {OTHER_KEY}".encode()}):
+    for headers in ({b"X-API-Key": KEY.encode()}, {b"Authorization": f"Bearer {OTHER_KEY}".encode()}):
         assert http.post(f"{url}/v1/analyze", files={"images": photo}, headers=headers).status_code == 200
     assert http.get(f"{url}/v1/models").headers["www-authenticate"] == "Bearer"
 

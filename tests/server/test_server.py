@@ -13,6 +13,7 @@ import pytest
 from tests.server.conftest import Server, Starter, error_in, running
 
 from mien.analyzer import Analyzer
+from mien.media.picking import VideoOptions
 from mien.output.schema import document
 
 
@@ -86,7 +87,7 @@ def test_a_video_is_a_job(server: Server, clip: Path) -> None:
         status = server.http.get(job, params={"wait": 30}).json()
     assert (status["state"], status["frames"], status["progress"]) == ("done", 12, 1.0)
     results = server.http.get(f"{job}/result").json()["results"]
-    expected = [document(each) | {"source": "clip.mp4"} for each in Analyzer().analyze(str(clip))]
+    expected = [document(each) | {"source": "clip.mp4"} for each in Analyzer().analyze(str(clip), video=VideoOptions())]
     assert results == expected
     assert server.http.delete(job).status_code == 204
     error_in(server.http.get(job), 404, "NotFoundError")

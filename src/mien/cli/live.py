@@ -4,7 +4,7 @@ import ipaddress
 import secrets
 import socket
 import webbrowser
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 import typer
@@ -55,17 +55,16 @@ def live(
     from mien.server.app import create_app
     from mien.server.run import serve
 
-    options = replace(server, analyzer=AnalyzerOptions(detector, classifier, landmarks, tracking))
-    app = create_app(options, live=True)
+    app = create_app(server, AnalyzerOptions(detector, classifier, landmarks, tracking), live=True)
 
     def ready(url: str) -> None:
-        page = f"{_reachable(url, options.host)}/" + "".join(f"#key={key}" for key in options.api_keys[:1])
+        page = f"{_reachable(url, server.host)}/" + "".join(f"#key={key}" for key in server.api_keys[:1])
         if not quiet:
             tell(f"live at {page} (Ctrl-C to stop)")
         if not no_open:
             webbrowser.open(page)
 
-    serve(app, options, ready)
+    serve(app, server, ready)
 
 
 def _reachable(url: str, host: str) -> str:

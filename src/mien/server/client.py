@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Self, overload
+from typing import Any, BinaryIO, Final, Self, cast, overload
 
 import numpy as np
 
@@ -80,7 +80,7 @@ class Client:
         self._http = httpx.Client(base_url=url, headers=_headers(api_key), timeout=timeout)
 
     @overload
-    def analyze(self, images: Source) -> FrameResult: ...
+    def analyze(self, images: Source) -> FrameResult: ...  # type: ignore[overload-overlap]  # a str is a sequence
     @overload
     def analyze(self, images: Sequence[Source]) -> list[FrameResult]: ...
     def analyze(self, images: Source | Sequence[Source]) -> FrameResult | list[FrameResult]:
@@ -93,8 +93,8 @@ class Client:
             MienError: What the server answered, as the same class.
             UnavailableError: The server cannot be reached, or is busy.
         """
-        several = _is_several(images)
-        with _form("images", images if several else [images]) as form:  # type: ignore[list-item]
+        several, sources = _sources(images)
+        with _form("images", sources) as form:
             found = results_of(self._send("POST", "/v1/analyze", files=form.parts))
         return found if several else found[0]
 
@@ -188,13 +188,13 @@ class AsyncClient:
         self._http = httpx.AsyncClient(base_url=url, headers=_headers(api_key), timeout=timeout)
 
     @overload
-    async def analyze(self, images: Source) -> FrameResult: ...
+    async def analyze(self, images: Source) -> FrameResult: ...  # type: ignore[overload-overlap]  # a str is a sequence
     @overload
     async def analyze(self, images: Sequence[Source]) -> list[FrameResult]: ...
     async def analyze(self, images: Source | Sequence[Source]) -> FrameResult | list[FrameResult]:
         """As `Client.analyze`."""
-        several = _is_several(images)
-        with _form("images", images if several else [images]) as form:  # type: ignore[list-item]
+        several, sources = _sources(images)
+        with _form("images", sources) as form:
             found = results_of(await self._send("POST", "/v1/analyze", files=form.parts))
         return found if several else found[0]
 
@@ -281,8 +281,11 @@ class _form(ExitStack):  # noqa: N801  (used like a function)
                 self.parts.append((field, (name, source)))
 
 
-def _is_several(images: object) -> bool:
-    return isinstance(images, Sequence) and not isinstance(images, (str, bytes))
+def _sources(images: Source | Sequence[Source]) -> tuple[bool, list[Source]]:
+    """Whether these are several images, and all of them."""
+    if isinstance(images, Sequence) and not isinstance(images, (str, bytes)):
+        return True, list(images)
+    return False, [cast(Source, images)]
 
 
 def _headers(api_key: str | None) -> dict[str, str]:
