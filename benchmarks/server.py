@@ -118,8 +118,8 @@ def compare() -> None:
     measurements, ratios = {}, {}
     for kind, (content, options) in kinds.items():
         request = request_of(content)
-        alone = ("--workers", "1", "--batch", "1", *options)
-        together = ("--workers", "1", "--batch", str(BATCH), *options)
+        alone = ("--workers", "1", "--max-seconds", "600", "--batch", "1", *options)
+        together = ("--workers", "1", "--max-seconds", "600", "--batch", str(BATCH), *options)
         with serving(*alone) as one, serving(*together) as several:
             for url in (one, several):
                 rate(url, request)  # warm

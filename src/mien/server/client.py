@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Self, cast, overload
+from typing import Any, BinaryIO, Final, Self, overload
 
 import numpy as np
 
@@ -285,7 +285,7 @@ def _sources(images: Source | Sequence[Source]) -> tuple[bool, list[Source]]:
     """Whether these are several images, and all of them."""
     if isinstance(images, Sequence) and not isinstance(images, (str, bytes)):
         return True, list(images)
-    return False, [cast(Source, images)]
+    return False, [images]
 
 
 def _headers(api_key: str | None) -> dict[str, str]:
