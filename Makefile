@@ -53,14 +53,14 @@ demo: $(CORE)/.ready
 
 test: $(CORE)/.ready $(FULL)/.ready
 	OMP_NUM_THREADS=1 MIEN_CORE_PYTHON=$(CURDIR)/$(CORE)/bin/python MIEN_OPENCV4=$(CURDIR)/$(FULL)/opencv4 \
-	  $(FULL)/bin/python -m pytest -n 2 -m 'not long'
+	  $(FULL)/bin/python -m pytest -n 2 --dist worksteal -m 'not long'
 
 test-long: $(CORE)/.ready $(FULL)/.ready
 	OMP_NUM_THREADS=1 MIEN_CORE_PYTHON=$(CURDIR)/$(CORE)/bin/python MIEN_OPENCV4=$(CURDIR)/$(FULL)/opencv4 \
-	  $(FULL)/bin/python -m pytest -n 2 -m long
+	  $(FULL)/bin/python -m pytest -n 2 --dist worksteal -m long
 
 test-lowest: $(LOWEST)/.ready
-	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 -m 'not long' $(SHORT)
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 --dist worksteal -m 'not long' $(SHORT)
 
 check: $(FULL)/.ready
 	$(FULL)/bin/ruff check .

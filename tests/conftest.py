@@ -1,5 +1,11 @@
 """Shared by all tests: where the real images and the real data are."""
 
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +16,22 @@ ROOT = Path(__file__).parent.parent
 # No test depends on the clock: hypothesis would fail examples that take longer than 200 ms.
 settings.register_profile("mien", deadline=None)
 settings.load_profile("mien")
+
+
+def common_folder(factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run of pytest that all of its processes see (pytest-xdist)."""
+    own = factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@contextmanager
+def once(place: Path) -> Iterator[bool]:
+    """Whether `place` is still to be made, in this block; other processes that ask meanwhile wait for it."""
+    made = place.with_name(f"{place.name}.made")
+    with place.with_name(f"{place.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield not made.exists()
+        made.touch()
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +47,14 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("../shared/data is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def official(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """`fer2013.csv` and `fer2013new.csv` as they come, Training and PublicTest."""
+    folder = common_folder(tmp_path_factory) / "official"
+    with once(folder) as new:
+        if new:
+            script = shared / "data" / "fer2013" / "unpack.py"
+            subprocess.run([sys.executable, script, folder], check=True, timeout=600)
+    return folder / "fer2013.csv", folder / "fer2013new.csv"

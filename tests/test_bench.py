@@ -5,6 +5,8 @@ import math
 import subprocess
 import sys
 
+from tests.commands import run_command
+
 
 def test_the_command_prints_every_figure() -> None:
     command = [sys.executable, "-m", "mien", "bench", "--repeats", "5", "--json"]
@@ -17,7 +19,6 @@ def test_the_command_prints_every_figure() -> None:
 
 
 def test_an_unknown_detector_is_an_error() -> None:
-    command = [sys.executable, "-m", "mien", "bench", "--detector", "nose"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    result = run_command("bench", "--detector", "nose")
     assert result.returncode == 2
     assert "no detector 'nose'" in result.stderr

@@ -1,8 +1,6 @@
 """The weights in the package: complete, small, and as accurate as the manifest says."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -111,11 +109,10 @@ def test_the_default_model_gives_the_same_probabilities_everywhere() -> None:
 
 
 @pytest.fixture(scope="module")
-def public_test(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Samples:
+def public_test(official: tuple[Path, Path]) -> Samples:
     """FER2013's PublicTest with the votes of FER+."""
-    folder = tmp_path_factory.mktemp("fer2013")
-    subprocess.run([sys.executable, shared / "data" / "fer2013" / "unpack.py", folder], check=True)
-    return builder("fer2013")(csv=folder / "fer2013.csv", votes=folder / "fer2013new.csv").only("val")
+    faces, votes = official
+    return builder("fer2013")(csv=faces, votes=votes).only("val")
 
 
 @pytest.mark.real_data

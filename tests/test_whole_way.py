@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tests.commands import run_command
 from tests.drawn import draw_face, write_fer_csv
 
 RECIPE = """
@@ -93,14 +94,13 @@ def test_it_reads_new_faces(made: Path) -> None:
 
 
 def test_the_text_report_names_its_protocol(made: Path) -> None:
-    printed = mien("evaluate", "faces.h5", "--model", "drawn.onnx", "--protocol", "majority", cwd=made)
-    assert "FER+ majority" in printed
-    assert "PublicTest" in printed
-    assert "macro F1" in printed
+    done = run_command("evaluate", "faces.h5", "--model", "drawn.onnx", "--protocol", "majority", cwd=made)
+    assert "FER+ majority" in done.stdout
+    assert "PublicTest" in done.stdout
+    assert "macro F1" in done.stdout
 
 
 def test_a_finished_run_is_not_overwritten(made: Path) -> None:
-    command = [sys.executable, "-m", "mien", "train", "drawn.toml", "--data", "faces.h5", "--quiet"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=made)
+    result = run_command("train", "drawn.toml", "--data", "faces.h5", "--quiet", cwd=made)
     assert result.returncode == 7
     assert "already contains a run" in result.stderr

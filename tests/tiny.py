@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.conftest import common_folder, once
 from tests.drawn import drawn_samples
 
 from mien.datasets import Samples
@@ -50,18 +51,20 @@ def tiny_samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of `taught_recipe`; made once, whichever folder's tests ask first."""
-    folder = tmp_path_factory.getbasetemp() / "tiny-run"
-    if not folder.exists():
-        torch.set_num_threads(1)
-        fit(taught_recipe(), tiny_samples, folder, FitOptions(progress=False))
+    """A finished run of `taught_recipe`; made once, whichever folder's or process's tests ask first."""
+    folder = common_folder(tmp_path_factory) / "tiny-run"
+    torch.set_num_threads(1)
+    with once(folder) as new:
+        if new:
+            fit(taught_recipe(), tiny_samples, folder, FitOptions(progress=False))
     return folder
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tiny_run: Path, tiny_samples: Samples) -> Path:
     """That run's exported file, its training form and its info beside it."""
-    path = tiny_run / "exported" / "tiny.onnx"
-    if not path.exists():
-        export_run(tiny_run, tiny_samples.only("val"), path, licence="Apache-2.0")
-    return path
+    folder = tiny_run.with_name("tiny-model")
+    with once(folder) as new:
+        if new:
+            export_run(tiny_run, tiny_samples.only("val"), folder / "tiny.onnx", licence="Apache-2.0")
+    return folder / "tiny.onnx"

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from tests.commands import run_command
 from tests.videos import cut, numbered, portrait, write_video
 
 import mien
@@ -24,9 +25,8 @@ from mien.results import Frame, FrameResult
 WAIT = 600.0  # seconds after which a test fails instead of waiting for ever; nothing depends on it
 
 
-def analyze(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mien", "analyze", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=WAIT, **options)  # type: ignore[call-overload,no-any-return]
+def analyze(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    return run_command("analyze", *arguments)
 
 
 def rows(table: Path) -> list[dict[str, str]]:
@@ -208,7 +208,8 @@ def _small_files() -> None:
 
 def test_a_full_disk_leaves_whole_rows(clip: Path, tmp_path: Path) -> None:
     """The limit of the size of a file stands for the full disk: it ends a write in the middle of a row."""
-    result = analyze(clip, "--table", tmp_path / "out.csv", preexec_fn=_small_files)
+    command = [sys.executable, "-m", "mien", "analyze", str(clip), "--table", str(tmp_path / "out.csv")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=WAIT, preexec_fn=_small_files)
     assert result.returncode == 7
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "out.csv").exists()

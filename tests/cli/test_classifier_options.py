@@ -2,12 +2,12 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.commands import run_command
 from tests.drawn import draw_face, drawn_samples
 from tests.expression.test_ensemble import linear_model
 
@@ -27,8 +27,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def mien(place: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "mien", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=place, timeout=600)
+    return run_command(*arguments, cwd=place)
 
 
 def test_analyze_with_an_ensemble(place: Path) -> None:

@@ -1,4 +1,4 @@
-"""`mien models` and detectors by weights, as a person runs them: real processes, a real server."""
+"""`mien models` and detectors by weights, as a person runs them: the real command, a real server."""
 
 import functools
 import json
@@ -12,6 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tests.commands import run_command
 from tests.conftest import ROOT
 
 from mien.assets.download import remote_weights
@@ -47,15 +48,20 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def mien(cache: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mien", *map(str, arguments)]
-    environment = os.environ | {"MIEN_CACHE": str(cache), "COLUMNS": "1000"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
-    assert "Traceback" not in done.stderr
-    return done
+    return run_command(*arguments, env={"MIEN_CACHE": str(cache), "COLUMNS": "1000"})
 
 
-def test_the_list_names_all_that_ships_and_all_that_can_be_fetched(cache: Path) -> None:
-    done = mien(cache, "models", "list")
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, "subprocess.CompletedProcess[str]"]:
+    """What `mien models list` prints, and its cache, in which nothing is."""
+    empty = tmp_path_factory.mktemp("listed") / "cache"
+    return empty, mien(empty, "models", "list")
+
+
+def test_the_list_names_all_that_ships_and_all_that_can_be_fetched(
+    listed: tuple[Path, "subprocess.CompletedProcess[str]"],
+) -> None:
+    cache, done = listed
     assert done.returncode == 0
     for info in shipped_models().values():
         assert f"  {info.name}" in done.stdout
@@ -76,8 +82,8 @@ def test_the_list_names_all_that_ships_and_all_that_can_be_fetched(cache: Path) 
     assert not cache.exists()
 
 
-def test_the_list_names_every_network_and_recipe(cache: Path) -> None:
-    printed = mien(cache, "models", "list").stdout
+def test_the_list_names_every_network_and_recipe(listed: tuple[Path, "subprocess.CompletedProcess[str]"]) -> None:
+    printed = listed[1].stdout
     for found in catalogue():
         (line,) = [line for line in printed.splitlines() if line.split()[1:2] == [found.recipe.name]]
         assert line.split()[0] == found.recipe.model.name

@@ -1,13 +1,12 @@
 """What `mien data show` says of a store: figures counted by hand, and images that are images."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.commands import run_command
 from tests.drawn import drawn_samples
 
 from mien.datasets import Samples, ferplus, store
@@ -92,11 +91,9 @@ def test_a_folder_that_cannot_be(samples: Samples, tmp_path: Path) -> None:
 
 def test_the_command(samples: Samples, tmp_path: Path) -> None:
     store.save(samples, tmp_path / "faces.h5")
-    command = [sys.executable, "-m", "mien", "data", "show", "faces.h5"]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
+    result = run_command("data", "show", "faces.h5", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("class")
-    command[-1] = "nowhere.h5"
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
+    result = run_command("data", "show", "nowhere.h5", cwd=tmp_path)
     assert result.returncode == 3
     assert "Traceback" not in result.stderr

@@ -4,12 +4,12 @@ import csv
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.commands import run_command
 from tests.evaluation.report.test_page import CHROMIUM, Page, complaints
 from tests.expression.test_ensemble import linear_model
 
@@ -193,8 +193,7 @@ def test_the_command(tiny_run: Path, tiny_samples: Samples, tmp_path: Path) -> N
         shutil.copy(tiny_run / name, run)
 
     def mien(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "mien", "compare", *arguments, "--data", "faces.h5", "--protocol", "labels"]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
+        return run_command("compare", *arguments, "--data", "faces.h5", "--protocol", "labels", cwd=tmp_path)
 
     done = mien("mien-s", "my-run", "mien-s,my-run", "--vote", "hard", "--json", "--out", "out")
     assert done.returncode == 0, done.stderr
@@ -222,11 +221,9 @@ def test_members_without_all_the_classes_may_vote(seven: Path, val: Samples, tmp
     assert found.rows[-1].evaluation is not None
     store.save(val, tmp_path / "faces.h5")
     line = ["compare", f"mien-s,{three}", "--data", "faces.h5", "--protocol", "labels"]
-    done = subprocess.run([sys.executable, "-m", "mien", *line], capture_output=True, text=True, cwd=tmp_path)
+    done = run_command(*line, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "three is a member of an ensemble, but cannot be evaluated alone" in done.stderr
-    alone = subprocess.run(
-        [sys.executable, "-m", "mien", *line, str(three)], capture_output=True, text=True, cwd=tmp_path
-    )
+    alone = run_command(*line, three, cwd=tmp_path)
     assert alone.returncode == 2
     assert "error: three: " in alone.stderr

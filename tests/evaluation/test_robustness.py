@@ -1,12 +1,11 @@
 """Corruptions of faces, and the accuracy drop that is reported for them."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.commands import run_command
 
 from mien.datasets import Samples, store
 from mien.errors import ConfigError
@@ -150,11 +149,11 @@ def test_not_with_a_detector(samples: Samples, tiny_model: Path) -> None:
 def test_the_command(tiny_samples: Samples, tiny_model: Path, tmp_path: Path) -> None:
     data = tmp_path / "faces.h5"
     store.save(tiny_samples, data)
-    line = [sys.executable, "-m", "mien", "evaluate", data, "--model", tiny_model, "--json"]
-    done = subprocess.run([*map(str, line), "--corruption", "jitter,dark"], capture_output=True, text=True)
+    line = ["evaluate", data, "--model", tiny_model, "--json"]
+    done = run_command(*line, "--corruption", "jitter,dark")
     assert done.returncode == 0, done.stderr
     for scores in json.loads(done.stdout)["protocols"].values():
         assert [one["corruption"] for one in scores["corruptions"]] == ["jitter", "dark"]
-    wrong = subprocess.run([*map(str, line), "--corruption", "fog"], capture_output=True, text=True)
+    wrong = run_command(*line, "--corruption", "fog")
     assert wrong.returncode == 2
     assert "unknown corruption: fog" in wrong.stderr

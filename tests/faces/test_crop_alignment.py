@@ -2,13 +2,13 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from tests.commands import run_command
 
 from mien import Analyzer
 from mien.analyzer import AnalyzerOptions
@@ -79,8 +79,7 @@ def test_the_command(crop: NDArray[np.uint8], tmp_path: Path) -> None:
     Image.fromarray(crop).save(tmp_path / "crop.png")
 
     def read(*options: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "mien", "analyze", "crop.png", "--json", *options]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
+        return run_command("analyze", "crop.png", "--json", *options, cwd=tmp_path)
 
     default, plain = (json.loads(read("--faces-are-crops", *more).stdout) for more in ((), ("--no-align",)))
     assert default["faces"][0]["emotions"] != plain["faces"][0]["emotions"]

@@ -3,13 +3,13 @@
 import csv
 import json
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.commands import run_command
 from tests.drawn import draw_face, drawn_samples
 from tests.expression.test_ensemble import linear_model
 
@@ -49,8 +49,7 @@ def of_model(place: Path, name: str, *chosen: str) -> tuple[str, ...]:
 
 
 def command(place: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    run = [sys.executable, "-m", "mien", *words]
-    return subprocess.run(run, capture_output=True, text=True, cwd=place, timeout=600)
+    return run_command(*words, cwd=place)
 
 
 def test_aliases_choose_classes(astronaut: Path) -> None:

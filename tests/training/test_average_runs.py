@@ -1,13 +1,12 @@
 """Model soups: the mean of runs is a run, read, exported and begun from like any."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
+from tests.commands import run_command
 
 from mien.datasets import Samples, store
 from mien.errors import ConfigError, OutputError, WeightsError
@@ -45,9 +44,7 @@ def test_the_command_makes_what_is_exported_and_read(
         ["average", tiny_run, other, "--out", "mean"],
         ["export", "mean", "--data", "drawn.h5", "--out", "mean.onnx"],
     ):
-        run = subprocess.run(
-            [sys.executable, "-m", "mien", *map(str, line)], capture_output=True, text=True, timeout=600, cwd=tmp_path
-        )
+        run = run_command(*line, cwd=tmp_path)
         assert run.returncode == 0, run.stderr
     probabilities = OnnxClassifier(tmp_path / "mean.onnx").with_classes("model").predict_proba(tiny_samples.images[:4])
     assert probabilities.shape == (4, 10)

@@ -1,4 +1,4 @@
-"""Fine-tuning rounds, resuming by the run's folder, Ctrl-C: the real command, and real signals."""
+"""Fine-tuning rounds, resuming by the run's folder, Ctrl-C: the real command, with real signals in real processes."""
 
 import os
 import shutil
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from tests.commands import run_command
 from tests.tiny import tiny_recipe
 
 from mien.assets.manifest import FOLDER, shipped_models
@@ -44,7 +45,7 @@ def command(*arguments: object) -> list[str]:
 
 
 def mien(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=600)
+    return run_command("train", *arguments)
 
 
 def weights(run: Path, name: str = "last") -> dict[str, torch.Tensor]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from tests.commands import run_command
 from tests.tiny import tiny_recipe
 
 from mien.datasets import Samples, store
@@ -42,8 +43,7 @@ def test_a_run_that_diverges_says_so_and_keeps_its_last_good_epoch(tiny_samples:
 def test_the_command_ends_with_the_code_of_divergence(tiny_samples: Samples, tmp_path: Path) -> None:
     store.save(tiny_samples, tmp_path / "data.h5")
     (tmp_path / "wild.toml").write_text(to_toml(tiny_recipe(optimizer={"lr": 1e30})), encoding="utf-8")
-    line = ["train", "wild.toml", "--data", "data.h5", "--out", "run", "--quiet"]
-    done = subprocess.run([sys.executable, "-m", "mien", *line], cwd=tmp_path, capture_output=True, text=True)
+    done = run_command("train", "wild.toml", "--data", "data.h5", "--out", "run", "--quiet", cwd=tmp_path)
     assert done.returncode == 8
     assert "diverged" in done.stderr
     assert "lower optimizer.lr" in done.stderr

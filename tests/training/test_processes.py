@@ -1,5 +1,6 @@
 """Two processes, started by the real command, learn what one does: the batches are the same, only shared."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from tests.commands import run_command
 from tests.tiny import tiny_recipe
 
 from mien.datasets import Samples, store
@@ -26,15 +29,10 @@ PLAIN: dict[str, Any] = {
 }
 
 
-def train(folder: Path, out: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
-    base = ["train", "two.toml", "--data", "drawn.h5", "--out", out, "--quiet"]
-    return subprocess.run(
-        [sys.executable, "-m", "mien", *base, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        cwd=folder,
-    )
+def train(folder: Path, *arguments: object) -> None:
+    """The command in this process: one process learns the same wherever it is started."""
+    done = run_command("train", *arguments, "--data", "drawn.h5", "--quiet", cwd=folder)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +43,17 @@ def place(tiny_samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-def test_two_learn_what_one_does(place: Path) -> None:
-    one = train(place, "one")
-    two = train(place, "two", "--devices", 2, "--strategy", "ddp")
-    assert one.returncode == 0, one.stderr
+@pytest.fixture(scope="module")
+def two(place: Path) -> "subprocess.CompletedProcess[str]":
+    """Two processes, which start each other; their run is the folder `two`."""
+    line = ["train", "two.toml", "--data", "drawn.h5", "--out", "two", "--quiet", "--devices", "2", "--strategy", "ddp"]
+    return subprocess.run([sys.executable, "-m", "mien", *line], capture_output=True, text=True, timeout=600, cwd=place)
+
+
+def test_two_learn_what_one_does(place: Path, two: "subprocess.CompletedProcess[str]") -> None:
     assert two.returncode == 0, two.stderr
-    half = train(place, "half", "--set", "batch_size=8")  # what two would do if each had its own batches
-    assert half.returncode == 0, half.stderr
+    train(place, "two.toml", "--out", "one")
+    train(place, "two.toml", "--out", "half", "--set", "batch_size=8")  # as if each of two had its own batches
     first, second, other = (read(place / name / "last.ckpt")["state_dict"] for name in ("one", "two", "half"))
     assert set(first) == set(second)
     apart = {name: float((first[name] - second[name]).abs().max()) for name in first}
@@ -66,22 +68,24 @@ def test_two_learn_what_one_does(place: Path) -> None:
     assert names[0] == names[1]
 
 
-def test_a_run_of_two_goes_on_as_one(place: Path) -> None:
+def test_a_run_of_two_goes_on_as_one(place: Path, two: "subprocess.CompletedProcess[str]", tmp_path: Path) -> None:
     """Hardware is no part of a recipe."""
-    begun = train(place, "moved", "--devices", 2, "--set", "epochs=1")
-    assert begun.returncode == 0, begun.stderr
-    again = subprocess.run(
-        [sys.executable, "-m", "mien", "train", "--resume", "moved", "--data", "drawn.h5", "--quiet"],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        cwd=place,
-    )
-    assert again.returncode == 0, again.stderr
+    assert two.returncode == 0, two.stderr
+    moved = tmp_path / "moved"
+    shutil.copytree(place / "two", moved)
+    recipe = (moved / "recipe.toml").read_text(encoding="utf-8")
+    (moved / "recipe.toml").write_text(recipe.replace("epochs = 2", "epochs = 3", 1), encoding="utf-8")
+    last = read(moved / "last.ckpt")
+    assert (last["state"]["epoch"], last["state"]["done"]) == (2, True)
+    torch.save(last | {"state": last["state"] | {"done": False}}, moved / "last.ckpt")  # as after two epochs of three
+    train(place, "--resume", moved)
+    assert read(moved / "last.ckpt")["state"]["epoch"] == 3
+    assert len((moved / "metrics.csv").read_text(encoding="utf-8").splitlines()) == 4
 
 
 def test_a_batch_that_cannot_be_shared(place: Path) -> None:
-    done = train(place, "odd", "--devices", 2, "--set", "batch_size=15")
+    line = ["train", "two.toml", "--data", "drawn.h5", "--out", "odd", "--devices", 2, "--set", "batch_size=15"]
+    done = run_command(*line, cwd=place)
     assert done.returncode == EXIT_CODES[ConfigError]
     assert "a batch of 15 cannot be divided equally among 2 processes" in done.stderr
     assert "batch_size=14" in done.stderr

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.commands import run_command
 from tests.tiny import tiny_recipe
 
 from mien.datasets import Samples, store
@@ -34,13 +35,13 @@ def place(tiny_samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-def command(place: Path, out: Path, *arguments: object) -> list[str]:
-    base = ["search", str(place / "tiny.toml"), "--data", str(place / "drawn.h5"), "--out", str(out)]
-    return [sys.executable, "-m", "mien", *base, *map(str, arguments)]
+def words(place: Path, out: Path, *arguments: object, data: str = "drawn.h5") -> list[str]:
+    base = ["search", str(place / "tiny.toml"), "--data", str(place / data), "--out", str(out)]
+    return [*base, *map(str, arguments)]
 
 
 def mien(place: Path, out: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(place, out, *arguments), capture_output=True, text=True, timeout=600)
+    return run_command(*words(place, out, *arguments))
 
 
 @pytest.fixture(scope="module")
@@ -77,21 +78,14 @@ class TestTheCommand:
     def test_show_tells_the_same_without_data(
         self, place: Path, searched: tuple[Path, "subprocess.CompletedProcess[str]"]
     ) -> None:
-        shown = subprocess.run(
-            [sys.executable, "-m", "mien", "search", "--show", "--out", str(searched[0])],
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
+        shown = run_command("search", "--show", "--out", searched[0])
         assert shown.returncode == 0, shown.stderr
         assert "3 trials: 3 complete" in shown.stdout
 
     def test_other_data_and_another_space_are_refused(
         self, place: Path, searched: tuple[Path, "subprocess.CompletedProcess[str]"]
     ) -> None:
-        line = command(place, searched[0], "--trials", 4, "--space", RATE)
-        line[line.index("--data") + 1] = str(place / "other.h5")
-        again = subprocess.run(line, capture_output=True, text=True, timeout=600)
+        again = run_command(*words(place, searched[0], "--trials", 4, "--space", RATE, data="other.h5"))
         assert again.returncode == EXIT_CODES[ConfigError]
         assert "started with another data and another space" in again.stderr
         assert len(outcomes(searched[0])) == 3
@@ -115,7 +109,7 @@ class TestTheCommand:
             "    recipe, data, place, replace(options, callbacks=[*options.callbacks, Signal()]))\n"
             "main()\n"
         )
-        line = [sys.executable, "-c", program, *command(place, out, *arguments)[3:]]
+        line = [sys.executable, "-c", program, *words(place, out, *arguments)]
         stopped = subprocess.run(line, capture_output=True, text=True, timeout=600)
         if number == signal.SIGINT:
             assert stopped.returncode == EXIT_CODES[StoppedError], stopped.stderr

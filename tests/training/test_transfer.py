@@ -1,8 +1,6 @@
 """Fine-tuning from published weights, as a user goes: train, export, use, go on; frozen trunks and two rates."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +10,10 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
+from tests.commands import run_command
 from tests.dlib_files import dlib_file, random_state
 from tests.tiny import tiny_recipe
-from typer.testing import CliRunner
 
-from mien.cli import build_app
 from mien.datasets import Samples, store
 from mien.errors import ConfigError
 from mien.evaluation import evaluate_model
@@ -86,9 +83,7 @@ def sets(settings: Sequence[str]) -> list[str]:
 
 
 def mien(*arguments: object) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "mien", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=500
-    )
+    done = run_command(*arguments)
     assert done.returncode == 0, done.stderr
     return done.stderr + done.stdout
 
@@ -241,7 +236,7 @@ def test_freezing_needs_one_process(tiny_samples: Samples, tmp_path: Path) -> No
 
 
 def test_a_recipe_is_shown_with_its_weights() -> None:
-    shown = CliRunner().invoke(build_app(), ["models", "show", "dlib-resnet"])
-    words = " ".join(shown.output.split())
+    shown = mien("models", "show", "dlib-resnet")
+    words = " ".join(shown.split())
     assert "from dlib-resnet: dlib_face_recognition_resnet_model_v1.dat by Davis King" in words
     assert "CC0-1.0; " in words

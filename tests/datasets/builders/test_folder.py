@@ -2,7 +2,6 @@
 
 import csv
 import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.commands import run_command
 from tests.drawn import draw_face
 
 from mien.datasets import Samples, store
@@ -323,8 +323,7 @@ def test_the_commands(tmp_path: Path) -> None:
     root = fill(tmp_path / "d", ("a", "b"))
 
     def mien(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "mien", "data", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
+        return run_command("data", *arguments, cwd=tmp_path)
 
     done = mien("build", "folder", "d", "--classes", "own", "--out", "d.h5")
     assert done.returncode == 0, done.stderr
@@ -338,7 +337,6 @@ def test_the_commands(tmp_path: Path) -> None:
     done = mien("build", "folder", "d", "--out", "e.h5")
     assert done.returncode == 4
     assert "the folder names 'a', 'b' are not among" in done.stderr
-    assert "Traceback" not in done.stderr
     done = mien("export", "folder", "d.h5", "out")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "out").rglob("*.png"))) == 8

@@ -1,8 +1,6 @@
 """The folders of FER+: export and import bit for bit, and the errors of invalid folders."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.commands import run_command
 from tests.drawn import write_fer_csv
 
 from mien.datasets import Samples, ferplus, store
@@ -268,8 +267,7 @@ def test_both_ways_from_the_command_line(drawn: Samples, tmp_path: Path) -> None
     store.save(drawn, tmp_path / "faces.h5")
 
     def mien(*arguments: str) -> str:
-        command = [sys.executable, "-m", "mien", "data", *arguments]
-        result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
+        result = run_command("data", *arguments, cwd=tmp_path)
         assert result.returncode == 0, result.stderr
         return result.stdout
 

@@ -1,7 +1,5 @@
 """Training faces on two framings: more rows, the same truth, aligned where the landmark network is sure."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from tests.commands import run_command
 
 from mien.assets.manifest import default_model, model_info
 from mien.datasets import Samples, store
@@ -59,8 +58,7 @@ def test_copies_follow_with_all_that_is_known_of_them(faces: Samples) -> None:
 
 def test_the_command(faces: Samples, tmp_path: Path) -> None:
     store.save(faces, tmp_path / "faces.h5")
-    command = [sys.executable, "-m", "mien", "data", "add-aligned-crops", "faces.h5", "--out", "both.h5"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
+    done = run_command("data", "add-aligned-crops", "faces.h5", "--out", "both.h5", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "added: aligned crops of 5 of 7 training faces" in done.stdout
     assert len(store.load(tmp_path / "both.h5")) == 13

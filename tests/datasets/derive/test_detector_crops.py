@@ -1,7 +1,5 @@
 """Training faces as the detector's crops: more rows, the same truth, and the crop_spec that a model asks for."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from tests.commands import run_command
 
 from mien.assets.manifest import default_model, model_info
 from mien.datasets import Samples, store
@@ -98,8 +97,8 @@ def test_what_cannot_be_cropped_is_said(faces: Samples) -> None:
 
 def test_the_command(faces: Samples, tmp_path: Path) -> None:
     store.save(faces, tmp_path / "faces.h5")
-    command = [sys.executable, "-m", "mien", "data", "add-detector-crops", "faces.h5", "--out", "both.h5"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=tmp_path, check=True)
+    run = run_command("data", "add-detector-crops", "faces.h5", "--out", "both.h5", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
     assert "added: crops of 5 of 7 training faces" in run.stdout
     written = store.load(tmp_path / "both.h5")
     np.testing.assert_array_equal(written.images, add_detector_crops(faces, detectors.load(), FRAMING).images)

@@ -1,12 +1,11 @@
 """Soft targets: what teachers say of the training images, and of those alone."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.commands import run_command
 
 from mien.datasets import Samples, store
 from mien.datasets.derive.distil import distil_targets
@@ -61,10 +60,8 @@ def test_the_command_writes_a_store_that_gives_them_back(
     tiny_model: Path, tiny_samples: Samples, tmp_path: Path
 ) -> None:
     store.save(tiny_samples, tmp_path / "faces.h5")
-    command = [sys.executable, "-m", "mien", "data", "distil", "faces.h5", "--teacher", str(tiny_model)]
-    run = subprocess.run(
-        [*command, "--out", "soft.h5"], capture_output=True, text=True, timeout=600, cwd=tmp_path, check=True
-    )
+    run = run_command("data", "distil", "faces.h5", "--teacher", tiny_model, "--out", "soft.h5", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
     count = int((tiny_samples.split == 0).sum())
     assert f"soft labels: {count:,} rows" in run.stdout
     found, expected = store.load(tmp_path / "soft.h5"), distil_targets(tiny_samples, [tiny_model])

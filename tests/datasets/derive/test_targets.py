@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import zipfile
 from dataclasses import replace
 from io import BytesIO
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from tests.commands import run_command
 from tests.drawn import drawn_samples
 
 from mien import emotions
@@ -54,8 +54,7 @@ def photographs(astronaut: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def mien(place: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "mien", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=place, timeout=600)
+    return run_command(*arguments, cwd=place)
 
 
 def test_recorded_targets_give_what_the_teachers_gave(faces: Samples, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from tests.commands import run_command
 from tests.drawn import drawn_samples
 
 from mien.datasets import Samples, store
@@ -208,8 +209,7 @@ def test_the_command(samples: Samples, tmp_path: Path) -> None:
     store.save(samples.subset(np.arange(16)), tmp_path / "faces.h5")
 
     def mien(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "mien", "evaluate", "faces.h5", "--protocol", "labels", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
+        return run_command("evaluate", "faces.h5", "--protocol", "labels", *arguments, cwd=tmp_path)
 
     result = mien("--report", "out.html", "--out", "out.json", "--tta", "flip")
     assert result.returncode == 0, result.stderr

@@ -1,13 +1,12 @@
 """A detector from labelled images to a file that reads: the real commands, on drawn faces."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.commands import run_command
 from tests.face_images import drawn_image, random_yunet, write_images
 
 from mien.assets.manifest import METADATA_KEY, read_manifest
@@ -46,11 +45,6 @@ def changed(*settings: str) -> list[str]:
     return [*(setting for setting in TINY if setting.partition("=")[0] not in keys), *settings]
 
 
-def mien(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mien", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_images(tmp_path_factory.mktemp("data") / "faces", train=16, valid=8)
@@ -60,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(folder: Path) -> Path:
     run = folder.parent / "run"
     settings = [part for each in TINY for part in ("--set", each)]
-    done = mien("train", "detector-from-scratch", "--data", folder, "--out", run, "--quiet", *settings)
+    done = run_command("train", "detector-from-scratch", "--data", folder, "--out", run, "--quiet", *settings)
     assert done.returncode == 0, done.stderr
     return run
 
@@ -211,7 +205,7 @@ def test_pictures_without_faces_teach_nothing(folder: Path, tmp_path: Path) -> N
 
 
 def test_a_wrong_folder_is_named_by_the_command(tmp_path: Path) -> None:
-    done = mien("train", "detector-from-scratch", "--data", tmp_path, "--out", tmp_path / "run")
+    done = run_command("train", "detector-from-scratch", "--data", tmp_path, "--out", tmp_path / "run")
     assert done.returncode != 0
     assert "no labels.jsonl" in done.stderr
     assert "Traceback" not in done.stderr
