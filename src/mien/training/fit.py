@@ -1,7 +1,8 @@
 """Runs a recipe: `fit` trains, or resumes a run, and leaves a run folder behind.
 
 A run folder holds `recipe.toml` (resolved), `data.json` (the fingerprint of the data), `pretrained.json` (where the
-published weights come from, if it started from any), `metrics.csv`, `curves.png`, `best.ckpt`, `last.ckpt` (written
+published weights come from, if it started from any), `metrics.csv`, `curves.png`, `redrawn.png` (only of networks of capsules),
+`best.ckpt`, `last.ckpt` (written
 after each epoch), and `interrupted.ckpt` if Ctrl-C ended the run within an epoch.
 """
 
@@ -111,6 +112,8 @@ def fit(recipe: RunRecipe, data: Any, folder: Path, options: FitOptions | None =
         finally:
             if first_process():
                 log.close()
+        if first_process():
+            setup.finish(folder)
     return folder / "best.ckpt"
 
 

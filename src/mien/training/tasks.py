@@ -84,12 +84,14 @@ class TrainingSetup:
         fingerprint: Plain types that tell one data set from another; saved as `data.json`.
         load_pretrained: Called before a run that neither resumes nor starts from another run; loads the published
             weights that the recipe names, and returns where they come from, if it names any.
+        finish: Called at the end of a complete run with its folder, to add pictures to it.
     """
 
     module: TrainingModule
     data: TrainingData
     fingerprint: dict[str, Any]
     load_pretrained: Callable[[], Mapping[str, str]] = dict
+    finish: Callable[[Path], None] = lambda folder: None
 
 
 class Exporter(Protocol):

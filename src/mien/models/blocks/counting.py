@@ -1,7 +1,7 @@
 """The layers of a network with their shapes, parameters and operations, measured without data or weights."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -92,27 +92,28 @@ def anatomy(name: str, heads: Mapping[str, int], input: InputSpec, **options: An
     """
     with torch.device("meta"):
         network = models.build(name, heads, input, **options).eval()
-        measured, operations = _run(network, input)
-        _, fused = _run(network.fused(), input)
+        inputs = models.example_inputs(name, input)
+        measured, operations = _run(network, inputs)
+        _, fused = _run(network.fused(), inputs)
     modules = dict(network.named_modules())
     layers = tuple(layer for layer in measured.values() if _is_listed(modules[layer.name]))
     return Anatomy(input, layers, _stages(network, measured), dict(heads), operations, fused)
 
 
-def _run(network: Network, input: InputSpec) -> tuple[dict[str, Layer], int]:
+def _run(network: Network, inputs: Sequence[Tensor]) -> tuple[dict[str, Layer], int]:
     """Every module by its path, in the order in which they finish, and the multiply-adds of the whole network."""
     shapes: dict[str, tuple[int, ...]] = {}
     modules = {name: module for name, module in network.named_modules() if name}
 
-    def note(name: str, output: Tensor) -> None:
-        shapes[name] = tuple(output.shape[1:])
+    def note(name: str, output: Tensor | tuple[Tensor, ...]) -> None:
+        shapes[name] = tuple((output[0] if isinstance(output, tuple) else output).shape[1:])  # an LSTM gives its state
 
     hooks = [
         module.register_forward_hook(lambda _module, _arguments, output, name=name: note(name, output))
         for name, module in modules.items()
     ]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.empty(1, input.depth, input.size, input.size))
+        network(*inputs)
     for hook in hooks:  # otherwise a copy of the network would keep them
         hook.remove()
     flops = counter.get_flop_counts()
@@ -141,7 +142,13 @@ def _description(module: nn.Module) -> tuple[Kind, str]:
     """The kind and the title of a module."""
     kind: Kind = "block" if list(module.children()) else "other" if isinstance(module, _SILENT) else "average"
     title = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(module).__name__).lower()
-    if isinstance(module, nn.Conv2d | nn.MaxPool2d):
+    if isinstance(module, nn.Conv1d | nn.MaxPool1d):
+        kind = "convolution" if isinstance(module, nn.Conv1d) else "pooling"
+        size = module.kernel_size if isinstance(module.kernel_size, int) else module.kernel_size[0]
+        title = f"{'convolution' if kind == 'convolution' else 'max-pooling,'} {size} points"
+    elif isinstance(module, nn.LSTM):
+        kind, title = "dense", "LSTM"
+    elif isinstance(module, nn.Conv2d | nn.MaxPool2d):
         stride = module.stride if isinstance(module.stride, int) else module.stride[0]
         size = module.kernel_size if isinstance(module.kernel_size, int) else module.kernel_size[0]
         if isinstance(module, nn.Conv2d):

@@ -211,7 +211,7 @@ def with_dense(
         ValueError: The images are too small for the stages.
     """
     trunk = named_stages(stages)
-    features = _flat_size(trunk, input)
+    features = flat_size(trunk, input)
     trunk.add_module("flat", nn.Flatten())
     layers: list[nn.Module] = []
     for size in sizes:
@@ -222,7 +222,7 @@ def with_dense(
     return Network(trunk, features, heads)
 
 
-def _flat_size(layers: nn.Module, input: InputSpec) -> int:
+def flat_size(layers: nn.Module, input: InputSpec) -> int:
     """Number of values that `layers` give for one image, found by a run on shapes alone.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -11,7 +12,10 @@ _Net = TypeVar("_Net", bound=nn.Module)
 
 
 class Network(nn.Module):
-    """A trunk from images (N, C, H, W) to features, and one linear head for each way of labelling.
+    """A trunk from the inputs to features, and one linear head for each way of labelling.
+
+    The inputs are images (N, C, H, W), keypoints (N, K, 2), or both, as the `INPUTS` of the network's module say; with
+    T frames after N if it reads windows.
 
     Args:
         trunk: Gives maps (N, features, h, w), which are averaged, or vectors (N, features).
@@ -23,12 +27,13 @@ class Network(nn.Module):
     def __init__(self, trunk: nn.Module, features: int, heads: Mapping[str, int], *, dropout: float = 0.0) -> None:
         super().__init__()
         self.trunk = trunk
+        self.width = features
         self.dropout = nn.Dropout(dropout)
         self.heads = nn.ModuleDict({name: nn.Linear(features, classes) for name, classes in heads.items()})
 
-    def features(self, images: Tensor) -> Tensor:
-        """Normalised images (N, C, H, W) -> features of the trunk (N, F), before dropout and heads."""
-        maps: Tensor = self.trunk(images)  # (N, F, h, w) or (N, F)
+    def features(self, *inputs: Tensor) -> Tensor:
+        """Normalised inputs -> features of the trunk (N, F), before dropout and heads."""
+        maps: Tensor = self.trunk(*inputs)  # (N, F, h, w) or (N, F)
         return maps.mean(dim=(2, 3)) if maps.ndim == 4 else maps
 
     def classify(self, features: Tensor) -> dict[str, Tensor]:
@@ -36,13 +41,20 @@ class Network(nn.Module):
         features = self.dropout(features)
         return {name: head(features) for name, head in self.heads.items()}
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Normalised images (N, C, H, W) -> logits (N, classes) by head."""
-        return self.classify(self.features(images))
+    def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
+        """Normalised inputs -> logits (N, classes) by head."""
+        return self.classify(self.features(*inputs))
 
     def fused(self) -> "Network":
         """A copy in evaluation mode with every `Fusible` block in its inference form."""
         return fuse(self)
+
+
+def full_precision(like: Tensor) -> AbstractContextManager[object]:
+    """Turns autocasting off on the device of a tensor, where it is on; an exported graph then has no trace of it."""
+    device = like.device.type
+    on = device != "meta" and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if on else nullcontext()
 
 
 class Fusible(nn.Module):

@@ -8,6 +8,7 @@ import torch
 
 from mien import models
 from mien.datasets import Samples, store
+from mien.training.expression.capsules import write_picture
 from mien.training.expression.data import ExpressionData
 from mien.training.expression.export import export_run
 from mien.training.expression.module import ExpressionModule
@@ -38,7 +39,11 @@ def _setup(recipe: ExpressionRecipe, samples: Samples) -> TrainingSetup:
             module.set_statistics(data.some_images(_MEASURED))
         return origin.as_dict()
 
-    return TrainingSetup(module, data, _fingerprint(samples), load_pretrained)
+    def finish(folder: Path) -> None:
+        if module.decoder is not None:
+            write_picture(ExpressionModule, samples.only("val"), folder)
+
+    return TrainingSetup(module, data, _fingerprint(samples), load_pretrained, finish)
 
 
 def _adapt(recipe: ExpressionRecipe, samples: Samples) -> tuple[ExpressionRecipe, list[str]]:

@@ -9,26 +9,34 @@ import torch
 from torch import Tensor, nn
 
 from mien.expression.preprocess import LEAST_SPREAD
+from mien.faces.keypoints import MIRRORED
 from mien.training.degradation import degrade, uniform
 from mien.training.expression.recipe import Augmentation
 from mien.training.photometry import photograph
 
 
-def augment(images: Tensor, settings: Augmentation, side: int | None = None) -> Tensor:
+def augment(
+    images: Tensor, settings: Augmentation, side: int | None = None, maps: Tensor | None = None
+) -> Tensor:
     """Changes each image (N, C, H, W), values 0-1, differently; draws from torch's generator.
 
     Args:
         images: The images.
         settings: Ranges and probabilities.
         side: Of the result, (N, C, side, side); None keeps the size.
+        maps: Of the geometry, from `affine_maps`; None draws them.
     """
+    maps = affine_maps(len(images), settings) if maps is None else maps
     with torch.autocast(images.device.type, enabled=False):  # in bf16, places are wrong by up to a tenth of a pixel
-        images = _warp(images, _matrices(len(images), settings).to(images), side)
+        images = _warp(images, maps.to(images), side)
         return degrade(photograph(images, settings), settings)
 
 
-def _matrices(count: int, settings: Augmentation) -> Tensor:
-    """(N, 2, 3) affine maps from places in the new image to places in the old one, in -1..1 coordinates."""
+def affine_maps(count: int, settings: Augmentation) -> Tensor:
+    """(N, 2, 3) affine maps from places in the new image to places in the old one, in -1..1 coordinates.
+
+    Draws from torch's generator.
+    """
     angle = uniform(count, math.radians(settings.rotation))
     size = torch.exp(uniform(count, math.log(settings.scale)))
     stretch = torch.exp(uniform(count, math.log(settings.stretch) / 2))
@@ -51,6 +59,28 @@ def _warp(images: Tensor, matrices: Tensor, side: int | None) -> Tensor:
     shape = [*images.shape[:2], side, side] if side else list(images.shape)
     grid = nn.functional.affine_grid(matrices, shape, align_corners=False)  # (N, H, W, 2)
     return nn.functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def moved(points: Tensor, maps: Tensor, noise: float = 0.0) -> Tensor:
+    """Where keypoints lie in images that `augment` has changed; the points of mirrored faces are in mirrored order.
+
+    Args:
+        points: (N, ..., 68, 2) in -1..1 coordinates; nan where unknown.
+        maps: (N, 2, 3), from `affine_maps`.
+        noise: Standard deviation of noise, relative to the root of the points' mean squared distance to their middle.
+    """
+    maps = maps.to(points)
+    linear, shift = maps[:, :, :2], maps[:, :, 2]
+    between = [1] * (points.ndim - 2)
+    placed = points - shift.reshape(-1, *between, 2)
+    placed = (placed[..., None, :] * torch.linalg.inv(linear).reshape(-1, *between, 2, 2)).sum(dim=-1)
+    mirrored = (torch.linalg.det(linear) < 0).reshape(-1, *between, 1)
+    placed = torch.where(mirrored, placed[..., MIRRORED[: points.shape[-2]].tolist(), :], placed)
+    if noise:
+        middle = placed.mean(dim=-2, keepdim=True)
+        size = (placed - middle).square().sum(dim=-1, keepdim=True).mean(dim=-2, keepdim=True).sqrt()
+        placed = placed + torch.randn(placed.shape).to(placed) * size * noise
+    return placed
 
 
 def mixup(images: Tensor, targets: dict[str, Tensor], alpha: float) -> tuple[Tensor, dict[str, Tensor]]:

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mien import emotions
+from mien import emotions, models
 from mien.datasets import Samples, ferplus
+from mien.datasets.examples import examples_of, need_keypoints
 from mien.datasets.ferplus import Mode
 from mien.errors import ConfigError, DataError
 from mien.expression.preprocess import fitted
@@ -29,6 +30,9 @@ Batch = tuple[Tensor, dict[str, Tensor]]
 
 # Among the targets of a batch, the five landmarks (B, 5, 2) that place covers; no head has this name.
 POINTS: Final = "@points"
+
+# Among the targets of a batch, the keypoints (B, 68, 2), or (B, T, 68, 2), that the network reads.
+KEYPOINTS: Final = "@keypoints"
 
 _ROOM: Final = 2 * 2**30  # largest split, in bytes, that is moved to the device whole; FER2013 has 65 million
 
@@ -183,9 +187,16 @@ def _five_points(samples: Samples) -> Tensor:
     return torch.from_numpy(five_of(samples.keypoints) / np.float32(width))
 
 
+def _without_time(values: Tensor) -> Tensor:
+    """Windows (M, T, ...), or of single frames (M, ...)."""
+    return values[:, 0] if values.shape[1] == 1 else values
+
+
 @dataclass(frozen=True)
 class ExpressionBatches:
     """Batches (images uint8 (B, C, H, W), targets by head (B, classes)); shuffled if there is a seed.
+
+    Windows have images (B, T, C, H, W); a network that reads keypoints alone gets images without pixels, (B, 0).
 
     With `chances` (N,), the rows of a shuffled split are drawn with replacement, as many as there are.
 
@@ -239,7 +250,7 @@ class ExpressionData:
         if not len(self._splits["val"][0]):
             raise DataError("no row of the val split has a label for any head", hint="train on another source")
         targets = self._splits["train"][1]
-        self.shares = training_shares(samples.only("train"), recipe)
+        self.shares = training_shares(examples_of(samples.only("train"), recipe.input.frames).samples, recipe)
         self.class_weights = {
             name: weights
             for name, head in recipe.heads.items()
@@ -247,18 +258,29 @@ class ExpressionData:
         }
         self._chances = balanced_draws(targets[next(iter(recipe.heads))]) if recipe.sampler == "balanced" else None
 
-    def _tensors(self, samples: Samples, *, soft: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        heads = self.recipe.heads.items()
+    def _tensors(self, store: Samples, *, soft: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """The images and the targets of a split; see `ExpressionBatches`."""
+        heads, recipe = self.recipe.heads.items(), self.recipe
+        examples = examples_of(store, recipe.input.frames)
+        samples = examples.samples
         targets = {name: targets_for(samples, head) for name, head in heads}
         if soft:
             targets = {name: with_soft_targets(targets[name], samples, name, head) for name, head in heads}
             targets = self._weighted(targets, samples)
         # FER+'s modes drop rows; a row that no head learns from would only cost time.
         known = torch.stack([target.sum(dim=1) > 0 for target in targets.values()]).any(dim=0)
-        images = fitted(samples.images[known.numpy()], self.recipe.input.spec())
-        if soft and self.recipe.augmentation.covers:
+        rows = examples.rows[known.numpy()]
+        if soft and recipe.augmentation.covers:
             targets[POINTS] = _five_points(samples)
-        return torch.from_numpy(images), {name: target[known] for name, target in targets.items()}
+        targets = {name: target[known] for name, target in targets.items()}
+        if models.reads_keypoints(recipe.model.name):
+            side = np.array(store.images.shape[2:0:-1], np.float32)
+            points = need_keypoints(store)[rows] / side * 2 - 1  # (M, T, 68, 2)
+            targets[KEYPOINTS] = _without_time(torch.from_numpy(points.astype(np.float32)))
+        if not models.reads_images(recipe.model.name):
+            return torch.zeros(len(rows), 0, dtype=torch.uint8), targets
+        images = fitted(store.images[rows.ravel()], recipe.input.spec())
+        return _without_time(torch.from_numpy(images.reshape(*rows.shape, *images.shape[1:]))), targets
 
     def _weighted(self, targets: dict[str, Tensor], samples: Samples) -> dict[str, Tensor]:
         """The targets times the weights of the rows, if the recipe wants them: losses are means over targets.

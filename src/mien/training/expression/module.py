@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from mien import models
 from mien.models.blocks.network import set_statistics
-from mien.training.expression.augmentation import augment, mixup, normalise_illumination
+from mien.models.capsnet import CapsuleNetwork, Decoder
+from mien.training.expression.augmentation import affine_maps, augment, mixup, moved, normalise_illumination
+from mien.training.expression.capsules import learned, margin
 from mien.training.expression.covers import CoverBank
-from mien.training.expression.data import POINTS, Batch
+from mien.training.expression.data import KEYPOINTS, POINTS, Batch
 from mien.training.expression.recipe import ExpressionRecipe, HeadRecipe
 from mien.training.tasks import Sums, TrainingModule
 
@@ -59,7 +61,11 @@ def multi_label(logits: Tensor, target: Tensor) -> Tensor:
 
 
 class ExpressionModule(TrainingModule):
-    """Trains every head of a recipe together."""
+    """Trains every head of a recipe together.
+
+    Attributes:
+        decoder: Redraws the image from the capsules of the first head; None unless the recipe has a weight for it.
+    """
 
     network: models.Network
 
@@ -69,6 +75,9 @@ class ExpressionModule(TrainingModule):
         spec = self.recipe.input.spec()
         sizes = {name: len(names) for name, names in classes.items()}
         self.network = models.build(self.recipe.model.name, sizes, spec, **self.recipe.model.options)
+        self.decoder: Decoder | None = None
+        if self.recipe.reconstruction and isinstance(self.network, CapsuleNetwork):
+            self.decoder = Decoder(next(iter(sizes.values())), self.network.class_size, spec)
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(spec.mean).reshape(1, -1, 1, 1), persistent=False)
@@ -98,12 +107,27 @@ class ExpressionModule(TrainingModule):
                 offset = head.logit_adjustment * shares[name].clamp(min=float(least)).log()
                 self.register_buffer(f"shares_{name}", offset.float(), persistent=False)
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Images (N, C, H, W), values 0-1 -> logits (N, classes) by head."""
-        values = normalise_illumination(images) if self.recipe.input.illumination == "plane" else images
-        normal = (values - self.mean) / self.std
-        logits: dict[str, Tensor] = self.network(normal.contiguous(memory_format=torch.channels_last))
+    def forward(self, images: Tensor, points: Tensor | None = None) -> dict[str, Tensor]:
+        """The logits (N, classes) by head.
+
+        Args:
+            images: (N, C, H, W), or (N, T, C, H, W) for windows, values 0-1.
+            points: (N, K, 2) or (N, T, K, 2), for networks that read keypoints.
+        """
+        logits: dict[str, Tensor] = self.network(*self.normalised_inputs(images, points))
         return logits
+
+    def normalised_inputs(self, images: Tensor, points: Tensor | None) -> list[Tensor]:
+        """The normalised inputs of the network, in order."""
+        inputs = []
+        if models.reads_images(self.recipe.model.name):
+            frames = images.flatten(0, -4)  # (N T, C, H, W)
+            values = normalise_illumination(frames) if self.recipe.input.illumination == "plane" else frames
+            normal = ((values - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+            inputs.append(normal if images.ndim == 4 else normal.reshape(images.shape))
+        if points is not None:
+            inputs.append(points)
+        return inputs
 
     def load_pretrained(self) -> models.Origin | None:
         """Loads the published weights that the recipe names, if it names any; see `models.load_pretrained`."""
@@ -129,16 +153,31 @@ class ExpressionModule(TrainingModule):
         images, settings = raw.float() / 255, self.recipe.augmentation
         if (points := targets.pop(POINTS, None)) is not None:
             images = self._covers.cover(images, points, settings.covers)
-        images = augment(images, settings, self._side())
+        keypoints = targets.pop(KEYPOINTS, None)
+        maps = affine_maps(len(images), settings)
+        if models.reads_images(self.recipe.model.name):
+            changed = augment(images.flatten(1, -3), settings, self._side(), maps)  # the frames of a window alike
+            images = changed.reshape(*images.shape[:-2], *changed.shape[-2:])
         targets = {name: _drawn_target(target, self.recipe.heads[name]) for name, target in targets.items()}
-        images, targets = mixup(images, targets, self.recipe.augmentation.mixup)
-        logits = self(images)
+        if keypoints is not None:
+            targets[KEYPOINTS] = moved(keypoints, maps, settings.keypoint_noise)
+        images, targets = mixup(images, targets, settings.mixup)
+        keypoints = targets.pop(KEYPOINTS, None)
+        inputs, redrawing = self.normalised_inputs(images, keypoints), None
+        if self.decoder is not None and isinstance(self.network, CapsuleNetwork):
+            logits, redrawing = learned(self.network, self.decoder, inputs, images, targets)
+        else:
+            logits = self.network(*inputs)
         losses = [
             head.weight * _loss(self._with_shares(logits[name], name), targets[name], head, self._class_weights(name))
             for name, head in self.recipe.heads.items()
         ]
         total = torch.stack(losses).sum()
+        if redrawing is not None:
+            total = total + self.recipe.reconstruction * redrawing
         sums: Sums = {"train/loss": (total * len(raw), len(raw))}
+        if redrawing is not None:
+            sums["train/redrawing"] = (redrawing * len(raw), len(raw))
         for name, target in targets.items():
             sums[f"train/{name}/accuracy"] = _correct(logits[name], target)
         return total, sums
@@ -177,7 +216,7 @@ class ExpressionModule(TrainingModule):
         which is neither FER+ protocol: these metrics steer a run, `mien evaluate` gives the scores.
         """
         raw, targets = batch
-        logits = self(raw.float() / 255)
+        logits = self(raw.float() / 255, targets.get(KEYPOINTS))
         total, sums = torch.zeros((), device=raw.device), Sums()
         for name, head in self.recipe.heads.items():
             known = targets[name].sum(dim=1) > 0
@@ -226,4 +265,6 @@ def _weights_name(head: str) -> str:
 
 
 def _loss(logits: Tensor, target: Tensor, head: HeadRecipe, weights: Tensor | None = None) -> Tensor:
+    if head.loss == "margin":
+        return margin(logits, target, weights)
     return multi_label(logits, target) if head.labels == "multi" else cross_entropy(logits, target, weights)

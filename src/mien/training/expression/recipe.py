@@ -27,6 +27,9 @@ class InputRecipe(Table):
         tuple[tuple[float, float], ...],
         Field(description="where the five landmarks lie in the images, as fractions of the side; empty: unknown"),
     ] = ()
+    frames: Annotated[
+        int, Field(ge=1, le=64, description="frames of a window, for networks that read sequences; 1: single images")
+    ] = 1
 
     @model_validator(mode="after")
     def _fits(self) -> "InputRecipe":
@@ -65,6 +68,10 @@ class HeadRecipe(Table):
         Field(description="what the votes become: their shares over ten classes, or one of FER+'s modes over eight"),
     ] = "shares"
     weight: Annotated[float, Field(gt=0)] = 1.0
+    loss: Annotated[
+        Literal["cross-entropy", "margin"],
+        Field(description="margin: that of capsules, on the sigmoid of each logit, their length"),
+    ] = "cross-entropy"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     optional: Annotated[bool, Field(description="leave the head out if the data has no votes")] = False
     soft: Annotated[Fraction, Field(description="share of the teachers' soft targets in the targets")] = 0.0
@@ -94,6 +101,8 @@ class HeadRecipe(Table):
             raise ValueError("class_weights: the loss of 'multi' has no weights, expected shares, majority, pld or cel")
         if self.logit_adjustment and self.labels == "multi":
             raise ValueError("logit_adjustment: not for the loss of 'multi', expected shares, majority, pld or cel")
+        if self.loss == "margin" and (self.labels == "multi" or self.logit_adjustment):
+            raise ValueError("loss: 'margin' goes with neither the labels 'multi' nor logit_adjustment")
         return self
 
 
@@ -116,6 +125,10 @@ class Augmentation(Degradation, Photometry):
     cover_textures: Annotated[
         str, Field(description="a file of textures, from `mien data textures`; empty: drawn ones only")
     ] = ""
+    keypoint_noise: Annotated[
+        float,
+        Field(ge=0, le=0.5, description="of the keypoints that a network reads, relative to the size of the face"),
+    ] = 0.0
     sizes: Annotated[
         tuple[Annotated[int, Field(ge=16, le=512)], ...],
         Field(description="sides of the training images, in equal parts of the epochs; empty: that of the input"),
@@ -144,6 +157,10 @@ class ExpressionRecipe(RunRecipe):
             "each class of the first head equally often"
         ),
     ] = "shuffle"
+    reconstruction: Annotated[
+        float,
+        Field(ge=0, description="weight of redrawing the image from its capsules, on the sum of the squared errors"),
+    ] = 0.0
     augmentation: Augmentation = Augmentation()
 
     @classmethod
@@ -162,12 +179,30 @@ class ExpressionRecipe(RunRecipe):
             return errors  # a missing name is reported already
         if name not in models.names():
             return [*errors, f"model.name: there is no network '{name}'{meant(name, models.names())}"]
+        errors += _misfits(name, plain)
         known = models.option_names(name)
         return errors + [
             f"model.options.{option}: the network '{name}' has no such option{meant(option, known)}"
             for option in (options if isinstance(options, Mapping) else {})
             if option not in known
         ]
+
+
+def _misfits(name: str, plain: Mapping[str, Any]) -> list[str]:
+    """What a recipe asks of the network `name` that it cannot do."""
+    input, augmentation = (plain.get(key) for key in ("input", "augmentation"))
+    frames = input.get("frames", 1) if isinstance(input, Mapping) else 1
+    covers = augmentation.get("covers", 0) if isinstance(augmentation, Mapping) else 0
+    errors = []
+    if models.reads_windows(name) and frames == 1:
+        errors.append(f"input.frames: the network '{name}' reads sequences, expected at least 2 frames, e.g. 10")
+    if not models.reads_windows(name) and frames != 1:
+        errors.append(f"input.frames: the network '{name}' reads single images, expected 1, got {frames}")
+    if covers and not (models.reads_images(name) and frames == 1):
+        errors.append(f"augmentation.covers: for networks that read single images, which '{name}' does not")
+    if plain.get("reconstruction") and not models.has_capsules(name):
+        errors.append(f"reconstruction: the network '{name}' has no capsules, expected 0")
+    return errors
 
 
 RECIPE = ExpressionRecipe

@@ -1,0 +1,99 @@
+"""What a network reads of a store: single faces, or windows of the frames of clips, with their keypoints if it wants any.
+
+Training and evaluation take their examples from here, so that both see the same windows.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.datasets.samples import NO_LABEL, Samples
+from mien.errors import ConfigError, DataError
+from mien.faces.keypoints import COUNTS, POINTS_68
+
+_ADD = "find them with `mien data add-keypoints`"
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """M examples of T frames each.
+
+    Attributes:
+        samples: One row for each example: its last frame, with the label of the clip.
+        rows: (M, T) rows of the store, in the order of time; T is 1 for single faces.
+    """
+
+    samples: Samples
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def examples_of(samples: Samples, frames: int = 1) -> Examples:
+    """The examples of a store: with one frame its rows, with more one window for each clip that has a label.
+
+    Args:
+        samples: The store, or a split of it.
+        frames: Length T of a window; the last T frames of a clip, and before a shorter one its first frame repeated.
+
+    Raises:
+        ConfigError: Windows are wanted, and the store has no clips.
+        DataError: No clip has a label.
+    """
+    if frames == 1:
+        return Examples(samples, np.arange(len(samples), dtype=np.int64)[:, None])
+    if samples.clips is None:
+        raise ConfigError(
+            f"the network reads windows of {frames} frames, and the data has single faces only",
+            hint="build a store of clips: mien data build clips, or ckplus",
+        )
+    from mien.datasets.clips import windows
+
+    found = windows(samples, frames)
+    if not len(found.rows):
+        raise DataError("no clip of the data has a label", hint="label the clips, and build the store again")
+    last = samples.subset(found.rows[:, -1])
+    labels = found.labels.astype(np.int64)
+    targets = np.zeros((len(labels), len(samples.classes)), np.float32)
+    known = labels != NO_LABEL
+    targets[known, labels[known]] = 1
+    return Examples(replace(last, labels=labels, targets=targets, votes=None, soft_votes=None), found.rows)
+
+
+def need_keypoints(samples: Samples, scheme: str = POINTS_68) -> NDArray[np.float32]:
+    """The keypoints (N, K, 2) of a scheme, in pixels; nan where a face has none.
+
+    Args:
+        samples: The store.
+        scheme: The points that are wanted; others that begin with the same points serve as well.
+
+    Raises:
+        ConfigError: The store has none, or of another scheme.
+        DataError: No face has any.
+    """
+    if samples.keypoints is None:
+        raise ConfigError("the network reads keypoints, and the data has none", hint=_ADD)
+    points = usable(samples.keypoints, samples.keypoint_scheme, scheme)
+    if points is None:
+        raise ConfigError(
+            f"the network reads keypoints of the scheme {scheme}, those of the data are {samples.keypoint_scheme}",
+            hint=_ADD,
+        )
+    if not np.isfinite(points).all(axis=(1, 2)).any():
+        raise DataError("no face of the data has keypoints", hint=_ADD)
+    return points
+
+
+def usable(points: NDArray[np.float32], scheme: str, wanted: str) -> NDArray[np.float32] | None:
+    """Keypoints (..., K, 2) of one scheme as those of another; None if they cannot be.
+
+    The schemes of `mien.faces.keypoints` begin with the same 68 points.
+    """
+    if scheme == wanted:
+        return points
+    if scheme not in COUNTS or wanted not in COUNTS or COUNTS[scheme] < COUNTS[wanted]:
+        return None
+    return points[..., : COUNTS[wanted], :]
+
