@@ -10,17 +10,22 @@ from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Final, Generic, Protocol, Self, TypedDict, TypeVar, Unpack, cast, overload
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mien.assets.manifest import quick_model
 from mien.errors import ConfigError
 from mien.expression import load_classifier
 from mien.expression.base import Classifier, ClassifierOptions, ClassifierSource, Emotions
 from mien.expression.base import as_options as classifier_options
+from mien.expression.observation import Observation, Windows
 from mien.expression.prior import AUTO, Prior
 from mien.expression.prior import checked as checked_prior
 from mien.expression.smoothing import SECONDS, TrackSmoother
 from mien.faces import detectors, landmarks
-from mien.faces.align import Aligner, CropAligner, Crops
+from mien.faces.align import Aligner, CropAligner
 from mien.faces.detectors import Detector, DetectorOptions
+from mien.faces.keypoints import COUNTS, as_scheme
 from mien.faces.landmarks import Landmarker, LandmarkOptions
 from mien.faces.tracking import FaceTracker
 from mien.media import (
@@ -42,6 +47,9 @@ from mien.results import Expression, Face, Frame, FrameResult
 
 # The options, the name or the file of a detector, or a ready one; None for the default.
 DetectorSource = DetectorOptions | Detector | str | Path | None
+
+# For each of the crop specs of the classifier, what it gets of the faces of a frame.
+Crops = tuple[Sequence[NDArray[np.uint8]] | Sequence[Observation], ...]
 
 # A batch is closed early when the images kept for it have this many pixels: memory stays flat.
 _HELD_PIXELS: Final = 64_000_000
@@ -210,6 +218,7 @@ class Analyzer:
         crop_specs = () if self.detector.mean_landmarks is None else self.classifier.crop_specs
         self._aligner = Aligner(self.detector, crop_specs, options=options.detector, crop_aligner=crop_aligner)
         self.landmarker: Landmarker | None = landmarks.load(options.landmarks) if options.keypoints else None
+        self._points_of = self._points_source()
         self._tracker, self._smoother = tracker, smoother
 
     def __reduce__(self) -> tuple[Callable[..., "Analyzer"], tuple[AnalyzerOptions]]:
@@ -231,6 +240,24 @@ class Analyzer:
         if "classifier" in self._made_from or self.options.classifier.models:
             return self.classifier
         return load_classifier(replace(self.options.classifier, model=quick_model()))
+
+    def _points_source(self) -> Landmarker | None:
+        """Finds the keypoints that the classifier reads; None if it reads none.
+
+        Raises:
+            ConfigError: The method finds other keypoints.
+        """
+        scheme = self.classifier.keypoint_scheme
+        if scheme is None:
+            return None
+        landmarker = self.landmarker or landmarks.load(self.options.landmarks)
+        if as_scheme(np.empty((COUNTS.get(landmarker.scheme, 0), 2), np.float32), landmarker.scheme, scheme) is None:
+            raise ConfigError(
+                f"the model '{self.classifier.name}' reads keypoints of the scheme {scheme}, the method "
+                f"'{landmarker.name}' finds {landmarker.scheme}",
+                hint="choose another method for the keypoints, or another --model",
+            )
+        return landmarker
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -331,6 +358,7 @@ class Analyzer:
         # A box that is the whole image needs no detector.
         every = 1 if self._aligner.boxes_are_crops else self.options.tracking.detect_every
         tracking = _PerSource(self._tracker or functools.partial(FaceTracker, every))
+        windows = _PerSource(functools.partial(Windows, self.classifier.frames))
         holds_images = self.options.keep_images or self._aligner.boxes_are_crops
         batch: list[_Pending] = []
         with Feed(frames, threaded=0 < max_delay < math.inf) as feed:
@@ -343,7 +371,7 @@ class Analyzer:
                     yield batch  # what came before is complete
                     raise
                 if got is not None:
-                    pending = self._found(got[0], tracking)
+                    pending = self._found(got[0], tracking, windows)
                     pending.due = got[1] + max_delay
                     batch.append(pending)
                 crops = sum(len(item.result) for item in batch)
@@ -354,7 +382,9 @@ class Analyzer:
                     batch = []
         yield batch
 
-    def _found(self, frame: Frame | FrameResult, tracking: _PerSource[Tracker]) -> _Pending:
+    def _found(
+        self, frame: Frame | FrameResult, tracking: _PerSource[Tracker], windows: _PerSource[Windows]
+    ) -> _Pending:
         """One frame with its faces found, tracked and cropped."""
         if isinstance(frame, FrameResult):
             return _Pending(frame)
@@ -379,7 +409,21 @@ class Analyzer:
             image=image if self.options.keep_images else None,
             note=frame.note,
         )
-        return _Pending(result, self._aligner.crop(image, faces))
+        return _Pending(result, self._seen(frame, faces, windows))
+
+    def _seen(self, frame: Frame, faces: tuple[Face, ...], windows: _PerSource[Windows]) -> Crops:
+        """What the classifier gets of the faces of a frame: their crops, or windows of them, with keypoints."""
+        crops, scheme = self._aligner.crop(frame.image, faces), self.classifier.keypoint_scheme
+        if scheme is None and self.classifier.frames == 1:
+            return crops
+        points = None
+        if self._points_of is not None and scheme is not None and faces:
+            if faces[0].keypoints is None:
+                faces = landmarks.with_keypoints(frame.image, faces, self._aligner.landmarks(faces), self._points_of)
+            found = np.stack([cast(NDArray[np.float32], face.keypoints) for face in faces])
+            points = as_scheme(found, self._points_of.scheme, scheme)
+        window = Windows(1) if frame.timestamp is None else windows.at(frame.source, frame.index)[0]
+        return window.update(faces, crops, points)
 
     def _classified(self, batches: Iterable[list[_Pending]]) -> Iterator[FrameResult]:
         """The frames of batches with the expressions of their faces."""

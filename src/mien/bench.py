@@ -12,7 +12,9 @@ import numpy as np
 
 from mien.analyzer import AnalyzerOptions
 from mien.expression import Classifier, load_classifier
+from mien.expression.observation import Observation
 from mien.faces import detectors
+from mien.faces.keypoints import COUNTS
 
 _BATCH: Final = 32
 
@@ -49,8 +51,7 @@ def bench(options: AnalyzerOptions | None = None, *, repeats: int = 200) -> list
     options = options or AnalyzerOptions()
     rng = np.random.default_rng(0)
     classifier = load_classifier(replace(options.classifier, batch_size=_BATCH))
-    size = classifier.input_size
-    crowd = rng.integers(0, 256, (_BATCH, size, size, 3), dtype=np.uint8)
+    crowd = _faces(classifier, _BATCH)
     frame = rng.integers(0, 256, (480, 640, 3), dtype=np.uint8)
     finder = detectors.load(options.detector)
     slow = max(5, repeats // 10)
@@ -69,10 +70,23 @@ def bench(options: AnalyzerOptions | None = None, *, repeats: int = 200) -> list
 
 def face_timing(classifier: Classifier, repeats: int) -> Timing:
     """The time of a classifier for one face of its input size: ms, median of `repeats`."""
-    size = classifier.input_size
-    face = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
+    face = _faces(classifier, 1)
     times = _timed(lambda: classifier(face), repeats)
     return _timing(f"{classifier.name}, one face", [1000 * seconds for seconds in times], "ms")
+
+
+def _faces(classifier: Classifier, count: int) -> list[Observation]:
+    """Made-up faces that have all that a classifier reads: images of its size, windows and keypoints."""
+    rng = np.random.default_rng(0)
+    frames, size = classifier.frames, classifier.input_size
+    points = COUNTS.get(classifier.keypoint_scheme or "", 0)
+    return [
+        Observation(
+            tuple(rng.integers(0, 256, (frames, size, size, 3), dtype=np.uint8)),
+            rng.random((frames, points, 2), dtype=np.float32) if points else None,
+        )
+        for _ in range(count)
+    ]
 
 
 def _timing(what: str, values: Sequence[float], unit: str) -> Timing:

@@ -130,12 +130,19 @@ class KeypointInput:
         scheme: Name of the set of keypoints.
         count: How many there are.
         frames: Length T of a window; 1 for still images.
+        mirrored: Their order in a mirrored face; empty if unknown: views of mirrored faces keep the points.
     """
 
     name: str
     scheme: str
     count: int
     frames: int = 1
+    mirrored: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mirrored", tuple(self.mirrored))
+        if self.mirrored and sorted(self.mirrored) != list(range(self.count)):
+            raise ValueError(f"mirrored: expected each number below {self.count} once, got {self.mirrored}")
 
     @property
     def shape(self) -> Shape:

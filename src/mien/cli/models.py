@@ -152,23 +152,26 @@ def _weights(name: str) -> str:
 
 
 def _trained(found: "Listed") -> tuple[str, ...]:
+    from mien.training.catalogue import inputs_text
+
     recipe, anatomy = found.recipe, found.anatomy
-    side = recipe.input.size
     return (
         recipe.model.name,
         recipe.name,
         f"{anatomy.trained:,}",
         f"{anatomy.fused_operations / 1e6:,.1f}",
-        f"{side}x{side} {recipe.input.channels}",
+        inputs_text(recipe),
         found.score,
     )
 
 
 def _summary(found: "Listed") -> _Lines:
+    from mien.training.catalogue import inputs_text
+
     anatomy = found.anatomy
     frozen = f" ({anatomy.trained:,} of them are trained)" if anatomy.trained != anatomy.parameters else ""
     yield f"{found.recipe.model.name}, by the recipe {found.recipe.name}: {found.recipe.description}", 4
-    yield f"  input       {anatomy.input.size}x{anatomy.input.size} {anatomy.input.channels}", 14
+    yield f"  input       {inputs_text(found.recipe)}", 14
     yield f"  parameters  {anatomy.parameters:,}{frozen}", 14
     yield f"  operations  {anatomy.fused_operations:,} multiply-adds per face, as exported", 14
     yield f"  score       {found.score}", 14

@@ -1,4 +1,4 @@
-"""What a network reads of a store: single faces, or windows of the frames of clips, with their keypoints if it wants any.
+"""What a network reads of a store: single faces or windows of the frames of clips, with keypoints if it wants any.
 
 Training and evaluation take their examples from here, so that both see the same windows.
 """
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from mien.datasets.samples import NO_LABEL, Samples
 from mien.errors import ConfigError, DataError
-from mien.faces.keypoints import COUNTS, POINTS_68
+from mien.expression.observation import Observation
+from mien.faces.keypoints import POINTS_68, as_scheme
 
 _ADD = "find them with `mien data add-keypoints`"
 
@@ -75,7 +76,7 @@ def need_keypoints(samples: Samples, scheme: str = POINTS_68) -> NDArray[np.floa
     """
     if samples.keypoints is None:
         raise ConfigError("the network reads keypoints, and the data has none", hint=_ADD)
-    points = usable(samples.keypoints, samples.keypoint_scheme, scheme)
+    points = as_scheme(samples.keypoints, samples.keypoint_scheme, scheme)
     if points is None:
         raise ConfigError(
             f"the network reads keypoints of the scheme {scheme}, those of the data are {samples.keypoint_scheme}",
@@ -86,14 +87,26 @@ def need_keypoints(samples: Samples, scheme: str = POINTS_68) -> NDArray[np.floa
     return points
 
 
-def usable(points: NDArray[np.float32], scheme: str, wanted: str) -> NDArray[np.float32] | None:
-    """Keypoints (..., K, 2) of one scheme as those of another; None if they cannot be.
+def faces_of(
+    store: Samples, examples: Examples, scheme: str | None, images: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8] | list[Observation]:
+    """The faces of examples, as classifiers take them.
 
-    The schemes of `mien.faces.keypoints` begin with the same 68 points.
+    Args:
+        store: The store that the examples are of.
+        examples: The examples.
+        scheme: Of the keypoints that the classifier reads; None for none.
+        images: In the place of those of the store: changed, in the same order.
+
+    Raises:
+        ConfigError: The store has no such keypoints.
+        DataError: No face has any.
     """
-    if scheme == wanted:
-        return points
-    if scheme not in COUNTS or wanted not in COUNTS or COUNTS[scheme] < COUNTS[wanted]:
-        return None
-    return points[..., : COUNTS[wanted], :]
-
+    images = store.images if images is None else images
+    if scheme is None and examples.rows.shape[1] == 1:
+        return images[examples.rows[:, 0]]
+    points = None if scheme is None else need_keypoints(store, scheme)
+    return [
+        Observation(tuple(images[row] for row in rows), None if points is None else points[rows])
+        for rows in examples.rows
+    ]

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from mien.assets.recognise import recognise
 from mien.datasets import Samples
 from mien.errors import ConfigError, MienError
@@ -227,7 +229,7 @@ def compare(
         against = {
             name: mcnemar(first.predictions[name].correct, predicted.correct)
             for name, predicted in evaluation.predictions.items()
-            if first and name in first.predictions
+            if first and name in first.predictions and np.array_equal(first.predictions[name].rows, predicted.rows)
         }
         rows.append(Row(candidate.name, candidate.members, evaluation, cost, against))
         first = first or evaluation

@@ -8,8 +8,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.assets.store import open_model
 from mien.datasets import Samples
 from mien.datasets.canvas import find_and_crop, rgb
+from mien.datasets.examples import examples_of, faces_of
 from mien.errors import ConfigError, DataError
 from mien.evaluation.intervals import mean_estimate
 from mien.evaluation.protocols import Protocol, printed_split, restricted, select_protocols, votes_for
@@ -36,7 +38,7 @@ class Predictions:
     Attributes:
         title: Of the protocol, in words.
         classes: The C classes.
-        rows: (N,) indices of the faces in the samples.
+        rows: (N,) indices of the faces in the samples; of windows, the last frame of each.
         labels: (N,) indices of the true classes.
         probabilities: (N, C) float32.
         threshold: A face with a top probability below it is `uncertain`.
@@ -147,6 +149,8 @@ def evaluate_model(
         DataError: The detector finds none of the faces, or no face has one of the emotions.
         UnsupportedError: The detector cannot run here.
     """
+    store, examples = samples, examples_of(samples, _frames(classifier))
+    samples = examples.samples
     chosen = _requested(classifier, select_protocols(samples, protocols), required=protocols is not None)
     ways = select_corruptions(corruptions)
     if ways and detector:
@@ -158,6 +162,12 @@ def evaluate_model(
         raise ConfigError("align: has no effect with a detector, which always aligns", hint="leave out one of the two")
     classifiers = _by_classes(classifier, chosen, samples, required=protocols is not None)
     network = next(iter(classifiers.values()))
+    if (network.keypoint_scheme or network.frames > 1) and (align or detector):
+        raise ConfigError(
+            f"the model '{network.name}' reads {'sequences' if network.frames > 1 else 'keypoints'}: it can only be "
+            "evaluated on faces as they are stored",
+            hint="leave out --detector and --align",
+        )
     crop_aligner = CropAligner(network.crop_specs) if align else None
     predictor = _Predictor(classifiers, progress, len(samples) * (1 + len(ways)), crop_aligner)
     finder, found = None, None
@@ -166,8 +176,13 @@ def evaluate_model(
         finder = aligner.detector.name
         probabilities, found = predictor.detected(samples.images, aligner)
     else:
-        probabilities = predictor.stored(samples.images)
-    under = {each.name: predictor.stored(corrupted(samples.images, each.name)) for each in ways}
+        probabilities = predictor.stored(faces_of(store, examples, network.keypoint_scheme))
+    under = {
+        each.name: predictor.stored(
+            faces_of(store, examples, network.keypoint_scheme, corrupted(store.images, each.name))
+        )
+        for each in ways
+    }
 
     views = "single view" if network.tta == "none" else network.tta
     conditions = f"{views}, {finder} on a canvas" if finder else views
@@ -186,7 +201,7 @@ def evaluate_model(
         predicted = Predictions(
             title=protocol.title,
             classes=protocol.classes,
-            rows=rows,
+            rows=examples.rows[rows, -1],
             labels=protocol.labels[rows],
             probabilities=probabilities[protocol.classes][rows],
             threshold=classifiers[protocol.classes].threshold,
@@ -211,6 +226,14 @@ def evaluate_model(
             drops[protocol.name] = accuracy_drops(predicted.labels, predicted.probabilities, corrupt)
     prior = name_of(network.prior)
     return Evaluation(network.name, split, scores, predictions, network.tta, finder, drops, prior, align)
+
+
+def _frames(source: Classifier | ClassifierSource) -> int:
+    """The number of frames that a classifier, or the model of its options, reads of each face."""
+    if source is None or isinstance(source, (str, Path, Sequence, ClassifierOptions)):
+        files = [model for model in as_options(source).models if Path(model).suffix == ".onnx"]
+        return max((open_model(model)[0].inputs[0].frames for model in files), default=1)
+    return source.frames
 
 
 def _requested(
@@ -285,7 +308,8 @@ class _Predictor:
         chunks = (images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK))
         if self._crop_aligner is None:
             return self._joined((len(chunk), self._network.logits(chunk)) for chunk in chunks)
-        prepared = ((len(chunk), aligned([rgb(face) for face in chunk], self._crop_aligner)) for chunk in chunks)
+        whole = ([rgb(np.asarray(face)) for face in chunk] for chunk in chunks)
+        prepared = ((len(chunk), aligned(chunk, self._crop_aligner)) for chunk in whole)
         return self._joined((count, self._network.logits(*crops)) for count, crops in prepared)
 
     def detected(self, images: Images, aligner: Aligner) -> tuple[_Probabilities, NDArray[np.bool_]]:

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from mien import emotions as vocabularies
 from mien.assets.manifest import CropSpec
 from mien.errors import ConfigError, check_fraction, meant
+from mien.expression.observation import Observation, Seen
 from mien.expression.prior import Prior
 from mien.expression.prior import checked as checked_prior
 from mien.expression.tta import TTA, Tta
 from mien.results import Expression
 
-# Cropped faces, each (H, W) grey or (H, W, 3) RGB, uint8.
-Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
+# Cropped faces, each (H, W) grey or (H, W, 3) RGB, uint8; or what was seen of them in several frames.
+Images = Sequence[Seen] | Sequence[NDArray[np.uint8]] | Sequence[Observation] | NDArray[np.uint8]
 
 # For each network of a classifier, the logits (N x tta, C) float32 of each of its heads, by the head's name.
 Logits = Sequence[Mapping[str, NDArray[np.float32]]]
@@ -159,6 +160,8 @@ class Classifier(Protocol):
         input_size: Side in pixels of the images that the (first) network sees.
         tta: Test-time augmentation.
         prior: The class frequencies that the probabilities assume, see `mien.expression.prior`.
+        frames: Number of frames that it reads of each face: 1, or the length of a window.
+        keypoint_scheme: The keypoints that it reads, see `mien.faces.keypoints`; None if it reads none.
     """
 
     name: str
@@ -167,6 +170,8 @@ class Classifier(Protocol):
     input_size: int
     tta: Tta
     prior: Prior = "training"
+    frames: int = 1
+    keypoint_scheme: str | None = None
 
     @property
     def assumed_shares(self) -> NDArray[np.float64] | None:
@@ -175,7 +180,7 @@ class Classifier(Protocol):
 
     @property
     def crop_specs(self) -> tuple[CropSpec, ...]:
-        """The different crops of a face that the networks were trained on.
+        """The different crops of a face that the networks were trained on; none if they read keypoints alone.
 
         Raises:
             ConfigError: A model does not know how its faces were cropped: it can only classify crops.

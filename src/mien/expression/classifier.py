@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 
 from mien import emotions as vocabularies
 from mien.assets.manifest import CropSpec, Head, ModelInfo
-from mien.assets.signature import Features
+from mien.assets.signature import Features, ImageInput, KeypointInput
 from mien.assets.store import open_model
 from mien.errors import ConfigError
 from mien.expression import prior
 from mien.expression.base import Classifier, ClassifierSource, Emotions, Images, Logits, as_options, softmax
+from mien.expression.observation import Observation, observed
 from mien.expression.preprocess import fitted, normalised
-from mien.expression.tta import TTA, tta_images
+from mien.expression.tta import TTA
 
+_OTHER: Final = "or choose another --model"
 USUAL: Final = vocabularies.vocabulary(8)
 
 
@@ -85,7 +87,12 @@ class OnnxClassifier(Classifier):
         self.options = options
         self.info, self._session = open_model(models[0] if models else None, threads=options.threads)
         self.name = self.info.name
-        self.input_size = self.info.input.size
+        self._takes_images = any(isinstance(part, ImageInput) for part in self.info.inputs)
+        points = [part for part in self.info.inputs if isinstance(part, KeypointInput)]
+        self.keypoint_scheme = points[0].scheme if points else None
+        self._mirrored = points[0].mirrored if points else ()
+        self.frames = self.info.inputs[0].frames
+        self.input_size = self.info.input.size if self._takes_images else 1
         self.tta = options.tta
         self._aim(classes_of(options.emotions, [self.info]))
 
@@ -109,7 +116,7 @@ class OnnxClassifier(Classifier):
     @property
     def crop_specs(self) -> tuple[CropSpec, ...]:
         """See `Classifier.crop_specs`."""
-        return (self.info.crop_spec,)
+        return (self.info.crop_spec,) if self._takes_images else ()
 
     def with_classes(self, emotions: Emotions | Sequence[str]) -> "OnnxClassifier":
         """See `Classifier.with_classes`."""
@@ -128,15 +135,52 @@ class OnnxClassifier(Classifier):
     def logits(self, *faces: Images) -> Logits:
         """See `Classifier.logits`."""
         (images,) = faces
-        views = [view for image in images for view in tta_images(image, self.options.tta)]
+        views = [view for face in images for view in observed(face).views(self.options.tta, self._mirrored)]
         return [self._outputs(views, self.info.heads)]
+
+    def inputs(self, faces: Images) -> list[NDArray[np.float32]]:
+        """The arrays that the network gets for some faces, in the order of its inputs.
+
+        Raises:
+            ConfigError: The network reads keypoints, or images, which the faces do not have.
+        """
+        windows = [observed(face).last(self.frames) for face in faces]
+        arrays = []
+        for part in self.info.inputs:
+            values = self._pixels(windows) if isinstance(part, ImageInput) else self._keypoints(windows, part)
+            arrays.append(values[:, 0] if self.frames == 1 else values)
+        return arrays
+
+    def _pixels(self, windows: Sequence[Observation]) -> NDArray[np.float32]:
+        """Normalised images (N, T, C, size, size)."""
+        if not all(window.images for window in windows):
+            raise ConfigError(f"the model '{self.name}' reads images of faces, got keypoints alone", hint=_OTHER)
+        spec = self.info.input
+        images = normalised(fitted([image for window in windows for image in window.images], spec), spec)
+        return images.reshape(-1, self.frames, *images.shape[1:])
+
+    def _keypoints(self, windows: Sequence[Observation], part: KeypointInput) -> NDArray[np.float32]:
+        """Keypoints (N, T, K, 2)."""
+        points = [window.keypoints for window in windows]
+        shape = (self.frames, part.count, 2)
+        for each in points:
+            if each is None:
+                raise ConfigError(
+                    f"the model '{self.name}' reads keypoints ({part.scheme}), got images of faces alone",
+                    hint=f"give `Observation`s with keypoints, or use `mien analyze`, which finds them; {_OTHER}",
+                )
+            if each.shape != shape:
+                raise ConfigError(
+                    f"the model '{self.name}' reads keypoints of the shape {shape}, got {each.shape}", hint=_OTHER
+                )
+        return np.array(points, np.float32).reshape(-1, *shape)
 
     def _outputs(self, images: Images, outputs: Sequence[Head | Features]) -> dict[str, NDArray[np.float32]]:
         """The network's outputs (N, size) by name."""
         parts = {output.name: [np.empty((0, output.shape[1] or 0), np.float32)] for output in outputs}
         for start in range(0, len(images), self.options.batch_size):
-            batch = fitted(images[start : start + self.options.batch_size], self.info.input)
-            for name, values in self._session.run(normalised(batch, self.info.input), outputs=list(parts)).items():
+            batch = self.inputs(images[start : start + self.options.batch_size])
+            for name, values in self._session.run(*batch, outputs=list(parts)).items():
                 parts[name].append(values)
         return {name: np.concatenate(values) for name, values in parts.items()}
 

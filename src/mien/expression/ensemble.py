@@ -144,6 +144,9 @@ class Ensemble(Classifier):
         members = [OnnxClassifier(replace(alone, model=model)) for model in options.models or (None,)]
         self.name = " + ".join(member.name for member in members) + (" (hard vote)" if self.vote == "hard" else "")
         self.input_size = members[0].input_size
+        self.frames = max(member.frames for member in members)
+        schemes = [member.keypoint_scheme for member in members if member.keypoint_scheme]
+        self.keypoint_scheme = schemes[0] if schemes else None
         self.tta, self.prior = options.tta, members[0].prior
         self._aim(members, classes_of(options.emotions, [member.info for member in members]))
 
@@ -166,14 +169,17 @@ class Ensemble(Classifier):
 
     @cached_property
     def _crops(self) -> tuple[tuple[CropSpec, ...], tuple[int, ...]]:
-        """The different crop specs, and the index of each member's."""
+        """The different crop specs, and the index of each member's; a member that reads no images takes the first."""
         specs: dict[tuple[int, bytes], CropSpec] = {}
-        keys = []
+        keys: list[tuple[int, bytes] | None] = []
         for member in self.members:
-            (spec,) = member.crop_specs
-            keys.append((spec.size, spec.points.tobytes()))
-            specs.setdefault(keys[-1], spec)
-        return tuple(specs.values()), tuple(list(specs).index(key) for key in keys)
+            for spec in member.crop_specs:
+                key = spec.size, spec.points.tobytes()
+                keys.append(key)
+                specs.setdefault(key, spec)
+            if not member.crop_specs:
+                keys.append(None)
+        return tuple(specs.values()), tuple(0 if key is None else list(specs).index(key) for key in keys)
 
     @property
     def crop_specs(self) -> tuple[CropSpec, ...]:

@@ -47,3 +47,15 @@ def five_of(points: NDArray[np.floating]) -> NDArray[np.float32]:
     """
     right, left = (points[..., eye, :].mean(axis=-2, keepdims=True) for eye in (RIGHT_EYE, LEFT_EYE))
     return np.concatenate([right, left, points[..., [NOSE_TIP, *MOUTH_CORNERS], :]], axis=-2).astype(np.float32)
+
+
+def as_scheme(points: NDArray[np.float32], scheme: str, wanted: str) -> NDArray[np.float32] | None:
+    """Keypoints (..., K, 2) of one scheme as those of another; None if they cannot be.
+
+    All known schemes begin with the same 68 points.
+    """
+    if scheme == wanted:
+        return points
+    if scheme not in COUNTS or wanted not in COUNTS or COUNTS[scheme] < COUNTS[wanted]:
+        return None
+    return points[..., : COUNTS[wanted], :]

@@ -15,7 +15,7 @@ from typing import Any, Final
 from mien.assets.manifest import InputSpec
 from mien.assets.signature import ImageInput, KeypointInput
 from mien.errors import ConfigError, MissingExtraError
-from mien.faces.keypoints import COUNTS, POINTS_68
+from mien.faces.keypoints import COUNTS, MIRRORED, POINTS_68
 
 try:
     import torch
@@ -45,6 +45,7 @@ __all__ = [
     "takes_pretrained",
 ]
 
+COUNT: Final = COUNTS[POINTS_68]  # keypoints that a network reads
 FRAMES: Final = 10  # usual length of a window
 
 
@@ -77,7 +78,7 @@ def inputs_of(
     """
     kinds: dict[str, ImageInput | KeypointInput] = {
         "images": ImageInput("images", spec, tuple(landmarks), frames),
-        "keypoints": KeypointInput("keypoints", POINTS_68, COUNTS[POINTS_68], frames),
+        "keypoints": KeypointInput("keypoints", POINTS_68, COUNT, frames, tuple(MIRRORED[:COUNT].tolist())),
     }
     return tuple(kinds[each] for each in _inputs(name))
 
@@ -107,9 +108,7 @@ def has_capsules(name: str) -> bool:
     return hasattr(_module(name), "Decoder")
 
 
-def example_inputs(
-    name: str, spec: InputSpec, *, count: int = 1, frames: int = FRAMES
-) -> "tuple[torch.Tensor, ...]":
+def example_inputs(name: str, spec: InputSpec, *, count: int = 1, frames: int = FRAMES) -> "tuple[torch.Tensor, ...]":
     """Zeros in the shapes of an architecture's inputs, to count and to export it; windows of `frames`."""
     length = frames if reads_windows(name) else 1
     return tuple(

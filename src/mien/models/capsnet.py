@@ -25,14 +25,13 @@ def build(
     input: InputSpec,
     *,
     stem: Sequence[int] = (24, 48, 96),
-    kernel: int = 3,
     types: int = 32,
     size: int = 8,
     class_size: int = 16,
     rounds: int = 3,
     width: float = 1.0,
 ) -> Network:
-    """A stem, primary capsules, and class capsules for each head.
+    """A stem, primary capsules by a convolution with a stride of 2, and class capsules for each head.
 
     Args:
         heads: Number of classes by head.
@@ -40,7 +39,6 @@ def build(
         stem: Channels of the stages before the primary capsules: each halves the size and has two 3x3
             convolutions.
             Empty: the paper's single 9x9 convolution of 256 channels.
-        kernel: Side of the convolution that makes the primary capsules; it has a stride of 2.
         types: Primary capsules at each place.
         size: Dimensions of a primary capsule.
         class_size: Dimensions of a class capsule.
@@ -60,7 +58,7 @@ def build(
     (types,) = scaled((types,), width)
     trunk = nn.Sequential()
     trunk.add_module("stem", nn.Sequential(*layers))
-    trunk.add_module("primary", PrimaryCapsules(channels, types, size, kernel))
+    trunk.add_module("primary", PrimaryCapsules(channels, types, size, 3 if stem else 9))
     features = flat_size(trunk, input)
     initialise(trunk)
     routing = {"primary": features // size, "size": size, "class_size": class_size, "rounds": rounds}

@@ -14,7 +14,7 @@ from mien.assets.manifest import InputSpec
 from mien.models import plain
 from mien.models.blocks.layers import scaled
 from mien.models.blocks.network import Network
-from mien.models.landmark import ShapeTrunk
+from mien.models.landmark import CHANNELS, DROPOUT, ShapeTrunk
 
 INPUTS: Final = ("images", "keypoints")
 
@@ -26,10 +26,7 @@ def build(
     stem: int = 24,
     widths: Sequence[int] = (32, 64, 128),
     depths: Sequence[int] = (2, 4, 4),
-    joined: str = "kernels",
-    channels: Sequence[int] = (16, 32),
     dense: Sequence[int] = (128, 64),
-    shape_dropout: float = 0.3,
     dropout: float = 0.2,
     width: float = 1.0,
 ) -> Network:
@@ -41,17 +38,14 @@ def build(
         stem: Of the image branch, see `plain`.
         widths: Of the image branch.
         depths: Of the image branch.
-        joined: Of the image branch.
-        channels: Of the landmark branch, see `landmark`.
         dense: Of the landmark branch; the last size is the number of its features.
-        shape_dropout: Dropout of the landmark branch.
         dropout: Dropout of the joined features.
         width: Factor of all widths.
     """
     widths, dense = scaled(widths, width), scaled(dense, width)
     (stem,) = scaled((stem,), width)
-    image = plain.build({}, input, stem=stem, widths=widths, depths=depths, joined=joined).trunk
-    trunk = TwoBranches(image, ShapeTrunk(scaled(channels, width), dense, shape_dropout))
+    image = plain.build({}, input, stem=stem, widths=widths, depths=depths, joined="kernels").trunk
+    trunk = TwoBranches(image, ShapeTrunk(scaled(CHANNELS, width), dense, DROPOUT))
     return Network(trunk, widths[-1] + dense[-1], heads, dropout=dropout)
 
 

@@ -1,10 +1,11 @@
 """The network for sequences of images: convolutions on each frame, then an LSTM over the frames.
 
-As in classic programs for video: ten frames, a small convolutional network on each, an LSTM of 64 units, whose last state
-the heads read.
+As in classic programs for video: ten frames, a small convolutional network on each, an LSTM of 64 units, whose last
+output the heads read.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 from torch import Tensor, nn
@@ -77,9 +78,7 @@ class Recurrent(nn.Module):
     def __init__(self, size: int, units: Sequence[int]) -> None:
         super().__init__()
         sizes = [size, *units]
-        self.layers = nn.ModuleList(
-            nn.LSTM(before, after, batch_first=True) for before, after in zip(sizes, sizes[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(nn.LSTM(before, after, batch_first=True) for before, after in pairwise(sizes))
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, T, size) -> (N, units[-1])."""

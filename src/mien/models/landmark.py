@@ -1,7 +1,7 @@
 """The landmark network: geometry instead of pixels. Three small branches of convolutions along the points, joined.
 
-One branch for the coordinates, one for the distances to the centroid, one for the angles (see `blocks.shape`), then dense
-layers of 128 and 1024, as in classic programs that read expressions from 68 points.
+One branch for the coordinates, one for the distances to the centroid, one for the angles (see `blocks.shape`), then
+dense layers of 128 and 1024, as in classic programs that read expressions from 68 points.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,8 @@ from mien.models.blocks.network import Network
 from mien.models.blocks.shape import COUNT, ShapeNorm
 
 INPUTS: Final = ("keypoints",)
+CHANNELS: Final = (16, 32)
+DROPOUT: Final = 0.3
 _PARTS: Final = {"places": (0, 2), "distances": (2, 3), "angles": (3, 5)}  # of a point's five values
 
 
@@ -23,9 +25,9 @@ def build(
     heads: Mapping[str, int],
     input: InputSpec,
     *,
-    channels: Sequence[int] = (16, 32),
+    channels: Sequence[int] = CHANNELS,
     dense: Sequence[int] = (128, 1024),
-    dropout: float = 0.3,
+    dropout: float = DROPOUT,
     width: float = 1.0,
 ) -> Network:
     """Branches of convolutions with `channels`, each halving the points; dense layers; dropout after each of them.

@@ -61,3 +61,11 @@ def _recipes() -> list[ExpressionRecipe]:
 def _listed(recipe: ExpressionRecipe) -> Listed:
     heads = {name: votes_size(head) or len(emotions.vocabulary(7)) for name, head in recipe.heads.items()}
     return Listed(recipe, anatomy(recipe.model.name, heads, recipe.input.spec(), **recipe.model.options))
+
+
+def inputs_text(recipe: ExpressionRecipe) -> str:
+    """What the network of a recipe reads, in a few words."""
+    input, name = recipe.input, recipe.model.name
+    parts = [f"{input.size}x{input.size} {input.channels}"] if models.reads_images(name) else []
+    parts += ["68 points"] if models.reads_keypoints(name) else []
+    return f"{input.frames} x " * (input.frames > 1) + " + ".join(parts)

@@ -1,9 +1,8 @@
 """Runs a recipe: `fit` trains, or resumes a run, and leaves a run folder behind.
 
 A run folder holds `recipe.toml` (resolved), `data.json` (the fingerprint of the data), `pretrained.json` (where the
-published weights come from, if it started from any), `metrics.csv`, `curves.png`, `redrawn.png` (only of networks of capsules),
-`best.ckpt`, `last.ckpt` (written
-after each epoch), and `interrupted.ckpt` if Ctrl-C ended the run within an epoch.
+published weights come from, if it started from any), `metrics.csv`, `curves.png`, `redrawn.png` (only with a decoder),
+`best.ckpt`, `last.ckpt` (written after each epoch), and `interrupted.ckpt` if Ctrl-C ended the run within an epoch.
 """
 
 import json

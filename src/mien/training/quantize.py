@@ -12,7 +12,7 @@ import onnx
 
 from mien.assets.store import model_bytes, open_model
 from mien.datasets import Samples
-from mien.errors import WeightsError
+from mien.errors import ConfigError, WeightsError
 from mien.evaluation import Evaluation, evaluate_model
 from mien.expression import OnnxClassifier
 from mien.expression.preprocess import fitted, normalised
@@ -47,6 +47,10 @@ def quantize(model: str | Path, samples: Samples, out: Path, *, count: int = 204
     """
     check_name(out)
     info, session = open_model(model)
+    if len(info.inputs) > 1 or info.image.frames > 1:
+        raise ConfigError(
+            f"the model '{info.name}' does not read single images alone, so it has no int8 form", hint="use it as it is"
+        )
     training, held = samples.only("train"), samples.only("val")
     rows = np.sort(np.random.default_rng(seed).permutation(len(training))[:count])
     images = normalised(fitted(training.images[rows], info.input), info.input)

@@ -64,6 +64,7 @@ class Anatomy:
         heads: Number of classes by head.
         operations: Multiply-adds for one image.
         fused_operations: Multiply-adds for one image of the inference form, which is exported.
+        inputs: What it reads, of "images" and "keypoints".
     """
 
     input: InputSpec
@@ -72,6 +73,7 @@ class Anatomy:
     heads: Mapping[str, int]
     operations: int
     fused_operations: int
+    inputs: tuple[str, ...] = ("images",)
 
     @property
     def parameters(self) -> int:
@@ -97,7 +99,8 @@ def anatomy(name: str, heads: Mapping[str, int], input: InputSpec, **options: An
         _, fused = _run(network.fused(), inputs)
     modules = dict(network.named_modules())
     layers = tuple(layer for layer in measured.values() if _is_listed(modules[layer.name]))
-    return Anatomy(input, layers, _stages(network, measured), dict(heads), operations, fused)
+    reads = tuple(part.name for part in models.inputs_of(name, input))
+    return Anatomy(input, layers, _stages(network, measured), dict(heads), operations, fused, reads)
 
 
 def _run(network: Network, inputs: Sequence[Tensor]) -> tuple[dict[str, Layer], int]:

@@ -34,7 +34,9 @@ def draw_network(title: str, anatomy: Anatomy, note: str = "") -> str:
     parts = [part for stage in anatomy.stages for part in stage.parts]
     scale = _WIDTH / max(1, sum(part.shape[0] for part in parts if len(part.shape) == 3))
     side = anatomy.input.size
-    columns = [_column(_LEFT, "input", [f"{side}x{side}", anatomy.input.channels], [("input", 3.0, _HEIGHT)])]
+    images = "images" in anatomy.inputs
+    what = [f"{side}x{side}", anatomy.input.channels] * images + ["68 points"] * ("keypoints" in anatomy.inputs)
+    columns = [_column(_LEFT, "input", what, [("input", 3.0, _HEIGHT if images else 0.2 * _HEIGHT)])]
     for number, stage in enumerate(anatomy.stages):
         name = re.sub(r"(?<=[a-z])(\d+)$", r" \1", stage.name) or f"stage {number}"
         sizes = [_size(part, scale, side) for part in stage.parts]

@@ -60,8 +60,8 @@ def _unit(vectors: Tensor) -> Tensor:
 class ShapeNorm(nn.Module):
     """Shape features, each scaled by its mean and its spread over the training faces.
 
-    Expressions move the points by a few hundredths of the unit, and faces differ little more: without scaling, a network
-    needs many epochs to see any of it.
+    Expressions move the points by a few hundredths of the unit, and faces differ little more: without scaling, a
+    network needs many epochs to see any of it.
     """
 
     def __init__(self) -> None:

@@ -15,9 +15,7 @@ from mien.training.expression.recipe import Augmentation
 from mien.training.photometry import photograph
 
 
-def augment(
-    images: Tensor, settings: Augmentation, side: int | None = None, maps: Tensor | None = None
-) -> Tensor:
+def augment(images: Tensor, settings: Augmentation, side: int | None = None, maps: Tensor | None = None) -> Tensor:
     """Changes each image (N, C, H, W), values 0-1, differently; draws from torch's generator.
 
     Args:

@@ -15,15 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mien import models
 from mien.assets.manifest import Head, ModelInfo
-from mien.assets.signature import ClassShares, Features, ImageInput
+from mien.assets.signature import ClassShares, Features
 from mien.datasets import Samples
+from mien.datasets.examples import examples_of, faces_of
 from mien.errors import ConfigError, WeightsError
 from mien.evaluation import calibration, evaluate_model, protocols_of
 from mien.evaluation.score import COVERAGE
 from mien.expression import OnnxClassifier, prior, softmax
 from mien.expression.classifier import head_for
-from mien.expression.preprocess import fitted, normalised
 from mien.files import staging_folder
 from mien.models import Network
 from mien.training.artifacts import check_name, publish, serialised, with_info
@@ -74,13 +75,14 @@ def export_run(
     shares = {} if trained is None else _shares(trained, recipe, classes)
     heads = [Head(name, tuple(names), classes=shares.get(name)) for name, names in classes.items()]
     _check_adjusted(recipe, heads)
-    width = next(layer.in_features for layer in network.heads.modules() if isinstance(layer, nn.Linear))
     info = ModelInfo(
         name=recipe.name,
         task="expression",
         description=recipe.description,
-        inputs=(ImageInput("images", recipe.input.spec(), recipe.input.landmarks),),
-        outputs=(*heads, Features(width, "features_" if "features" in classes else "features")),
+        inputs=models.inputs_of(
+            recipe.model.name, recipe.input.spec(), landmarks=recipe.input.landmarks, frames=recipe.input.frames
+        ),
+        outputs=(*heads, Features(network.width, "features_" if "features" in classes else "features")),
         architecture={"name": recipe.model.name, **recipe.model.options},
         licence=licence,
         data=f"{samples.about.get('data_set', 'own data')}, {samples.about.get('labels', 'own labels')}"
@@ -108,6 +110,7 @@ def _shares(trained: Samples, recipe: ExpressionRecipe, classes: Mapping[str, Se
     }
     if not able:
         return {}
+    trained = examples_of(trained, recipe.input.frames).samples
     found = training_shares(trained, recipe.model_copy(update={"heads": able}))
     return {
         name: ClassShares(tuple(round(share, 6) for share in shares.tolist()), able[name].logit_adjustment)
@@ -144,22 +147,23 @@ class _Outputs(nn.Module):
         super().__init__()
         self.network, self.heads = network, heads
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(N, C, H, W) -> logits (N, classes) by head, and features (N, F)."""
-        features = self.network.features(images)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """The inputs of the network -> logits (N, classes) by head, and features (N, F)."""
+        features = self.network.features(*inputs)
         logits = self.network.classify(features)
         return *(logits[name] for name in self.heads), features
 
 
 def _to_onnx(network: Network, info: ModelInfo) -> bytes:
-    example = torch.zeros(2, info.input.depth, info.input.size, info.input.size)
+    example = tuple(torch.rand(2, *(size or 1 for size in part.shape[1:])) for part in info.inputs)
+    faces = torch.export.Dim("faces")
     with silenced("torch.onnx"):  # it warns about torchvision, which is not used
         program = torch.onnx.export(
             _Outputs(network.fused(), [head.name for head in info.heads]).eval(),
-            (example,),
+            example,
             input_names=[part.name for part in info.inputs],
             output_names=[part.name for part in info.outputs],
-            dynamic_shapes=({0: torch.export.Dim("faces")},),
+            dynamic_shapes=(tuple({0: faces} for _ in example),),
             dynamo=True,
             verbose=False,
         )
@@ -169,14 +173,14 @@ def _to_onnx(network: Network, info: ModelInfo) -> bytes:
 
 def _check_parity(network: Network, exported: OnnxClassifier, samples: Samples, count: int = 64) -> None:
     """The unfused checkpoint and the exported file must agree, for single faces and for batches."""
-    images = samples.images[:count]
-    spec = exported.info.input
+    examples = examples_of(samples, exported.frames)
+    faces = faces_of(samples, examples, exported.keypoint_scheme)[:count]
     single = copy.copy(exported)
     single.options = replace(exported.options, batch_size=1)
     with torch.no_grad():
-        expected = network.eval()(torch.from_numpy(normalised(fitted(images, spec), spec)))
-    (together,) = exported.logits(images)
-    (alone,) = single.logits(images)
+        expected = network.eval()(*map(torch.from_numpy, exported.inputs(faces)))
+    (together,) = exported.logits(faces)
+    (alone,) = single.logits(faces)
     for name, logits in expected.items():
         for found in (together[name], alone[name]):
             difference = float(np.abs(found - logits.numpy()).max())
@@ -197,8 +201,9 @@ def calibrated(exported: OnnxClassifier, samples: Samples) -> ModelInfo:
         exported: The exported file.
         samples: The validation split.
     """
-    (logits,) = exported.logits(samples.images)
-    info = exported.info
+    examples = examples_of(samples, exported.frames)
+    (logits,) = exported.logits(faces_of(samples, examples, exported.keypoint_scheme))
+    samples, info = examples.samples, exported.info
     heads = {head.name: head for head in info.heads}
     for protocol in reversed(protocols_of(samples)):  # so that the first one is the last to set a head
         try:
