@@ -3,13 +3,16 @@
 Training and evaluation take their examples from here, so that both see the same windows.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets.samples import NO_LABEL, Samples
+from mien.datasets.clips import windows
+from mien.datasets.samples import Samples
 from mien.errors import ConfigError, DataError
+from mien.expression.base import Images
 from mien.expression.observation import Observation
 from mien.faces.keypoints import POINTS_68, as_scheme
 
@@ -40,26 +43,15 @@ def examples_of(samples: Samples, frames: int = 1) -> Examples:
         frames: Length T of a window; the last T frames of a clip, and before a shorter one its first frame repeated.
 
     Raises:
-        ConfigError: Windows are wanted, and the store has no clips.
-        DataError: No clip has a label.
+        DataError: Windows are wanted, and the store has no labelled clips.
     """
     if frames == 1:
         return Examples(samples, np.arange(len(samples), dtype=np.int64)[:, None])
-    if samples.clips is None:
-        raise ConfigError(
-            f"the network reads windows of {frames} frames, and the data has single faces only",
-            hint="build a store of clips: mien data build clips, or ckplus",
-        )
-    from mien.datasets.clips import windows
-
     found = windows(samples, frames)
-    if not len(found.rows):
-        raise DataError("no clip of the data has a label", hint="label the clips, and build the store again")
     last = samples.subset(found.rows[:, -1])
     labels = found.labels.astype(np.int64)
     targets = np.zeros((len(labels), len(samples.classes)), np.float32)
-    known = labels != NO_LABEL
-    targets[known, labels[known]] = 1
+    targets[np.arange(len(labels)), labels] = 1
     return Examples(replace(last, labels=labels, targets=targets, votes=None, soft_votes=None), found.rows)
 
 
@@ -88,8 +80,8 @@ def need_keypoints(samples: Samples, scheme: str = POINTS_68) -> NDArray[np.floa
 
 
 def faces_of(
-    store: Samples, examples: Examples, scheme: str | None, images: NDArray[np.uint8] | None = None
-) -> NDArray[np.uint8] | list[Observation]:
+    store: Samples, examples: Examples, scheme: str | None, images: Sequence[NDArray[np.uint8]] | None = None
+) -> Images:
     """The faces of examples, as classifiers take them.
 
     Args:
@@ -102,11 +94,11 @@ def faces_of(
         ConfigError: The store has no such keypoints.
         DataError: No face has any.
     """
-    images = store.images if images is None else images
+    given: Sequence[NDArray[np.uint8]] | NDArray[np.uint8] = store.images if images is None else images
     if scheme is None and examples.rows.shape[1] == 1:
-        return images[examples.rows[:, 0]]
+        return given  # its rows are all those of the store
     points = None if scheme is None else need_keypoints(store, scheme)
     return [
-        Observation(tuple(images[row] for row in rows), None if points is None else points[rows])
+        Observation(tuple(given[row] for row in rows), None if points is None else points[rows])
         for rows in examples.rows
     ]

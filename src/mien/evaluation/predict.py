@@ -312,7 +312,7 @@ class _Predictor:
         prepared = ((len(chunk), aligned(chunk, self._crop_aligner)) for chunk in whole)
         return self._joined((count, self._network.logits(*crops)) for count, crops in prepared)
 
-    def detected(self, images: Images, aligner: Aligner) -> tuple[_Probabilities, NDArray[np.bool_]]:
+    def detected(self, images: NDArray[np.uint8], aligner: Aligner) -> tuple[_Probabilities, NDArray[np.bool_]]:
         """The same for faces that a detector finds on a canvas, and which faces (N,) it finds."""
         found: list[NDArray[np.bool_]] = []
 

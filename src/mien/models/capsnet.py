@@ -89,7 +89,7 @@ class PrimaryCapsules(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """(N, channels, H, W) -> the capsules, one after the other, (N, types h w size)."""
         values = self.conv(maps).float()  # (N, types size, h, w)
-        vectors = values.unflatten(1, (self.types, self.size)).flatten(3).transpose(2, 3)  # (N, types, h w, size)
+        vectors = values.reshape(len(values), self.types, self.size, -1).transpose(2, 3)  # (N, types, h w, size)
         return squash(vectors).flatten(1)
 
 
@@ -106,14 +106,16 @@ class ClassCapsules(nn.Module):
 
     def __init__(self, classes: int, *, primary: int, size: int, class_size: int, rounds: int) -> None:
         super().__init__()
-        self.in_features, self.classes, self.size, self.rounds = primary * size, classes, size, rounds
+        self.in_features, self.size, self.rounds = primary * size, size, rounds
+        self.classes, self.class_size = classes, class_size
         self.weight = nn.Parameter(torch.randn(primary, size, classes * class_size) / (4 * size**0.5))
 
     def forward(self, features: Tensor) -> Tensor:
         """Primary capsules (N, P size) -> class capsules before squashing (N, C, class_size)."""
         with full_precision(features):
-            vectors = features.float().unflatten(1, (-1, self.size)).transpose(0, 1)  # (P, N, size)
-            votes = torch.bmm(vectors, self.weight).unflatten(2, (self.classes, -1))  # (P, N, C, class_size)
+            count = len(features)
+            vectors = features.float().reshape(count, -1, self.size).transpose(0, 1)  # (P, N, size)
+            votes = torch.bmm(vectors, self.weight).reshape(-1, count, self.classes, self.class_size)
             fixed = votes.detach()  # agreement chooses the routes; gradients flow through the votes alone
             logits = torch.zeros_like(fixed[..., :1])  # (P, N, C, 1)
             for _ in range(self.rounds - 1):

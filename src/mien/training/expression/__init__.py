@@ -8,6 +8,7 @@ import torch
 
 from mien import models
 from mien.datasets import Samples, store
+from mien.training.checkpoints import load_module
 from mien.training.expression.capsules import write_picture
 from mien.training.expression.data import ExpressionData
 from mien.training.expression.export import export_run
@@ -41,9 +42,10 @@ def _setup(recipe: ExpressionRecipe, samples: Samples) -> TrainingSetup:
 
     def finish(folder: Path) -> None:
         if module.decoder is not None:
-            write_picture(ExpressionModule, samples.only("val"), folder)
+            best = load_module(ExpressionModule, folder / "best.ckpt").eval()
+            write_picture(best, samples.only("val"), folder)
 
-    return TrainingSetup(module, data, _fingerprint(samples), load_pretrained, finish)
+    return TrainingSetup(module, data, _fingerprint(samples, recipe), load_pretrained, finish)
 
 
 def _adapt(recipe: ExpressionRecipe, samples: Samples) -> tuple[ExpressionRecipe, list[str]]:
@@ -57,10 +59,13 @@ def _adapt(recipe: ExpressionRecipe, samples: Samples) -> tuple[ExpressionRecipe
     ]
 
 
-def _fingerprint(samples: Samples) -> dict[str, Any]:
+def _fingerprint(samples: Samples, recipe: ExpressionRecipe) -> dict[str, Any]:
     """What tells one data set from another."""
     digest = hashlib.sha256()
-    for name in ("images", "targets", "split", "votes", "soft_labels", "soft_votes", "weights"):
+    names = ["images", "targets", "split", "votes", "soft_labels", "soft_votes", "weights"]
+    names += ["keypoints"] * models.reads_keypoints(recipe.model.name)
+    names += ["clip_labels", "frames"] * models.reads_windows(recipe.model.name)
+    for name in names:
         if (array := getattr(samples, name)) is not None:
             digest.update(array.tobytes())
     return {"about": dict(samples.about), "counts": samples.counts(), "sha256": digest.hexdigest()}

@@ -5,25 +5,36 @@ Sabour, Frosst and Hinton, "Dynamic routing between capsules", NeurIPS 2017, sec
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mien.assets.manifest import InputSpec
 from mien.datasets import Samples
 from mien.errors import OutputError
 from mien.expression.preprocess import fitted
 from mien.files import replacing
 from mien.models.capsnet import CapsuleNetwork, Decoder, logits_of
-from mien.training.checkpoints import load_module
-from mien.training.tasks import TrainingModule
 
 PICTURE: Final = "redrawn.png"  # in a run's folder
+
 _LONG, _SHORT, _ABSENT = 0.9, 0.1, 0.5  # of the margin loss: the lengths, and the weight of absent classes
 _SHOWN: Final = 4  # faces of each class in the picture
 _ZOOM: Final = 2
+
+
+class CapsuleModule(Protocol):
+    """The part of a training module that draws: see `mien.training.expression.module`."""
+
+    network: nn.Module
+    decoder: Decoder | None
+    spec: InputSpec
+
+    def normalised_inputs(self, images: Tensor, points: Tensor | None) -> list[Tensor]:
+        """The inputs of the network for images (N, C, H, W), values 0-1."""
 
 
 def margin(logits: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -74,25 +85,24 @@ def redrawn(network: CapsuleNetwork, decoder: Decoder, inputs: Sequence[Tensor])
     return drawn
 
 
-def write_picture(form: type[TrainingModule], samples: Samples, folder: Path) -> None:
+def write_picture(module: CapsuleModule, samples: Samples, folder: Path) -> None:
     """Writes `redrawn.png` into a run's folder: held-out faces, each above what the decoder makes of it.
 
-    A column of pairs for each class, from the run's best weights; nothing for a run without a decoder.
+    A column of pairs for each class.
 
     Args:
-        form: The class of the run's module.
+        module: With the weights to show.
         samples: The validation split.
         folder: Of the run.
 
     Raises:
         OutputError: The file cannot be written.
     """
-    module = load_module(form, folder / "best.ckpt").eval()
-    network, decoder = module.network, getattr(module, "decoder", None)
+    network, decoder = module.network, module.decoder
     if not isinstance(network, CapsuleNetwork) or decoder is None:
-        return
+        raise ValueError("module: expected a network of capsules with a decoder")
     rows = [np.flatnonzero(samples.labels == label)[:_SHOWN] for label in range(len(samples.classes))]
-    faces = torch.from_numpy(fitted(samples.images[np.concatenate(rows)], module.recipe.input.spec())).float() / 255
+    faces = torch.from_numpy(fitted(samples.images[np.concatenate(rows)], module.spec)).float() / 255
     drawn = redrawn(network, decoder, module.normalised_inputs(faces, None))
     pairs = torch.cat([faces, drawn.cpu()], dim=2).mul(255).round().byte().numpy()  # (N, C, 2 H, W)
     depth, height, width = pairs.shape[1:]

@@ -72,7 +72,7 @@ class ExpressionModule(TrainingModule):
     def __init__(self, recipe: dict[str, Any], classes: dict[str, list[str]]) -> None:
         super().__init__(recipe=recipe, classes=classes)
         self.recipe = ExpressionRecipe.model_validate(recipe)
-        spec = self.recipe.input.spec()
+        self.spec = spec = self.recipe.input.spec()
         sizes = {name: len(names) for name, names in classes.items()}
         self.network = models.build(self.recipe.model.name, sizes, spec, **self.recipe.model.options)
         self.decoder: Decoder | None = None
