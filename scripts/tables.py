@@ -268,7 +268,7 @@ def _interval(each: Measurement | None) -> str:
 
 def networks() -> str:
     """Every network with its recipes, counted as `mien models list` counts."""
-    from mien.training.catalogue import catalogue
+    from mien.training.catalogue import catalogue, inputs_text
 
     lines = ["| network | recipe | parameters that learn | multiply-adds a face, million | input | score |"]
     lines.append("|---|---|---:|---:|---|---|")
@@ -279,7 +279,7 @@ def networks() -> str:
             f"`{recipe.name}`",
             f"{anatomy.trained:,}",
             f"{anatomy.fused_operations / 1e6:,.1f}",
-            f"{recipe.input.size}x{recipe.input.size} {recipe.input.channels}",
+            inputs_text(recipe),
             found.score,
         ]
         lines.append(f"| {' | '.join(cells)} |")

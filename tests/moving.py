@@ -5,6 +5,7 @@ in both classes, and only the motion tells whether it opened or closed.
 """
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -13,10 +14,11 @@ from tests.cohn_kanade import NEUTRAL, PEAKS
 from tests.face_points import drawn_face, face_points, placed
 from tests.tiny import LANDMARKS
 
+from mien import models
 from mien.datasets import Samples
 from mien.datasets.samples import NO_LABEL, SPLITS
 from mien.faces.keypoints import POINTS_70
-from mien.training import ExpressionRecipe
+from mien.training import ExpressionRecipe, FitOptions, export_run, fit
 
 SIDE: Final = 32
 FRAMES: Final = 6
@@ -130,3 +132,15 @@ def moving_recipe(network: str, frames: int = 1, **changes: Any) -> ExpressionRe
         "schedule": {"warmup": 1.0},
     }
     return ExpressionRecipe.model_validate(plain | changes)
+
+
+def quick_model(name: str, base: Path) -> Path:
+    """The exported file of a run of one epoch: it knows little, but reads what such a network reads. Made only once."""
+    out = base / f"quick-{name}" / f"{name}.onnx"
+    if not out.exists():
+        frames = FRAMES if models.reads_windows(name) else 1
+        clips = moving_samples("ways", (2, 1), each=1)
+        changes: dict[str, Any] = {"epochs": 1, "batch_size": 4, "model": {"name": name, "options": {"width": 0.25}}}
+        fit(moving_recipe(name, frames, **changes), clips, out.parent, FitOptions(progress=False))
+        export_run(out.parent, clips.only("val"), out)
+    return out

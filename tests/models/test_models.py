@@ -36,14 +36,19 @@ def one_thread() -> None:
     torch.manual_seed(0)
 
 
+def noise(name: str, spec: InputSpec, count: int = 1) -> tuple[torch.Tensor, ...]:
+    """Noise in the shapes of a network's inputs; windows have four frames."""
+    return tuple(torch.randn_like(part) for part in models.example_inputs(name, spec, count=count, frames=4))
+
+
 def trained(name: str, spec: InputSpec, **options: object) -> models.Network:
     """The network after a few steps on noise, so that no statistic of its norms is what it began with."""
     network = models.build(name, HEADS, spec, **small(name), **options)
     optimizer = torch.optim.SGD(network.parameters(), 0.05, momentum=0.9)
     network.train()
     for _ in range(4):
-        images = torch.randn(8, spec.depth, spec.size, spec.size) * 2 + 1
-        loss = torch.stack([logits.square().mean() + logits[:, 0].mean() for logits in network(images).values()]).sum()
+        inputs = [part * 2 + 1 for part in noise(name, spec, 8)]
+        loss = torch.stack([logits.square().mean() + logits[:, 0].mean() for logits in network(*inputs).values()]).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)  # without norms, noise of this size would blow it up
@@ -67,7 +72,7 @@ def test_logits_of_every_head(name: str, spec: InputSpec) -> None:
     network = models.build(name, HEADS, spec, **small(name)).eval()
     with torch.no_grad():
         for count in (1, 3):
-            logits = network(torch.randn(count, spec.depth, spec.size, spec.size))
+            logits = network(*noise(name, spec, count))
             assert {head: tuple(values.shape) for head, values in logits.items()} == {
                 head: (count, size) for head, size in HEADS.items()
             }
@@ -88,20 +93,20 @@ def test_as_many_parameters_as_were_published(
 @pytest.mark.parametrize("size", [44, 49, 96, 224])
 def test_images_of_usual_sizes(name: str, size: int) -> None:
     with torch.device("meta"):
-        network = models.build(name, HEADS, InputSpec(size, "rgb", (0.5,) * 3, (0.25,) * 3), **small(name)).eval()
-        logits = network(torch.empty(2, 3, size, size))
+        spec = InputSpec(size, "rgb", (0.5,) * 3, (0.25,) * 3)
+        network = models.build(name, HEADS, spec, **small(name)).eval()
+        logits = network(*models.example_inputs(name, spec, count=2))
     assert {head: tuple(values.shape) for head, values in logits.items()} == {"votes": (2, 10), "fer2013": (2, 7)}
 
 
 @pytest.mark.parametrize("name", models.names())
 def test_logits_come_from_the_features_of_the_trunk(name: str) -> None:
     for network in (trained(name, GREY), trained(name, GREY).fused()):
-        images = torch.randn(3, 1, 48, 48)
+        inputs = noise(name, GREY, 3)
         with torch.no_grad():
-            features, logits = network.features(images), network(images)
+            features, logits = network.features(*inputs), network(*inputs)
             from_features = network.classify(features)
-        assert features.ndim == 2
-        assert len(features) == 3
+        assert features.shape == (3, network.width)
         for head, values in logits.items():
             assert features.shape[1] == network.heads[head].in_features
             torch.testing.assert_close(from_features[head], values, rtol=0, atol=0)
@@ -110,10 +115,10 @@ def test_logits_come_from_the_features_of_the_trunk(name: str) -> None:
 @pytest.mark.parametrize("name", models.names())
 def test_logits_of_a_face_do_not_depend_on_its_batch(name: str) -> None:
     network = trained(name, GREY)
-    images = torch.randn(5, 1, 48, 48)
+    inputs = noise(name, GREY, 5)
     with torch.no_grad():
-        together, again = network(images), network(images)
-        alone = [network(image[None]) for image in images]
+        together, again = network(*inputs), network(*inputs)
+        alone = [network(*(part[row : row + 1] for part in inputs)) for row in range(5)]
     for head, logits in together.items():
         torch.testing.assert_close(again[head], logits, rtol=0, atol=0)
         np.testing.assert_allclose(np.concatenate([one[head] for one in alone]), logits, atol=1e-4, rtol=1e-4)
@@ -122,7 +127,7 @@ def test_logits_of_a_face_do_not_depend_on_its_batch(name: str) -> None:
 @pytest.mark.parametrize("name", models.names())
 def test_every_parameter_learns(name: str) -> None:
     network = models.build(name, HEADS, GREY, **small(name)).train()
-    logits = network(torch.randn(16, 1, 48, 48))
+    logits = network(*noise(name, GREY, 16))
     torch.cat([values.flatten() for values in logits.values()]).square().sum().backward()  # type: ignore[no-untyped-call]
     without = [
         key
@@ -140,9 +145,9 @@ def test_the_fused_form_is_the_same_function(name: str, options: dict[str, objec
     network = trained(name, spec, **options)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     fused = network.fused()
-    images = torch.randn(5, spec.depth, spec.size, spec.size)
+    inputs = noise(name, spec, 5)
     with torch.no_grad():
-        expected, found = network(images), fused(images)
+        expected, found = network(*inputs), fused(*inputs)
     for head, logits in expected.items():
         assert logits.abs().max() > 0.01
         np.testing.assert_allclose(found[head], logits, atol=1e-4)
@@ -206,6 +211,15 @@ def test_the_same_seed_gives_the_same_weights(name: str) -> None:
         states.append(models.build(name, HEADS, GREY, **small(name)).state_dict())
     for key, value in states[0].items():
         torch.testing.assert_close(value, states[1][key], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_what_a_network_reads_is_what_it_says(name: str) -> None:
+    inputs = models.inputs_of(name, GREY, frames=4 if models.reads_windows(name) else 1)
+    shapes = [part.shape[1:] for part in inputs]
+    assert shapes == [tuple(part.shape[1:]) for part in noise(name, GREY)]
+    kinds = {"images": models.reads_images(name), "keypoints": models.reads_keypoints(name)}
+    assert [part.name for part in inputs] == [kind for kind, read in kinds.items() if read]
 
 
 def test_an_unknown_network() -> None:

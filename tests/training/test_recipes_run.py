@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from tests.drawn import drawn_samples
+from tests.moving import moving_samples
 from tests.networks import small
 from torch import nn
 
@@ -53,6 +54,12 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Samples:
     assert few.votes is not None
     shares = (few.votes + 0.1) / (few.votes + 0.1).sum(axis=1, keepdims=True)
     return replace(few, soft_labels=few.targets * 0.9 + 0.1 / 7, soft_votes=shares.astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def clips() -> Samples:
+    """Clips of drawn faces with their keypoints."""
+    return moving_samples("looks", (2, 1), each=2, frames=3)
 
 
 def rgb(size: int = 48) -> InputSpec:
@@ -120,8 +127,14 @@ def short(name: str) -> ExpressionRecipe:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_it_runs_to_its_end_and_is_exported(name: str, faces: Samples, published: Path, tmp_path: Path) -> None:
+def test_it_runs_to_its_end_and_is_exported(
+    name: str, faces: Samples, clips: Samples, published: Path, tmp_path: Path
+) -> None:
     recipe = short(name)
+    moving = models.reads_windows(recipe.model.name) or models.reads_keypoints(recipe.model.name)
+    faces = clips if moving else faces
+    if "votes" in recipe.heads and faces.votes is None:
+        recipe = recipe.model_copy(update={"heads": {key: recipe.heads[key] for key in recipe.heads if key != "votes"}})
     best = fit(recipe, faces, tmp_path / "run", FitOptions(progress=False))
     task = load_module(ExpressionModule, best)
     assert all(value.isfinite().all() for value in task.state_dict().values())
@@ -131,6 +144,9 @@ def test_it_runs_to_its_end_and_is_exported(name: str, faces: Samples, published
     written = export_run(tmp_path / "run", val, tmp_path / "out.onnx", licence="Apache-2.0")  # gates on parity
     assert len(written) == 3
     classifier = OnnxClassifier(tmp_path / "out.onnx").with_classes("model")
+    assert classifier.frames == recipe.input.frames
+    if moving:
+        return  # tests/training/expression/test_moving_faces.py compares them with their checkpoints
     assert classifier.info.input == recipe.input.spec()
     with torch.no_grad():
         images = torch.from_numpy(np.stack([val.images] * task.recipe.input.spec().depth, axis=1))
