@@ -36,9 +36,12 @@ def test_the_four_layer_network_by_hand() -> None:
 @pytest.mark.parametrize("name", models.names())
 def test_operations_are_those_that_torch_counts(name: str) -> None:
     found = anatomy(name, HEADS, GREY, **small(name))
-    network = models.build(name, HEADS, GREY, **small(name)).fused()
+    # oneDNN's LSTM, which runs on processors, is not counted by torch; without data it is matrix products.
+    with torch.device("meta" if models.reads_windows(name) else "cpu"):
+        network = models.build(name, HEADS, GREY, **small(name)).eval()
+        inputs = models.example_inputs(name, GREY)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(*models.example_inputs(name, GREY))
+        network.fused()(*inputs)
     assert counter.get_total_flops() == 2 * found.fused_operations
 
 

@@ -29,9 +29,12 @@ _ZOOM: Final = 2
 class CapsuleModule(Protocol):
     """The part of a training module that draws: see `mien.training.expression.module`."""
 
-    network: nn.Module
     decoder: Decoder | None
     spec: InputSpec
+
+    @property
+    def network(self) -> nn.Module:
+        """The network of capsules."""
 
     def normalised_inputs(self, images: Tensor, points: Tensor | None) -> list[Tensor]:
         """The inputs of the network for images (N, C, H, W), values 0-1."""
