@@ -16,6 +16,7 @@ from mien.cli import build_app
 from mien.expression import OnnxClassifier
 from mien.expression.observation import Observation, Windows, padded
 from mien.faces.keypoints import COUNTS, MIRRORED, POINTS_68
+from mien.media import VideoOptions
 from mien.results import Face, FrameResult
 
 COUNT = COUNTS[POINTS_68]
@@ -41,6 +42,10 @@ def points_of(result: FrameResult) -> NDArray[np.float32]:
     (found,) = result.faces
     assert found.keypoints is not None
     return found.keypoints[:COUNT]
+
+
+def read(analyzer: Analyzer, clip: Path) -> list[FrameResult]:
+    return list(analyzer.analyze(str(clip), video=VideoOptions()))
 
 
 def probabilities(result: FrameResult) -> NDArray[np.float32]:
@@ -91,7 +96,7 @@ def test_views_of_a_window_are_mirrored_as_a_whole() -> None:
 
 def test_a_track_in_a_video_is_read_through_a_sliding_window(clip: Path, base: Path) -> None:
     model = quick_model("landmark_lstm", base)
-    results = list(Analyzer(classifier=model, keypoints=True).analyze(str(clip)))
+    results = read(Analyzer(classifier=model, keypoints=True), clip)
     assert len(results) == 9
     seen = np.stack([points_of(result) for result in results])
     classifier = OnnxClassifier(model)
@@ -104,9 +109,9 @@ def test_a_track_in_a_video_is_read_through_a_sliding_window(clip: Path, base: P
 
 def test_keypoints_are_found_for_the_network_without_being_asked_for(clip: Path, base: Path) -> None:
     model = quick_model("landmark_lstm", base)
-    asked = [probabilities(each) for each in Analyzer(classifier=model, keypoints=True).analyze(str(clip))]
-    plain = list(Analyzer(classifier=model).analyze(str(clip)))
-    np.testing.assert_allclose([probabilities(each) for each in plain], asked, atol=1e-6)
+    asked = [probabilities(each) for each in read(Analyzer(classifier=model, keypoints=True), clip)]
+    plain = read(Analyzer(classifier=model), clip)
+    np.testing.assert_allclose(np.stack([probabilities(each) for each in plain]), np.stack(asked), atol=1e-6)
     assert all(each.faces[0].keypoints is None for each in plain)
 
 
@@ -148,6 +153,6 @@ def test_the_command_reads_a_video_with_a_network_of_landmarks(clip: Path, base:
 
 def test_an_ensemble_of_networks_that_read_different_things(clip: Path, base: Path) -> None:
     members = [str(quick_model(name, base)) for name in ("image_lstm", "landmark_lstm", "landmark")]
-    apart = [[probabilities(each) for each in Analyzer(classifier=model).analyze(str(clip))] for model in members]
-    together = [probabilities(each) for each in Analyzer(classifier=",".join(members)).analyze(str(clip))]
-    np.testing.assert_allclose(together, np.mean(apart, axis=0), atol=1e-4)
+    apart = [[probabilities(each) for each in read(Analyzer(classifier=model), clip)] for model in members]
+    together = [probabilities(each) for each in read(Analyzer(classifier=",".join(members)), clip)]
+    np.testing.assert_allclose(np.stack(together), np.mean(apart, axis=0), atol=1e-4)
