@@ -28,11 +28,11 @@ SHOTS: Final = {
 
 def camera() -> Iterator[NDArray[np.uint8]]:
     """The portrait, with another mouth for a moment, so that the last minute has something to show."""
-    portrait = Image.open(ROOT / "examples" / "astronaut.jpg").convert("RGB").crop((0, 40, 512, 424))
+    portrait = Image.open(ROOT / "examples" / "astronaut.jpg").convert("RGB").crop((0, 0, 512, 384))
     other = portrait.copy()
     pen = ImageDraw.Draw(other)
-    pen.rectangle([192, 88, 253, 122], fill=portrait.getpixel((222, 138)))
-    pen.ellipse([209, 90, 235, 126], fill=(50, 15, 20))
+    pen.rectangle([190, 126, 256, 164], fill=portrait.getpixel((222, 178)))
+    pen.ellipse([205, 128, 239, 172], fill=(20, 5, 8))
     happy, surprised = (np.asarray(image.resize((640, 480))) for image in (portrait, other))
     yield from itertools.repeat(happy, 100)
     yield from itertools.repeat(surprised, 40)

@@ -14,6 +14,7 @@ then closes the connection.
 
 import asyncio
 import json
+import logging
 import math
 import struct
 import time
@@ -23,12 +24,14 @@ from typing import Any, Final
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from mien.analyzer import Analyzer
-from mien.errors import AccessError, InputError, MienError, OriginError
+from mien.errors import AccessError, InputError, MienError, OriginError, UnavailableError
 from mien.output.schema import document
 from mien.server.guard import Guard, error_body
 from mien.server.live.session import LiveSession, LiveSettings
 from mien.server.options import ServerOptions
 from mien.server.pool import AnalyzerPool
+
+log = logging.getLogger("mien.server")
 
 # The head of a frame: number, flags, seconds.
 HEAD: Final = struct.Struct("<IId")
@@ -82,8 +85,8 @@ async def serve(socket: WebSocket, places: Places) -> None:
                     await connection.read()
                 finally:
                     worker.cancel()
-    except* (WebSocketDisconnect, RuntimeError, TimeoutError):  # the page has gone, or never said anything
-        pass
+    except* (WebSocketDisconnect, RuntimeError, TimeoutError, UnavailableError):
+        pass  # the page has gone, or never said anything; or the server stops
 
 
 async def _greeted(socket: WebSocket, guard: Guard) -> bool:
@@ -183,6 +186,11 @@ class _Connection:
             answer["result"] = document(result)
         except MienError as error:
             answer |= {"type": "failed"} | error_body(error)
+        except Exception:
+            log.exception("a live frame could not be analyzed")
+            answer |= {"type": "failed"} | error_body(
+                MienError("an unexpected error; the server's log has the details")
+            )
         answer["ms"] = round(1000 * (time.perf_counter() - start), 2)
         return json.dumps(answer, separators=(",", ":"), allow_nan=False)
 

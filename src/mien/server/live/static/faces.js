@@ -59,12 +59,12 @@ export class Faces {
     if (keys.length) this.#pin(keys[(keys.indexOf(this.chosen) + 1) % keys.length]);
   }
 
-  // pictures: the analyzed pixels, or null if faces are not to be seen.
-  update(result, pictures, now) {
+  // pictures: the analyzed pixels, or null if faces are not to be seen; still: no other result follows by itself.
+  update(result, pictures, now, still) {
     const found = new Map(result.faces.map((face, number) => [face.track ?? `face ${number}`, { face, number }]));
     for (const [key, { face }] of found) this.#row(key, face, pictures, now);
     for (const [key, row] of this.#rows) {
-      if (now - row.seen < STAYS) continue;
+      if (found.has(key) || (!still && now - row.seen < STAYS)) continue;
       row.button.remove();
       this.#rows.delete(key);
       if (this.pinned === key) this.pinned = null;

@@ -33,7 +33,7 @@ const socket = new URL("live/socket", location.href);
 socket.protocol = socket.protocol.replace("http", "ws");
 socket.hash = "";
 const connection = new Connection(socket, fragment.get("key") ?? session("key") ?? "");
-const source = new Source($("video"), document.createElement("canvas"));
+const source = new Source($("video"), document.createElement("canvas"), config.mostBytes);
 const painter = new Painter(config, emojis);
 const faces = new Faces(config);
 const strip = new Strip($("strip"), config);
@@ -49,15 +49,20 @@ let stripDrawn = 0;
 
 source.addEventListener("frame", ({ detail }) => connection.ready && send(detail.now, detail.metadata));
 
-async function send(now, metadata) {
+let sent = Promise.resolve(); // frames are encoded side by side, and sent in their order
+
+function send(now, metadata) {
   const frame = source.take(now, metadata);
-  const number = connection.begin({ ...frame, source: source.name });
-  try {
-    connection.send(number, await frame.file(), frame.seconds, frame.still);
-  } catch {
-    connection.drop(number);
-    source.recycle(frame.canvas);
-  }
+  const number = connection.begin({ ...frame, source: source.name, stands: !source.playing });
+  const encoded = frame.file();
+  sent = sent.then(async () => {
+    try {
+      connection.send(number, await encoded, frame.seconds, frame.still);
+    } catch {
+      connection.drop(number);
+      source.recycle(frame.canvas);
+    }
+  });
 }
 
 // Analyzes what stands still: an image, or a paused video. Waits for its turn.
@@ -73,7 +78,7 @@ connection.addEventListener("result", ({ detail: { result, ms, about } }) => {
   const now = performance.now();
   result.source = source.name;
   const scale = 1 / about.scale;
-  const repeated = about.still && last?.about.still && last.result.source === result.source;
+  const repeated = about.stands && last?.about.stands; // the same image with other settings
   painter.update(result, scale, now);
   table.add(result, scale, repeated);
   if (result.faces.length) lastFace = now;
@@ -81,7 +86,7 @@ connection.addEventListener("result", ({ detail: { result, ms, about } }) => {
     times.push(now);
     for (const face of result.faces) if (shown(face)) strip.add(face.track, config.emotions.map((name) => shown(face)[name]), now / 1000);
   }
-  faces.update(result, settings.mode === "blur" || settings.mode === "emoji" ? null : pixelsOf(about), now);
+  faces.update(result, settings.mode === "blur" || settings.mode === "emoji" ? null : pixelsOf(about), now, about.still);
   if (last && last.about.canvas !== about.canvas) source.recycle(last.about.canvas);
   last = { result, about };
   $("stage").dataset.frame = result.frame;
@@ -216,6 +221,8 @@ source.addEventListener("change", () => {
   pressed("mirror", mirrored());
   sendStill();
 });
+
+source.addEventListener("turned", () => source.kind && arrange());
 
 source.addEventListener("ended", () => {
   source.stop();

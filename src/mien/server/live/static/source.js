@@ -34,10 +34,11 @@ export class Source extends EventTarget {
   #spare = []; // canvases to use again
   #generation = 0;
 
-  constructor(video, still) {
+  // still: a canvas for images; mostBytes: of a file that is sent as it is.
+  constructor(video, still, mostBytes) {
     super();
-    this.video = video;
-    this.still = still;
+    Object.assign(this, { video, still, mostBytes });
+    video.addEventListener("resize", () => this.dispatchEvent(new CustomEvent("turned"))); // a phone was turned
   }
 
   get size() {
@@ -122,7 +123,7 @@ export class Source extends EventTarget {
     const still = this.kind === "image";
     const { width, height } = this.size;
     const scale = Math.min(1, (still ? LONGEST_IMAGE : LONGEST) / Math.max(width, height));
-    const whole = still && AS_THEY_ARE.has(this.#file.type);
+    const whole = still && AS_THEY_ARE.has(this.#file.type) && this.#file.size <= this.mostBytes;
     const canvas = still ? this.still : this.#canvas(Math.round(width * scale), Math.round(height * scale));
     if (!still) canvas.getContext("2d").drawImage(this.video, 0, 0, canvas.width, canvas.height);
     return {
