@@ -25,6 +25,7 @@ from mien.emotions import vocabulary
 from mien.evaluation import metrics
 from mien.evaluation.intervals import Estimate, resampled_confusions, wilson
 from mien.evaluation.report.text import points
+from mien.expression import affect
 from mien.output import schema
 from mien.output.styles import STYLES
 
@@ -362,6 +363,13 @@ def emotion_rules() -> str:
     return "\n".join(lines) + "\n"
 
 
+def affect_places() -> str:
+    """The default valence and arousal of each emotion."""
+    lines = ["| emotion | valence | arousal |", "|---|---:|---:|"]
+    lines += [f"| {name} | {valence:g} | {arousal:g} |" for name, (valence, arousal) in affect.DEFAULT.items()]
+    return "\n".join(lines) + "\n"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "summary": summary,
     "accuracy": accuracy,
@@ -383,6 +391,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "json": lambda: _columns((VERSION, *schema.keys(schema.FRAME))),
     "json-face": lambda: _columns(schema.keys(schema.FACE, schema.EXPRESSION)),
     "action-units": action_units,
+    "affect": affect_places,
     "emotion-rules": emotion_rules,
     **{f"style-{name}": _style(name) for name in STYLES if name != "mien"},
     **{f"benchmark-{path.stem}": _benchmark(path.stem) for path in sorted(FOLDER.glob("*.json"))},

@@ -14,6 +14,8 @@ from mien.errors import ConfigError
 LANDMARKS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
 # Names and order of the angles of a head's pose.
 POSE = ("yaw", "pitch", "roll")
+# Names and order of the dimensions of an expression.
+AFFECT = ("valence", "arousal", "positive", "negative")
 
 _FRAME: Final = 0.04  # seconds of a frame without a timestamp
 
@@ -65,6 +67,34 @@ class Frame:
             raise ValueError(f"image: expected (H, W, 3) uint8 RGB, got {shape} {dtype}")
 
 
+@dataclass(frozen=True, slots=True)
+class Affect:
+    """An expression in dimensions; `mien.expression.affect` has their source.
+
+    Attributes:
+        valence: How pleasant it is, -1 to 1; `positive` less `negative`.
+        arousal: How aroused it is, -1 to 1.
+        positive: The pleasant part, 0-1.
+        negative: The unpleasant part, 0-1.
+    """
+
+    valence: float
+    arousal: float
+    positive: float
+    negative: float
+
+    def __post_init__(self) -> None:
+        for name, low in zip(AFFECT, (-1, -1, 0, 0), strict=True):
+            value = getattr(self, name)
+            if not low - 1e-6 <= value <= 1 + 1e-6:  # also refuses nan
+                raise ValueError(f"{name}: expected a number from {low} to 1, got {value}")
+
+    @classmethod
+    def of(cls, valence: float, arousal: float) -> "Affect":
+        """The dimensions of a valence and an arousal that were predicted directly: one part of the valence is 0."""
+        return cls(valence, arousal, max(valence, 0.0), max(-valence, 0.0))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Expression:
     """The probabilities of the emotions that a face shows.
@@ -73,11 +103,13 @@ class Expression:
         probabilities: (C,) float32, each 0-1, summing to 1.
         emotions: The names of the C classes, in order.
         uncertain: Whether the highest probability is below the model's threshold.
+        affect: Valence and arousal; None if the classes have no coordinates.
     """
 
     probabilities: NDArray[np.float32]
     emotions: tuple[str, ...]
     uncertain: bool = False
+    affect: Affect | None = None
 
     def __post_init__(self) -> None:
         probabilities = checked(self.probabilities, (len(self.emotions),), "probabilities")
@@ -195,6 +227,16 @@ class Face:
         """The probability of that emotion; None without an expression."""
         return self.expression.confidence if self.expression else None
 
+    @property
+    def affect(self) -> Affect | None:
+        """Valence and arousal for this frame; None without an expression, or without coordinates of its classes."""
+        return self.expression.affect if self.expression else None
+
+    @property
+    def smoothed_affect(self) -> Affect | None:
+        """Valence and arousal smoothed over the frames of a track; None without smoothing."""
+        return self.smoothed.affect if self.smoothed else None
+
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON."""
         points = None if self.landmarks is None else dict(zip(LANDMARKS, self.landmarks.tolist(), strict=True))
@@ -208,6 +250,7 @@ class Face:
             "pose": None if self.pose is None else dict(zip(POSE, self.pose.tolist(), strict=True)),
             "measures": None if self.measures is None else asdict(self.measures),
             "smoothed": None if self.smoothed is None else self.smoothed.as_dict(),
+            "smoothed_affect": None if self.smoothed_affect is None else asdict(self.smoothed_affect),
         }
         if self.expression:
             info |= {
@@ -215,6 +258,7 @@ class Face:
                 "confidence": self.expression.confidence,
                 "uncertain": self.expression.uncertain,
                 "emotions": self.expression.as_dict(),
+                "affect": None if self.affect is None else asdict(self.affect),
             }
         return info
 

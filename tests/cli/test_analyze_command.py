@@ -15,6 +15,7 @@ from PIL import Image
 from tests.commands import run_command as mien
 
 from mien import emotions
+from mien.results import AFFECT
 
 
 def process(*arguments: object) -> "subprocess.CompletedProcess[str]":
@@ -74,7 +75,7 @@ def test_columns_of_every_vocabulary(astronaut: Path, tmp_path: Path, size: int)
     (row,) = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines()]
     start = list(row).index("left_mouth_y") + 1
     assert tuple(list(row)[start : start + size]) == emotions.vocabulary(size)
-    assert list(row)[start + size :] == ["emotion", "confidence", "uncertain", "error", "note"]
+    assert list(row)[start + size :] == ["emotion", "confidence", "uncertain", *AFFECT, "error", "note"]
 
 
 def test_json_is_one_object_a_image(folder: Path) -> None:

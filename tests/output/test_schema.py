@@ -15,7 +15,7 @@ from mien.emotions import vocabulary
 from mien.errors import ConfigError, MissingExtraError
 from mien.output import SCHEMA, STYLES, Layout, document, open_table, rows, table_columns, to_pandas
 from mien.output.schema import EXPRESSION, FACE, FRAME, Column, Row, columns, keys
-from mien.results import Expression, Face, FrameResult, Measures
+from mien.results import AFFECT, Affect, Expression, Face, FrameResult, Measures
 
 VERSION = Column("schema", "integer", "", "The version of this definition.")
 
@@ -109,7 +109,10 @@ def test_every_field_of_the_schema_is_one_of_the_results() -> None:
 
 
 def dense_face() -> FrameResult:
-    raw, smooth = (Expression(np.array(values, np.float32), SIX) for values in ((1, 0, 0, 0, 0, 0), [1 / 6] * 6))
+    raw, smooth = (
+        Expression(np.array(values, np.float32), SIX, affect=affect)
+        for values, affect in (((1, 0, 0, 0, 0, 0), Affect.of(-0.5, 0.6)), ([1 / 6] * 6, Affect.of(0.1, 0.2)))
+    )
     face = Face(
         np.array([1, 2, 30, 40], np.float32),
         0.75,
@@ -130,11 +133,12 @@ def test_keypoints_and_smoothed_probabilities_are_columns_on_request() -> None:
     extra = [name for name in row if name not in plain]
     points = ["keypoint_scheme", "x_0", "y_0", "x_1", "y_1"]
     measured = [field.name for field in fields(Measures)]
-    assert extra == ["yaw", "pitch", "roll", *measured, *points, *(f"smoothed_{name}" for name in SIX)]
+    assert extra == ["yaw", "pitch", "roll", *measured, *points, *(f"smoothed_{name}" for name in (*SIX, *AFFECT))]
     assert [row[name] for name in points] == ["pair", 1.13, 2.0, 3.0, 4.5]
     assert [row[name] for name in ("yaw", "pitch", "roll")] == [-12.35, 4.0, 0.5]
     assert [row[name] for name in measured] == [0.31, 0.29, 0.4, 0.25, 0.8, -0.1235, None]
     assert (row["anger"], row["smoothed_anger"], row["track"]) == (1.0, 0.166667, 7)
+    assert (row["valence"], row["negative"], row["smoothed_valence"], row["smoothed_positive"]) == (-0.5, 0.5, 0.1, 0.1)
     for column in columns(EVERYTHING):
         assert row[column.name] is None or isinstance(row[column.name], KINDS[column.type])
 
@@ -152,6 +156,8 @@ def test_the_json_has_keypoints_with_their_scheme_and_both_distributions() -> No
     assert (shown["keypoint_scheme"], np.shape(shown["keypoints"]), shown["track"]) == ("pair", (2, 2), 7)
     assert shown["emotions"]["anger"] == 1
     assert shown["smoothed"]["anger"] == pytest.approx(1 / 6)
+    assert shown["affect"] == {"valence": -0.5, "arousal": 0.6, "positive": 0.0, "negative": 0.5}
+    assert shown["smoothed_affect"]["valence"] == 0.1
 
 
 def test_tables_on_request_in_every_format_and_in_pandas(tmp_path: Path) -> None:

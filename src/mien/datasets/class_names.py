@@ -14,6 +14,7 @@ from typing import Annotated, Final, Literal, NamedTuple, get_args
 from mien import emotions
 from mien.errors import ConfigError, DataError
 from mien.output.schema import table_columns
+from mien.results import AFFECT
 
 OWN: Final = "own"
 SIZES: Final = (6, 7, 8)
@@ -237,7 +238,8 @@ def _own(names: Sequence[str], options: NameOptions) -> Naming:
     nouns = [options.emotion(name) or name for name in names]
     explained = options.numbers or options.map  # then two names may be one class
     classes = nouns if explained or len(set(nouns)) == len(nouns) else list(names)
-    taken = {column.lower() for column in table_columns(())}
+    # With a class such as "positive", tables have no columns for valence and arousal.
+    taken = {column.lower() for column in table_columns(()) if column not in AFFECT}
     if strange := [name for name in classes if not (name.isprintable() and name.strip()) or name.lower() in taken]:
         raise DataError(
             f"{', '.join(map(repr, strange))} cannot be the name of a class: a column of the tables, or not printable",

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from mien import emotions as vocabularies
 from mien.assets.manifest import CropSpec
 from mien.errors import ConfigError, check_fraction, meant
+from mien.expression.affect import AffectTable, coordinates
+from mien.expression.affect import checked as checked_table
 from mien.expression.observation import Observation, Seen
 from mien.expression.prior import Prior
 from mien.expression.prior import checked as checked_prior
 from mien.expression.tta import TTA, Tta
-from mien.results import Expression
+from mien.results import Affect, Expression
 
 # Cropped faces, each (H, W) grey or (H, W, 3) RGB, uint8; or what was seen of them in several frames.
 Images = Sequence[Seen] | Sequence[NDArray[np.uint8]] | Sequence[Observation] | NDArray[np.uint8]
@@ -62,6 +64,10 @@ class ClassifierOptions:
         "which finds rare emotions; soft, half way; auto, soft where they are known; or a .json or .toml file with a "
         "share for each class. By default auto to analyze, training to evaluate.",
     ] = None
+    affect_table: Annotated[
+        Path | Mapping[str, tuple[float, float]] | None,
+        "Valence and arousal of each emotion, -1 to 1: a .csv or .toml file, in place of the published ones.",
+    ] = None
     batch_size: Annotated[int, "Number of faces that are classified together."] = 32
     threads: Annotated[int, "Threads of each network."] = 1
 
@@ -71,6 +77,7 @@ class ClassifierOptions:
         object.__setattr__(self, "emotions", _emotions(self.emotions))
         if self.prior is not None:
             object.__setattr__(self, "prior", checked_prior(self.prior))
+        object.__setattr__(self, "affect_table", checked_table(self.affect_table))
         for name, allowed in {"vote": (None, *VOTES), "tta": tuple(TTA)}.items():
             if getattr(self, name) not in allowed:
                 known = ", ".join(value for value in allowed if value)
@@ -162,6 +169,7 @@ class Classifier(Protocol):
         prior: The class frequencies that the probabilities assume, see `mien.expression.prior`.
         frames: Number of frames that it reads of each face: 1, or the length of a window.
         keypoint_scheme: The keypoints that it reads, see `mien.faces.keypoints`; None if it reads none.
+        affect_table: The valence and arousal of the classes, see `mien.expression.affect`; None for the default.
     """
 
     name: str
@@ -172,6 +180,7 @@ class Classifier(Protocol):
     prior: Prior = "training"
     frames: int = 1
     keypoint_scheme: str | None = None
+    affect_table: AffectTable = None
 
     @property
     def assumed_shares(self) -> NDArray[np.float64] | None:
@@ -211,8 +220,15 @@ class Classifier(Protocol):
         return self.proba_from(self.logits(*faces))
 
     def expressions(self, probabilities: NDArray[np.float32]) -> list[Expression]:
-        """Rows of probabilities (N, C) as expressions."""
-        return [Expression(row, self.emotions, uncertain=bool(row.max() < self.threshold)) for row in probabilities]
+        """Rows of probabilities (N, C) as expressions, with the expectations of valence and arousal."""
+        places = coordinates(self.emotions, self.affect_table)
+        affects: Sequence[Affect | None] = [None] * len(probabilities)
+        if places is not None:
+            affects = places.expected(probabilities)
+        return [
+            Expression(row, self.emotions, uncertain=bool(row.max() < self.threshold), affect=affect)
+            for row, affect in zip(probabilities, affects, strict=True)
+        ]
 
     def __call__(self, *faces: Images) -> list[Expression]:
         """The expressions of faces."""

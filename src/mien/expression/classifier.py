@@ -12,7 +12,7 @@ from mien.assets.manifest import CropSpec, Head, ModelInfo
 from mien.assets.signature import Features, ImageInput, KeypointInput
 from mien.assets.store import open_model
 from mien.errors import ConfigError
-from mien.expression import prior
+from mien.expression import affect, prior
 from mien.expression.base import Classifier, ClassifierSource, Emotions, Images, Logits, as_options, softmax
 from mien.expression.observation import Observation, observed
 from mien.expression.preprocess import fitted, normalised
@@ -94,6 +94,7 @@ class OnnxClassifier(Classifier):
         self.frames = self.info.inputs[0].frames
         self.input_size = self.info.input.size if self._takes_images else 1
         self.tta = options.tta
+        self.affect_table = affect.loaded(options.affect_table)  # type: ignore[arg-type]  # a mapping became rows
         self._aim(classes_of(options.emotions, [self.info]))
 
     def _aim(self, emotions: tuple[str, ...]) -> None:
@@ -103,6 +104,7 @@ class OnnxClassifier(Classifier):
         self.prior: prior.Prior = prior.resolved(wanted, self.head, emotions)
         self._temperature, threshold = prior.fitted(self.head, self.prior)
         self._factors = prior.factors(self.head, emotions, self.prior, self.name)
+        affect.coordinates(emotions, self.affect_table)  # refuses a table that lacks a class
         self.threshold = threshold if self.options.abstain is None else self.options.abstain
 
     @property

@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 from mien import emotions as vocabularies
 from mien.assets.manifest import CropSpec, ModelInfo
 from mien.errors import ConfigError
+from mien.expression import affect
 from mien.expression.base import Classifier, ClassifierSource, Emotions, Images, Logits, Vote, as_options
 from mien.expression.classifier import OnnxClassifier, classes_of
 
@@ -140,7 +141,7 @@ class Ensemble(Classifier):
         options = as_options(source)
         self.vote: Vote = options.vote or "soft"
         self._abstain = options.abstain
-        alone = replace(options, vote=None, abstain=None, emotions="model")
+        alone = replace(options, vote=None, abstain=None, emotions="model", affect_table=None)
         members = [OnnxClassifier(replace(alone, model=model)) for model in options.models or (None,)]
         self.name = " + ".join(member.name for member in members) + (" (hard vote)" if self.vote == "hard" else "")
         self.input_size = members[0].input_size
@@ -148,6 +149,7 @@ class Ensemble(Classifier):
         schemes = [member.keypoint_scheme for member in members if member.keypoint_scheme]
         self.keypoint_scheme = schemes[0] if schemes else None
         self.tta, self.prior = options.tta, members[0].prior
+        self.affect_table = affect.loaded(options.affect_table)  # type: ignore[arg-type]  # a mapping became rows
         self._aim(members, classes_of(options.emotions, [member.info for member in members]))
 
     def _aim(self, members: Sequence[OnnxClassifier], emotions: tuple[str, ...]) -> None:
@@ -160,6 +162,7 @@ class Ensemble(Classifier):
                 hint=f"they know {known}; add a member, or choose another --emotions",
             )
         own = 0.5 + TIE if self.vote == "hard" else float(np.mean([member.threshold for member in self.members]))
+        affect.coordinates(emotions, self.affect_table)  # refuses a table that lacks a class
         self.threshold = own if self._abstain is None else self._abstain
 
     @property

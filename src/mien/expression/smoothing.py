@@ -6,7 +6,7 @@ reaches into the future needs those frames: results are delayed by that part, `d
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import ConfigError
-from mien.results import Expression, Face, FrameResult
+from mien.results import AFFECT, Affect, Expression, Face, FrameResult
 
 # The length of the window, in seconds.
 SECONDS: Final = 0.6
@@ -22,10 +22,11 @@ SECONDS: Final = 0.6
 
 @dataclass(slots=True)
 class _History:
-    """The recent probabilities of one track: (C,) each, and their times in seconds."""
+    """The recent probabilities of one track, (C,) each, their times in seconds, and their valence and arousal."""
 
     times: deque[float] = field(default_factory=deque)
     rows: deque[NDArray[np.float32]] = field(default_factory=deque)
+    affects: deque[Affect | None] = field(default_factory=deque)
 
 
 class TrackSmoother:
@@ -64,6 +65,7 @@ class TrackSmoother:
                 history = self._histories.setdefault(face.track, _History())
                 history.times.append(now)
                 history.rows.append(face.expression.probabilities)
+                history.affects.append(face.expression.affect)
         while self._waiting and self._waiting[0][0] + self.delay <= now:
             yield self._next()
 
@@ -80,6 +82,7 @@ class TrackSmoother:
             while history.times and history.times[0] < now - self._back:
                 history.times.popleft()
                 history.rows.popleft()
+                history.affects.popleft()
             if not history.times:
                 del self._histories[track]
         return replace(result, faces=faces)
@@ -94,4 +97,15 @@ class TrackSmoother:
         weights = np.clip(weights, 0, None)
         mean = (weights / weights.sum()) @ np.stack(history.rows)
         uncertain = bool(mean.max() < self._threshold)
-        return replace(face, smoothed=Expression(mean, face.expression.emotions, uncertain))
+        affect = _mean_affect(history.affects, weights)
+        return replace(face, smoothed=Expression(mean, face.expression.emotions, uncertain, affect))
+
+
+def _mean_affect(affects: Sequence[Affect | None], weights: NDArray[np.float64]) -> Affect | None:
+    """The weighted mean of valence and arousal; of expectations, it is that of the smoothed distribution."""
+    known = np.array([affect is not None for affect in affects], bool)
+    mass = float((weights * known).sum())
+    if not mass > 0:
+        return None
+    values = [[0.0] * len(AFFECT) if each is None else [getattr(each, name) for name in AFFECT] for each in affects]
+    return Affect(*(((weights * known) @ np.array(values)) / mass).tolist())

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final, Literal
 
 from mien.names import printable
-from mien.results import LANDMARKS, POSE, Face, FrameResult
+from mien.results import AFFECT, LANDMARKS, POSE, Face, FrameResult
 
 SCHEMA: Final = 1
 
@@ -104,6 +104,13 @@ _POINTS: Final = tuple(
 )
 _PROBABILITY: Final = Column("", "number", "0-1", "Probability of this emotion; a row sums to 1.", _NO_EXPRESSION)
 _EMOTION: Final = Column("emotion", "text", "", "The most probable emotion.", _NO_EXPRESSION)
+_PLACES: Final = "no face, or detection only, or classes without coordinates"
+_DIMENSIONS: Final = (
+    Column("valence", "number", "-1 to 1", "How pleasant the expression is: `positive` less `negative`.", _PLACES),
+    Column("arousal", "number", "-1 to 1", "How aroused the expression is.", _PLACES),
+    Column("positive", "number", "0-1", "The pleasant part of the valence.", _PLACES),
+    Column("negative", "number", "0-1", "The unpleasant part of the valence.", _PLACES),
+)
 _SCHEME: Final = Column(
     "keypoint_scheme", "text", "", "Name of the keypoints' number and order, `300w-68` for example.", _NO_KEYPOINTS
 )
@@ -143,6 +150,18 @@ def _keypoint_columns(layout: Layout) -> tuple[Column, ...]:
     )
 
 
+def _affect_columns(layout: Layout) -> tuple[Column, ...]:
+    """None if a class has the name of a dimension: such classes have no coordinates."""
+    return () if set(AFFECT) & {name.lower() for name in layout.emotions} else _DIMENSIONS
+
+
+def _smoothed_affect_columns(layout: Layout) -> tuple[Column, ...]:
+    return tuple(
+        replace(column, name=f"smoothed_{column.name}", empty=_NO_SMOOTHED, meaning=f"{column.meaning[:-1]}; smoothed.")
+        for column in _affect_columns(layout) * layout.smoothed
+    )
+
+
 def _smoothed_columns(layout: Layout) -> tuple[Column, ...]:
     meaning = "Probability of this emotion, smoothed along the track; a row sums to 1."
     return tuple(
@@ -167,6 +186,11 @@ EXPRESSION: Final = (
             "Whether the confidence is below the model's threshold, or `--abstain`.",
             _NO_EXPRESSION,
         )
+    ),
+    Field(
+        "affect",
+        Column("affect", "object", "-1 to 1", "`valence`, `arousal`, `positive` and `negative`.", _PLACES),
+        _affect_columns,
     ),
 )
 
@@ -213,6 +237,11 @@ FACE: Final = (
         "smoothed",
         Column("smoothed", "object", "0-1", "Probabilities by name, smoothed along the track.", _NO_SMOOTHED),
         _smoothed_columns,
+    ),
+    Field(
+        "smoothed_affect",
+        Column("smoothed_affect", "object", "-1 to 1", "`affect`, smoothed along the track.", _NO_SMOOTHED),
+        _smoothed_affect_columns,
     ),
 )
 
@@ -292,13 +321,15 @@ def _face(face: Face, layout: Layout) -> Row:
         if expression.emotions != layout.emotions:
             raise ValueError(f"emotions: this table has {layout.emotions}, the face has {expression.emotions}")
         cells |= {prefix + name: value for name, value in expression.as_dict().items()}
+        if expression.affect is not None and _affect_columns(layout):
+            cells |= {prefix + name: value for name, value in asdict(expression.affect).items()}
     if face.expression is not None:
         cells |= {name: getattr(face.expression, name) for name in ("emotion", "confidence", "uncertain")}
     return cells
 
 
 # Decimals by unit: a hundredth of a pixel; probabilities so that a rounded row sums to 1 within 1e-5; microseconds.
-_DECIMALS: Final = {"pixels": 2, "0-1": 6, "seconds": 6, "degrees": 2, _EYE: 4, _UNIT: 4}
+_DECIMALS: Final = {"pixels": 2, "0-1": 6, "-1 to 1": 6, "seconds": 6, "degrees": 2, _EYE: 4, _UNIT: 4}
 
 
 def _cell(value: Value, column: Column) -> Value:

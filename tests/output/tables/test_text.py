@@ -20,14 +20,14 @@ from mien.names import from_cell
 from mien.output import Layout, open_table, rows, table_columns, table_formats
 from mien.output.tables.csv import CsvTable
 from mien.output.tables.jsonl import JsonlTable
-from mien.results import Expression, Face, FrameResult
+from mien.results import AFFECT, Affect, Expression, Face, FrameResult
 
 SIX = vocabulary(6)
 COLUMNS = Layout(SIX)
 
 
-def expression(*values: float, uncertain: bool = False) -> Expression:
-    return Expression(np.array(values, np.float32), SIX, uncertain)
+def expression(*values: float, uncertain: bool = False, affect: Affect | None = None) -> Expression:
+    return Expression(np.array(values, np.float32), SIX, uncertain, affect)
 
 
 def face(*box: float, points: bool = False, reading: Expression | None = None, track: int | None = None) -> Face:
@@ -41,7 +41,15 @@ RESULTS = [
         width=640,
         height=480,
         faces=(
-            face(10, 20.004, 50.126, 70, points=True, reading=expression(0.1, 0.05, 0.6, 0.125, 0.1, 0.025), track=3),
+            face(
+                10,
+                20.004,
+                50.126,
+                70,
+                points=True,
+                reading=expression(0.1, 0.05, 0.6, 0.125, 0.1, 0.025, affect=Affect.of(-0.25, 0.50000001)),
+                track=3,
+            ),
             face(-0.001, 0, 9, 9, reading=expression(0.2, 0.2, 0.1, 0.1, 0.1, 0.3, uncertain=True)),
         ),
     ),
@@ -60,13 +68,13 @@ RESULTS = [
 CSV = """\
 source,frame,timestamp,track,face,x0,y0,x1,y1,score,right_eye_x,right_eye_y,left_eye_x,left_eye_y,nose_x,nose_y,\
 right_mouth_x,right_mouth_y,left_mouth_x,left_mouth_y,anger,fear,happiness,sadness,surprise,neutral,\
-emotion,confidence,uncertain,error,note
+emotion,confidence,uncertain,valence,arousal,positive,negative,error,note
 party.jpg,0,,3,0,10.0,20.0,50.13,70.0,0.875,0.13,1.13,2.13,3.13,4.13,5.13,6.13,7.13,8.13,9.13,\
-0.1,0.05,0.6,0.125,0.1,0.025,happiness,0.6,false,,
-party.jpg,0,,,1,0.0,0.0,9.0,9.0,0.875,,,,,,,,,,,0.2,0.2,0.1,0.1,0.1,0.3,neutral,0.3,true,,
-"clip, of the sea.mp4",7,0.28,,,,,,,,,,,,,,,,,,,,,,,,,,,,only the first of 3 frames was read
-gone.png,0,,,,,,,,,,,,,,,,,,,,,,,,,,,,'gone.png' does not exist,
-seen.png,0,,,0,1.0,2.0,3.0,4.0,0.875,,,,,,,,,,,,,,,,,,,,,
+0.1,0.05,0.6,0.125,0.1,0.025,happiness,0.6,false,-0.25,0.5,0.0,0.25,,
+party.jpg,0,,,1,0.0,0.0,9.0,9.0,0.875,,,,,,,,,,,0.2,0.2,0.1,0.1,0.1,0.3,neutral,0.3,true,,,,,,
+"clip, of the sea.mp4",7,0.28,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,only the first of 3 frames was read
+gone.png,0,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,'gone.png' does not exist,
+seen.png,0,,,0,1.0,2.0,3.0,4.0,0.875,,,,,,,,,,,,,,,,,,,,,,,,,
 """
 
 JSONL_SECOND_LINE = (
@@ -74,8 +82,8 @@ JSONL_SECOND_LINE = (
     '"y1": 9.0, "score": 0.875, "right_eye_x": null, "right_eye_y": null, "left_eye_x": null, '
     '"left_eye_y": null, "nose_x": null, "nose_y": null, "right_mouth_x": null, "right_mouth_y": null, '
     '"left_mouth_x": null, "left_mouth_y": null, "anger": 0.2, "fear": 0.2, "happiness": 0.1, "sadness": 0.1, '
-    '"surprise": 0.1, "neutral": 0.3, "emotion": "neutral", "confidence": 0.3, "uncertain": true, "error": null, '
-    '"note": null}'
+    '"surprise": 0.1, "neutral": 0.3, "emotion": "neutral", "confidence": 0.3, "uncertain": true, "valence": null, '
+    '"arousal": null, "positive": null, "negative": null, "error": null, "note": null}'
 )
 
 
@@ -107,9 +115,9 @@ def test_the_jsonl_has_the_same_rows(tmp_path: Path) -> None:
 def test_columns_of_every_vocabulary() -> None:
     for size in (6, 7, 8, 10):
         columns = table_columns(vocabulary(size))
-        assert len(set(columns)) == len(columns) == 25 + size
+        assert len(set(columns)) == len(columns) == 29 + size
         assert columns[20 : 20 + size] == vocabulary(size)
-        assert columns[-5:] == ("emotion", "confidence", "uncertain", "error", "note")
+        assert columns[-9:] == ("emotion", "confidence", "uncertain", *AFFECT, "error", "note")
 
 
 @settings(deadline=None)

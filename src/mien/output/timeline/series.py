@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mien.errors import DataError, InputError, MissingExtraError
 from mien.names import from_cell
 from mien.output.schema import Layout, columns
-from mien.results import POSE, FrameResult
+from mien.results import AFFECT, POSE, FrameResult
 
 # A series keeps at most so many points: then neighbours are averaged, so that memory stays flat for any length.
 _MOST_POINTS: Final = 16_384
@@ -267,7 +267,9 @@ def read_table(path: Path, smooth: float = 0.0) -> list[Recording]:
             hint="make one with mien analyze VIDEO --table faces.csv, without --style",
         )
     # The columns of probabilities are all that the schema does not name.
-    emotions = tuple(name for name in names if name not in _FIXED and not _OTHER.fullmatch(name))
+    # A class may have the name of a dimension; its table has no dimensions, which stand behind `emotion`.
+    own = set(AFFECT) & set(names[: names.index("emotion")])
+    emotions = tuple(name for name in names if name in own or (name not in _FIXED and not _OTHER.fullmatch(name)))
     collector = Collector()
     done = 0
     try:
