@@ -27,7 +27,7 @@ RUN = CliRunner()
 
 
 def _expected(probabilities: np.ndarray, classes: tuple[str, ...] = EIGHT, table: object = None) -> list[Affect | None]:
-    places = coordinates(classes, table)  # type: ignore[arg-type]
+    places = coordinates(classes, table)
     assert places is not None
     return places.expected(np.asarray(probabilities, np.float32))
 
@@ -112,7 +112,8 @@ def test_options_with_a_table_can_be_pickled_and_hashed() -> None:
     options = ClassifierOptions(affect_table={"joy": (0.5, 0.5), "sad": (-0.5, -0.5)})
     assert pickle.loads(pickle.dumps(options)) == options
     assert hash(AnalyzerOptions(classifier=options)) == hash(AnalyzerOptions(classifier=options))
-    assert options.affect_table == (("happiness", 0.5, 0.5), ("sadness", -0.5, -0.5))
+    rows_: object = options.affect_table
+    assert rows_ == (("happiness", 0.5, 0.5), ("sadness", -0.5, -0.5))
 
 
 def test_subsets_priors_and_votes_change_the_distribution_and_so_the_dimensions() -> None:
