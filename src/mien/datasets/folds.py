@@ -5,7 +5,7 @@ all rows of a person stay together. A row without a known person stays with the 
 has neither is a person of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets.samples import NO_LABEL, SPLITS, Samples
+from mien.datasets.splits import SHARE
 from mien.errors import ConfigError, DataError
 
 _SHOWN = 5  # persons that a message names
@@ -23,25 +24,39 @@ class PersonSplitOptions:
     """Which persons go to val and test.
 
     Raises:
-        ConfigError: A share is outside 0-1, or nothing is left for train.
+        ConfigError: A share is outside 0-1.
     """
 
-    val: Annotated[float, "Share of the persons whose images are the val split."] = 0.1
-    test: Annotated[float, "Share of the persons whose images are the test split."] = 0.1
+    val: Annotated[float | None, "Share of the persons for val; by default 0.1, or 0 if the data has splits."] = None
+    test: Annotated[float | None, "Share of the persons for test; by default 0.1, or 0 if the data has splits."] = None
     seed: Annotated[int, "Seed of the random split."] = 0
 
     def __post_init__(self) -> None:
         for name in ("val", "test"):
-            if not 0 <= (share := getattr(self, name)) < 1:
+            share = getattr(self, name)
+            if share is not None and not 0 <= share < 1:
                 raise ConfigError(f"{name}: expected a share from 0 to below 1, got {share}", hint="for example 0.1")
-        if self.val + self.test >= 1:
+
+    def shares(self, present: Collection[str] = ()) -> dict[str, float]:
+        """The share of the persons that goes from train to val and to test.
+
+        Args:
+            present: The splits that the source has; empty if it has none.
+
+        Raises:
+            ConfigError: The source has splits, and there are shares as well, or nothing is left for train.
+        """
+        given = {"val": self.val, "test": self.test}
+        if present and (extra := [name for name, share in given.items() if share is not None]):
+            raise ConfigError(
+                f"--{extra[0]}: the data is already divided into {', '.join(present)}", hint=f"leave out --{extra[0]}"
+            )
+        shares = {name: (0.0 if present else SHARE) if share is None else share for name, share in given.items()}
+        if sum(shares.values()) >= 1:
             raise ConfigError(
                 "--val and --test together leave nobody for train", hint="for example --val 0.1 --test 0.1"
             )
-
-    def shares(self) -> dict[str, float]:
-        """The shares by split."""
-        return {"val": self.val, "test": self.test}
+        return shares
 
 
 def persons(samples: Samples) -> NDArray[np.str_]:
