@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import Result
 from tests.cohn_kanade import write_ckplus, write_sequence
 from tests.videos import numbered, portrait, write_video
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from mien.cli import build_app
 from mien.datasets import store
@@ -172,8 +171,8 @@ def test_sequences_by_their_action_units(folder: Path) -> None:
 def test_wrong_action_units(folder: Path, text: str) -> None:
     only(folder, "S005_003_*_facs.txt").write_text(text)
     samples = ckplus.build(folder, sequences=replace(CLIPS, facs=True))
-    (left_out,) = samples.about["left_out"]  # type: ignore[misc]
-    assert left_out.startswith("S005/003: ")
+    left_out = str(samples.about["left_out"])
+    assert "S005/003: " in left_out
     assert samples.about["dropped_unreadable"] == 1
     assert len(clips_of(samples)) == 4
 
@@ -284,8 +283,8 @@ def test_no_clip_can_be_used(videos: Path) -> None:
 def test_a_range_outside_the_video(videos: Path) -> None:
     table = listed(videos, "face.mp4,happy,,,a,", "other.mp4,sad,7,8,a,", "other.mp4,sad,,,b,")
     samples = clips.build(table, classes="own")
-    (left_out,) = samples.about["left_out"]  # type: ignore[misc]
-    assert left_out.startswith("other.mp4#7-8: ")
+    left_out = str(samples.about["left_out"])
+    assert "other.mp4#7-8: " in left_out
     assert "has no frame in the range from 7 s" in left_out
     assert [clip.name for clip in clips_of(samples)] == ["face.mp4", "other.mp4"]
 

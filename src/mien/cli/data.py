@@ -179,18 +179,28 @@ def add_keypoints(
     least: Annotated[
         float | None, typer.Option(min=0, max=1, help="Lowest face score of a face that gets keypoints, 0-1.")
     ] = None,
+    points: Annotated[
+        Path | None,
+        typer.Option(help="Read the keypoints of FER2013 from this file (fer2013_landmarks.npz) instead."),
+    ] = None,
 ) -> None:
-    """Finds the dense keypoints of all faces of a store, by which training places masks, sunglasses and hands."""
+    """Adds the dense keypoints of all faces of a store, for networks that read them and for covers in training."""
     from mien.datasets.derive.keypoints import add_keypoints as with_points
+    from mien.datasets.derive.keypoints import read_keypoints
     from mien.datasets.store import load, save
     from mien.faces import landmarks as methods
     from mien.faces.align import SURE
 
+    if points and (least is not None or landmarker != LandmarkOptions()):
+        raise ConfigError("--points: reads the keypoints from a file", hint="leave out --least and --landmarks")
     before = load(store)
-    with bar("finding keypoints") as report:
-        least = SURE if least is None else least
-        samples = with_points(before, methods.load(landmarker), least=least, progress=report)
-        save(samples, out)
+    if points:
+        samples = read_keypoints(before, points)
+    else:
+        with bar("finding keypoints") as report:
+            least = SURE if least is None else least
+            samples = with_points(before, methods.load(landmarker), least=least, progress=report)
+    save(samples, out)
     known = 0 if samples.keypoints is None else int(np.isfinite(samples.keypoints).all(axis=(1, 2)).sum())
     print_line(f"found: keypoints of {known:,} of {len(samples):,} faces")
     print_line(f"written: {out}")

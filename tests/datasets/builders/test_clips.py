@@ -19,7 +19,7 @@ from mien.datasets.clips import clips_of
 from mien.errors import ConfigError
 from mien.faces.crop import crop_face
 from mien.faces.keypoints import five_of
-from mien.media import read_video
+from mien.media import VideoOptions, read_video
 from mien.results import Frame
 
 PORTRAIT = Path(__file__).resolve().parents[3] / "examples" / "astronaut.jpg"
@@ -61,7 +61,7 @@ def test_the_crops_are_those_of_the_analyzer(folder: Path) -> None:
     path = folder / "sad" / "actor_3.mp4"
     frames = [frame for frame in read_video(path) if isinstance(frame, Frame)]
     spec = model_info(default_model()).crop_spec.resized(48)
-    for row, frame, result in zip(clip.rows, frames, Analyzer().analyze(path), strict=True):
+    for row, frame, result in zip(clip.rows, frames, Analyzer().analyze(path, video=VideoOptions()), strict=True):
         landmarks = result.faces[0].landmarks
         assert landmarks is not None
         crop = Image.fromarray(crop_face(frame.image, landmarks, spec)).convert("L")

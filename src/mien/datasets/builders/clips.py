@@ -243,7 +243,7 @@ class _Row(NamedTuple):
     """A frame of a clip."""
 
     clip: _Clip
-    index: int
+    number: int
     image: NDArray[np.uint8]
     points: NDArray[np.float32] | None
 
@@ -326,12 +326,12 @@ class _Reader:
             classes=classes,
             split=np.array([SPLITS.index(row.clip.split or "train") for row in rows], np.uint8),
             targets=np.eye(len(classes), dtype=np.float32)[labels],
-            names=np.array([f"{row.clip.name}:{row.index}" for row in rows], np.str_),
+            names=np.array([f"{row.clip.name}:{row.number}" for row in rows], np.str_),
             keypoints=keypoints,
             keypoint_scheme=scheme,
             subjects=subjects if (subjects != "").any() else None,
             clips=np.array([row.clip.name for row in rows], np.str_),
-            frames=np.array([row.index for row in rows], np.int64),
+            frames=np.array([row.number for row in rows], np.int64),
             clip_labels=labels,
         )
 
