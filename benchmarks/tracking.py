@@ -1,8 +1,8 @@
 """Tracking on clips with known people: `python -m benchmarks.tracking [--every default,1,2,3]`; needs ../shared/data.
 
 For each clip and each interval of detection: identity switches, tracks, and the share of visible faces that are found;
-and the time of detection with tracking per frame. The heads are photographs of `faces/frames.zip`. With all clips, the
-figures become `benchmarks/results/tracking_switches.json` and `tracking_found.json`.
+and the time of detection with tracking per frame. The heads are photographs of `faces/frames.zip`. The
+figures are added to `benchmarks/results/tracking_switches.json` and `tracking_found.json`.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.clips import Head, Part, Pose, Seen, background, frames, sway, walk
-from benchmarks.results import Measurement, Results, save
+from benchmarks.results import FOLDER, Measurement, Results, load, save
 from mien.faces.align import Aligner
 from mien.faces.tracking import FaceTracker
 from mien.results import Face, Frame
@@ -159,6 +159,12 @@ def crowd(people: list[Head]) -> Images:
 CLIPS: dict[str, Clip] = {clip.__name__: clip for clip in (crossing, turning_back, returning, cuts, ten, crowd)}
 
 
+def _saved(name: str) -> dict[str, Measurement]:
+    """The figures of other clips and intervals."""
+    path = FOLDER / f"{name}.json"
+    return dict(load(path).measurements) if path.exists() else {}
+
+
 def main() -> None:
     """Prints a table, and saves the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -168,7 +174,6 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     aligner = Aligner()
-    switched, seen_of = {}, {}
     print(f"{'clip':14}   every  switches  tracks  found   detected  ms/frame  tracking ms")
     for name in options.clips.split(","):
         cases = []
@@ -195,16 +200,15 @@ def main() -> None:
                 tracks += tracker._next
                 visible += counts.visible
                 found += counts.found
-            switched[f"{name}, {every}"] = Measurement.of([switches])
-            seen_of[f"{name}, {every}"] = Measurement.proportion(found, visible)
             print(
                 f"{name:14} {every:>7} {switches:9} {tracks:7} {found / visible:7.4f} {detections / total:9.3f}"
                 f" {1000 * spent / total:9.2f} {1000 * (spent - detecting) / total:9.2f}",
                 flush=True,
             )
-    if options.clips == ",".join(CLIPS):
-        save(Results.here("tracking_switches", "switches of identity", switched))
-        save(Results.here("tracking_found", "% of the visible faces", seen_of, spread="95% interval"))
+            kept = _saved("tracking_switches") | {f"{name}, {every}": Measurement.of([switches])}
+            save(Results.here("tracking_switches", "switches of identity", kept))
+            kept = _saved("tracking_found") | {f"{name}, {every}": Measurement.proportion(found, visible)}
+            save(Results.here("tracking_found", "% of the visible faces", kept, spread="95% interval"))
 
 
 if __name__ == "__main__":

@@ -327,6 +327,18 @@ def two_epochs() -> str:
     return "\n".join(lines) + "\n"
 
 
+def tracking() -> str:
+    """Switches of identity and the share of visible faces that are found, by clip and interval of detection."""
+    switches, found = (load(FOLDER / f"tracking_{name}.json").measurements for name in ("switches", "found"))
+    clips, intervals = ([*dict.fromkeys(key.split(", ")[part] for key in switches)] for part in (0, 1))
+    lines = [f"| clip | {' | '.join(intervals)} |", f"|---|{'---:|' * len(intervals)}"]
+    for clip in clips:
+        keys = [f"{clip}, {each}" for each in intervals]
+        cells = [f"{switches[key].median:.0f}, {found[key].median:.1f}%" if key in switches else "-" for key in keys]
+        lines.append(f"| {clip.replace('_', ' ')} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def _benchmark(name: str) -> Callable[[], str]:
     return lambda: markdown(load(FOLDER / f"{name}.json"))
 
@@ -382,6 +394,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "detectors": detectors,
     "photographs": photographs,
     "landmarks": landmarks,
+    "tracking": tracking,
     "networks": networks,
     "ablations": ablations,
     "two-epochs": two_epochs,
