@@ -3,11 +3,14 @@
 import contextlib
 import resource
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 
 import pytest
 from tests.server.conftest import Server, Starter, error_in
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import connect
 
 IDLE = 500
 HEAD = b"POST /v1/analyze HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -112,3 +115,33 @@ def test_websockets_without_a_page(server: Server, photo: bytes) -> None:
             connection.sendall(b"GET /live/socket HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.com\r\n" + upgrade)
             assert connection.recv(100).startswith(b"HTTP/1.1 403")
         assert _is_served(server, photo)
+
+
+def test_floods_of_websockets(start: Starter, photo: bytes) -> None:
+    """Pages that send frames, nonsense and large messages without reading; a good client is served meanwhile."""
+    server = start("--no-open", "--workers", "1", "--max-live", "2", command="live")
+    address = f"ws{server.url.removeprefix('http').rstrip('/')}/live/socket"
+    frame = struct.pack("<IId", 1, 0, 0.0) + photo
+    stop = threading.Event()
+
+    def flood(message: str | bytes) -> None:
+        while not stop.is_set():
+            with contextlib.suppress(WebSocketException, OSError), connect(address, open_timeout=600) as page:
+                page.send('{"type": "hello"}')
+                while not stop.is_set():
+                    page.send(message)
+
+    before = server.metric("process_resident_memory_bytes")
+    messages = [frame, frame, b"", b"x" * 1_000_000, "nonsense", '{"type": "settings"}', "[" * 100_000, frame]
+    threads = [threading.Thread(target=flood, args=(message,), daemon=True) for message in messages]
+    for thread in threads:
+        thread.start()
+    try:
+        assert all(_is_served(server, photo) for _ in range(5))
+        memory = server.metric("process_resident_memory_bytes")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(600)
+    assert memory < before + 200e6
+    assert _is_served(server, photo)

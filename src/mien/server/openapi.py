@@ -38,6 +38,13 @@ _NESTED: Final[Mapping[str, Json]] = {
 _EXAMPLE_FACE: Final = {
     "box": [171.1, 72.9, 276.8, 206.5],
     "score": 0.93,
+    "landmarks": None,
+    "track": None,
+    "keypoint_scheme": None,
+    "keypoints": None,
+    "pose": None,
+    "measures": None,
+    "smoothed": None,
     "emotion": "happiness",
     "confidence": 0.97,
     "uncertain": False,
