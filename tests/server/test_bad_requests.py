@@ -163,7 +163,7 @@ def test_what_is_no_video(server: Server, content: bytes) -> None:
 
 
 def test_addresses_and_methods_that_do_not_exist(server: Server) -> None:
-    error_in(server.http.get("/v2"), 404, "NotFoundError")
+    assert "'/v2'" in error_in(server.http.get("/v2"), 404, "NotFoundError")["message"]
     error_in(server.http.get("/v1/video/x/y/z"), 404, "NotFoundError")
     error_in(server.http.get("/v1/video/unknown"), 404, "NotFoundError")
     error_in(server.http.delete("/v1/video/unknown"), 404, "NotFoundError")

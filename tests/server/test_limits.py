@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 from tests.server.conftest import KEY, OTHER_KEY, Server, Starter, error_in
 
 from mien.errors import ConfigError
 from mien.server.options import ServerOptions, is_loopback
+from mien.server.run import serve
 
 
 @pytest.fixture(scope="module")
@@ -196,3 +198,13 @@ def test_a_port_in_use(start: Starter) -> None:
     assert found.returncode == 2
     assert "address already in use" in found.stderr
     assert "Traceback" not in found.stderr
+
+
+def test_a_certificate_without_its_key(tmp_path: Path) -> None:
+    certificate = tmp_path / "cert.pem"
+    for content in (None, "", "no certificate"):
+        if content is not None:
+            certificate.write_text(content)
+        options = ServerOptions(port=0, certfile=certificate)
+        with pytest.raises(ConfigError, match="cannot be used"):
+            serve(FastAPI(), options)

@@ -20,6 +20,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError("the server", "serve") from error
 
+from mien.media.decode import shown
 from mien.server import images, video
 from mien.server.gate import Gate
 from mien.server.guard import Guard, error_of_status, error_response
@@ -161,7 +162,11 @@ def _add_errors(app: FastAPI) -> None:
         return error_response(error)
 
     async def of_framework(request: Request, error: Any) -> JSONResponse:
-        response = error_response(error_of_status(error.status_code, str(error.detail).lower()))
+        text = {
+            404: f"there is no address '{shown(request.url.path)}'",
+            405: f"the address '{shown(request.url.path)}' has no method {request.method}",
+        }.get(error.status_code, str(error.detail).lower())
+        response = error_response(error_of_status(error.status_code, text))
         response.headers.update(error.headers or {})
         return response
 

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -167,8 +168,8 @@ def _config(app: "FastAPI", options: ServerOptions) -> uvicorn.Config:
             **certificate,
         )
         config.load()
-    except OSError as error:  # also ssl.SSLError
-        reason = (error.strerror or str(error)).lower()
+    except OSError as error:
+        reason = "not a certificate with its key" if isinstance(error, ssl.SSLError) else str(error.strerror).lower()
         raise ConfigError(
             f"certfile: '{options.certfile}' cannot be used: {reason}", hint="give a certificate in PEM, and --keyfile"
         ) from None
