@@ -32,6 +32,10 @@ def test_what_is_not_a_code_is_an_error_that_shows_one(code: str) -> None:
     assert "1+2+5B" in error.hint
 
 
+def test_a_code_longer_than_any_file_name_is_a_code() -> None:
+    assert "is given twice" in _error("1+" * 3000 + "2").message
+
+
 @pytest.mark.parametrize("code", ["1+1", "12A+12B", "12+R12A", "L12A+L12B", "0+1"])
 def test_a_unit_that_is_given_twice_is_an_error(code: str) -> None:
     error = _error(code)

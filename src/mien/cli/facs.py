@@ -1,6 +1,7 @@
 """`mien facs`: from codes of action units to emotions, and back."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -39,7 +40,7 @@ def facs(
     text = " ".join(code or ()).strip()
     if not code:
         found, show = _names(), _show_names
-    elif Path(text).is_file() or text.lower().endswith(_SUFFIXES):
+    elif os.path.isfile(text) or text.lower().endswith(_SUFFIXES):
         found, show = _from_file(Path(text)), _show_units
     elif any(letter.isdecimal() for letter in text):
         found, show = _from_code(text), _show_units
@@ -60,7 +61,7 @@ def _names() -> dict[str, Any]:
 
 
 def _from_file(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"cannot read '{path}': no such file", hint="give a FACS file, or a code such as 1+2+5B")
     return {"file": str(path), **_inferred(read_file(path))}
 

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,6 +121,6 @@ def _file(name: str) -> Response:
         NotFoundError: There is none of that name.
     """
     path = STATIC / name
-    if path.parent != STATIC or path.suffix not in _TYPES or not path.is_file():
+    if path.parent != STATIC or path.suffix not in _TYPES or not os.path.isfile(path):
         raise NotFoundError(f"there is no '/live/{name[:80]}'")
     return Response(path.read_bytes(), media_type=_TYPES[path.suffix], headers=HEADERS)

@@ -126,14 +126,13 @@ class _Connection:
             if message["type"] == "websocket.disconnect":
                 return
             if (frame := message.get("bytes")) is not None:
+                if len(frame) < HEAD.size:
+                    await self._socket.close(_POLICY)
+                    return
                 older, self._newest = self._newest, frame
                 self._there.set()
                 if older is not None:
                     await self._socket.send_json({"type": "skipped", "id": HEAD.unpack_from(older)[0]})
-                if len(frame) < HEAD.size:
-                    self._newest = None
-                    await self._socket.close(_POLICY)
-                    return
             else:
                 try:
                     self._settings = self._settings.changed(_json(message.get("text")))
@@ -199,6 +198,6 @@ def _json(text: str | None) -> dict[str, Any]:
     """The object of a text message; empty if it is none."""
     try:
         found = json.loads(text or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
