@@ -3,16 +3,22 @@
 import csv
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from onnx import helper, numpy_helper
 from typer.testing import CliRunner
 
 from mien import AnalyzerOptions, ClassifierOptions
+from mien.assets.manifest import FOLDER, METADATA_KEY
+from mien.assets.signature import ValenceArousal
+from mien.assets.store import open_model
 from mien.cli import build_app
 from mien.emotions import vocabulary
 from mien.expression import load_classifier
@@ -187,3 +193,64 @@ def test_the_console_stays_as_it_was(astronaut: Path) -> None:
     text = RUN.invoke(build_app(), ["analyze", str(astronaut)]).stdout
     assert "happiness" in text
     assert "valence" not in text
+
+
+@pytest.fixture(scope="module")
+def regressor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """mien-s with an output that reads valence and arousal from its features: tanh of two of them, less 1."""
+    path, (info, _) = tmp_path_factory.mktemp("affect") / "regressor.onnx", open_model("mien-s")
+    assert info.features is not None
+    model = onnx.load(FOLDER / "mien-s.onnx")
+    weights = np.zeros((info.features.size, 2), np.float32)
+    weights[0, 0] = weights[1, 1] = 1
+    model.graph.initializer.extend(
+        [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(np.full(2, -1, np.float32), "b")]
+    )
+    model.graph.node.extend(
+        [
+            helper.make_node("Gemm", [info.features.name, "w", "b"], ["before"]),
+            helper.make_node("Tanh", ["before"], ["affect"]),
+        ]
+    )
+    model.graph.output.append(helper.make_tensor_value_info("affect", onnx.TensorProto.FLOAT, ["faces", 2]))
+    described = replace(info, outputs=(*info.outputs, ValenceArousal()), file="", sha256="")
+    helper.set_model_props(model, {METADATA_KEY: described.to_json()})
+    onnx.save(model, path)
+    return path
+
+
+def test_a_network_that_predicts_valence_and_arousal_takes_the_place_of_the_expectation(regressor: Path) -> None:
+    crops = np.random.default_rng(0).integers(0, 255, (3, 64, 64), np.uint8)
+    classifier = load_classifier(str(regressor))
+    wanted = np.tanh(classifier.features(crops)[:, :2] - 1)
+    for found, (valence, arousal) in zip(classifier(crops), wanted.tolist(), strict=True):
+        assert found.affect is not None
+        assert (found.affect.valence, found.affect.arousal) == pytest.approx((valence, arousal), abs=1e-5)
+        assert (found.affect.positive, found.affect.negative) == pytest.approx((max(valence, 0), max(-valence, 0)))
+    plain = load_classifier("mien-s")
+    np.testing.assert_allclose(classifier.predict_proba(crops), plain.predict_proba(crops), atol=1e-6)
+    (both,) = load_classifier([str(regressor), "mien-s"])(crops[:1])
+    assert both.affect is not None
+    assert both.affect.valence == pytest.approx(wanted[0, 0], abs=1e-5)
+
+
+def test_views_are_averaged_and_a_table_of_ones_own_counts_more_than_the_network(regressor: Path) -> None:
+    crop = np.random.default_rng(1).integers(0, 255, (1, 64, 64), np.uint8)
+    plain = load_classifier(str(regressor))
+    (flipped,) = load_classifier(ClassifierOptions(model=str(regressor), tta="flip"))(crop)
+    views = [plain(view)[0].affect for view in (crop, np.ascontiguousarray(crop[:, :, ::-1]))]
+    assert flipped.affect is not None
+    assert flipped.affect.valence == pytest.approx(np.mean([each.valence for each in views if each]), abs=1e-5)
+    table = {"happy": (1.0, 1.0), "sad": (1.0, 1.0)}
+    options = ClassifierOptions(model=str(regressor), emotions=("happy", "sad"), affect_table=table)
+    (own,) = load_classifier(options)(crop)
+    assert own.affect is not None
+    assert own.affect.valence == pytest.approx(1)
+
+
+def test_the_command_uses_such_a_network(regressor: Path, astronaut: Path) -> None:
+    words = ["analyze", str(astronaut), "--model", str(regressor), "--json"]
+    (face,) = json.loads(RUN.invoke(build_app(), words).stdout)["faces"]
+    (expected,) = json.loads(RUN.invoke(build_app(), [*words[:3], "mien-s", "--json"]).stdout)["faces"]
+    assert face["emotions"]["happiness"] == pytest.approx(expected["emotions"]["happiness"], abs=1e-5)
+    assert face["affect"]["valence"] != pytest.approx(expected["affect"]["valence"], abs=1e-3)

@@ -29,6 +29,7 @@ from mien.assets.signature import (
     KeypointInput,
     Landmarks,
     Pose,
+    ValenceArousal,
     from_tables,
 )
 from mien.errors import ConfigError, WeightsError, meant
@@ -90,7 +91,7 @@ class ModelInfo:
     task: Task
     description: str
     inputs: tuple[ImageInput | KeypointInput, ...]
-    outputs: tuple[Head | Features | Landmarks | Pose | FaceScore | Detections, ...]
+    outputs: tuple[Head | Features | ValenceArousal | Landmarks | Pose | FaceScore | Detections, ...]
     form: Literal["full", "int8"] = "full"
     architecture: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
@@ -140,6 +141,11 @@ class ModelInfo:
     def features(self) -> Features | None:
         """The output that holds the features of the trunk."""
         return _first(Features, self.outputs)
+
+    @property
+    def affect(self) -> ValenceArousal | None:
+        """The output that holds valence and arousal, in place of their expectation."""
+        return _first(ValenceArousal, self.outputs)
 
     @property
     def detections(self) -> Detections:

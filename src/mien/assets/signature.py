@@ -222,6 +222,18 @@ class Features:
 
 
 @dataclass(frozen=True)
+class ValenceArousal:
+    """An output that holds the valence and the arousal of an expression, each -1 to 1: (N, 2); see `results.Affect`."""
+
+    name: str = "affect"
+
+    @property
+    def shape(self) -> Shape:
+        """(N, 2)."""
+        return None, 2
+
+
+@dataclass(frozen=True)
 class Landmarks:
     """An output that holds `count` keypoints x, y of the set `scheme`, as fractions of the image: (N, count, 2)."""
 
@@ -317,6 +329,7 @@ INPUTS: Final = {"image": ImageInput, "keypoints": KeypointInput}
 OUTPUTS: Final = {
     "logits": Head,
     "features": Features,
+    "affect": ValenceArousal,
     "landmarks": Landmarks,
     "pose": Pose,
     "score": FaceScore,

@@ -219,11 +219,27 @@ class Classifier(Protocol):
         """Calibrated probabilities (N, C) float32, each row summing to 1."""
         return self.proba_from(self.logits(*faces))
 
-    def expressions(self, probabilities: NDArray[np.float32]) -> list[Expression]:
-        """Rows of probabilities (N, C) as expressions, with the expectations of valence and arousal."""
+    def affect_from(self, logits: Logits) -> NDArray[np.float32] | None:
+        """The valence and arousal (N, 2) that a network predicts itself; None for the expectations.
+
+        Your own `affect_table` counts more than the network.
+        """
+        return None
+
+    def expressions(
+        self, probabilities: NDArray[np.float32], predicted: NDArray[np.float32] | None = None
+    ) -> list[Expression]:
+        """Rows of probabilities (N, C) as expressions, with valence and arousal.
+
+        Args:
+            probabilities: (N, C).
+            predicted: (N, 2) the valence and arousal; None for their expectations.
+        """
         places = coordinates(self.emotions, self.affect_table)
         affects: Sequence[Affect | None] = [None] * len(probabilities)
-        if places is not None:
+        if predicted is not None:
+            affects = [Affect.of(*row) for row in predicted.tolist()]
+        elif places is not None:
             affects = places.expected(probabilities)
         return [
             Expression(row, self.emotions, uncertain=bool(row.max() < self.threshold), affect=affect)
@@ -232,7 +248,8 @@ class Classifier(Protocol):
 
     def __call__(self, *faces: Images) -> list[Expression]:
         """The expressions of faces."""
-        return self.expressions(self.predict_proba(*faces))
+        logits = self.logits(*faces)
+        return self.expressions(self.proba_from(logits), self.affect_from(logits))
 
 
 def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float32]:

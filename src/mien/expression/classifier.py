@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mien import emotions as vocabularies
 from mien.assets.manifest import CropSpec, Head, ModelInfo
-from mien.assets.signature import Features, ImageInput, KeypointInput
+from mien.assets.signature import Features, ImageInput, KeypointInput, ValenceArousal
 from mien.assets.store import open_model
 from mien.errors import ConfigError
 from mien.expression import affect, prior
@@ -138,7 +138,8 @@ class OnnxClassifier(Classifier):
         """See `Classifier.logits`."""
         (images,) = faces
         views = [view for face in images for view in observed(face).views(self.options.tta, self._mirrored)]
-        return [self._outputs(views, self.info.heads)]
+        affect_output = self.info.affect
+        return [self._outputs(views, (*self.info.heads, *([affect_output] if affect_output else [])))]
 
     def inputs(self, faces: Images) -> list[NDArray[np.float32]]:
         """The arrays that the network gets for some faces, in the order of its inputs.
@@ -177,7 +178,9 @@ class OnnxClassifier(Classifier):
                 )
         return np.array(points, np.float32).reshape(-1, *shape)
 
-    def _outputs(self, images: Images, outputs: Sequence[Head | Features]) -> dict[str, NDArray[np.float32]]:
+    def _outputs(
+        self, images: Images, outputs: Sequence[Head | Features | ValenceArousal]
+    ) -> dict[str, NDArray[np.float32]]:
         """The network's outputs (N, size) by name."""
         parts = {output.name: [np.empty((0, output.shape[1] or 0), np.float32)] for output in outputs}
         for start in range(0, len(images), self.options.batch_size):
@@ -193,6 +196,15 @@ class OnnxClassifier(Classifier):
         converted = vocabularies.convert(probabilities, self.head.emotions, self.emotions)
         mean: NDArray[np.float32] = converted.reshape(-1, TTA[self.options.tta], len(self.emotions)).mean(axis=1)
         return prior.under(mean, self._factors)
+
+    def affect_from(self, logits: Logits) -> NDArray[np.float32] | None:
+        """See `Classifier.affect_from`; the mean over the views of test-time augmentation."""
+        output = self.info.affect
+        if output is None or self.affect_table is not None:
+            return None
+        (by_output,) = logits
+        mean = by_output[output.name].reshape(-1, TTA[self.options.tta], 2).mean(axis=1)
+        return np.asarray(np.clip(mean, -1, 1), np.float32)
 
     def features(self, *faces: Images) -> NDArray[np.float32]:
         """See `Classifier.features`."""

@@ -216,6 +216,14 @@ class Ensemble(Classifier):
             return opinions[0]  # bit for bit
         return combined(opinions, [member.emotions for member in self.members], self.emotions, self.vote)
 
+    def affect_from(self, logits: Logits) -> NDArray[np.float32] | None:
+        """See `Classifier.affect_from`; the mean of the members that predict them."""
+        if self.affect_table is not None:
+            return None
+        found = [member.affect_from([by_head]) for member, by_head in zip(self.members, logits, strict=True)]
+        predicted = [values for values in found if values is not None]
+        return np.mean(predicted, axis=0, dtype=np.float32) if predicted else None
+
     def features(self, *faces: Images) -> NDArray[np.float32]:
         """See `Classifier.features`; those of all members, one after the other."""
         pairs = zip(self.members, self._for_members(faces), strict=True)
