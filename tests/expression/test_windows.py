@@ -85,13 +85,13 @@ def test_views_of_a_window_are_mirrored_as_a_whole() -> None:
     rng = np.random.default_rng(0)
     images = tuple(rng.integers(0, 255, (2, 6, 6), dtype=np.uint8))
     points = rng.random((2, COUNT, 2)).astype(np.float32)
-    plain, mirrored = Observation(images, points).views("flip", MIRRORED[:COUNT].tolist())
+    plain, mirrored = Observation(images, points).augmented("flip", MIRRORED[:COUNT].tolist())
     assert plain.keypoints is points
     for number in range(2):
         np.testing.assert_array_equal(mirrored.images[number], images[number][:, ::-1])
         assert mirrored.keypoints is not None
         np.testing.assert_array_equal(mirrored.keypoints[number][0], points[number][16] * [-1, 1])
-    assert len(Observation((), points).views("ten-crop", MIRRORED[:COUNT].tolist())) == 10
+    assert len(Observation((), points).augmented("ten-crop", MIRRORED[:COUNT].tolist())) == 10
 
 
 def test_a_track_in_a_video_is_read_through_a_sliding_window(clip: Path, base: Path) -> None:

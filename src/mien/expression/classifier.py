@@ -137,7 +137,7 @@ class OnnxClassifier(Classifier):
     def logits(self, *faces: Images) -> Logits:
         """See `Classifier.logits`."""
         (images,) = faces
-        views = [view for face in images for view in observed(face).views(self.options.tta, self._mirrored)]
+        views = [view for face in images for view in observed(face).augmented(self.options.tta, self._mirrored)]
         affect_output = self.info.affect
         return [self._outputs(views, (*self.info.heads, *([affect_output] if affect_output else [])))]
 

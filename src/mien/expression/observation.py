@@ -46,7 +46,7 @@ class Observation:
         points = None if self.keypoints is None else self.keypoints[places]
         return Observation(tuple(self.images[place] for place in places) if self.images else (), points)
 
-    def views(self, tta: Tta, mirrored: Sequence[int]) -> "list[Observation]":
+    def augmented(self, tta: Tta, mirrored: Sequence[int]) -> "list[Observation]":
         """The views of test-time augmentation; see `tta_images`.
 
         Args:

@@ -295,11 +295,11 @@ class _Sound:
         except (av.FFmpegError, OSError, ValueError):
             return
         self._end = math.inf  # of the pictures in the source; unknown
-        for pictures in self._in.streams.video[:1]:
-            ratio = pictures.sample_aspect_ratio
+        for video in self._in.streams.video[:1]:
+            ratio = video.sample_aspect_ratio
             self.pixel_ratio = Fraction(ratio) if ratio and ratio != 1 else None
-            self.size = pictures.width, pictures.height
-            self._end = duration_of(self._in, pictures) or math.inf
+            self.size = video.width, video.height
+            self._end = duration_of(self._in, video) or math.inf
         streams = self._in.streams.audio
         if not streams:
             self.close()

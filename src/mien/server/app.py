@@ -22,13 +22,13 @@ except ModuleNotFoundError as error:
 
 from mien.media.decode import shown
 from mien.server import images, video
+from mien.server.bodies import Reader
 from mien.server.gate import Gate
 from mien.server.guard import Guard, error_of_status, error_response
 from mien.server.metrics import CONTENT_TYPE, Metrics
 from mien.server.openapi import document_of
 from mien.server.options import ServerOptions
 from mien.server.pool import AnalyzerPool
-from mien.server.reading import Reader
 
 _log = logging.getLogger("mien.server")
 

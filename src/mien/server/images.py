@@ -12,11 +12,11 @@ from starlette.responses import Response
 from mien.errors import UnavailableError
 from mien.output.schema import document
 from mien.results import FrameResult
+from mien.server.bodies import Reader
 from mien.server.metrics import Metrics
 from mien.server.openapi import errors_of, images_body, results_of
 from mien.server.options import ServerOptions
 from mien.server.pool import AnalyzerPool, Upload
-from mien.server.reading import Reader
 
 _JSON: Final = "application/json"
 

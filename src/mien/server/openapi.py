@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from mien.output import schema
 from mien.output.schema import Column, Field
 from mien.results import LANDMARKS, POSE, Measures
-from mien.server.reading import IMAGES, VIDEO, EncodedImage, EncodedImages
+from mien.server.bodies import IMAGES, VIDEO, EncodedImage, EncodedImages
 
 Json = dict[str, Any]
 

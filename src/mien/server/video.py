@@ -27,13 +27,13 @@ from mien.media.picking import VideoOptions
 from mien.media.video import expected_frames, is_video, read_video
 from mien.output.schema import document
 from mien.results import FrameResult
+from mien.server.bodies import Body, Reader
 from mien.server.guard import error_body
 from mien.server.images import to_json
 from mien.server.metrics import Metrics
 from mien.server.openapi import errors_of, results_of, video_body
 from mien.server.options import ServerOptions
 from mien.server.pool import AnalyzerPool
-from mien.server.reading import Body, Reader
 
 # How long a step on a thread of the pool may take before it lets others work, in seconds; and the faces that are
 # classified together, which limits the time of a step that has begun.

@@ -9,7 +9,7 @@ import torch
 from mien import models
 from mien.datasets import Samples, store
 from mien.training.checkpoints import load_module
-from mien.training.expression.capsules import write_picture
+from mien.training.expression.capsules import write_redrawn
 from mien.training.expression.data import ExpressionData
 from mien.training.expression.export import export_run
 from mien.training.expression.module import ExpressionModule
@@ -43,7 +43,7 @@ def _setup(recipe: ExpressionRecipe, samples: Samples) -> TrainingSetup:
     def finish(folder: Path) -> None:
         if module.decoder is not None:
             best = load_module(ExpressionModule, folder / "best.ckpt").eval()
-            write_picture(best, samples.only("val"), folder)
+            write_redrawn(best, samples.only("val"), folder)
 
     return TrainingSetup(module, data, _fingerprint(samples, recipe), load_pretrained, finish)
 

@@ -19,7 +19,7 @@ from mien.expression.preprocess import fitted
 from mien.files import replacing
 from mien.models.capsnet import CapsuleNetwork, Decoder, logits_of
 
-PICTURE: Final = "redrawn.png"  # in a run's folder
+REDRAWN: Final = "redrawn.png"  # in a run's folder
 
 _LONG, _SHORT, _ABSENT = 0.9, 0.1, 0.5  # of the margin loss: the lengths, and the weight of absent classes
 _SHOWN: Final = 4  # faces of each class in the picture
@@ -88,7 +88,7 @@ def redrawn(network: CapsuleNetwork, decoder: Decoder, inputs: Sequence[Tensor])
     return drawn
 
 
-def write_picture(module: CapsuleModule, samples: Samples, folder: Path) -> None:
+def write_redrawn(module: CapsuleModule, samples: Samples, folder: Path) -> None:
     """Writes `redrawn.png` into a run's folder: held-out faces, each above what the decoder makes of it.
 
     A column of pairs for each class.
@@ -118,7 +118,7 @@ def write_picture(module: CapsuleModule, samples: Samples, folder: Path) -> None
     large = cv2.resize(sheet, None, fx=_ZOOM, fy=_ZOOM, interpolation=cv2.INTER_CUBIC)
     encoded = cv2.imencode(".png", large[..., ::-1] if large.ndim == 3 else large)[1]
     try:
-        with replacing(folder / PICTURE) as partial:
+        with replacing(folder / REDRAWN) as partial:
             partial.write_bytes(encoded.tobytes())
     except OSError as error:
-        raise OutputError(f"{folder / PICTURE}: cannot be written: {error.strerror}", hint="free some space") from error
+        raise OutputError(f"{folder / REDRAWN}: cannot be written: {error.strerror}", hint="free some space") from error
