@@ -1,6 +1,7 @@
 // Draws faces on the picture: boxes with bars or a label, emoji in place of faces, or unrecognisable faces.
 
-const SETTLE = 70; // ms in which a box moves to its new place
+const SETTLE = 90; // ms in which a box moves to its new place, if results come seldom
+const OFTEN = 120; // ms between results below which boxes are simply where they were found
 const POP = 260; // ms in which a new emoji springs up
 const HELD = 500; // ms for which a face that was lost stays blurred
 const CELLS = 7; // squares along the longer side of a blurred face, which is its box grown by AROUND, as in mien
@@ -23,6 +24,7 @@ export function top(values) {
 export class Painter {
   #faces = new Map(); // key -> {face, from, box, since, emotion, popped, side}
   #lost = []; // [{box, until}] in pixels of the source, for blurring
+  #updated = 0;
 
   constructor(config, emojis) {
     this.config = config;
@@ -38,13 +40,15 @@ export class Painter {
   // Takes a new result; scale is that of the analyzed frame to the source's own pixels.
   update(result, scale, now) {
     const before = this.#faces;
+    const seldom = now - this.#updated > OFTEN;
+    this.#updated = now;
     this.#faces = new Map();
     for (const [number, face] of result.faces.entries()) {
       const key = face.track ?? `face ${number}`;
       const old = before.get(key);
       const box = face.box.map((value) => value * scale);
       const emotion = shown(face) ? top(shown(face))[0] : null;
-      const from = old && near(old.box, box) ? between(old, now) : box;
+      const from = seldom && old && near(old.box, box) ? between(old, now) : box;
       this.#faces.set(key, { face, scale, from, box, since: now, emotion, side: old?.side, popped: old?.emotion === emotion ? old.popped : now });
     }
     for (const [key, old] of before) if (!this.#faces.has(key)) this.#lost.push({ box: old.box, until: now + HELD });
@@ -91,7 +95,7 @@ export class Painter {
     let moving = false;
     for (const place of items) {
       const { item } = place;
-      moving ||= now - item.since < SETTLE || now - item.popped < POP;
+      moving ||= (item.from !== item.box && now - item.since < SETTLE) || (view.mode === "emoji" && now - item.popped < POP);
       if (view.mode === "emoji") {
         this.#emoji(pen, place, view, now);
         continue;

@@ -10,7 +10,7 @@ import { Table } from "./table.js";
 const $ = (id) => document.getElementById(id);
 const MODES = ["bars", "labels", "emoji", "blur"];
 const NO_FACE = 1000; // ms without a face after which the page says so
-const STRIP = 66; // ms between two drawings of the last minute
+const STRIP = 150; // ms between two drawings of the last minute
 const LINKS = {
   connecting: ["Connecting", ""],
   open: ["Connected", ""],
@@ -183,6 +183,7 @@ setInterval(() => {
   const now = performance.now();
   while (times.length && times[0] < now - 2000) times.shift();
   const running = source.playing && times.length > 1;
+  document.body.classList.toggle("fast", running && times.length > 20); // in two seconds: then nothing needs to glide
   $("fps").textContent = running ? Math.round((1000 * (times.length - 1)) / Math.max(1, times.at(-1) - times[0])) : "–";
   $("delay").textContent = running ? Math.round(delay) : "–";
   $("rows").textContent = table.length ? `${table.length.toLocaleString("en")} ${table.length === 1 ? "row" : "rows"}` : "Table";

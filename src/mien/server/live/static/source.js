@@ -125,7 +125,7 @@ export class Source extends EventTarget {
     const scale = Math.min(1, (still ? LONGEST_IMAGE : LONGEST) / Math.max(width, height));
     const whole = still && AS_THEY_ARE.has(this.#file.type) && this.#file.size <= this.mostBytes;
     const canvas = still ? this.still : this.#canvas(Math.round(width * scale), Math.round(height * scale));
-    if (!still) canvas.getContext("2d").drawImage(this.video, 0, 0, canvas.width, canvas.height);
+    if (!still) canvas.getContext("2d", { willReadFrequently: true, alpha: false }).drawImage(this.video, 0, 0, canvas.width, canvas.height);
     return {
       canvas,
       scale: whole ? 1 : scale,
