@@ -4,6 +4,7 @@ const HEADER = 16; // bytes: number (uint32), flags (uint32), seconds (float64),
 const STILL = 1; // flag: an image, not a frame of a video
 const STUCK = 15000; // ms without an answer after which a connection counts as lost
 const WAITS = [400, 1000, 2000, 4000, 5000]; // ms before each try to connect again
+const SOON = 90; // ms from sending to the answer
 const BUSY = 3000; // ms before the next try if the server was busy
 
 export class Connection extends EventTarget {
@@ -37,9 +38,10 @@ export class Connection extends EventTarget {
     this.#socket = socket;
   }
 
-  // Two frames may be under way if most of the time is spent on the way and not in mien's work.
+  // Two frames may be under way if mien answers soon, or if most of the time is spent on the way and not in mien's work.
   get ready() {
-    return this.#welcome && this.#waiting.size < (this.#round > 1.8 * this.#work ? 2 : 1);
+    const two = this.#round < SOON || this.#round > 1.8 * this.#work;
+    return this.#welcome && this.#waiting.size < (two ? 2 : 1);
   }
 
   get state() {
