@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from tests.browser import browser_with_camera, write_camera
 
 ROOT: Final = Path(__file__).parent.parent
-SECONDS: Final = 20  # shown in the strip of the last minute
+SECONDS: Final = 15  # shown in the strip of the last minute
 
 # name: width, height, scheme, keys, and whether the whole page is shown
 SHOTS: Final = {
