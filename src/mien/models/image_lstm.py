@@ -1,13 +1,14 @@
 """The network for sequences of images: convolutions on each frame, then an LSTM over the frames.
 
 As in classic programs for video: ten frames, a small convolutional network on each, an LSTM of 64 units, whose last
-output the heads read.
+output the heads read. Here the LSTM also sees how the features of a frame differ from those of the frame before.
 """
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
+import torch
 from torch import Tensor, nn
 
 from mien.assets.manifest import InputSpec
@@ -28,7 +29,7 @@ def build(
     dropout: float = 0.3,
     width: float = 1.0,
 ) -> Network:
-    """A stage of convolutions with pooling for each of `widths`, a dense layer, an LSTM of `units`.
+    """A stage of convolutions with pooling for each of `widths`, a dense layer, an LSTM of `units` (see `Changes`).
 
     Args:
         heads: Number of classes by head.
@@ -49,7 +50,8 @@ def build(
     layers = [nn.Linear(flat_size(frame, input), size), nn.ReLU(), nn.Dropout(dropout)]
     frame.add_module("dense", nn.Sequential(*layers))
     initialise(frame)
-    return Network(FramesThenTime(frame, Recurrent(size, (units,))), units, heads, dropout=dropout)
+    time = nn.Sequential(Changes(size), Recurrent(2 * size, (units,)))
+    return Network(FramesThenTime(frame, time), units, heads, dropout=dropout)
 
 
 class FramesThenTime(nn.Module):
@@ -65,6 +67,27 @@ class FramesThenTime(nn.Module):
         features = self.frame(windows.flatten(0, 1))  # (N T, size)
         found: Tensor = self.time(features.reshape(count, frames, -1))
         return found
+
+
+class Changes(nn.Module):
+    """The features of each frame, and beside them their change from the frame before, each scaled to unit spread.
+
+    Persons differ far more than one frame from the next: an LSTM on the features alone hardly finds the motion.
+
+    Args:
+        size: Features of a frame.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(2 * size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, T, size) -> (N, T, 2 size)."""
+        before = torch.cat([features[:, :1], features[:, :-1]], dim=1)
+        joined = torch.cat([features, features - before], dim=2)
+        scaled_features: Tensor = self.norm(joined.flatten(0, 1)).reshape(joined.shape)
+        return scaled_features
 
 
 class Recurrent(nn.Module):
