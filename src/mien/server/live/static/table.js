@@ -58,8 +58,8 @@ function cellsOf(result, face, number) {
   put(["track", "face", "score", "emotion", "confidence", "uncertain"], [face.track, number, face.score, face.emotion, face.confidence, face.uncertain]);
   put(["x0", "y0", "x1", "y1"], face.box);
   for (const [name, point] of Object.entries(face.landmarks ?? {})) put([`${name}_x`, `${name}_y`], point);
-  for (const [name, value] of Object.entries(face.emotions ?? {})) cells.set(name, value);
-  for (const [name, value] of Object.entries(face.smoothed ?? {})) cells.set(`smoothed_${name}`, value);
+  for (const part of [face.emotions, face.affect]) for (const [name, value] of Object.entries(part ?? {})) cells.set(name, value);
+  for (const part of [face.smoothed, face.smoothed_affect]) for (const [name, value] of Object.entries(part ?? {})) cells.set(`smoothed_${name}`, value);
   if (face.keypoints) {
     cells.set("keypoint_scheme", face.keypoint_scheme);
     for (const [at, point] of face.keypoints.entries()) put([`x_${at}`, `y_${at}`], point);
