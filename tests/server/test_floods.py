@@ -18,7 +18,7 @@ HEAD = b"POST /v1/analyze HTTP/1.1\r\nHost: localhost\r\nContent-Type: applicati
 
 @pytest.fixture(scope="module")
 def server(start: Starter) -> Server:
-    return start("--workers", "1", "--max-megabytes", "8")
+    return start("--workers", "1", "--max-megabytes", "8", "--max-seconds", "600")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -30,7 +30,9 @@ def _many_files() -> Iterator[None]:
 
 
 def _is_served(server: Server, photo: bytes) -> bool:
-    return len(server.post(("photo.jpg", photo)).json()["results"][0]["faces"]) == 1
+    response = server.post(("photo.jpg", photo))
+    assert response.status_code == 200, response.text
+    return len(response.json()["results"][0]["faces"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ def test_websockets_without_a_page(server: Server, photo: bytes) -> None:
 
 def test_floods_of_websockets(start: Starter, photo: bytes) -> None:
     """Pages that send frames, nonsense and large messages without reading; a good client is served meanwhile."""
-    server = start("--no-open", "--workers", "1", "--max-live", "2", command="live")
+    server = start("--no-open", "--workers", "1", "--max-live", "2", "--max-seconds", "600", command="live")
     address = f"ws{server.url.removeprefix('http').rstrip('/')}/live/socket"
     frame = struct.pack("<IId", 1, 0, 0.0) + photo
     stop = threading.Event()
