@@ -50,14 +50,14 @@ class Server:
 
 
 @contextmanager
-def running(*options: str, key: str | None = None, command: str = "serve") -> Iterator[Server]:
-    """`mien serve` with options, on a free port; or `mien live`."""
-    words = [sys.executable, "-m", "mien", command, "--port", "0", *options]
+def running(*options: str, key: str | None = None, program: str = "") -> Iterator[Server]:
+    """`mien serve` with options, on a free port; or a program that says where it listens, as `mien serve` does."""
+    words = [sys.executable, *(["-c", program] if program else ["-m", "mien", "serve", "--port", "0", *options])]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert process.stderr is not None
     try:
         line = process.stderr.readline()
-        found = re.search(r"(?:listening on|live at) (http\S+)", line)
+        found = re.search(r"listening on (\S+)", line)
         assert found, line + process.stderr.read()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         with httpx.Client(base_url=found[1], headers=headers, timeout=600) as http:

@@ -158,6 +158,7 @@ def _config(app: "FastAPI", options: ServerOptions) -> uvicorn.Config:
             ws="auto",
             ws_max_size=WEBSOCKET_BYTES,
             ws_max_queue=_WEBSOCKET_MESSAGES,
+            ws_per_message_deflate=False,  # images are compressed already, and each connection would need its memory
             log_config=None,
             log_level="error",
             access_log=False,
