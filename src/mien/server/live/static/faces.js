@@ -166,6 +166,7 @@ export class Faces {
     } else {
       pen.fillStyle = this.config.colours[emotion] ?? "#888";
       pen.fillRect(0, 0, 84, 84);
+      if (row.image.complete && row.image.naturalWidth) pen.drawImage(row.image, 6, 6, 72, 72);
     }
   }
 
