@@ -34,13 +34,16 @@ CASES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "capsnet": (
         "looks",
         {
-            "epochs": 15,
+            "epochs": 40,
             "reconstruction": 0.0005,
-            "model": {"name": "capsnet", "options": {"width": 0.5}},
             "heads": {"own": {"source": "labels", "loss": "margin"}},
         },
     ),
 }
+
+
+LONG: Final = ("capsnet",)  # half as wide, it stood at 91% after 15 epochs
+NETWORKS: Final = [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in CASES]
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +84,7 @@ def accuracy(model: Path, samples: Samples) -> tuple[float, int]:
     return scores.accuracy.value, scores.n
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_95_percent_on_persons_it_never_saw(name: str, runs: dict[str, Path]) -> None:
     samples = samples_of(name)
     assert samples.subjects is not None
@@ -105,7 +108,7 @@ def test_motion_tells_what_the_last_frame_does_not(name: str, runs: dict[str, Pa
     assert by_motion >= by_frame + 0.2
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_exported_file_is_the_checkpoint(name: str, runs: dict[str, Path]) -> None:
     classifier = OnnxClassifier(exported(name, runs)).with_classes("model")
     val = samples_of(name).only("val")
@@ -120,7 +123,7 @@ def test_the_exported_file_is_the_checkpoint(name: str, runs: dict[str, Path]) -
     np.testing.assert_allclose(alone["own"], expected[:1], atol=1e-4)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_turned_faces_give_the_network_turned_points(name: str, runs: dict[str, Path]) -> None:
     """Faces in a larger frame, all upside down: keypoints say the same, wherever and however the face lies."""
     if "keypoints" not in [part.name for part in OnnxClassifier(exported(name, runs)).info.inputs] or "image" in name:
@@ -144,6 +147,7 @@ def test_a_mirrored_window_is_read_with_mirrored_points(runs: dict[str, Path]) -
         assert (classifier.predict_proba(faces).argmax(axis=1) == labels).mean() >= 0.9
 
 
+@pytest.mark.long
 def test_the_decoder_leaves_a_picture_of_redrawn_faces(runs: dict[str, Path]) -> None:
     exported("capsnet", runs)
     sheet = np.asarray(Image.open(runs["capsnet"].parent / "redrawn.png"), np.float64)
