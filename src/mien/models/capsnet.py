@@ -89,7 +89,7 @@ class PrimaryCapsules(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """(N, channels, H, W) -> the capsules, one after the other, (N, types h w size)."""
         values = self.conv(maps).float()  # (N, types size, h, w)
-        vectors = values.reshape(len(values), self.types, self.size, -1).transpose(2, 3)  # (N, types, h w, size)
+        vectors = values.reshape(values.shape[0], self.types, self.size, -1).transpose(2, 3)  # (N, types, h w, size)
         return squash(vectors).flatten(1)
 
 
@@ -113,7 +113,7 @@ class ClassCapsules(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Primary capsules (N, P size) -> class capsules before squashing (N, C, class_size)."""
         with full_precision(features):
-            count = len(features)
+            count = features.shape[0]  # not len(), which would fix the number of faces in an exported graph
             vectors = features.float().reshape(count, -1, self.size).transpose(0, 1)  # (P, N, size)
             votes = torch.bmm(vectors, self.weight).reshape(-1, count, self.classes, self.class_size)
             fixed = votes.detach()  # agreement chooses the routes; gradients flow through the votes alone
