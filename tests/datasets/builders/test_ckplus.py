@@ -101,7 +101,7 @@ def test_sequences_are_clips_whose_peak_frames_are_labelled(folder: Path) -> Non
 
 
 def test_neutral_clips_on_request(folder: Path) -> None:
-    samples = build(folder, sequences=replace(CLIPS, neutral=True))
+    samples = build(folder, sequences=replace(CLIPS, neutral="first"))
     clips = {clip.name: clip for clip in clips_of(samples)}
     assert len(clips) == 20
     still = clips["S005/001 neutral"]
@@ -173,7 +173,7 @@ def test_emotions_in_one_list(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("options", [{"peaks": 0}, {"frames": "all"}, {"crop": "dlib"}])
+@pytest.mark.parametrize("options", [{"peaks": 0}, {"frames": "all"}, {"crop": "dlib"}, {"neutral": "last"}])
 def test_options_without_a_meaning(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(options))):
         SequenceOptions(**options)
@@ -196,3 +196,12 @@ def test_the_command_builds_and_shows_sequences(folder: Path, tmp_path: Path) ->
     assert "6 frames" in shown.output
     assert "keypoints (300w-68)" in shown.output
     assert isinstance(store.load(out), Samples)
+
+
+def test_no_neutral_frames_on_request(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "ck.h5"
+    words = ["data", "build", "ckplus", str(folder), "--neutral", "none", "--crop", "whole", "--out", str(out)]
+    assert CliRunner().invoke(build_app(), words).exit_code == 0
+    samples = store.load(out)
+    assert "neutral" not in samples.classes
+    assert len(samples) == 30

@@ -44,11 +44,13 @@ class SequenceOptions:
     """
 
     frames: Annotated[
-        Literal["peak", "sequence"], "peak: the last frames, as images; sequence: all frames, as clips."
+        Literal["peak", "sequence"],
+        "Frames that are kept: peak, the last ones, as images; or sequence, all of them, as clips.",
     ] = "peak"
     peaks: Annotated[int, "Frames at the end of a sequence that show its emotion."] = 3
     neutral: Annotated[
-        bool | None, "Label the first frame of each sequence neutral; by default with --frames peak only."
+        Literal["first", "none"] | None,
+        "Which frames are neutral: the first of each sequence, or none; by default first for --frames peak only.",
     ] = None
     crop: Annotated[
         Crop, "What the faces are cropped by: a detector, the landmarks of the data set, or whole: not at all."
@@ -58,6 +60,8 @@ class SequenceOptions:
     def __post_init__(self) -> None:
         if self.frames not in ("peak", "sequence"):
             raise ConfigError(f"frames: expected peak or sequence, got '{self.frames}'")
+        if self.neutral not in (None, "first", "none"):
+            raise ConfigError(f"neutral: expected first or none, got '{self.neutral}'")
         if self.crop not in ("detector", "landmarks", "whole"):
             raise ConfigError(f"crop: expected detector, landmarks or whole, got '{self.crop}'")
         if self.peaks < 1:
@@ -66,7 +70,7 @@ class SequenceOptions:
     @property
     def with_neutral(self) -> bool:
         """Whether first frames are neutral."""
-        return self.frames == "peak" if self.neutral is None else self.neutral
+        return self.frames == "peak" if self.neutral is None else self.neutral == "first"
 
 
 _SEQUENCES: Final = SequenceOptions()
