@@ -272,7 +272,7 @@ def constants() -> set[float]:
     ]
     for path in (SOURCE / "recipes").rglob("*.toml"):
         table = tomllib.loads(path.read_text(encoding="utf-8")).get("input")
-        if table is None:  # a detector takes images as they are
+        if table is None or "mean" not in table:  # a detector takes images as they are, others keypoints alone
             continue
         inputs.append((table["mean"], table["std"], table.get("landmarks", ()), table["size"]))
     for mean, std, landmarks, size in inputs:

@@ -194,7 +194,7 @@ def _episodes(found: Sequence[Summary]) -> str:
     for each in found:
         rows = [[clock(one.begin), clock(one.end), one.emotion, f"{one.confidence:.0%}"] for one in each.episodes]
         video, person = _name(each)
-        name = html.escape(f"{video}, person {person}: {len(rows)} episodes")
+        name = html.escape(f"{video}, person {person}: {len(rows)} episode{'' if len(rows) == 1 else 's'}")
         parts.append(f"<details><summary>{name}</summary>{_table(['from', 'to', 'emotion', 'mean'], rows)}</details>")
     return "\n".join(parts)
 
