@@ -5,10 +5,12 @@
 >>> for face in result:
 ...     print(face.emotion, face.confidence, face.box)
 
-Importing mien loads nothing heavy: a name is imported when it is first used.
+Importing mien loads nothing heavy: a name is imported when it is first used. It sets ORT_DISABLE_TELEMETRY, unless it
+is set: otherwise onnxruntime (from 1.32) reports to its maker.
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from mien.results import FrameResult as FrameResult
 
 __version__ = "0.1.0"
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is loaded
 
 # The modules of the public names.
 _MODULES = {

@@ -1,5 +1,8 @@
 """The session: names, shapes, and one clear error for whatever onnxruntime says."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +73,12 @@ def test_bytes_that_are_no_network(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(WeightsError, match="here: is not an ONNX network: "):
         Session(b"words", "here")
     assert capfd.readouterr() == ("", "")
+
+
+def test_onnxruntime_reports_nothing(tmp_path: Path) -> None:
+    """From 1.32 on it keeps a session of its telemetry in the folder for temporary files, unless that is disabled."""
+    program = "from mien.assets.store import open_model; open_model(None)"
+    environment = os.environ | {"TMPDIR": str(tmp_path), "HOME": str(tmp_path)}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=600)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == []
