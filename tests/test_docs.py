@@ -122,7 +122,7 @@ def test_options_in_the_text_exist(path: Path) -> None:
     while waiting:
         command = waiting.pop()
         waiting.extend(getattr(command, "commands", {}).values())
-        known.update(option for parameter in command.params for option in parameter.opts)
+        known.update(option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts))
     text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     for code in re.findall(r"`(--[^`]*)`", text):
         assert {word for word in re.split(r"[\s=|]", code) if word.startswith("--")} <= known, code

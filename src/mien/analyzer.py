@@ -239,7 +239,8 @@ class Analyzer:
         """The classifier of videos and cameras: `classifier`, or the int8 form of the default model."""
         if "classifier" in self._made_from or self.options.classifier.models:
             return self.classifier
-        return load_classifier(replace(self.options.classifier, model=quick_model()))
+        options = self.options.classifier
+        return load_classifier(replace(options, model=quick_model(), prior=options.prior or AUTO))
 
     def _points_source(self) -> Landmarker | None:
         """Finds the keypoints that the classifier reads; None if it reads none.

@@ -63,7 +63,8 @@ class Coordinates:
         """The expectation for each row of probabilities (N, C); None if the row has no probability on an emotion."""
         weights = probabilities.astype(np.float64) * self.counted  # (N, C)
         total = weights.sum(axis=1, keepdims=True)
-        means = np.divide(weights @ self.values, total, out=np.zeros((len(weights), 4)), where=total > 0)
+        sums = (weights[:, :, None] * self.values).sum(axis=1)  # unlike a product of matrices, the same in every batch
+        means = np.divide(sums, total, out=np.zeros((len(weights), 4)), where=total > 0)
         return [Affect(*row) if mass > 0 else None for row, mass in zip(means.tolist(), total[:, 0], strict=True)]
 
 

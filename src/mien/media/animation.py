@@ -52,17 +52,20 @@ class Animation:
                 with collected_warnings() as notes:
                     image = Image.OPEN[kind][0](file, "")
                     check_size(image, self.name, self.max_pixels)
-                    for index in range(getattr(image, "n_frames", 1)):
+                    count = getattr(image, "n_frames", 1)
+                for index in range(count):
+                    with collected_warnings() as more:  # not while the caller has the frame: its warnings are its own
                         image.seek(index)
                         image.load()
-                        timestamp = time / 1000
-                        duration = float(image.info.get("duration", 0))
-                        time += duration if duration >= _SHORTEST_MS else _USUAL_MS
-                        if self.picker.is_after(timestamp):
-                            return
-                        if not self.picker.is_before(timestamp) and self.picker.wants(index, timestamp):
-                            chosen += 1
-                            yield Frame(np.array(on_white(image)), self.path, index, timestamp, note_of(notes))
+                    notes += more
+                    timestamp = time / 1000
+                    duration = float(image.info.get("duration", 0))
+                    time += duration if duration >= _SHORTEST_MS else _USUAL_MS
+                    if self.picker.is_after(timestamp):
+                        return
+                    if not self.picker.is_before(timestamp) and self.picker.wants(index, timestamp):
+                        chosen += 1
+                        yield Frame(np.array(on_white(image)), self.path, index, timestamp, note_of(notes))
             except (InputError, GeneratorExit):
                 raise
             except Exception as error:  # Pillow raises many kinds of exceptions for damaged files

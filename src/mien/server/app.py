@@ -17,6 +17,7 @@ try:
     from starlette.exceptions import HTTPException
     from starlette.middleware.cors import CORSMiddleware
     from starlette.responses import JSONResponse, Response
+    from starlette.routing import Route
 except ModuleNotFoundError as error:
     raise MissingExtraError("the server", "serve") from error
 
@@ -168,6 +169,11 @@ def _add_errors(app: FastAPI) -> None:
         }.get(error.status_code, str(error.detail).lower())
         response = error_response(error_of_status(error.status_code, text))
         response.headers.update(error.headers or {})
+        if error.status_code == 405:  # the framework names the methods of one route only
+            routes = [
+                each for each in app.routes if isinstance(each, Route) and each.path_regex.match(request.url.path)
+            ]
+            response.headers["Allow"] = ", ".join(sorted({name for each in routes for name in each.methods or ()}))
         return response
 
     async def invalid(request: Request, error: Any) -> JSONResponse:

@@ -255,6 +255,8 @@ async def _files(
         form = await _Form(request, stream, most, spool).parse()
     except MultiPartException as error:
         if error.message.startswith("Too many"):
+            if most == 1:
+                raise InputError(f"expected one part named '{field}', found several parts") from None
             raise _too_many(most, field) from None
         raise InputError(f"the form is damaged: {error.message.lower().rstrip('.')}") from None
     except (ValueError, UnicodeError, KeyError) as error:  # of headers of parts that nobody sends

@@ -22,7 +22,7 @@ import numpy as np
 from mien import errors
 from mien.errors import InputError, MienError, MissingExtraError, UnavailableError
 from mien.media.picking import VideoOptions
-from mien.results import LANDMARKS, POSE, Expression, Face, FrameResult, Measures
+from mien.results import LANDMARKS, POSE, Affect, Expression, Face, FrameResult, Measures
 
 try:
     import httpx
@@ -375,12 +375,15 @@ def _face(found: Mapping[str, Any]) -> Face:
         pose=points(pose and [pose[name] for name in POSE]),
         measures=measures and Measures(**measures),
         track=found["track"],
-        expression=_expression(found.get("emotions"), uncertain=found.get("uncertain", False)),
-        smoothed=_expression(found["smoothed"], uncertain=False),
+        expression=_expression(found.get("emotions"), found.get("affect"), uncertain=found.get("uncertain", False)),
+        smoothed=_expression(found["smoothed"], found.get("smoothed_affect"), uncertain=False),
     )
 
 
-def _expression(found: Mapping[str, float] | None, *, uncertain: bool) -> Expression | None:
+def _expression(
+    found: Mapping[str, float] | None, dimensions: Mapping[str, float] | None, *, uncertain: bool
+) -> Expression | None:
     if found is None:
         return None
-    return Expression(np.array(list(found.values()), np.float32), tuple(found), uncertain=uncertain)
+    affect = Affect(**dimensions) if dimensions else None
+    return Expression(np.array(list(found.values()), np.float32), tuple(found), uncertain=uncertain, affect=affect)

@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 
 from mien.output import schema
 from mien.output.schema import Column, Field
-from mien.results import LANDMARKS, POSE, Measures
+from mien.results import AFFECT, LANDMARKS, POSE, Measures
 from mien.server.bodies import IMAGES, VIDEO, EncodedImage, EncodedImages
 
 Json = dict[str, Any]
@@ -21,6 +21,7 @@ _PROBABILITIES: Final = {"type": "object", "additionalProperties": {"type": "num
 _PLAIN: Final = {"text": "string", "integer": "integer", "number": "number", "boolean": "boolean"}
 
 # The parts of a result that are lists and objects.
+_DIMENSIONS: Final = {"type": "object", "properties": {name: {"type": "number"} for name in AFFECT}}
 _NESTED: Final[Mapping[str, Json]] = {
     "faces": {"type": "array", "items": {"$ref": _REF + "Face"}},
     "box": {**_NUMBERS, "minItems": 4, "maxItems": 4},
@@ -33,6 +34,8 @@ _NESTED: Final[Mapping[str, Json]] = {
     "keypoints": {"type": "array", "items": _POINT},
     "emotions": _PROBABILITIES,
     "smoothed": _PROBABILITIES,
+    "affect": _DIMENSIONS,
+    "smoothed_affect": _DIMENSIONS,
 }
 
 _EXAMPLE_FACE: Final = {
@@ -45,10 +48,12 @@ _EXAMPLE_FACE: Final = {
     "pose": None,
     "measures": None,
     "smoothed": None,
+    "smoothed_affect": None,
     "emotion": "happiness",
     "confidence": 0.97,
     "uncertain": False,
     "emotions": {"happiness": 0.97, "neutral": 0.03},
+    "affect": {"valence": 0.79, "arousal": 0.46, "positive": 0.79, "negative": 0.0},
 }
 _EXAMPLE: Final = {
     "results": [

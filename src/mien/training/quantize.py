@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import onnx
 
+from mien.assets.signature import ImageInput
 from mien.assets.store import model_bytes, open_model
 from mien.datasets import Samples
 from mien.errors import ConfigError, WeightsError
@@ -47,7 +48,7 @@ def quantize(model: str | Path, samples: Samples, out: Path, *, count: int = 204
     """
     check_name(out)
     info, session = open_model(model)
-    if len(info.inputs) > 1 or info.image.frames > 1:
+    if not (len(info.inputs) == 1 and isinstance(info.inputs[0], ImageInput) and info.inputs[0].frames == 1):
         raise ConfigError(
             f"the model '{info.name}' does not read single images alone, so it has no int8 form", hint="use it as it is"
         )
