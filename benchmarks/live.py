@@ -6,11 +6,6 @@ share the processor. Writes `live_ms.json` (delays) and `live_rate.json` (frames
 """
 
 import argparse
-import itertools
-import re
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Page
-from tests.browser import browser_with_camera, write_camera
+from tests.browser import live_page, live_with_camera
 
 from benchmarks.results import Measurement, Results, markdown, save
 
@@ -63,28 +58,13 @@ def main() -> None:
     chosen = parser.parse_args()
     delays: dict[str, Measurement] = {}
     rates: dict[str, Measurement] = {}
-    command = [sys.executable, "-m", "mien", "live", "--no-open", "--port", "0"]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server,
-    ):
-        try:
-            address = re.search(r"http://\S+", "".join(itertools.islice(server.stderr or (), 1)))
-            if address is None:
-                raise RuntimeError("mien live did not start")
-            with browser_with_camera(write_camera(Path(folder) / "camera.mjpeg", camera())) as browser:
-                context = browser.new_context(viewport={"width": 1280, "height": 800})
-                context.grant_permissions(["camera"], origin=address[0].rstrip("/"))
-                page = context.new_page()
-                page.goto(address[0])
-                page.wait_for_selector("#stage[data-frame]")
-                for name, keys in CASES.items():
-                    delay, work, rate = measured(page, keys, chosen.seconds)
-                    delays[f"{name}: capture to drawn result"] = Measurement.of(delay)
-                    delays[f"{name}: of it, mien"] = Measurement.of(work)
-                    rates[name] = Measurement.of(rate)
-        finally:
-            server.terminate()
+    with live_with_camera(camera()) as (browser, address):
+        page = live_page(browser, address, viewport={"width": 1280, "height": 800})
+        for name, keys in CASES.items():
+            delay, work, rate = measured(page, keys, chosen.seconds)
+            delays[f"{name}: capture to drawn result"] = Measurement.of(delay)
+            delays[f"{name}: of it, mien"] = Measurement.of(work)
+            rates[name] = Measurement.of(rate)
     for results in (Results.here("live_ms", "ms", delays), Results.here("live_rate", "frames a second", rates)):
         print(markdown(results))
         save(results)

@@ -2,10 +2,6 @@
 
 import io
 import itertools
-import re
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -13,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from tests.browser import browser_with_camera, write_camera
+from tests.browser import live_page, live_with_camera
 
 ROOT: Final = Path(__file__).parent.parent
 SECONDS: Final = 15  # shown in the strip of the last minute
@@ -39,35 +35,22 @@ def camera() -> Iterator[NDArray[np.uint8]]:
 
 
 def main() -> None:
-    command = [sys.executable, "-m", "mien", "live", "--no-open", "--port", "0"]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server,
-    ):
-        try:
-            address = re.search(r"http://\S+", "".join(itertools.islice(server.stderr or (), 1)))
-            if address is None:
-                raise RuntimeError("mien live did not start")
-            with browser_with_camera(write_camera(Path(folder) / "camera.mjpeg", camera())) as browser:
-                for name, (width, height, scheme, keys, whole) in SHOTS.items():
-                    context = browser.new_context(
-                        viewport={"width": width, "height": height},
-                        color_scheme="dark" if scheme == "dark" else "light",
-                        device_scale_factor=2 if width < 500 else 1,
-                    )
-                    context.grant_permissions(["camera"], origin=address[0].rstrip("/"))
-                    page = context.new_page()
-                    page.goto(address[0])
-                    page.wait_for_selector("#stage[data-frame]")
-                    for key in keys:
-                        page.keyboard.press(key)
-                    page.wait_for_timeout(1000 * SECONDS)
-                    page.wait_for_selector("#feeling:text('Happiness')")
-                    image = Image.open(io.BytesIO(page.screenshot(full_page=whole))).convert("RGB")
-                    image.save(ROOT / "docs" / f"{name}.jpg", quality=88, subsampling=0, optimize=True)
-                    context.close()
-        finally:
-            server.terminate()
+    with live_with_camera(camera()) as (browser, address):
+        for name, (width, height, scheme, keys, whole) in SHOTS.items():
+            page = live_page(
+                browser,
+                address,
+                viewport={"width": width, "height": height},
+                color_scheme="dark" if scheme == "dark" else "light",
+                device_scale_factor=2 if width < 500 else 1,
+            )
+            for key in keys:
+                page.keyboard.press(key)
+            page.wait_for_timeout(1000 * SECONDS)
+            page.wait_for_selector("#feeling:text('Happiness')")
+            image = Image.open(io.BytesIO(page.screenshot(full_page=whole))).convert("RGB")
+            image.save(ROOT / "docs" / f"{name}.jpg", quality=88, subsampling=0, optimize=True)
+            page.context.close()
 
 
 if __name__ == "__main__":

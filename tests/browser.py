@@ -2,17 +2,20 @@
 
 import io
 import os
+import re
 import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -57,6 +60,48 @@ def browser_with_camera(camera: Path) -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def start_live(*options: str, **environment: str) -> tuple["subprocess.Popen[str]", str]:
+    """Starts `mien live` at a free port; gives its process and the address that it prints.
+
+    Raises:
+        RuntimeError: It did not start; the message is what it printed.
+    """
+    command = [sys.executable, "-m", "mien", "live", "--port", "0", *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | environment)
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    address = re.search(r"https?://\S+", line)
+    if address is None:
+        process.terminate()
+        raise RuntimeError(f"mien live did not start: {line}{process.stderr.read()}")
+    return process, address[0]
+
+
+@contextmanager
+def live_with_camera(frames: Iterable[NDArray[np.uint8]]) -> Iterator[tuple[Browser, str]]:
+    """A browser whose camera shows these frames, and the address of a `mien live`; both end with the block."""
+    process, address = start_live("--no-open")
+    try:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            browser_with_camera(write_camera(Path(folder) / "camera.mjpeg", frames)) as browser,
+        ):
+            yield browser, address
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def live_page(browser: Browser, address: str, **options: Any) -> Page:
+    """The live page in a context of its own, with the permission to use the camera, when it shows a first result."""
+    context = browser.new_context(**options)
+    context.grant_permissions(["camera"], origin=address.rstrip("/"))
+    page = context.new_page()
+    page.goto(address)
+    page.wait_for_selector("#stage[data-frame]")
+    return page
 
 
 if __name__ == "__main__":

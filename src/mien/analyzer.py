@@ -107,6 +107,11 @@ class Smoother(Protocol):
         """The remaining results, at the end of the source."""
 
 
+def _loaded(options: ClassifierOptions) -> Classifier:
+    """The classifier of some options, under the analyzer's own prior if they give none."""
+    return load_classifier(replace(options, prior=options.prior or AUTO))
+
+
 Stage = TypeVar("Stage")
 
 
@@ -198,9 +203,7 @@ class Analyzer:
                 options = replace(options, classifier=replace(options.classifier, emotions=cast(Emotions, emotions)))
             if prior is not None:
                 options = replace(options, classifier=replace(options.classifier, prior=prior))
-            self.classifier: Classifier = load_classifier(
-                replace(options.classifier, prior=options.classifier.prior or AUTO)
-            )
+            self.classifier: Classifier = _loaded(options.classifier)
         elif prior is not None:
             raise ConfigError(
                 "prior: has no effect on a ready classifier",
@@ -239,8 +242,7 @@ class Analyzer:
         """The classifier of videos and cameras: `classifier`, or the int8 form of the default model."""
         if "classifier" in self._made_from or self.options.classifier.models:
             return self.classifier
-        options = self.options.classifier
-        return load_classifier(replace(options, model=quick_model(), prior=options.prior or AUTO))
+        return _loaded(replace(self.options.classifier, model=quick_model()))
 
     def _points_source(self) -> Landmarker | None:
         """Finds the keypoints that the classifier reads; None if it reads none.

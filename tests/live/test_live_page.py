@@ -3,10 +3,7 @@
 import base64
 import csv
 import io
-import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from tests.browser import browser_with_camera, write_camera
+from tests.browser import browser_with_camera, start_live, write_camera
 from tests.conftest import ROOT
 from tests.videos import write_video
 
@@ -63,17 +60,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory, pictures: dict[str, NDArra
     frames = [picture for picture in pictures.values() for _ in range(60)]
     with browser_with_camera(write_camera(tmp_path_factory.mktemp("camera") / "faces.mjpeg", frames)) as found:
         yield found
-
-
-def start_live(*options: str, **environment: str) -> tuple["subprocess.Popen[str]", str]:
-    """Starts `mien live`; gives its process and the address that it prints."""
-    command = [sys.executable, "-m", "mien", "live", "--port", "0", *options]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | environment)
-    assert process.stderr is not None
-    line = process.stderr.readline()
-    address = re.search(r"https?://\S+", line)
-    assert address, line + process.stderr.read()
-    return process, address[0]
 
 
 @pytest.fixture(scope="module")

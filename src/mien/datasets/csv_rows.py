@@ -13,12 +13,14 @@ import sys
 import tarfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 from mien.errors import DataError, InputError, LimitError
+from mien.files import new_file
 
 _SHOWN: Final = 5  # errors that a message names; the others are counted
 _LONGEST: Final = 60  # characters of a cell that a message repeats
@@ -239,3 +241,26 @@ class RowErrors:
 def quoted(cell: str) -> str:
     """The content of a cell for a message: on one line, and not too long."""
     return repr(cell if len(cell) <= _LONGEST else cell[:_LONGEST] + "...")
+
+
+class LeftOut(list[tuple[str, str, str]]):
+    """Files that a builder leaves out: the name of each, the kind of the reason, and the reason."""
+
+    def about(self, *kinds: str) -> dict[str, object]:
+        """What a store notes of them: the number of each kind, and the first few; `kinds` are noted even if none is."""
+        counts = dict.fromkeys(kinds, 0) | dict(sorted(Counter(kind for _, kind, _ in self).items()))
+        return {
+            **{f"dropped_{kind}": count for kind, count in counts.items()},
+            "left_out": [f"{name}: {why}" for name, _, why in self[:_SHOWN]],
+        }
+
+    def write(self, path: Path) -> None:
+        """Writes all of them to a CSV file.
+
+        Raises:
+            OutputError: The file exists, or cannot be written.
+        """
+        with new_file(path, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["file", "kind", "reason"])
+            writer.writerows(self)

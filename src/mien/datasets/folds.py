@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets.samples import NO_LABEL, SPLITS, Samples
-from mien.datasets.splits import SHARE
+from mien.datasets.splits import SHARE, check_shares
 from mien.errors import ConfigError, DataError
 
 _SHOWN = 5  # persons that a message names
@@ -32,10 +32,7 @@ class PersonSplitOptions:
     seed: Annotated[int, "Seed of the random split."] = 0
 
     def __post_init__(self) -> None:
-        for name in ("val", "test"):
-            share = getattr(self, name)
-            if share is not None and not 0 <= share < 1:
-                raise ConfigError(f"{name}: expected a share from 0 to below 1, got {share}", hint="for example 0.1")
+        check_shares(self.val, self.test)
 
     def shares(self, present: Collection[str] = ()) -> dict[str, float]:
         """The share of the persons that goes from train to val and to test.

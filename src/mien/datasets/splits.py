@@ -20,6 +20,17 @@ _NAMES: Final = {
 _APPENDED: Final = re.compile(r"(set|data|images?|imgs?|faces|split)$")
 
 
+def check_shares(val: float | None, test: float | None) -> None:
+    """Refuses shares of the splits that are not given as they must be; None is the default.
+
+    Raises:
+        ConfigError: A share is outside 0-1.
+    """
+    for name, share in {"val": val, "test": test}.items():
+        if share is not None and not 0 <= share < 1:
+            raise ConfigError(f"{name}: expected a share from 0 to below 1, got {share}", hint="for example 0.1")
+
+
 def split_of(name: str) -> str | None:
     """The split ("train", "val", "test") that a name means, such as "Training", "VALID" or "test_set"; or None."""
     letters = re.sub(r"[\W\d_]+", "", name.lower())
@@ -45,10 +56,7 @@ class SplitOptions:
     seed: Annotated[int, "Seed of the random split."] = 0
 
     def __post_init__(self) -> None:
-        for name in ("val", "test"):
-            share = getattr(self, name)
-            if share is not None and not 0 <= share < 1:
-                raise ConfigError(f"{name}: expected a share from 0 to below 1, got {share}", hint="for example 0.1")
+        check_shares(self.val, self.test)
 
     def shares(self, present: Collection[str], *, val: float, test: float) -> dict[str, float]:
         """The share of each class that goes from train to val and to test.

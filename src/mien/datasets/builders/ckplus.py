@@ -5,8 +5,6 @@ and `*_landmarks.txt`; see `mien.datasets.cohn_kanade`. Of 593 sequences of 123 
 contempt. Every person is in one split only.
 """
 
-import csv
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets.cohn_kanade import EMOTIONS, LISTS, Sequence, read_points, read_sequences
+from mien.datasets.csv_rows import LeftOut
 from mien.datasets.folds import PersonSplitOptions, subject_split
 from mien.datasets.samples import NO_LABEL, Samples, Sources, without_duplicates
 from mien.datasets.stored_faces import FaceCropper, StoredFace, StoredFaceOptions, moved, whole
@@ -23,12 +22,10 @@ from mien.emotions import vocabulary
 from mien.errors import ConfigError, DataError, InputError
 from mien.faces.detectors import DetectorOptions
 from mien.faces.keypoints import COUNTS, POINTS_68, five_of
-from mien.files import new_file
 from mien.media import read_frames
 from mien.results import Frame
 
 YIELDS: Final = {"subjects", "keypoints"}
-_SHOWN: Final = 5  # files left out that `about` names
 _NEUTRAL: Final = "first frame"
 _CODES: Final = "action units: "
 
@@ -111,10 +108,7 @@ def build(
         if sequence.frames:
             reader.read(sequence)
     if report:
-        with new_file(report, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["file", "kind", "reason"])
-            writer.writerows(reader.left_out)
+        reader.left_out.write(report)
     if not reader.rows:
         first = f"; the first: {': '.join(reader.left_out[0][::2])}" if reader.left_out else ""
         raise DataError(
@@ -136,8 +130,7 @@ def build(
         "sequences_by_action_units": reader.by_codes,
         "dropped_sequences_without_an_emotion": reader.unlabelled,
         "seed": split.seed,
-        **{f"dropped_{kind}": count for kind, count in reader.counts().items()},
-        "left_out": [f"{path}: {why}" for path, _, why in reader.left_out[:_SHOWN]],
+        **reader.left_out.about(),
         "notes": reader.notes(found.values()),
     }
     meaning = {name: label for name, label in reader.meaning().items() if label in samples.classes}
@@ -167,7 +160,7 @@ class _Reader:
     faces: StoredFaceOptions
     detector: DetectorOptions
     rows: list[_Row] = field(default_factory=list)
-    left_out: list[tuple[str, str, str]] = field(default_factory=list)  # file, kind, reason
+    left_out: LeftOut = field(default_factory=LeftOut)
     sequences: int = 0
     unlabelled: int = 0
     by_codes: int = 0
@@ -299,10 +292,6 @@ class _Reader:
             frames=np.array([row.frame for row in rows], np.int64) if clips else None,
             clip_labels=np.array([classes.index(row.clip_emotion) for row in rows], np.int64) if clips else None,
         )
-
-    def counts(self) -> dict[str, int]:
-        """Number of files and sequences left out by kind."""
-        return dict(sorted(Counter(kind for _, kind, _ in self.left_out).items()))
 
     def notes(self, sequences: Iterable[Sequence]) -> list[str]:
         """What to tell the user."""

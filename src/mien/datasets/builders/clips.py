@@ -5,7 +5,6 @@ to the CSV file) and `label`, and optionally `start` and `end` (seconds, or 1:02
 found, tracked and cropped as `mien analyze` does.
 """
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from mien.datasets.class_folders import read_tree
 from mien.datasets.class_names import NameOptions, naming
-from mien.datasets.csv_rows import RowErrors, check_columns, header, quoted, rows
+from mien.datasets.csv_rows import LeftOut, RowErrors, check_columns, header, quoted, rows
 from mien.datasets.folds import PersonSplitOptions, check_subjects, subject_split
 from mien.datasets.samples import SPLITS, Samples, Sources, without_duplicates
 from mien.datasets.splits import split_of
@@ -26,13 +25,11 @@ from mien.datasets.stored_faces import FaceCropper, StoredFaceOptions, moved
 from mien.errors import ConfigError, DataError, InputError
 from mien.faces.detectors import DetectorOptions
 from mien.faces.keypoints import COUNTS
-from mien.files import new_file
 from mien.media import VideoOptions, find, is_video, read_video
 from mien.media.picking import seconds
 from mien.results import Frame
 
 YIELDS: Final = {"subjects"}
-_SHOWN: Final = 5  # clips left out that `about` names
 _COLUMNS: Final = ("file", "label")
 _TIMES: Final = ("start", "end")
 
@@ -115,10 +112,7 @@ def build(
     for clip in found:
         reader.read(clip)
     if report:
-        with new_file(report, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["file", "kind", "reason"])
-            writer.writerows(reader.left_out)
+        reader.left_out.write(report)
     if not reader.rows:
         raise DataError(
             f"{source}: no clip can be used; the first: {': '.join(reader.left_out[0][::2])}",
@@ -136,8 +130,7 @@ def build(
         "clips": len(found) - len({path for path, _, _ in reader.left_out}),
         "fps": clips.fps,
         "seed": split.seed,
-        **{f"dropped_{kind}": count for kind, count in reader.counts().items()},
-        "left_out": [f"{path}: {why}" for path, _, why in reader.left_out[:_SHOWN]],
+        **reader.left_out.about(),
         "notes": notes,
     }
     sources = Sources(
@@ -256,7 +249,7 @@ class _Reader:
     faces: StoredFaceOptions
     detector: DetectorOptions
     rows: list[_Row] = field(default_factory=list)
-    left_out: list[tuple[str, str, str]] = field(default_factory=list)  # file, kind, reason
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def __post_init__(self) -> None:
         from mien.faces import landmarks
@@ -334,7 +327,3 @@ class _Reader:
             frames=np.array([row.number for row in rows], np.int64),
             clip_labels=labels,
         )
-
-    def counts(self) -> dict[str, int]:
-        """Number of clips left out by kind."""
-        return dict(sorted(Counter(kind for _, kind, _ in self.left_out).items()))

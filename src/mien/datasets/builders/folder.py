@@ -5,9 +5,8 @@ a number together with the data set whose number it is (`--numbers affectnet`), 
 Folders inside a class folder belong to the class.
 """
 
-import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,17 +18,16 @@ from numpy.typing import NDArray
 from mien.assets.manifest import default_model, model_info
 from mien.datasets.class_folders import Tree, read_tree
 from mien.datasets.class_names import NameOptions, naming
+from mien.datasets.csv_rows import LeftOut
 from mien.datasets.samples import SPLITS, Samples, Sources, stratified_split, without_duplicates
 from mien.datasets.splits import SHARE, SplitOptions
 from mien.datasets.stored_faces import StoredFaceOptions
 from mien.errors import ConfigError, DataError, InputError
 from mien.faces.detectors import DetectorOptions
-from mien.files import new_file
 from mien.media import find, find_images, read_frames
 from mien.results import Frame
 
 YIELDS: Final[set[str]] = set()
-_SHOWN: Final = 5  # files left out that `about` names
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +93,7 @@ def build(
             for path in paths:
                 reader.read(path, split_name, name)
     if report:
-        with new_file(report, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["file", "kind", "reason"])
-            writer.writerows(reader.left_out)
+        reader.left_out.write(report)
     labels = np.asarray([found.place[name] for name in reader.folders], np.int64)
     if empty := _missing(labels, found.classes):
         raise DataError(
@@ -121,8 +116,7 @@ def build(
         "faces_cropped": faces.crop_faces,
         "kept_without_a_face": reader.kept_whole,
         "seed": split.seed,
-        **{f"dropped_{reason}": count for reason, count in reader.counts().items()},
-        "left_out": [f"{path}: {why}" for path, _, why in reader.left_out[:_SHOWN]],
+        **reader.left_out.about("unreadable", "without_a_face"),
         "notes": [*tree.notes, *_passed_over(tree)],
     }
     meaning = {name: found.classes[index] for name, index in found.place.items()}
@@ -148,7 +142,7 @@ class _Reader:
     folders: list[str] = field(default_factory=list)
     splits: list[int] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
-    left_out: list[tuple[str, str, str]] = field(default_factory=list)  # path, kind, reason
+    left_out: LeftOut = field(default_factory=LeftOut)
     kept_whole: int = 0
 
     def __post_init__(self) -> None:
@@ -183,11 +177,6 @@ class _Reader:
             else:
                 self.kept_whole += 1
         return self.options.stored(image)
-
-    def counts(self) -> Mapping[str, int]:
-        """Number of files left out by kind."""
-        kinds = [kind for _, kind, _ in self.left_out]
-        return {kind: kinds.count(kind) for kind in ("unreadable", "without_a_face")}
 
 
 def _images(path: Path) -> Iterator[Path]:
