@@ -2,7 +2,7 @@
 
 const HEADER = 16; // bytes: number (uint32), flags (uint32), seconds (float64), little-endian; then the image file
 const STILL = 1; // flag: an image, not a frame of a video
-const STUCK = 15000; // ms without an answer after which a connection counts as lost
+const STUCK = 15000; // ms without an answer, or without a welcome, after which a connection counts as lost
 const WAITS = [400, 1000, 2000, 4000, 5000]; // ms before each try to connect again
 const SOON = 90; // ms from sending to the answer
 const BUSY = 3000; // ms before the next try if the server was busy
@@ -17,6 +17,7 @@ export class Connection extends EventTarget {
   #settings = {};
   #state = "connecting";
   #welcome = false; // frames may be sent
+  #opened = 0; // when the present socket was opened
 
   constructor(url, key = "") {
     super();
@@ -36,6 +37,7 @@ export class Connection extends EventTarget {
     socket.onmessage = (event) => this.#heard(JSON.parse(event.data));
     socket.onclose = () => this.#lost();
     this.#socket = socket;
+    this.#opened = performance.now();
   }
 
   // Two frames may be under way if mien answers soon, or if most of the time is spent on the way and not in mien's work.
@@ -108,7 +110,8 @@ export class Connection extends EventTarget {
 
   #watch() {
     const oldest = this.#waiting.values().next().value;
-    if (oldest && performance.now() - oldest.sent > STUCK) this.#socket?.close();
+    const since = oldest ? oldest.sent : this.#welcome ? Infinity : this.#opened;
+    if (performance.now() - since > STUCK) this.#socket?.close();
   }
 
   #lost() {
