@@ -62,12 +62,14 @@ class CropAligner:
     def points(self, crop: NDArray[np.uint8]) -> NDArray[np.float32] | None:
         """The five landmarks (5, 2) of the face in a crop (H, W, 3) uint8 RGB, in pixels; None if it is not sure."""
         height, width = crop.shape[:2]
+        box = np.array([[0, 0, width, height]], np.float32)
         five = np.array(TYPICAL_LANDMARKS, np.float32) * np.array([width, height], np.float32)
-        found = self.landmarker(crop, np.array([[0, 0, width, height]], np.float32), five[None])
-        if found.scores is None or found.scores[0] < self.least:
-            return None
-        points = five_of(found.points)[0]
-        return points if np.isfinite(points).all() and np.ptp(points, axis=0).min() > 0 else None
+        for _ in range(2):  # from where faces usually are, and once more from where this one is, which is steadier
+            found = self.landmarker(crop, box, five[None])
+            five = five_of(found.points)[0]
+            if found.scores is None or not np.isfinite(five).all() or np.ptp(five, axis=0).min() <= 0:
+                return None
+        return five if found.scores[0] >= self.least else None
 
     def __call__(self, crop: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...] | None:
         """The aligned crops (size, size, 3) uint8 RGB, one for each crop spec; None if the face is not sure.
