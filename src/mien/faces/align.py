@@ -64,12 +64,14 @@ class CropAligner:
         height, width = crop.shape[:2]
         box = np.array([[0, 0, width, height]], np.float32)
         five = np.array(TYPICAL_LANDMARKS, np.float32) * np.array([width, height], np.float32)
+        score = 0.0
         for _ in range(2):  # from where faces usually are, and once more from where this one is, which is steadier
             found = self.landmarker(crop, box, five[None])
             five = five_of(found.points)[0]
             if found.scores is None or not np.isfinite(five).all() or np.ptp(five, axis=0).min() <= 0:
                 return None
-        return five if found.scores[0] >= self.least else None
+            score = float(found.scores[0])
+        return five if score >= self.least else None
 
     def __call__(self, crop: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...] | None:
         """The aligned crops (size, size, 3) uint8 RGB, one for each crop spec; None if the face is not sure.
