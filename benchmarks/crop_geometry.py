@@ -2,14 +2,14 @@
 
 The faces of PublicTest are padded to a larger canvas and enlarged (`mien.datasets.canvas`), detected, cropped and
 classified; the same faces are also classified unchanged. Faces that the detector misses are counted and excluded from
-both. A detector with landmarks is measured twice: with crops aligned by the landmarks, as in an analysis, and by the
-box alone; and once more on canvases rotated by 25 degrees, where the two differ. STORE is built by
-`mien data build fer2013 --votes ...`.
+both; only what it finds where the face was placed counts. The crops are aligned in three ways: by the landmark network,
+as in an analysis, by the detector's own landmarks if it gives any, and by the box alone; and once more on canvases
+rotated by 25 degrees, where the ways differ. STORE is built by `mien data build fer2013 --votes ...`.
 """
 
 import argparse
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,13 +22,16 @@ from benchmarks.detectors import WEIGHTS
 from benchmarks.results import Measurement, Results, markdown, save
 from mien.assets.manifest import CropSpec
 from mien.datasets import Samples, store
-from mien.datasets.canvas import BORDERS, Border, on_canvas
+from mien.datasets.canvas import BORDERS, Border, on_canvas, placed
 from mien.evaluation import protocols_of
 from mien.expression import OnnxClassifier
 from mien.faces import detectors
-from mien.faces.crop import crop_face, landmark_points
+from mien.faces.align import Aligner
+from mien.results import Face
 
 TURN: Final = 25.0
+REFINED, OWN, BOXED = "through detector and crop", "aligned by the detector's landmarks", "cropped by the box alone"
+WAYS: Final = (REFINED, OWN, BOXED)
 _SCALE: Final = 4
 
 
@@ -38,13 +41,11 @@ class Found:
 
     Attributes:
         rows: (N,) bool: the face was found.
-        aligned: (N, S, S, 3) crops by landmarks if the detector gives them; black for a face that was not found.
-        boxed: (N, S, S, 3) crops by the box alone.
+        crops: (N, S, S, 3) by each way of aligning, black for a face that was not found.
     """
 
     rows: NDArray[np.bool_]
-    aligned: NDArray[np.uint8]
-    boxed: NDArray[np.uint8]
+    crops: dict[str, NDArray[np.uint8]]
 
 
 def turned(canvas: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
@@ -61,22 +62,30 @@ def find(
     border: Border,
     degrees: float,
 ) -> Found:
-    """Puts faces on canvases, rotated in alternating directions, and crops the largest face found on each."""
+    """Puts faces on canvases, rotated in alternating directions, and crops those that are found where they are."""
+    aligner = Aligner(detector, [crop_spec])
     black = np.zeros((crop_spec.size, crop_spec.size, 3), np.uint8)
-    rows, aligned, boxed = [], [], []
+    rows: list[bool] = []
+    crops: dict[str, list[NDArray[np.uint8]]] = {way: [] for way in WAYS}
     for number, face in enumerate(faces):
         canvas = on_canvas(face, _SCALE, border)
         if degrees:
             canvas = turned(canvas, degrees if number % 2 else -degrees)
-        seen = detector.detect(canvas)
-        rows.append(len(seen) > 0)
-        by_box = by_landmarks = black
-        if len(seen):
-            by_box = crop_face(canvas, landmark_points(seen.boxes[0], None, detector.mean_landmarks), crop_spec)
-            by_landmarks = by_box if seen.landmarks is None else crop_face(canvas, seen.landmarks[0], crop_spec)
-        aligned.append(by_landmarks)
-        boxed.append(by_box)
-    return Found(np.asarray(rows, bool), np.stack(aligned), np.stack(boxed))
+        seen = aligner.found_in(canvas, placed(canvas))
+        rows.append(seen is not None)
+        for way, each in crops.items():
+            each.append(black if seen is None else _crop(canvas, seen, way, aligner))
+    return Found(np.asarray(rows, bool), {way: np.stack(each) for way, each in crops.items()})
+
+
+def _crop(canvas: NDArray[np.uint8], face: Face, way: str, aligner: Aligner) -> NDArray[np.uint8]:
+    """The crop of a face, aligned in one of the `WAYS`."""
+    if way == REFINED:
+        (face,) = aligner.refined(canvas, [face])
+    elif way == BOXED:
+        face = replace(face, landmarks=None)
+    ((crop,),) = aligner.crop(canvas, [face])
+    return crop
 
 
 def measured(name: str, samples: Samples) -> dict[str, Measurement]:
@@ -96,9 +105,9 @@ def measured(name: str, samples: Samples) -> dict[str, Measurement]:
             rows = found.rows & protocol.kept
             classifier = OnnxClassifier().with_classes(protocol.classes)
             truth = protocol.labels[rows]
-            ways = {"unchanged": samples.images, "through detector and crop": found.aligned}
-            if not np.array_equal(found.aligned, found.boxed):
-                ways["cropped by the box alone"] = found.boxed
+            ways = {"unchanged": samples.images} | found.crops
+            if np.array_equal(found.crops[OWN], found.crops[BOXED]):  # a detector without landmarks
+                del ways[OWN]
             for way, crops in ways.items():
                 right = classifier.predict_proba(crops[rows]).argmax(axis=1) == truth
                 figures[f"{title}: {protocol.title}, {way}"] = Measurement.proportion(int(right.sum()), len(right))

@@ -65,9 +65,9 @@ class AnalyzerOptions:
     tracking: TrackingOptions = field(default_factory=TrackingOptions)
     keypoints: Annotated[bool, "Also find dense keypoints, the head pose and measures of each face."] = False
     largest_only: Annotated[bool, "Keep only the largest face of each frame."] = False
-    align: Annotated[bool, "Align images that are cropped faces (the detector whole-image) where a face is sure."] = (
-        True
-    )
+    align: Annotated[
+        bool, "Align faces, also images that are cropped faces (whole-image), by landmarks of a network of their own."
+    ] = True
     keep_images: Annotated[bool, "Results carry the pixels of their frames, for drawing."] = False
 
 
@@ -219,7 +219,9 @@ class Analyzer:
         self.detector: Detector = detectors.load(options.detector) if detector is None else detector
         crop_aligner = self._crop_aligner() if self.detector.mean_landmarks is None and options.align else None
         crop_specs = () if self.detector.mean_landmarks is None else self.classifier.crop_specs
-        self._aligner = Aligner(self.detector, crop_specs, options=options.detector, crop_aligner=crop_aligner)
+        self._aligner = Aligner(
+            self.detector, crop_specs, options=options.detector, crop_aligner=crop_aligner, align=options.align
+        )
         self.landmarker: Landmarker | None = landmarks.load(options.landmarks) if options.keypoints else None
         self._points_of = self._points_source()
         self._tracker, self._smoother = tracker, smoother
@@ -394,14 +396,18 @@ class Analyzer:
         image = frame.image
         if self._tracker is None and frame.timestamp is None:  # an image
             faces = self._aligner.find(image)
+            faces = faces[:1] if self.options.largest_only else faces
+            if self.landmarker is None or self.landmarker.name != landmarks.DEFAULT:  # else the keypoints align
+                faces = self._aligner.refined(image, faces)
         else:
             tracker, _ = tracking.at(frame.source, frame.index)
             found = self._aligner.find(image) if tracker.needs_detection(frame) else None
-            faces = tuple(tracker.update(frame, found))
+            faces = tuple(tracker.update(frame, None if found is None else self._aligner.refined(image, found)))
         if self.options.largest_only:
             faces = faces[:1]
         if self.landmarker is not None:
-            faces = landmarks.with_keypoints(image, faces, self._aligner.landmarks(faces), self.landmarker)
+            points, align = self._aligner.landmarks(faces), self.options.align
+            faces = landmarks.with_keypoints(image, faces, points, self.landmarker, align=align)
         result = FrameResult(
             source=frame.source,
             frame=frame.index,

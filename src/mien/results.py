@@ -174,7 +174,8 @@ class Face:
     Attributes:
         box: (4,) float32 x0, y0, x1, y1 in pixels of the frame; may reach over its border.
         score: 0-1; 0.5 is the detector's operating point.
-        landmarks: (5, 2) float32 x, y in pixels, in the order of `LANDMARKS`; None if the detector gives none.
+        landmarks: (5, 2) float32 x, y in pixels, in the order of `LANDMARKS`, by which the face is aligned; None if it
+            is aligned by its box.
         keypoints: (N, 2) float32 x, y in pixels, a denser set of points; None if none were computed.
         keypoint_scheme: The name of the keypoints' number and order, "300w-68" for example; None without keypoints.
         pose: (3,) float32 yaw, pitch and roll of the head in degrees; None if unknown. Yaw is above 0 if the subject

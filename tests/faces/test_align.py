@@ -43,12 +43,55 @@ def test_the_crops_are_those_of_the_analyzer_and_of_the_parts(astronaut: NDArray
 
 
 def test_without_landmarks_their_mean_place_in_the_box_counts(astronaut: NDArray[np.uint8]) -> None:
-    crops = Aligner(Square(), [SPEC]).align(astronaut).crops
+    crops = Aligner(Square(), [SPEC], align=False).align(astronaut).crops
     points = landmark_points(np.array([100, 50, 200, 150], np.float32), None, Square.mean_landmarks)
     assert np.array_equal(crops[0][0], crop_face(astronaut, points, SPEC))
     given = np.array([[[120, 90], [180, 90], [150, 110], [130, 130], [170, 130]]], np.float32)
-    by_landmarks = Aligner(Square(given), [SPEC]).align(astronaut).crops
+    by_landmarks = Aligner(Square(given), [SPEC], align=False).align(astronaut).crops
     assert np.array_equal(by_landmarks[0][0], crop_face(astronaut, given[0], SPEC))
+
+
+def test_landmarks_are_found_again_where_the_face_is_sure(astronaut: NDArray[np.uint8]) -> None:
+    (face,) = mien.analyze(astronaut)
+    assert face.landmarks is not None
+    eyes = float(np.linalg.norm(face.landmarks[0] - face.landmarks[1]))
+    rough = (face.landmarks + np.array([eyes, -eyes]) / 6).astype(np.float32)
+    (found,) = Aligner(Square(rough[None]), [SPEC]).align(astronaut).faces
+    assert found.landmarks is not None
+    assert np.linalg.norm(found.landmarks - face.landmarks, axis=1).max() < 0.05 * eyes
+    (unsure,) = Aligner(Square(rough[None]), [SPEC]).align(np.full_like(astronaut, 90)).faces
+    assert unsure.landmarks is not None
+    assert np.array_equal(unsure.landmarks, rough)
+
+
+def test_a_detector_without_landmarks_is_aligned_as_well(astronaut: NDArray[np.uint8]) -> None:
+    (face,) = mien.analyze(astronaut)
+    assert face.landmarks is not None
+    low, high = face.landmarks.min(axis=0), face.landmarks.max(axis=0)
+
+    class Boxes(Square):
+        def detect(self, image: NDArray[np.uint8], *, min_score: float = 0.5) -> Detections:
+            box = np.array([[*(1.5 * low - 0.5 * high), *(1.5 * high - 0.5 * low)]], np.float32)
+            return Detections(box, np.array([0.6], np.float32))
+
+    (found,) = Aligner(Boxes(), [SPEC]).align(astronaut).faces
+    assert found.landmarks is not None
+    eyes = float(np.linalg.norm(face.landmarks[0] - face.landmarks[1]))
+    assert np.linalg.norm(found.landmarks - face.landmarks, axis=1).max() < 0.05 * eyes
+
+
+def test_the_face_in_a_known_box_is_cropped(astronaut: NDArray[np.uint8]) -> None:
+    aligner = Aligner("mien", [SPEC])
+    half = astronaut[::2, ::2]
+    both = np.vstack([np.hstack([half, half]), astronaut])
+    faces = sorted(aligner.find(both), key=lambda face: float(face.box[0]))
+    left, right = faces[0], faces[-1]
+    for face in (left, right):
+        crops = aligner.nearest(both, face.box + 3)
+        assert crops is not None
+        assert np.array_equal(crops[0], aligner.crop(both, aligner.refined(both, [face]))[0][0])
+    assert aligner.nearest(both, np.array([0, 0, 30, 30], np.float32)) is None
+    assert aligner.nearest(np.zeros((64, 64, 3), np.uint8), left.box) is None
 
 
 def test_the_score_of_the_options_or_of_the_call_counts(astronaut: NDArray[np.uint8]) -> None:

@@ -13,7 +13,6 @@ from tests.commands import run_command
 from mien import Analyzer
 from mien.analyzer import AnalyzerOptions
 from mien.assets.manifest import default_model, model_info
-from mien.errors import EXIT_CODES, ConfigError
 from mien.expression import ClassifierOptions, Ensemble, OnnxClassifier
 from mien.faces.align import Aligner, CropAligner
 from mien.media.images import read_image
@@ -75,7 +74,7 @@ def test_members_of_an_ensemble_get_their_own_crops(crop: NDArray[np.uint8]) -> 
     assert result[0].expression.as_dict() == pytest.approx(expected.as_dict(), abs=1e-6)
 
 
-def test_the_command(crop: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_the_command(crop: NDArray[np.uint8], astronaut: NDArray[np.uint8], tmp_path: Path) -> None:
     Image.fromarray(crop).save(tmp_path / "crop.png")
 
     def read(*options: str) -> "subprocess.CompletedProcess[str]":
@@ -85,6 +84,8 @@ def test_the_command(crop: NDArray[np.uint8], tmp_path: Path) -> None:
     assert default["faces"][0]["emotions"] != plain["faces"][0]["emotions"]
     (expected,) = OnnxClassifier(ClassifierOptions(prior="soft"))([crop])
     assert plain["faces"][0]["emotions"] == pytest.approx(expected.as_dict(), abs=1e-6)
-    refused = read("--no-align")
-    assert refused.returncode == EXIT_CODES[ConfigError]
-    assert "--no-align has no effect on detected faces" in refused.stderr
+    Image.fromarray(astronaut).save(tmp_path / "crop.png")
+    refined, plain = (json.loads(read(*more).stdout)["faces"][0] for more in ((), ("--no-align",)))
+    assert refined["box"] == plain["box"]
+    assert refined["landmarks"] != plain["landmarks"]
+    assert refined["emotion"] == plain["emotion"] == "happiness"

@@ -105,7 +105,9 @@ class FaceOptions:
 
     keypoints: Annotated[bool, "Also find dense keypoints, the head pose and measures of each face."] = False
     faces_are_crops: Annotated[bool, f"The images are cropped faces; same as --detector {WHOLE_IMAGE}."] = False
-    no_align: Annotated[bool, "Classify cropped faces as they are; by default they are aligned where sure."] = False
+    no_align: Annotated[
+        bool, "Align faces by the detector's own landmarks only, and classify cropped faces as they are."
+    ] = False
     largest_only: Annotated[bool, "Keep only the largest face of each image or frame."] = False
 
 
@@ -144,10 +146,6 @@ def analyze(
         given = _changed(landmarks, ("name", "weights"))
         raise ConfigError(
             f"{option_name(LandmarkOptions, given)} has no effect without keypoints", hint="add --keypoints"
-        )
-    if faces.no_align and not faces.faces_are_crops and detector.name != WHOLE_IMAGE:
-        raise ConfigError(
-            "--no-align has no effect on detected faces, which are always aligned", hint="add --faces-are-crops"
         )
     frames = open_frames(paths, options=video)
     if video != VideoOptions() and not frames.has_video:

@@ -67,10 +67,19 @@ def from_canvas(points: NDArray[np.floating], canvas: NDArray[np.uint8]) -> NDAr
     return points / (len(canvas) / (SIDE + 2 * MARGIN)) - MARGIN
 
 
+def placed(canvas: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The box (4,) xyxy of the face on its canvas."""
+    height, width = canvas.shape[:2]
+    margin = max(height, width) / 4
+    return np.array([margin, margin, width - margin, height - margin], np.float32)
+
+
 def find_and_crop(
     faces: Iterable[NDArray[np.uint8]], aligner: Aligner, border: Border = "reflect"
 ) -> tuple[list[NDArray[np.uint8]], NDArray[np.bool_]]:
-    """Places faces on canvases, finds the largest face there and crops it, as in a photograph.
+    """Places faces on canvases, finds them there and crops them, as in a photograph.
+
+    Only a face that is found where it was placed counts: the mirrored margins of canvases show faces of their own.
 
     Args:
         faces: Each (H, W) grey or (H, W, 3) RGB, uint8.
@@ -88,12 +97,12 @@ def find_and_crop(
         name = aligner.detector.name
         raise ConfigError(f"the detector '{name}' does not search for faces", hint="choose another detector")
     canvases = (on_canvas(face, _CANVAS / (2 * max(face.shape[:2])), border) for face in faces)
-    largest = [aligner.largest(canvas) for canvas in canvases]
+    cropped = [aligner.nearest(canvas, placed(canvas)) for canvas in canvases]
     crops = []
     for place, crop_spec in enumerate(aligner.crop_specs):
-        stacked = np.zeros((len(largest), crop_spec.size, crop_spec.size, 3), np.uint8)
-        for row, found in enumerate(largest):
+        stacked = np.zeros((len(cropped), crop_spec.size, crop_spec.size, 3), np.uint8)
+        for row, found in enumerate(cropped):
             if found is not None:
                 stacked[row] = found[place]
         crops.append(stacked)
-    return crops, np.asarray([found is not None for found in largest], bool)
+    return crops, np.asarray([found is not None for found in cropped], bool)

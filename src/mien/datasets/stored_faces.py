@@ -89,7 +89,7 @@ class FaceCropper:
 
     def largest(self, image: NDArray[np.uint8]) -> StoredFace | None:
         """The largest face of a photograph (H, W, 3) uint8 RGB; None if none is found."""
-        faces = self.aligner.find(image)[:1]
+        faces = self.aligner.refined(image, self.aligner.find(image)[:1])
         return self.by_points(image, self.aligner.landmarks(faces)[0]) if faces else None
 
     def by_points(self, image: NDArray[np.uint8], points: NDArray[np.float32]) -> StoredFace:

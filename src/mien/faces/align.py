@@ -4,6 +4,7 @@ Everything that crops faces for a classifier uses this module, so that training 
 same crops.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from mien.assets.manifest import CropSpec
 from mien.faces import detectors, landmarks
+from mien.faces.boxes import iou
 from mien.faces.crop import crop_face, landmark_points
 from mien.faces.detectors import Detector, DetectorOptions
 from mien.faces.detectors.whole_image import TYPICAL_LANDMARKS
@@ -23,6 +25,7 @@ from mien.opencv import warn_of_two_builds
 from mien.results import Face
 
 SURE: Final = 0.95  # score of a face in a crop, from which its landmarks align it
+SAME: Final = 0.3  # IoU from which a face that is found counts as the one in a known box
 
 Crops = tuple[Sequence[NDArray[np.uint8]], ...]
 
@@ -92,6 +95,8 @@ class Aligner:
             are the crops (`mean_landmarks` is None) needs none.
         options: `min_score` and `any_rotation` of these are used for a ready detector.
         crop_aligner: Aligns the boxes of a detector whose boxes are the crops; None: they stay as they are.
+        align: Whether the landmark network in the package finds the five landmarks of a face again, more exactly than
+            the detector; or another method that gives face scores.
 
     Raises:
         ConfigError: There is no such detector, or it does not have such an option.
@@ -106,6 +111,7 @@ class Aligner:
         *,
         options: DetectorOptions | None = None,
         crop_aligner: CropAligner | None = None,
+        align: bool | Landmarker = True,
     ) -> None:
         warn_of_two_builds()
         if isinstance(detector, (str, DetectorOptions)):
@@ -115,14 +121,27 @@ class Aligner:
         self.options = options or DetectorOptions()
         self.crop_specs = tuple(crop_specs)
         self.crop_aligner = crop_aligner
+        self._align = align
 
     @property
     def boxes_are_crops(self) -> bool:
         """Whether a box of the detector already is the crop."""
         return self.detector.mean_landmarks is None
 
+    @functools.cached_property
+    def landmarker(self) -> Landmarker | None:
+        """Finds the landmarks of a face again; None if those of the detector stay. Loaded at its first use."""
+        if self._align is False or self.boxes_are_crops:
+            return None
+        return landmarks.load() if self._align is True else self._align
+
     def find(self, image: NDArray[np.uint8], *, min_score: float | None = None) -> tuple[Face, ...]:
-        """The faces of an image (H, W, 3) uint8 RGB, largest first; `min_score` replaces that of the options."""
+        """The faces of an image (H, W, 3) uint8 RGB, largest first, with the landmarks of the detector.
+
+        Args:
+            image: The image.
+            min_score: Replaces that of the options.
+        """
         least = self.options.min_score if min_score is None else min_score
         found = find(self.detector, image, min_score=least, any_rotation=self.options.any_rotation)
         points = found.landmarks if found.landmarks is not None else [None] * len(found)
@@ -130,6 +149,12 @@ class Aligner:
             Face(box, float(score), landmarks)
             for box, score, landmarks in zip(found.boxes, found.scores, points, strict=True)
         )
+
+    def refined(self, image: NDArray[np.uint8], faces: Sequence[Face]) -> tuple[Face, ...]:
+        """Some faces of an image (H, W, 3) uint8 RGB, with more exact landmarks where they are sure."""
+        if self.landmarker is None or not faces:
+            return tuple(faces)
+        return landmarks.with_landmarks(image, tuple(faces), self.landmarks(faces), self.landmarker)
 
     def landmarks(self, faces: Sequence[Face]) -> NDArray[np.float32]:
         """The five landmarks (N, 5, 2) of some faces, or their mean place in the box; in pixels."""
@@ -140,7 +165,7 @@ class Aligner:
         return np.stack(points) if points else np.empty((0, 5, 2), np.float32)
 
     def crop(self, image: NDArray[np.uint8], faces: Sequence[Face]) -> Crops:
-        """The crops of some faces, from an image (H, W, 3) uint8 RGB.
+        """The crops of some faces, from an image (H, W, 3) uint8 RGB, by the landmarks that they have.
 
         Returns:
             For each crop spec a list of N crops (size, size, 3) uint8 RGB. If the boxes of the detector are the crops:
@@ -155,13 +180,31 @@ class Aligner:
 
     def align(self, image: NDArray[np.uint8]) -> AlignedFaces:
         """Finds and crops all faces of an image (H, W, 3) uint8 RGB."""
-        faces = self.find(image)
+        faces = self.refined(image, self.find(image))
         return AlignedFaces(faces, self.crop(image, faces))
 
     def largest(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...] | None:
         """The crops of the largest face, one for each crop spec; None if no face is found."""
         faces = self.find(image)[:1]
-        return tuple(crops[0] for crops in self.crop(image, faces)) if faces else None
+        return self._only(image, faces[0]) if faces else None
+
+    def nearest(self, image: NDArray[np.uint8], box: NDArray[np.float32]) -> tuple[NDArray[np.uint8], ...] | None:
+        """The crops of the face in a known box (4,) xyxy, one for each crop spec; None if it is not found."""
+        face = self.found_in(image, box)
+        return None if face is None else self._only(image, face)
+
+    def found_in(self, image: NDArray[np.uint8], box: NDArray[np.float32]) -> Face | None:
+        """The face that is found in a known box (4,) xyxy; None if there is none, whatever is found elsewhere."""
+        faces = self.find(image)
+        if not faces:
+            return None
+        overlaps = iou(np.stack([face.box for face in faces]), box[None])[:, 0]
+        best = int(overlaps.argmax())
+        return faces[best] if overlaps[best] >= SAME else None
+
+    def _only(self, image: NDArray[np.uint8], face: Face) -> tuple[NDArray[np.uint8], ...]:
+        """The crops of one face, one for each crop spec."""
+        return tuple(crops[0] for crops in self.crop(image, self.refined(image, [face])))
 
 
 def aligned(crops: Sequence[NDArray[np.uint8]], aligner: CropAligner) -> Crops:

@@ -288,7 +288,7 @@ class _Reader:
             if not isinstance(frame, Frame):
                 raise InputError(frame.error or "cannot be read")
             count += 1
-            found = aligner.find(frame.image) if tracker.needs_detection(frame) else None
+            found = aligner.refined(frame.image, aligner.find(frame.image)) if tracker.needs_detection(frame) else None
             faces = tuple(tracker.update(frame, found))
             points = aligner.landmarks(faces)
             if self.landmarker is not None:

@@ -66,7 +66,7 @@ def crop_unlabelled(
             boxes = np.array([face.box for face in faces], float).reshape(-1, 4)
             confirmed = iou(boxes, image.boxes).max(axis=1) >= _SAME if len(faces) else np.empty(0, bool)
             kept = [place for place in range(len(faces)) if confirmed[place] and sides[place] >= least]
-            (found,) = aligner.crop(image.image, [faces[place] for place in kept])
+            (found,) = aligner.crop(image.image, aligner.refined(image.image, [faces[place] for place in kept]))
             crops += [np.asarray(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), np.uint8) for crop in found]
             names += [f"{image.source}#{place}" for place in kept]
         progress(done)

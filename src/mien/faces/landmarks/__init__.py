@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import ConfigError
+from mien.faces.keypoints import five_of
 from mien.faces.measures import measures_of
 from mien.results import Face, checked
 
-__all__ = ["DEFAULT", "Found", "LandmarkOptions", "Landmarker", "load", "names", "with_keypoints"]
+__all__ = ["DEFAULT", "Found", "LandmarkOptions", "Landmarker", "load", "names", "with_keypoints", "with_landmarks"]
 
 DEFAULT: Final = "mien"
+SURE: Final = 0.5  # score of a face from which the five landmarks are made of its dense ones
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,8 +104,42 @@ def load(options: LandmarkOptions | None = None) -> Landmarker:
     return cast(Landmarker, importlib.import_module(f"{__name__}.{options.name}").load(options))
 
 
-def with_keypoints(
+def with_landmarks(
     image: NDArray[np.uint8], faces: tuple[Face, ...], landmarks: NDArray[np.float32], landmarker: Landmarker
+) -> tuple[Face, ...]:
+    """The faces of an image with five landmarks made of their dense ones, where these are sure.
+
+    Args:
+        image: (H, W, 3) uint8, RGB.
+        faces: N faces in it, at least one.
+        landmarks: (N, 5, 2) float32 their five landmarks, or the mean place of these in the box.
+        landmarker: Finds the points.
+    """
+    found = landmarker(image, np.stack([face.box for face in faces]), landmarks)
+    return tuple(
+        face if five is None else replace(face, landmarks=five) for face, five in zip(faces, _sure(found), strict=True)
+    )
+
+
+def _sure(found: Found) -> list[NDArray[np.float32] | None]:
+    """The five landmarks (5, 2) of each face; None if the score says that its points are not those of a face."""
+    five = five_of(found.points)
+    spread = np.ptp(five, axis=1).min(axis=1)  # points that coincide place no crop
+    sure = np.isfinite(five).all(axis=(1, 2)) & (spread > 0)
+    if found.scores is None:
+        sure[:] = False
+    else:
+        sure &= found.scores >= SURE
+    return [points if each else None for points, each in zip(five, sure, strict=True)]
+
+
+def with_keypoints(
+    image: NDArray[np.uint8],
+    faces: tuple[Face, ...],
+    landmarks: NDArray[np.float32],
+    landmarker: Landmarker,
+    *,
+    align: bool = True,
 ) -> tuple[Face, ...]:
     """The faces of an image with their keypoints, pose and measures.
 
@@ -112,18 +148,21 @@ def with_keypoints(
         faces: N faces in it.
         landmarks: (N, 5, 2) float32 their five landmarks, or the mean place of these in the box.
         landmarker: Finds the points.
+        align: Whether the five landmarks become those of the keypoints, too, as in `with_landmarks`.
     """
     if not faces:
         return faces
     found = landmarker(image, np.stack([face.box for face in faces]), landmarks)
     poses = [None] * len(faces) if found.pose is None else list(found.pose)
+    fives = _sure(found) if align else [None] * len(faces)
     return tuple(
         replace(
             face,
+            landmarks=face.landmarks if five is None else five,
             keypoints=points,
             keypoint_scheme=landmarker.scheme,
             pose=pose,
             measures=measures_of(points, None if pose is None else float(pose[0])),
         )
-        for face, points, pose in zip(faces, found.points, poses, strict=True)
+        for face, points, pose, five in zip(faces, found.points, poses, fives, strict=True)
     )
