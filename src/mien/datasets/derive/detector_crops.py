@@ -1,6 +1,6 @@
 """A second copy of the training faces, cropped as a detector finds them.
 
-The crops of a data set differ from those that a model gets behind a detector: a detector's landmarks bring faces
+The crops of a data set differ from those that a model gets behind a detector: behind a detector, landmarks bring faces
 upright and to one size, each with a small error. A network that is trained on both kinds of crops classifies both.
 """
 
