@@ -9,6 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from mien.cli import build_app
 from mien.cli.options import Only, command, option_name
 from mien.errors import ConfigError
 
@@ -139,3 +140,18 @@ def test_names_of_options_say_what_they_belong_to() -> None:
 
     assert option_name(DetectorOptions, "weights") == "--detector-weights"
     assert option_name(DetectorOptions, "min_face") == "--min-face"
+
+
+def test_a_command_alone_is_the_same_command() -> None:
+    def commands(only: str | None = None) -> dict[str, Any]:
+        found: Any = typer.main.get_command(build_app(only))
+        return dict(found.commands)
+
+    def options(found: Any) -> list[Any]:
+        inside = [options(each) for each in getattr(found, "commands", {}).values()]
+        return [found.name, *((each.name, each.opts, each.help) for each in found.params if each.opts), *inside]
+
+    everything = commands()
+    for name, found in everything.items():
+        assert [options(each) for each in commands(name).values()] == [options(found)]
+    assert list(commands("nose")) == list(commands("usage")) == list(everything)

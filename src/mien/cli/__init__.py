@@ -168,8 +168,12 @@ def say_error(error: MienError) -> None:
         say("  try", "default", error.hint)
 
 
-def build_app() -> typer.Typer:
-    """The application, with every command of this folder."""
+def build_app(only: str | None = None) -> typer.Typer:
+    """The application, with every command of this folder.
+
+    Args:
+        only: A command whose module is enough, for a quick start; all are imported if there is none of this name.
+    """
     app = typer.Typer(
         name="mien",
         help="Recognises facial expressions, and trains, evaluates and exports the models for this task.",
@@ -178,9 +182,10 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
-        register = getattr(importlib.import_module(f"{__name__}.{module.name}"), "register", None)
-        if register:  # `options` and `usage` are no commands
+    modules = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    registers = [found for name in modules if name == only and (found := _register(name))]
+    for register in registers or map(_register, modules):
+        if register:
             register(app)
     _with_checks(app)
 
@@ -193,6 +198,11 @@ def build_app() -> typer.Typer:
             raise typer.Exit
 
     return app
+
+
+def _register(module: str) -> "Callable[[typer.Typer], None] | None":
+    """What adds the command of a module of this folder; None for those without, `options` and `usage`."""
+    return getattr(importlib.import_module(f"{__name__}.{module}"), "register", None)
 
 
 def _with_checks(app: typer.Typer) -> None:
@@ -215,7 +225,8 @@ def main() -> None:
         try:
             from mien.cli.usage import expanded
 
-            build_app()(expanded(sys.argv[1:]))
+            words = expanded(sys.argv[1:])
+            build_app(next(iter(words), None))(words)
         finally:
             sys.stdout.flush()
     except MienError as error:
