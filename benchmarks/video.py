@@ -128,8 +128,8 @@ def parts_of(clip: Path, detections: int, frames: int) -> dict[str, float]:
     decoded = list(islice(_alone(clip), 64))
     analyzer = Analyzer()
     aligner = analyzer._aligner
-    found = [aligner.find(frame.image) for frame in decoded]
-    detecting = seconds_of(lambda: [aligner.find(frame.image) for frame in decoded])
+    found = [aligner.refined(frame.image, aligner.find(frame.image)) for frame in decoded]
+    detecting = seconds_of(lambda: [aligner.refined(frame.image, aligner.find(frame.image)) for frame in decoded])
     crops = [aligner.crop(frame.image, each) for frame, each in zip(decoded, found, strict=True)]
     cropping = seconds_of(lambda: [aligner.crop(frame.image, each) for frame, each in zip(decoded, found, strict=True)])
     flat = [[crop for each in crops for crop in each[kind]] for kind in range(len(crops[0]))]

@@ -85,7 +85,7 @@ def warped(image: NDArray[np.uint8], matrix: NDArray[np.float64], size: int) -> 
     """A square cut out of an image by an affine map, drawn larger and then averaged down.
 
     Args:
-        image: (H, W, 3) uint8. Outside it, its outermost pixels are repeated.
+        image: (H, W) or (H, W, 3) uint8. Outside it, its outermost pixels are repeated.
         matrix: (2, 3), maps pixels of the image to those of the larger drawing; both count from the centre of the
             first pixel, unlike elsewhere.
         size: Side of the drawing; the result has 1 / `OVERSAMPLING` of it.

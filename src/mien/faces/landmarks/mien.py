@@ -19,7 +19,6 @@ from mien.faces.landmarks import Found, LandmarkOptions
 
 MOST: Final = 4
 MOVED: Final = 0.2  # distance of the five landmarks in eye distances, on average
-_GREY: Final = np.array([[0.299], [0.587], [0.114]], np.float32)  # ITU-R BT.601, as in the crops of the training
 _LEAST: Final = 1e-3  # distance of the eyes, in pixels, from which points can place a crop
 _BATCH: Final = 64  # crops of one run of the network, so that a crowd needs no more memory
 
@@ -93,8 +92,9 @@ class MienLandmarker:
     def _crops(self, image: NDArray[np.uint8], five: NDArray[np.float32]) -> NDArray[np.float32]:
         """The input of the network (N, 1 or 3, size, size) for faces with these landmarks (N, 5, 2)."""
         spec = self._input
-        crops = np.stack([crop_face(image, each, self._spec) for each in five]).astype(np.float32) / 255
-        values = crops @ _GREY if spec.channels == "grey" else crops
+        grey = spec.channels == "grey"
+        crops = np.stack([crop_face(image, each, self._spec, grey=grey) for each in five])
+        values = (crops[..., None] if grey else crops).astype(np.float32) / 255
         normal = (values - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
         return np.ascontiguousarray(normal.transpose(0, 3, 1, 2), np.float32)
 
