@@ -119,7 +119,7 @@ def test_a_still_image_fills_the_window(astronaut: Path, base: Path) -> None:
     model = quick_model("image_lstm", base)
     analyzer = Analyzer(classifier=model)
     image = np.asarray(Image.open(astronaut).convert("RGB"))
-    (crop,) = analyzer._aligner.crop(image, analyzer._aligner.find(image)[:1])
+    (crop,) = analyzer._aligner.align(image).crops
     result = analyzer.analyze(image)
     expected = OnnxClassifier(model).predict_proba([Observation((crop[0],) * FRAMES)])[0]
     assert result.faces[0].expression is not None
