@@ -10,6 +10,7 @@ from tests.videos import portrait
 
 from mien import Analyzer
 from mien.errors import InputError
+from mien.results import Frame
 from mien.server.live.session import LiveSession, LiveSettings
 
 
@@ -43,6 +44,19 @@ def test_frames_of_a_camera_have_tracks_times_and_smoothing(session: LiveSession
     assert [result[0].track for result in results] == [0] * 6
     assert all(result[0].smoothed is not None for result in results)
     assert results[5][0].box[0] - results[0][0].box[0] == pytest.approx(20, abs=4)
+
+
+def test_a_video_is_classified_as_by_analyze(session: LiveSession, analyzer: Analyzer, frames: list[bytes]) -> None:
+    """By the int8 form of the default model, which a still image is not."""
+    found = session.analyze(frames[0], 0.0)[0].expression
+    video = [Frame(np.asarray(Image.open(io.BytesIO(frames[0]))), "camera", 0, 0.0)]
+    expected = next(analyzer.stream(video, 0))[0].expression
+    still = session.analyze(frames[0], 0.0, still=True)[0].expression
+    assert found is not None
+    assert expected is not None
+    assert still is not None
+    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+    assert (found.probabilities != still.probabilities).any()
 
 
 def test_a_still_image_is_what_analyze_gives(session: LiveSession, analyzer: Analyzer, astronaut: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import math
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,40 @@ def test_beyond_the_places_the_server_is_busy_and_then_free(client: TestClient, 
     pytest.fail("the place did not become free")
 
 
+def test_pages_that_wait_without_frames_give_way_to_others(client: TestClient, astronaut: Path) -> None:
+    """Eight may wait for each place; the one that waits longest is closed, and one that is live stays."""
+    with ExitStack() as stack:
+        live = stack.enter_context(client.websocket_connect(SOCKET))
+        hello(live)
+        live.send_bytes(frame(0, astronaut.read_bytes()))
+        assert live.receive_json()["type"] == "result"
+        waiting = [stack.enter_context(client.websocket_connect(SOCKET)) for _ in range(9)]
+        for socket in waiting:
+            assert hello(socket) == {"type": "welcome"}
+        live.send_bytes(frame(1, astronaut.read_bytes(), 0.1))
+        assert live.receive_json()["type"] == "result"
+        for socket in waiting[:2]:
+            socket.send_bytes(frame(2, astronaut.read_bytes(), 0.1))
+        with pytest.raises(WebSocketDisconnect) as closed:
+            waiting[0].receive_json()
+        assert closed.value.code == 1013
+        assert waiting[1].receive_json()["type"] == "busy"  # it was not closed, and there is one place
+
+
+@pytest.mark.parametrize("length", [501, 10_000, 1_000_000])
+def test_a_name_that_is_too_long_ends_the_connection(client: TestClient, astronaut: Path, length: int) -> None:
+    with client.websocket_connect(SOCKET) as socket:
+        hello(socket)
+        socket.send_json({"type": "settings", "source": "x" * 500})
+        socket.send_bytes(frame(0, astronaut.read_bytes()))
+        assert socket.receive_json()["result"]["source"] == "x" * 500
+        socket.send_json({"type": "settings", "source": "x" * length})
+        socket.send_bytes(frame(1, astronaut.read_bytes(), 0.1))
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_json()
+    assert closed.value.code == 1008
+
+
 @pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost:8001", "null"])
 def test_pages_of_other_origins_are_refused(client: TestClient, origin: str) -> None:
     with (
@@ -147,6 +182,19 @@ def test_a_wrong_key_is_asked_for_again(guarded: TestClient, key: str) -> None:
         with pytest.raises(WebSocketDisconnect) as closed:
             socket.receive_json()
     assert closed.value.code == 4401
+
+
+@pytest.mark.parametrize("key", ["", "wrong", KEY[:-1]])
+def test_keys_cannot_be_tried_quickly(key: str) -> None:
+    app = create_app(ServerOptions(api_keys=(KEY,), rate=0.01, workers=1), live=True)
+    with TestClient(app, "http://localhost") as tried:
+        answers = []
+        for _ in range(3):
+            with tried.websocket_connect(SOCKET) as socket:
+                answers.append(hello(socket, key)["type"])
+        assert answers == ["key", "busy", "busy"]
+        with tried.websocket_connect(SOCKET) as socket:
+            assert hello(socket, KEY) == {"type": "welcome"}
 
 
 def test_the_page_needs_no_key_but_its_socket_does(guarded: TestClient) -> None:

@@ -1,11 +1,15 @@
 """Clients that send nothing, half of something, or without end: a good client is served, and memory is bounded."""
 
 import contextlib
+import json
 import resource
 import socket
+import ssl
 import struct
+import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.server.conftest import Server, Starter, error_in
@@ -67,10 +71,32 @@ def test_connections_that_stop(server: Server, photo: bytes, begin: bytes) -> No
     assert _is_served(server, photo)
 
 
-def test_a_head_that_does_not_arrive_ends_the_connection(server: Server) -> None:
-    with server.connect() as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\n")
-        assert connection.recv(100) == b""  # closed by the server
+def test_a_head_or_a_handshake_that_does_not_arrive_ends_the_connection(
+    server: Server, start: Starter, tmp_path: Path
+) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            *["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"],
+            "-keyout",
+            key,
+            "-out",
+            certificate,
+        ],
+        check=True,
+        capture_output=True,
+        timeout=600,
+    )
+    secure = start("--workers", "1", "--certfile", str(certificate), "--keyfile", str(key))
+    trusting = ssl.create_default_context(cafile=certificate)
+    with secure.connect() as connection, trusting.wrap_socket(connection, server_hostname="localhost") as tls:
+        tls.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert tls.recv(100).startswith(b"HTTP/1.1 200")
+    with server.connect() as half, secure.connect() as silent:
+        silent.settimeout(45)  # asyncio itself would wait for a minute
+        half.sendall(b"GET /healthz HTTP/1.1\r\n")
+        assert half.recv(100) == b""  # closed by the server
+        assert silent.recv(100) == b""
 
 
 def test_many_waiting_connections_give_way_to_new_ones(server: Server, photo: bytes) -> None:
@@ -145,12 +171,24 @@ def test_floods_of_websockets(start: Starter, photo: bytes) -> None:
 
     messages = [frame, frame, b"", b"x" * 1_000_000, "nonsense", '{"type": "settings"}', "[" * 100_000, frame]
     threads = [threading.Thread(target=flood, args=(message,), daemon=True) for message in messages]
+    # Each of the two places gets an analyzer with both of its classifiers.
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            page = stack.enter_context(connect(address, open_timeout=600))
+            page.send('{"type": "hello"}')
+            page.send(frame)
+            assert json.loads(page.recv(600))["type"] == "welcome"
+            assert json.loads(page.recv(600))["type"] == "result"
+    assert _is_served(server, photo)
+    before = server.metric("process_resident_memory_bytes")
     for thread in threads:
         thread.start()
     try:
         assert all(_is_served(server, photo) for _ in range(5))
+        memory = server.metric("process_resident_memory_bytes")
     finally:
         stop.set()
         for thread in threads:
             thread.join(600)
+    assert memory < before + 200e6
     assert _is_served(server, photo)

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
+from starlette.testclient import TestClient
 from tests.server.conftest import KEY, OTHER_KEY, Server, Starter, error_in
 
 from mien.errors import ConfigError
+from mien.server.app import create_app
 from mien.server.options import ServerOptions, is_loopback
-from mien.server.run import serve
+from mien.server.run import bind, serve
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,21 @@ def test_rate(guarded: Server) -> None:
     assert refused
     error_in(refused[0], 429, "RateError")
     assert int(refused[0].headers["retry-after"]) >= 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"X-API-Key": "wrong-key-0123456789"}, {"Authorization": "Bearer wrong"}],
+    ids=["none", "wrong", "wrong bearer"],
+)
+def test_the_rate_of_wrong_keys_is_limited(headers: dict[str, str]) -> None:
+    """Those who try keys are refused, and clients with a key at the same address are not."""
+    options = ServerOptions(api_keys=(KEY,), rate=0.01, workers=1)
+    with TestClient(create_app(options), base_url="http://localhost") as client:
+        error_in(client.get("/v1/models", headers=headers), 401, "AccessError")
+        for _ in range(3):
+            error_in(client.get("/v1/models", headers=headers), 429, "RateError")
+        assert client.get("/v1/models", headers={"X-API-Key": KEY}).status_code == 200
 
 
 def test_the_address_without_keys_is_limited_to_this_machine(start: Starter, photo: bytes) -> None:
@@ -157,9 +174,18 @@ def test_bad_key_files(tmp_path: Path, text: str, message: str) -> None:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=message):
         ServerOptions(api_key_file=path)
-    path.write_bytes(b"\xff\xfe" * 20)
-    with pytest.raises(ConfigError, match="not a text file"):
+
+
+@pytest.mark.parametrize("kind", ["missing", "a folder", "not text"])
+def test_key_files_that_cannot_be_read_say_how_to_make_one(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "keys"
+    if kind == "a folder":
+        path.mkdir()
+    elif kind == "not text":
+        path.write_bytes(b"\xff\xfe" * 20)
+    with pytest.raises(ConfigError, match="cannot be read") as found:
         ServerOptions(api_key_file=path)
+    assert found.value.hint == f"write one key per line: openssl rand -hex 32 > {path}"
 
 
 def test_keys_are_not_shown() -> None:
@@ -198,6 +224,24 @@ def test_a_port_in_use(start: Starter) -> None:
     assert found.returncode == 2
     assert "address already in use" in found.stderr
     assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "hint"),
+    [
+        ("192.0.2.1", 0, "--host 127.0.0.1"),  # an address for documentation: no machine has it
+        ("198.51.100.7", 0, "--host 127.0.0.1"),
+        ("2001:db8::1", 0, "--host 127.0.0.1"),
+        ("127.0.0.1", None, "--port 0"),
+    ],
+)
+def test_the_hint_names_the_option_that_is_wrong(host: str, port: int | None, hint: str) -> None:
+    with bind(ServerOptions(port=0)) as used:
+        used.listen()
+        options = ServerOptions(host=host, port=used.getsockname()[1] if port is None else port, api_keys=(KEY,))
+        with pytest.raises(ConfigError, match="cannot listen on") as found:
+            bind(options)
+    assert hint in found.value.hint
 
 
 def test_a_certificate_without_its_key(tmp_path: Path) -> None:

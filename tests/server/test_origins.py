@@ -31,6 +31,28 @@ def test_other_and_damaged_hosts_are_refused(client: TestClient, host: str) -> N
     assert f"the request is for the host '{host}', expected localhost" in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("evil.org:80", "http://evil.org:80"),
+        ("Example.org", "http://Example.org"),
+        ("[2001:db8::1]:8000", "http://[2001:db8::1]:8000"),
+        ("[", ""),
+        ("[::1", ""),
+        ("", ""),
+        ("localhost@evil.org", ""),
+        ("a b", ""),
+        ("x/../y", ""),
+        ("x:123456", ""),
+    ],
+)
+def test_only_a_host_that_can_be_allowed_is_in_the_hint(client: TestClient, host: str, origin: str) -> None:
+    answer = client.get("/healthz", headers={"Host": host})
+    assert answer.json()["error"]["hint"] == (f"start the server with --allow-origin {origin}" if origin else "")
+    if origin:
+        assert ServerOptions(allow_origin=(origin,)).origins == (origin,)
+
+
 @pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1:9", "[::1]", "[::1]:8000", "LOCALHOST"])
 def test_names_of_this_machine_are_accepted(client: TestClient, host: str) -> None:
     assert client.get("/healthz", headers={"Host": host}).status_code == 200

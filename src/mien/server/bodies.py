@@ -22,7 +22,7 @@ from starlette.requests import ClientDisconnect, Request
 from mien.errors import InputError, LimitError, MediaTypeError, SlowRequestError, UnavailableError
 from mien.media.decode import decode, shown
 from mien.results import Frame
-from mien.server.options import ServerOptions
+from mien.server.options import LONGEST_NAME, ServerOptions
 from mien.server.pool import Upload
 
 IMAGES, VIDEO = "images", "video"
@@ -45,7 +45,9 @@ class EncodedImage(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     data: Annotated[str, Field(description="The file in base64, or as a data: URI.")]
-    name: Annotated[str | None, Field(description="Becomes the `source` of its result.", max_length=500)] = None
+    name: Annotated[str | None, Field(description="Becomes the `source` of its result.", max_length=LONGEST_NAME)] = (
+        None
+    )
 
 
 class EncodedImages(BaseModel):

@@ -8,20 +8,23 @@ It needs `httpx` and neither FastAPI nor a model. `Client` blocks, `AsyncClient`
 """
 
 import asyncio
+import io
+import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Self, overload
+from typing import Any, BinaryIO, Final, Generic, Self, TypeVar, cast, overload
 
 import numpy as np
 
 from mien import errors
 from mien.errors import InputError, MienError, MissingExtraError, UnavailableError
 from mien.media.picking import VideoOptions
+from mien.names import printable
 from mien.results import LANDMARKS, POSE, Affect, Expression, Face, FrameResult, Measures
 
 try:
@@ -31,6 +34,11 @@ except ModuleNotFoundError as error:
 
 # A path, the content of a file, or an open binary file.
 Source = str | os.PathLike[str] | bytes | BinaryIO
+
+# A part of a form: its field, the name of the file, and the file.
+_Part = tuple[str, tuple[str, bytes | BinaryIO]]
+
+Answer = TypeVar("Answer")
 
 # How long one request waits for the end of a job, in seconds; less than proxies usually allow.
 _WAIT: Final = 20
@@ -89,14 +97,12 @@ class Client:
         An image among several that cannot be read has a result with its `error`.
 
         Raises:
-            InputError: A single image cannot be read.
+            InputError: A single image cannot be read, there is no image, or something is neither a path, the content of
+                a file, nor an open binary file.
             MienError: What the server answered, as the same class.
             UnavailableError: The server cannot be reached, or is busy.
         """
-        several, sources = _sources(images)
-        with _form("images", sources) as form:
-            found = results_of(self._send("POST", "/v1/analyze", files=form.parts))
-        return found if several else found[0]
+        return self._send(_analyze(images))
 
     def submit_video(self, video: Source, options: VideoOptions | None = None) -> Job:
         """Sends a video; the server analyzes it in the background.
@@ -105,20 +111,19 @@ class Client:
             video: The video.
             options: Which frames are analyzed.
         """
-        with _form("video", [video]) as form:
-            return _job(self._send("POST", "/v1/video", files=form.parts, params=_query(options)))
+        return self._send(_submit(video, options))
 
     def job(self, job: Job | str, *, wait: float = 0) -> Job:
         """The present state of a job; with `wait`, after its end, or that many seconds, at most 30."""
-        return _job(self._send("GET", f"/v1/video/{_id(job)}", params={"wait": wait}))
+        return self._send(_state(job, wait))
 
     def results(self, job: Job | str, *, partial: bool = False) -> list[FrameResult]:
         """The results of a finished job; with `partial`, those so far."""
-        return results_of(self._send("GET", f"/v1/video/{_id(job)}/result", params={"partial": partial}))
+        return self._send(_results(job, partial=partial))
 
     def cancel(self, job: Job | str) -> None:
         """Cancels a job, and removes its results from the server."""
-        self._send("DELETE", f"/v1/video/{_id(job)}")
+        self._send(_cancel(job))
 
     def analyze_video(
         self,
@@ -140,12 +145,10 @@ class Client:
             UnavailableError: It took longer than `timeout`.
         """
         job = self.submit_video(video, options)
-        end = _end(timeout)
+        wait = _Waiting(progress, timeout)
         try:
             while not job.is_finished:
-                job = self.job(job, wait=_wait(end, quick=progress is not None))
-                if progress is not None:
-                    progress(job)
+                job = wait.shown(self.job(job, wait=wait.seconds()))
             return self.results(job)
         finally:
             with suppress(MienError):  # another error counts more
@@ -153,8 +156,7 @@ class Client:
 
     def models(self) -> dict[str, Any]:
         """The models of the server, and which of them it uses."""
-        found: dict[str, Any] = self._send("GET", "/v1/models")
-        return found
+        return self._send(_models())
 
     def close(self) -> None:
         """Closes the connections."""
@@ -168,9 +170,10 @@ class Client:
     ) -> None:
         self.close()
 
-    def _send(self, method: str, path: str, **request: Any) -> Any:
+    def _send(self, request: "_Request[Answer]") -> Answer:
         try:
-            return _content(self._http.request(method, path, **request))
+            with request.opened() as parts:
+                return request.read(_content(self._http.request(**request.arguments(parts))))
         except httpx.HTTPError as error:
             raise _unreachable(self._http.base_url, error) from error
 
@@ -193,27 +196,23 @@ class AsyncClient:
     async def analyze(self, images: Sequence[Source]) -> list[FrameResult]: ...
     async def analyze(self, images: Source | Sequence[Source]) -> FrameResult | list[FrameResult]:
         """As `Client.analyze`."""
-        several, sources = _sources(images)
-        with _form("images", sources) as form:
-            found = results_of(await self._send("POST", "/v1/analyze", files=form.parts))
-        return found if several else found[0]
+        return await self._send(_analyze(images))
 
     async def submit_video(self, video: Source, options: VideoOptions | None = None) -> Job:
         """As `Client.submit_video`."""
-        with _form("video", [video]) as form:
-            return _job(await self._send("POST", "/v1/video", files=form.parts, params=_query(options)))
+        return await self._send(_submit(video, options))
 
     async def job(self, job: Job | str, *, wait: float = 0) -> Job:
         """As `Client.job`."""
-        return _job(await self._send("GET", f"/v1/video/{_id(job)}", params={"wait": wait}))
+        return await self._send(_state(job, wait))
 
     async def results(self, job: Job | str, *, partial: bool = False) -> list[FrameResult]:
         """As `Client.results`."""
-        return results_of(await self._send("GET", f"/v1/video/{_id(job)}/result", params={"partial": partial}))
+        return await self._send(_results(job, partial=partial))
 
     async def cancel(self, job: Job | str) -> None:
         """As `Client.cancel`."""
-        await self._send("DELETE", f"/v1/video/{_id(job)}")
+        await self._send(_cancel(job))
 
     async def analyze_video(
         self,
@@ -225,12 +224,10 @@ class AsyncClient:
     ) -> list[FrameResult]:
         """As `Client.analyze_video`; if the task is cancelled, so is the job."""
         job = await self.submit_video(video, options)
-        end = _end(timeout)
+        wait = _Waiting(progress, timeout)
         try:
             while not job.is_finished:
-                job = await self.job(job, wait=_wait(end, quick=progress is not None))
-                if progress is not None:
-                    progress(job)
+                job = wait.shown(await self.job(job, wait=wait.seconds()))
             return await self.results(job)
         finally:
             with suppress(MienError):
@@ -238,8 +235,7 @@ class AsyncClient:
 
     async def models(self) -> dict[str, Any]:
         """As `Client.models`."""
-        found: dict[str, Any] = await self._send("GET", "/v1/models")
-        return found
+        return await self._send(_models())
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -253,47 +249,146 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _send(self, method: str, path: str, **request: Any) -> Any:
+    async def _send(self, request: "_Request[Answer]") -> Answer:
         try:
-            return _content(await self._http.request(method, path, **request))
+            with request.opened() as parts:
+                return request.read(_content(await self._http.request(**request.arguments(parts))))
         except httpx.HTTPError as error:
             raise _unreachable(self._http.base_url, error) from error
 
 
-class _form(ExitStack):  # noqa: N801  (used like a function)
-    """The files of a form, open until the block ends."""
+# --- the requests, the same for both clients
 
-    def __init__(self, field: str, sources: Iterable[Source]) -> None:
-        super().__init__()
-        self.parts: list[tuple[str, tuple[str, bytes | BinaryIO]]] = []
-        for number, source in enumerate(sources):
-            name = f"{field}[{number}]"
-            if isinstance(source, (str, os.PathLike)):
+
+@dataclass(frozen=True, slots=True)
+class _Request(Generic[Answer]):
+    """One request of the interface, and how its answer is read.
+
+    Attributes:
+        method: The HTTP method.
+        path: The address on the server.
+        read: Makes the answer of the client from the JSON of the response; None without content.
+        params: The query.
+        form: The name of the files in the form.
+        files: Files that are sent as a form.
+    """
+
+    method: str
+    path: str
+    read: Callable[[Any], Answer]
+    params: Mapping[str, float] = field(default_factory=dict)
+    form: str = ""
+    files: Sequence[Source] = ()
+
+    @contextmanager
+    def opened(self) -> Iterator[list[_Part]]:
+        """The parts of the form, whose files are open until the block ends.
+
+        Raises:
+            InputError: A file cannot be read.
+        """
+        with ExitStack() as stack:
+            parts: list[_Part] = []
+            for number, source in enumerate(self.files):
+                if not isinstance(source, (str, os.PathLike)):
+                    parts.append((self.form, (f"{self.form}[{number}]", source)))
+                    continue
                 path = Path(source)
                 try:
-                    opened: bytes | BinaryIO = self.enter_context(path.open("rb"))
-                except OSError as error:
-                    self.close()
-                    reason = (error.strerror or str(error)).lower()
-                    raise InputError(f"'{path}' cannot be read: {reason}") from None
-                self.parts.append((field, (path.name, opened)))
-            else:
-                self.parts.append((field, (name, source)))
+                    parts.append((self.form, (path.name, stack.enter_context(path.open("rb")))))
+                except (OSError, ValueError) as error:
+                    reason = (getattr(error, "strerror", None) or str(error)).lower()
+                    raise InputError(f"'{printable(str(path))}' cannot be read: {reason}") from None
+            yield parts
+
+    def arguments(self, parts: list[_Part]) -> dict[str, Any]:
+        """The arguments of `httpx.Client.request`."""
+        return {"method": self.method, "url": self.path, "params": dict(self.params), "files": parts or None}
 
 
-def _sources(images: Source | Sequence[Source]) -> tuple[bool, list[Source]]:
-    """Whether these are several images, and all of them."""
-    if isinstance(images, Sequence) and not isinstance(images, (str, bytes)):
-        return True, list(images)
-    return False, [images]
+def _analyze(images: Source | Sequence[Source]) -> _Request[FrameResult | list[FrameResult]]:
+    if isinstance(images, Sequence) and not isinstance(images, (str, bytes, bytearray, memoryview)):
+        if not images:
+            raise InputError("there are no images", hint="expected at least one")
+        return _Request("POST", "/v1/analyze", results_of, form="images", files=[_checked(each) for each in images])
+    files = [_checked(cast(Source, images))]
+    return _Request("POST", "/v1/analyze", lambda found: results_of(found)[0], form="images", files=files)
+
+
+def _submit(video: Source, options: VideoOptions | None) -> _Request[Job]:
+    query = {name: value for name, value in asdict(options or VideoOptions()).items() if value is not None}
+    return _Request("POST", "/v1/video", _job, query, "video", [_checked(video)])
+
+
+def _state(job: Job | str, wait: float) -> _Request[Job]:
+    return _Request("GET", f"/v1/video/{_id(job)}", _job, {"wait": wait})
+
+
+def _results(job: Job | str, *, partial: bool) -> _Request[list[FrameResult]]:
+    return _Request("GET", f"/v1/video/{_id(job)}/result", results_of, {"partial": partial})
+
+
+def _cancel(job: Job | str) -> _Request[None]:
+    return _Request("DELETE", f"/v1/video/{_id(job)}", lambda _: None)
+
+
+def _models() -> _Request[dict[str, Any]]:
+    return _Request("GET", "/v1/models", dict)
+
+
+def _checked(source: Source) -> Source:
+    """A source of one of the types that can be sent.
+
+    Raises:
+        InputError: It is of another type.
+    """
+    if isinstance(source, (str, os.PathLike, bytes)):
+        return source
+    if hasattr(source, "read") and not isinstance(source, io.TextIOBase):
+        return source
+    kind = type(source).__name__
+    hint = "expected a path, the content of a file as bytes, or an open binary file"
+    if isinstance(source, io.TextIOBase):
+        hint = 'open the file with "rb"'
+    elif isinstance(source, Iterable) and not isinstance(source, (bytearray, memoryview, np.ndarray)):
+        hint = f"for several images, expected a list: list({kind})"
+    raise InputError(f"an object of the type {kind} cannot be sent", hint=hint)
+
+
+class _Waiting:
+    """Waits for a job: how long each request waits, and what its user sees.
+
+    Args:
+        progress: Called with the state of the job.
+        timeout: Seconds for all requests together; None for no limit.
+    """
+
+    def __init__(self, progress: Callable[[Job], None] | None, timeout: float | None) -> None:
+        self._progress = progress
+        self._end = math.inf if timeout is None else time.monotonic() + timeout
+
+    def seconds(self) -> float:
+        """How long the next request waits for the end of the job.
+
+        Raises:
+            UnavailableError: The time is over.
+        """
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise UnavailableError(
+                "the analysis of the video did not end in time", hint="raise timeout, or use fewer fps"
+            )
+        return min(float(_WAIT) if self._progress is None else 1.0, left)
+
+    def shown(self, job: Job) -> Job:
+        """Passes the state of the job on."""
+        if self._progress is not None:
+            self._progress(job)
+        return job
 
 
 def _headers(api_key: str | None) -> dict[str, str]:
     return {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
-
-
-def _query(options: VideoOptions | None) -> dict[str, float]:
-    return {name: value for name, value in asdict(options or VideoOptions()).items() if value is not None}
 
 
 def _id(job: Job | str) -> str:
@@ -302,25 +397,6 @@ def _id(job: Job | str) -> str:
 
 def _job(found: Mapping[str, Any]) -> Job:
     return Job(**{each.name: found.get(each.name) for each in fields(Job)})  # type: ignore[arg-type]
-
-
-def _end(timeout: float | None) -> float | None:
-    return None if timeout is None else time.monotonic() + timeout
-
-
-def _wait(end: float | None, *, quick: bool) -> float:
-    """How long the next request waits for the end of a job.
-
-    Raises:
-        UnavailableError: The time is over.
-    """
-    longest = 1.0 if quick else float(_WAIT)
-    if end is None:
-        return longest
-    left = end - time.monotonic()
-    if left <= 0:
-        raise UnavailableError("the analysis of the video did not end in time", hint="raise timeout, or use fewer fps")
-    return min(longest, left)
 
 
 def _content(response: httpx.Response) -> Any:

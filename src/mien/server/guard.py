@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import http
 import ipaddress
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -22,6 +23,9 @@ OPEN: Final = ("/", "/healthz", "/live/")
 
 # Clients whose requests are counted; the one that was not seen for the longest time is forgotten.
 _CLIENTS: Final = 10_000
+
+# A host that can be allowed: a name, an IPv4 address, or an IPv6 address in brackets, and a port.
+_HOST: Final = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:\d{1,5})?")
 
 # The seconds after which a refused client should try again.
 _RETRY: Final[Mapping[type[MienError], int]] = {RateError: 1, UnavailableError: 2}
@@ -64,8 +68,8 @@ class Guard:
         self.check_origin(connection)
         if _is_open(connection):
             return ""
-        owner = self.check_key(connection.headers)
-        self._check_rate(owner or (connection.client.host if connection.client else ""))
+        owner = self.check_key(connection)
+        self._check_rate(owner or _address(connection))
         return owner
 
     def check_origin(self, connection: HTTPConnection) -> None:
@@ -78,7 +82,7 @@ class Guard:
         if self._hosts_are_known and not self._is_known(host):
             raise OriginError(
                 f"the request is for the host '{printable(host)[:80]}', expected localhost",
-                hint=f"start the server with --allow-origin http://{printable(host)[:80] or 'HOST'}",
+                hint=f"start the server with --allow-origin http://{host}" if _HOST.fullmatch(host) else "",
             )
         origin = connection.headers.get("origin")
         if origin is not None and origin not in self._origins and _host_of(origin) != host:
@@ -87,11 +91,11 @@ class Guard:
                 hint="start the server with --allow-origin ORIGIN",
             )
 
-    def check_key(self, headers: Mapping[str, str], key: str | None = None) -> str:
+    def check_key(self, connection: HTTPConnection, key: str | None = None) -> str:
         """Checks the API key: that of the header `Authorization: Bearer KEY` or `X-API-Key: KEY`.
 
         Args:
-            headers: The headers of the request.
+            connection: The request. One with a wrong key counts for its address, so that keys cannot be tried quickly.
             key: The key, if it came in another way: a browser cannot set the headers of a WebSocket.
 
         Returns:
@@ -99,14 +103,17 @@ class Guard:
 
         Raises:
             AccessError: It is missing or wrong.
+            RateError: It is missing or wrong, and so were too many others from this address.
         """
         if not self._keys:
             return ""
+        headers = connection.headers
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         given = key or headers.get("x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")
         digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest()
         found = [hmac.compare_digest(digest, known) for known in self._keys]  # always all of them
         if not any(found):
+            self._check_rate(_address(connection))
             raise AccessError(
                 "the API key is wrong" if given else "this server needs an API key",
                 hint="send the header 'Authorization: Bearer KEY'",
@@ -133,6 +140,10 @@ class Guard:
             self._buckets.popitem(last=False)
         if tokens < 1:
             raise RateError(f"more than {self._rate:g} requests per second", hint="wait a second and try again")
+
+
+def _address(connection: HTTPConnection) -> str:
+    return connection.client.host if connection.client else ""
 
 
 def _host_of(origin: str) -> str | None:

@@ -14,6 +14,9 @@ LEAST_KEY: Final = 16
 # The largest message of a WebSocket.
 WEBSOCKET_BYTES: Final = 8 * 2**20
 
+# The longest name of an image, in characters: it is repeated in results.
+LONGEST_NAME: Final = 500
+
 _FROM_ONE: Final = (
     "batch",
     "max_megabytes",
@@ -115,12 +118,12 @@ def read_keys(path: Path) -> tuple[str, ...]:
     Raises:
         ConfigError: The file cannot be read, has no key, or one that is too short or has other characters than ASCII.
     """
+    hint = f"write one key per line: openssl rand -hex 32 > {path}"
     try:
         lines = path.expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not a text file in UTF-8"
-        raise ConfigError(f"api_key_file: '{path}' cannot be read: {reason.lower()}") from None
-    hint = f"write one key per line: openssl rand -hex 32 > {path}"
+        raise ConfigError(f"api_key_file: '{path}' cannot be read: {reason.lower()}", hint=hint) from None
     keys = []
     for number, line in enumerate(lines, 1):
         key = line.strip()

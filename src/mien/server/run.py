@@ -1,6 +1,8 @@
 """Runs the application under uvicorn: the socket, signals, and connections that send nothing."""
 
 import asyncio
+import errno
+import functools
 import signal
 import socket
 import ssl
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     import h11
     from fastapi import FastAPI
 
-# How long a connection may take to send the head of a request, and to begin the next one, in seconds.
+# How long a connection may take for its TLS handshake and for the head of a request, and to begin the next one, in
+# seconds.
 _HEAD: Final = 10
 _KEEP_ALIVE: Final = 15
 
@@ -94,9 +97,12 @@ def bind(options: ServerOptions) -> socket.socket:
             raise
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
+        is_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
         raise ConfigError(
             f"cannot listen on {options.host}:{options.port}: {reason}",
-            hint="choose another one, for example --port 0 for any free port",
+            hint="choose another port, for example --port 0 for any free one"
+            if is_port
+            else "choose an address of this machine, for example --host 127.0.0.1",
         ) from None
     return listening
 
@@ -127,10 +133,20 @@ def serve(app: "FastAPI", options: ServerOptions, ready: Callable[[str], None] |
             # uvicorn stops at these signals, and sends them again when it has stopped: to nobody.
             before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            server.run(sockets=[listening])
+            with asyncio.Runner(loop_factory=lambda: _new_loop(tls=options.certfile is not None)) as runner:
+                runner.run(server.serve(sockets=[listening]))
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _new_loop(*, tls: bool) -> asyncio.AbstractEventLoop:
+    """An event loop whose servers limit the time of a TLS handshake, for which uvicorn has no option."""
+    loop = asyncio.new_event_loop()
+    if tls:
+        limited = functools.partial(loop.create_server, ssl_handshake_timeout=_HEAD)
+        loop.create_server = limited  # type: ignore[method-assign]
+    return loop
 
 
 class _Server(uvicorn.Server):

@@ -43,8 +43,10 @@ _STEP_FACES: Final = 8
 # The most bytes that the results of one video take in memory.
 _RESULT_BYTES: Final = 128 * 2**20
 
-# Finished jobs that are kept; beyond it the oldest one is forgotten.
+# Finished jobs that are kept, and the bytes that the results of all jobs may take; beyond it the oldest finished one is
+# forgotten.
 _FINISHED: Final = 32
+_ALL_RESULT_BYTES: Final = 256 * 2**20
 
 # The longest time that a client may wait for the end of a job in one request, in seconds.
 _WAIT: Final = 30
@@ -116,10 +118,21 @@ class Jobs:
         pool: Analyzes the frames.
         reader: Holds the uploads.
         metrics: Counts the frames.
+        most_bytes: The bytes that the results of all jobs may take together: beyond it the oldest finished ones are
+            forgotten.
     """
 
-    def __init__(self, options: ServerOptions, pool: AnalyzerPool, reader: Reader, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        options: ServerOptions,
+        pool: AnalyzerPool,
+        reader: Reader,
+        metrics: Metrics,
+        *,
+        most_bytes: int = _ALL_RESULT_BYTES,
+    ) -> None:
         self.options, self.pool, self.reader, self.metrics = options, pool, reader, metrics
+        self._most_bytes = most_bytes
         self._jobs: dict[str, Job] = {}
         # One worker stays free for images, if there are several.
         self._turns = asyncio.Semaphore(max(1, pool.workers - 1))
@@ -161,6 +174,7 @@ class Jobs:
         self.check()
         self._jobs[job.id] = job
         job.task = asyncio.create_task(self._run(job))
+        job.task.add_done_callback(lambda _: self._ended(job))  # a task cancelled before its first step runs no finally
 
     def find(self, number: str, owner: str) -> Job:
         """A job of this owner.
@@ -173,7 +187,8 @@ class Jobs:
         if job is None or job.owner != owner:
             raise NotFoundError(
                 f"there is no job '{shown(number)}'",
-                hint=f"results are kept for {self.options.max_job_seconds} seconds, and lost when the server restarts",
+                hint=f"results are kept for {self.options.max_job_seconds} seconds, less if many other jobs end, and "
+                "are lost when the server restarts",
             )
         return job
 
@@ -193,9 +208,12 @@ class Jobs:
 
     def _forget_old(self) -> None:
         now = time.monotonic()
-        finished = [job for job in self._jobs.values() if job.end.is_set()]
+        held = sum(job.size for job in self._jobs.values())
+        finished = sorted((job for job in self._jobs.values() if job.end.is_set()), key=lambda job: job.finished)
         for number, job in enumerate(finished):
-            if now - job.finished > self.options.max_job_seconds or number < len(finished) - _FINISHED:
+            is_old = now - job.finished > self.options.max_job_seconds
+            if is_old or number < len(finished) - _FINISHED or held > self._most_bytes:
+                held -= job.size
                 del self._jobs[job.id]
 
     async def _run(self, job: Job) -> None:
@@ -209,11 +227,14 @@ class Jobs:
         except Exception:
             job.state, job.error = "failed", MienError("an unexpected error; the server's log has the details")
             raise
-        finally:
-            job.finished = time.monotonic()
-            job.file.close()
-            self.reader.videos.release(job.body)
-            job.end.set()
+
+    def _ended(self, job: Job) -> None:
+        """Frees what a job holds besides its results."""
+        job.finished = time.monotonic()
+        job.file.close()
+        self.reader.videos.release(job.body)
+        job.end.set()
+        self._forget_old()
 
     async def _analyze(self, job: Job) -> None:
         """Analyzes the frames, step by step."""
@@ -229,6 +250,7 @@ class Jobs:
                     job.size += len(line)
                     job.lines.append(line)
                 self._check_limits(job, found, deadline)
+                self._forget_old()
         finally:
             await asyncio.shield(asyncio.to_thread(work.close))
 

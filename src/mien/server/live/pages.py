@@ -17,7 +17,7 @@ from mien.output.drawing.emoji import emoji
 from mien.output.drawing.palette import colour_of
 from mien.output.schema import Column, Layout, columns, decimals
 from mien.server.live.socket import HEAD, Places, serve
-from mien.server.options import WEBSOCKET_BYTES
+from mien.server.options import LONGEST_NAME, WEBSOCKET_BYTES
 from mien.server.pool import AnalyzerPool
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -94,6 +94,7 @@ def page_config(emotions: tuple[str, ...]) -> dict[str, Any]:
             "after": [_described(column) for column in plain[place:]],
         },
         "mostBytes": WEBSOCKET_BYTES - HEAD.size,
+        "longestName": LONGEST_NAME,
     }
 
 

@@ -10,6 +10,7 @@ from mien.faces.tracking import FaceTracker
 from mien.media.decode import MAX_PIXELS
 from mien.media.images import read_frame
 from mien.results import Frame, FrameResult
+from mien.server.options import LONGEST_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class LiveSettings:
     """What a page can choose at any time.
 
     Attributes:
-        source: The name of what is shown: "camera" or that of a file.
+        source: The name of what is shown: "camera" or that of a file; it is repeated in every result.
         largest_only: Keep only the largest face of each frame. The others are still followed.
         keypoints: Also find dense keypoints, the head pose and measures of each face.
     """
@@ -30,13 +31,16 @@ class LiveSettings:
         """These settings with those of a message; what does not belong there is ignored.
 
         Raises:
-            InputError: A value has the wrong type.
+            InputError: A value has the wrong type, or the name is too long.
         """
         known = {name: value for name, value in wanted.items() if name in self.__slots__}
         for name, value in known.items():
             if type(value) is not type(getattr(self, name)):
                 raise InputError(f"{name}: expected {type(getattr(self, name)).__name__}, got {type(value).__name__}")
-        return replace(self, **known)  # type: ignore[arg-type]
+        changed = replace(self, **known)  # type: ignore[arg-type]
+        if len(changed.source) > LONGEST_NAME:
+            raise InputError(f"source: expected at most {LONGEST_NAME} characters, got {len(changed.source)}")
+        return changed
 
 
 class _NoSmoother:
@@ -56,8 +60,8 @@ class LiveSession:
     between two frames: the tracks stay.
 
     Args:
-        analyzer: An analyzer that nobody else uses for as long as this session does. Its detector and classifier are
-            used.
+        analyzer: An analyzer that nobody else uses for as long as this session does. Its detector and classifiers are
+            used: for frames of a camera or a video that of videos, as by `mien analyze`.
         settings: The settings at the start.
         max_pixels: The largest width times height of a frame that is decoded.
     """
@@ -107,7 +111,7 @@ class LiveSession:
         self._tracker: Tracker = FaceTracker(1 if whole else options.detect_every)
         seconds = SECONDS if options.smooth is None else options.smooth
         self._smoother: Smoother = (
-            TrackSmoother(seconds, 0.0, threshold=self._base.classifier.threshold) if seconds else _NoSmoother()
+            TrackSmoother(seconds, 0.0, threshold=self._base.video_classifier.threshold) if seconds else _NoSmoother()
         )
         self._source, self._index = source, 0
         self._streamed = None
@@ -125,4 +129,5 @@ class LiveSession:
         following: dict[str, Callable[[], object]] = (
             {} if still else {"tracker": lambda: self._tracker, "smoother": lambda: self._smoother}
         )
-        return Analyzer(options, detector=self._base.detector, classifier=self._base.classifier, **following)  # type: ignore[arg-type]
+        classifier = self._base.classifier if still else self._base.video_classifier
+        return Analyzer(options, detector=self._base.detector, classifier=classifier, **following)  # type: ignore[arg-type]

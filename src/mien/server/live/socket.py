@@ -13,6 +13,7 @@ then closes the connection.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import math
@@ -24,7 +25,7 @@ from typing import Any, Final
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from mien.analyzer import Analyzer
-from mien.errors import AccessError, InputError, MienError, OriginError, UnavailableError
+from mien.errors import AccessError, InputError, MienError, OriginError, RateError, UnavailableError
 from mien.output.schema import document
 from mien.server.guard import Guard, error_body
 from mien.server.live.session import LiveSession, LiveSettings
@@ -41,25 +42,49 @@ _STILL: Final = 1
 _HELLO: Final = 10
 _IDLE: Final = 15
 
+# Connections that send no frames, for each place; beyond it, the one that waits longest is closed.
+_WAITING: Final = 8
+
 # Codes of closing (RFC 6455; from 4000 on they are the application's).
 _POLICY, _AGAIN, _KEY = 1008, 1013, 4401
 
 
 class Places:
-    """The places for pages that are live at the same time: each holds an analyzer."""
+    """The places for pages that are live at the same time: each holds an analyzer. Other pages wait without one.
+
+    Args:
+        most: Pages that are live at the same time.
+    """
 
     def __init__(self, most: int) -> None:
         self._free = most
+        self._most_waiting = _WAITING * most
+        self._waiting: dict[_Connection, None] = {}  # the longest waiting one first
 
-    def take(self) -> bool:
+    def wait(self, connection: "_Connection") -> None:
+        """Counts a connection that sends no frames; if there are too many, the one that waits longest is closed."""
+        self._waiting[connection] = None
+        if len(self._waiting) > self._most_waiting:
+            oldest = next(iter(self._waiting))
+            self.leave(oldest)
+            oldest.close_soon()
+
+    def leave(self, connection: "_Connection") -> None:
+        """Forgets a connection that waited."""
+        self._waiting.pop(connection, None)
+
+    def take(self, connection: "_Connection") -> bool:
         """Takes a place, if one is free."""
-        free = self._free > 0
-        self._free -= free
-        return free
+        if not self._free:
+            return False
+        self._free -= 1
+        self.leave(connection)
+        return True
 
-    def give_back(self) -> None:
+    def give_back(self, connection: "_Connection") -> None:
         """Gives a place back."""
         self._free += 1
+        self.wait(connection)
 
 
 async def serve(socket: WebSocket, places: Places) -> None:
@@ -78,13 +103,16 @@ async def serve(socket: WebSocket, places: Places) -> None:
     await socket.accept()
     try:
         if await _greeted(socket, guard):
-            async with asyncio.TaskGroup() as group:
-                connection = _Connection(socket, places)
-                worker = group.create_task(connection.work())
-                try:
-                    await connection.read()
-                finally:
-                    worker.cancel()
+            connection = _Connection(socket, places)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    worker = group.create_task(connection.work())
+                    try:
+                        await connection.read()
+                    finally:
+                        worker.cancel()
+            finally:
+                places.leave(connection)
     except* (WebSocketDisconnect, RuntimeError, TimeoutError, UnavailableError):
         pass  # the page has gone, or never said anything; or the server stops
 
@@ -98,10 +126,14 @@ async def _greeted(socket: WebSocket, guard: Guard) -> bool:
         await socket.close(_POLICY)
         return False
     try:
-        guard.check_key(socket.headers, str(hello.get("key") or "") or None)
+        guard.check_key(socket, str(hello.get("key") or "") or None)
     except AccessError:
         await socket.send_json({"type": "key"})
         await socket.close(_KEY)
+        return False
+    except RateError:
+        await socket.send_json({"type": "busy"})
+        await socket.close(_AGAIN)
         return False
     await socket.send_json({"type": "welcome"})
     return True
@@ -118,6 +150,16 @@ class _Connection:
         self._settings = LiveSettings()
         self._newest: bytes | None = None
         self._there = asyncio.Event()
+        self._closing: asyncio.Task[None] | None = None
+        places.wait(self)
+
+    def close_soon(self) -> None:
+        """Closes the connection, for others that wait."""
+        self._closing = asyncio.create_task(self._close())
+
+    async def _close(self) -> None:
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # it is closed already
+            await self._socket.close(_AGAIN)
 
     async def read(self) -> None:
         """Takes messages until the page goes."""
@@ -144,14 +186,14 @@ class _Connection:
         """Analyzes the newest frame, again and again; a page that sends nothing holds no analyzer."""
         while True:
             await self._there.wait()
-            if not self._places.take():
+            if not self._places.take(self):
                 await self._socket.send_json({"type": "busy"})
                 await self._socket.close(_AGAIN)
                 return
             try:
                 await self._work_awhile()
             finally:
-                self._places.give_back()
+                self._places.give_back(self)
 
     async def _work_awhile(self) -> None:
         """Holds an analyzer while frames come."""

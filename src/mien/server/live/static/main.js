@@ -212,7 +212,7 @@ source.addEventListener("change", () => {
   painter.clear();
   faces.clear();
   strip.clear();
-  connection.settings({ source: source.name });
+  connection.settings({ source: [...source.name].slice(0, config.longestName).join("") });
   document.body.dataset.state = "live";
   pressed("camera", source.kind === "camera");
   pressed("pause", false);
