@@ -1,5 +1,6 @@
 """Codes and files of action units that are wrong: the message says what is wrong, and which units there are."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,14 @@ def test_a_unit_made_in_python_is_checked() -> None:
         ActionUnit(1, side="B")
     with pytest.raises(ConfigError, match="got none"):
         parse(" + ")
+
+
+@pytest.mark.parametrize("name", ["12", "1+2+5B", "0", "R12A"])
+def test_a_code_counts_before_a_file_with_its_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("4.0 2.0\n")
+    as_code = json.loads(CliRunner().invoke(build_app(), ["facs", name, "--json"]).stdout)
+    as_file = json.loads(CliRunner().invoke(build_app(), ["facs", f"./{name}", "--json"]).stdout)
+    assert "file" not in as_code
+    assert as_code["code"] == ("0" if name == "0" else name)
+    assert as_file["code"] == "4B"

@@ -57,7 +57,8 @@ def evaluate(
 
     Every score names its protocol: the labels of FER2013, or the votes of FER+ by majority or by argmax. With
     --detector, each face is placed on a larger canvas, found there and cropped, as in a photograph. With --emotions,
-    only faces of these emotions are scored, and only these are told apart.
+    only faces of these emotions are scored, and only these are told apart. If the data has valence and arousal, their
+    concordance correlation (CCC) and root mean squared error are printed as well.
     """
     from mien.datasets import store
     from mien.evaluation import evaluate_model
@@ -92,5 +93,7 @@ def evaluate(
         for name, scores in evaluation.scores.items():
             print(text(scores, evaluation.accuracy_drops.get(name, ())))
             print()
+        if evaluation.affect:
+            print(evaluation.affect.text())
     for path in filter(None, (output.out, output.report)):
         tell(f"written: {path}")

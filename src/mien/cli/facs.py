@@ -35,21 +35,33 @@ def facs(
     """Prints the emotions that action units are typical of, or the action units of an emotion.
 
     The emotions are scored by the prototypes and variants of FACS, each with its reason: the units that are there,
-    that are missing, and that speak against it. Without an argument, the action units are listed with their names.
+    that are missing, and that speak against it. Without an argument, the action units are listed with their names. A
+    code counts before a file with the same name: write ./12 for the file.
     """
     text = " ".join(code or ()).strip()
     if not code:
         found, show = _names(), _show_names
+    elif _is_code(text):  # a file that is named like a code is read as ./12
+        found, show = _from_code(text), _show_units
     elif os.path.isfile(text) or text.lower().endswith(_SUFFIXES):
         found, show = _from_file(Path(text)), _show_units
     elif any(letter.isdecimal() for letter in text):
-        found, show = _from_code(text), _show_units
+        found, show = _from_code(text), _show_units  # raises the error of a wrong code
     else:
         found, show = _emotion(text), _show_emotion
     if json:
         print_line(_to_json(found))
     else:
         show(found)
+
+
+def _is_code(text: str) -> bool:
+    """Whether a text names action units that exist, whatever files there are."""
+    try:
+        parse(text)
+    except ConfigError:
+        return False
+    return True
 
 
 def _to_json(found: dict[str, Any]) -> str:

@@ -34,6 +34,7 @@ class Samples:
         keypoint_scheme: Name of the scheme of the keypoints; empty without keypoints.
         subjects: (N,) identifiers of the people shown, or None.
         weights: (N,) float32 how much a row counts in training, 1 being usual; or None.
+        affect: (N, 2) float32 valence and arousal that people gave the faces, each -1 to 1; nan if unknown; or None.
         clips: (N,) identifiers of the clips that the rows are frames of, empty for rows in no clip; or None. All frames
             of a clip have one split, one subject and one clip label.
         frames: (N,) int64 numbers of the frames, which increase over the time of a clip; or None without clips.
@@ -55,6 +56,7 @@ class Samples:
     keypoint_scheme: str = ""
     subjects: NDArray[np.str_] | None = None
     weights: NDArray[np.float32] | None = None
+    affect: NDArray[np.float32] | None = None
     clips: NDArray[np.str_] | None = None
     frames: NDArray[np.int64] | None = None
     clip_labels: NDArray[np.int64] | None = None
@@ -73,6 +75,10 @@ class Samples:
             raise ValueError(f"keypoints: expected shape (N, K, 2), got {self.keypoints.shape}")
         if (self.keypoints is None) == bool(self.keypoint_scheme):
             raise ValueError("keypoints: expected keypoints together with the name of their scheme, or neither")
+        if self.affect is not None and (
+            self.affect.shape[1:] != (2,) or (np.abs(self.affect) > 1).any()  # nan is not above 1
+        ):
+            raise ValueError(f"affect: expected shape (N, 2), values from -1 to 1 or nan, got {self.affect.shape}")
         _check_clips(self)
 
     def __len__(self) -> int:

@@ -1,9 +1,9 @@
 """The HDF5 store: one file per data set, written atomically and read into memory.
 
 Layout (format `mien-store`): the columns of `Samples` under their names; `votes`, `soft_labels`, `soft_votes`,
-`keypoints`, `subjects`, `weights`, `clips`, `frames` and `clip_labels` only if the samples have them. The attributes
-are `format`, `version`, `classes` (JSON), `keypoint_scheme` and `about` (JSON). A store with clips has version 3, any
-other version 2, so that versions of mien that know no clips still read those without.
+`keypoints`, `subjects`, `weights`, `affect`, `clips`, `frames` and `clip_labels` only if the samples have them. The
+attributes are `format`, `version`, `classes` (JSON), `keypoint_scheme` and `about` (JSON). A store with clips has
+version 3, any other version 2, so that versions of mien that know no clips still read those without.
 """
 
 import json

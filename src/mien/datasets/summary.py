@@ -47,7 +47,7 @@ class Summary:
         agreement: Agreement of the annotators by split; empty without votes.
         sources: What the classes were called in the source; see `source_rows`.
         clips: Number of labelled clips by split and class; empty without clips.
-        notes: The clips, the persons and the keypoints, in words; empty for images without any of them.
+        notes: The clips, the persons, the keypoints and the affect, in words; empty for images without any of them.
     """
 
     counts: dict[str, dict[str, int]]
@@ -92,7 +92,7 @@ def clip_counts(samples: Samples) -> dict[str, dict[str, int]]:
 
 
 def _notes(samples: Samples) -> list[str]:
-    """The clips, the persons and the keypoints in words."""
+    """The clips, the persons, the keypoints and the affect in words."""
     notes = []
     persons = "" if samples.subjects is None else f" of {len(set(samples.subjects[samples.subjects != ''])):,} persons"
     if clips := clips_of(samples):
@@ -105,6 +105,12 @@ def _notes(samples: Samples) -> list[str]:
     if samples.keypoints is not None:
         known = int(np.isfinite(samples.keypoints).all(axis=(1, 2)).sum())
         notes.append(f"Keypoints: {known:,} of {len(samples):,} faces have keypoints ({samples.keypoint_scheme}).")
+    if samples.affect is not None:
+        rated = np.isfinite(samples.affect).all(axis=1)
+        means = " and ".join(f"{value:+.2f}" for value in samples.affect[rated].mean(axis=0)) if rated.any() else "none"
+        notes.append(
+            f"Affect: {int(rated.sum()):,} of {len(samples):,} faces have valence and arousal, on average {means}."
+        )
     return notes
 
 

@@ -13,6 +13,7 @@ from mien.datasets import Samples
 from mien.datasets.canvas import find_and_crop, rgb
 from mien.datasets.examples import examples_of, faces_of
 from mien.errors import ConfigError, DataError
+from mien.evaluation.affect import AffectScores, affect_scores, predicted_affect, predicts_affect
 from mien.evaluation.intervals import mean_estimate
 from mien.evaluation.protocols import Protocol, printed_split, restricted, select_protocols, votes_for
 from mien.evaluation.robustness import AccuracyDrop, accuracy_drops, corrupted, select_corruptions
@@ -78,6 +79,7 @@ class Evaluation:
         accuracy_drops: By name of the protocol, the accuracy drop under each requested corruption.
         prior: The class frequencies that the probabilities assume.
         aligned: Whether stored faces were aligned where they are sure.
+        affect: The scores of valence and arousal; None if the data has no labels of them.
     """
 
     model: str
@@ -89,6 +91,7 @@ class Evaluation:
     accuracy_drops: Mapping[str, Sequence[AccuracyDrop]] = field(default_factory=dict)
     prior: str = "training"
     aligned: bool = False
+    affect: AffectScores | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON."""
@@ -96,7 +99,8 @@ class Evaluation:
         for name, drops in self.accuracy_drops.items():
             found[name]["corruptions"] = [drop.as_dict() for drop in drops]
         conditions = {"model": self.model, "split": self.split, "tta": self.tta, "detector": self.detector}
-        return {**conditions, "prior": self.prior, "aligned": self.aligned, "protocols": found}
+        affect = {} if self.affect is None else {"affect": self.affect.as_dict()}
+        return {**conditions, "prior": self.prior, "aligned": self.aligned, "protocols": found, **affect}
 
     def headline(self) -> dict[str, object]:
         """The scores that are stored with the weights; the accuracy has digits enough to be rounded only once."""
@@ -170,6 +174,7 @@ def evaluate_model(
         )
     crop_aligner = CropAligner(network.crop_specs) if align else None
     predictor = _Predictor(classifiers, progress, len(samples) * (1 + len(ways)), crop_aligner)
+    predictor.rates = samples.affect is not None
     finder, found = None, None
     if detector:
         aligner = Aligner(detector, network.crop_specs)
@@ -177,6 +182,11 @@ def evaluate_model(
         probabilities, found = predictor.detected(samples.images, aligner)
     else:
         probabilities = predictor.stored(faces_of(store, examples, network.keypoint_scheme))
+    rated = None
+    if samples.affect is not None:
+        truth = samples.affect if found is None else np.where(found[:, None], samples.affect, np.float32(np.nan))
+        rated = affect_scores(np.concatenate(predictor.affects), truth, predicts_affect(network))
+    predictor.rates = False  # corrupted faces are only classified
     under = {
         each.name: predictor.stored(
             faces_of(store, examples, network.keypoint_scheme, corrupted(store.images, each.name))
@@ -184,12 +194,7 @@ def evaluate_model(
         for each in ways
     }
 
-    views = "single view" if network.tta == "none" else network.tta
-    conditions = f"{views}, {finder} on a canvas" if finder else views
-    if align:
-        conditions += ", aligned where sure"
-    if network.prior != "training":
-        conditions += f", prior {name_of(network.prior)}"
+    conditions = _conditions(network, finder, align)
     predictions, scores, drops = {}, {}, {}
     for protocol in (each for each in chosen if each.classes in classifiers):
         rows = np.flatnonzero(protocol.kept if found is None else protocol.kept & found)
@@ -225,7 +230,16 @@ def evaluate_model(
             corrupt = {name: values[protocol.classes][rows] for name, values in under.items()}
             drops[protocol.name] = accuracy_drops(predicted.labels, predicted.probabilities, corrupt)
     prior = name_of(network.prior)
-    return Evaluation(network.name, split, scores, predictions, network.tta, finder, drops, prior, align)
+    return Evaluation(network.name, split, scores, predictions, network.tta, finder, drops, prior, align, rated)
+
+
+def _conditions(network: Classifier, finder: str | None, align: bool) -> str:
+    """How the faces were read, in words."""
+    views = "single view" if network.tta == "none" else network.tta
+    conditions = f"{views}, {finder} on a canvas" if finder else views
+    if align:
+        conditions += ", aligned where sure"
+    return conditions if network.prior == "training" else f"{conditions}, prior {name_of(network.prior)}"
 
 
 def _frames(source: Classifier | ClassifierSource) -> int:
@@ -302,6 +316,8 @@ class _Predictor:
         self._classifiers, self._progress, self._total, self._done = classifiers, progress, total, 0
         self._crop_aligner = crop_aligner
         self._network = next(iter(classifiers.values()))  # all have the same networks
+        self.affects: list[NDArray[np.float32]] = []  # (N, 2) of each batch while `rates` is set
+        self.rates = False
 
     def stored(self, images: Images) -> _Probabilities:
         """The probabilities (N, C) of faces as they are stored, or aligned where they are sure."""
@@ -329,6 +345,8 @@ class _Predictor:
         for count, logits in parts:
             for classes, classifier in self._classifiers.items():
                 joined[classes].append(classifier.proba_from(logits))
+            if self.rates:
+                self.affects.append(predicted_affect(self._network, logits))
             self._done += count
             self._progress(self._done, self._total)
         return {classes: np.concatenate(rows) for classes, rows in joined.items()}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from mien import emotions, models
 from mien.errors import ConfigError, meant
 from mien.models.blocks.counting import Anatomy, anatomy
+from mien.training.expression.affect import DIMENSIONS
 from mien.training.expression.data import votes_size
 from mien.training.expression.recipe import ExpressionRecipe
 from mien.training.recipe import load, recipe_names
@@ -59,7 +60,11 @@ def _recipes() -> list[ExpressionRecipe]:
 
 
 def _listed(recipe: ExpressionRecipe) -> Listed:
-    heads = {name: votes_size(head) or len(emotions.vocabulary(7)) for name, head in recipe.heads.items()}
+    seven = len(emotions.vocabulary(7))
+    heads = {
+        name: len(DIMENSIONS) if head.source == "affect" else votes_size(head) or seven
+        for name, head in recipe.heads.items()
+    }
     return Listed(recipe, anatomy(recipe.model.name, heads, recipe.input.spec(), **recipe.model.options))
 
 

@@ -212,7 +212,7 @@ R = TypeVar("R", bound=RunRecipe)
 
 def mode(metric: str) -> Literal["min", "max"]:
     """Whether lower or higher values of a validation metric are better."""
-    return "min" if metric.endswith("loss") else "max"
+    return "min" if metric.endswith(("loss", "rmse")) else "max"
 
 
 def check_task(name: object) -> str:

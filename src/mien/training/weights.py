@@ -17,6 +17,7 @@ from mien.assets.store import read_weights, training_form
 from mien.errors import ConfigError, OutputError, WeightsError, meant
 from mien.files import new_file
 from mien.models.pretrained import is_pretrained
+from mien.results import AFFECT
 from mien.training import checkpoints
 from mien.training.recipe import RunRecipe, changed, load, recipe_names, to_toml
 from mien.training.tasks import TrainingModule
@@ -71,6 +72,8 @@ def load_source(source: str) -> Source:
         raise WeightsError(f"{source}: is not a .safetensors file: {error}", hint="export the run again") from error
     info = _info(data, source)
     classes = {head.name: head.emotions for head in info.heads} if info else {}
+    if info and info.affect:
+        classes[info.affect.name] = AFFECT[:2]
     pretrained = info.pretrained if info else {}
     return Source(source, {name: value.float() for name, value in weights.items()}, classes, pretrained)
 

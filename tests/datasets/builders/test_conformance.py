@@ -17,7 +17,7 @@ from mien.datasets.builders import builder, names
 from mien.datasets.samples import COLUMNS, NO_LABEL, SPLITS
 from mien.errors import DataError, InputError
 
-OPTIONAL = {"votes", "subjects", "keypoints"}
+OPTIONAL = {"votes", "subjects", "keypoints", "affect"}
 
 
 @pytest.fixture(params=names())

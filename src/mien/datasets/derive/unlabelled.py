@@ -130,5 +130,6 @@ def joined(first: Samples, others: Sequence[Samples]) -> Samples:
 
 def _unknown(name: str, known: NDArray[Any], count: int) -> NDArray[Any]:
     """A column of rows of which nothing is known."""
-    value: Any = {"keypoints": np.nan, "weights": 1, "subjects": "", "clips": "", "clip_labels": NO_LABEL}.get(name, 0)
+    unknown = {"keypoints": np.nan, "affect": np.nan, "subjects": "", "clips": "", "clip_labels": NO_LABEL}
+    value: Any = {**unknown, "weights": 1}.get(name, 0)
     return np.full((count, *known.shape[1:]), value, known.dtype)

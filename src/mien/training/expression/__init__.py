@@ -8,6 +8,7 @@ import torch
 
 from mien import models
 from mien.datasets import Samples, store
+from mien.datasets.folds import check_subjects
 from mien.training.checkpoints import load_module
 from mien.training.expression.capsules import write_redrawn
 from mien.training.expression.data import ExpressionData
@@ -24,6 +25,7 @@ _MEASURED: Final = 256  # training images on which the statistics of batch norms
 
 def _setup(recipe: ExpressionRecipe, samples: Samples) -> TrainingSetup:
     """What the loop needs to train `recipe` on `samples` with the splits `train` and `val`; see `TaskSpec`."""
+    check_subjects(samples)  # the same face in training and validation makes the run choose the wrong epoch
     data = ExpressionData(samples, recipe)
     seed_everything(recipe.seed)
     classes = {name: list(names) for name, names in data.classes.items()}
@@ -49,13 +51,16 @@ def _setup(recipe: ExpressionRecipe, samples: Samples) -> TrainingSetup:
 
 
 def _adapt(recipe: ExpressionRecipe, samples: Samples) -> tuple[ExpressionRecipe, list[str]]:
-    """Leaves out optional heads that learn from votes if the data has none, unless no head would remain."""
-    missing = [name for name, head in recipe.heads.items() if head.optional and head.source == "votes"]
-    if samples.votes is not None or not missing or len(missing) == len(recipe.heads):
+    """Leaves out optional heads whose labels the data lacks, unless no head that learns classes would remain."""
+    absent = {"votes": samples.votes is None, "affect": samples.affect is None}
+    missing = [name for name, head in recipe.heads.items() if head.optional and absent.get(head.source)]
+    if not missing or not set(recipe.class_heads) - set(missing):
         return recipe, []
     heads = {name: head for name, head in recipe.heads.items() if name not in missing}
+    what = {"votes": "learns from votes", "affect": "learns valence and arousal"}
     return recipe.model_copy(update={"heads": heads}), [
-        f"the head '{name}' is left out: it learns from votes, and the data has none" for name in missing
+        f"the head '{name}' is left out: it {what[recipe.heads[name].source]}, and the data has none"
+        for name in missing
     ]
 
 
@@ -63,6 +68,7 @@ def _fingerprint(samples: Samples, recipe: ExpressionRecipe) -> dict[str, Any]:
     """What tells one data set from another."""
     digest = hashlib.sha256()
     names = ["images", "targets", "split", "votes", "soft_labels", "soft_votes", "weights"]
+    names += ["affect"] * (len(recipe.class_heads) < len(recipe.heads))
     names += ["keypoints"] * models.reads_keypoints(recipe.model.name)
     names += ["clip_labels", "frames"] * models.reads_windows(recipe.model.name)
     for name in names:

@@ -16,6 +16,7 @@ from mien.datasets.ferplus import Mode
 from mien.errors import ConfigError, DataError
 from mien.expression.preprocess import fitted
 from mien.faces.keypoints import COUNTS, five_of
+from mien.training.expression.affect import DIMENSIONS, known_affect
 from mien.training.expression.recipe import ExpressionRecipe, HeadRecipe
 
 # FER+'s modes by their names in recipes, and the label processing of each.
@@ -38,31 +39,43 @@ _ROOM: Final = 2 * 2**30  # largest split, in bytes, that is moved to the device
 
 
 def head_classes(samples: Samples, heads: Mapping[str, HeadRecipe]) -> dict[str, tuple[str, ...]]:
-    """The classes of each head, from what the data holds.
+    """The classes of each head, from what the data holds; of a head for affect, its dimensions.
 
     Raises:
-        ConfigError: A head learns from votes and the data has none.
+        ConfigError: A head learns from votes, or from valence and arousal, and the data has none.
     """
-    classes = {}
+    classes: dict[str, tuple[str, ...]] = {}
     for name, head in heads.items():
         if head.source == "votes" and samples.votes is None:
             raise ConfigError(
                 f"the head '{name}' learns from votes, and the data has none",
                 hint="build the data with --votes fer2013new.csv, or use a recipe whose heads learn from labels",
             )
+        if head.source == "affect" and samples.affect is None:
+            raise ConfigError(
+                f"the head '{name}' learns valence and arousal, and the data has none",
+                hint="build the data from a CSV list that has them: mien data build listed",
+            )
+        if head.source == "affect":
+            classes[name] = DIMENSIONS
+            continue
         classes[name] = emotions.vocabulary(size) if (size := votes_size(head)) else samples.classes
     return classes
 
 
 def votes_size(head: HeadRecipe) -> int:
-    """Number of classes of a head that learns from votes; 0 for a head that learns from labels."""
-    if head.source == "labels":
+    """Number of classes of a head that learns from votes; 0 for other heads."""
+    if head.source != "votes":
         return 0
     return len(emotions.ALL) if head.labels == "shares" else ferplus.EMOTIONS
 
 
 def targets_for(samples: Samples, head: HeadRecipe) -> Tensor:
-    """Distributions (N, C) for one head; rows without a label are zeros."""
+    """Distributions (N, C) for one head, zeros for rows without a label; valence and arousal (N, 2), nan without."""
+    if head.source == "affect":
+        if samples.affect is None:
+            raise ValueError("samples: expected valence and arousal")
+        return torch.from_numpy(np.ascontiguousarray(samples.affect))
     if head.source == "labels":
         return torch.from_numpy(np.ascontiguousarray(samples.targets))
     if samples.votes is None:
@@ -71,6 +84,11 @@ def targets_for(samples: Samples, head: HeadRecipe) -> Tensor:
         return torch.from_numpy(ferplus.process(samples.votes, MODES[head.labels])[0])  # (N, 8)
     votes = torch.from_numpy(samples.votes.astype(np.float32))  # (N, 10)
     return votes / votes.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def known_rows(target: Tensor, head: HeadRecipe) -> Tensor:
+    """The rows (N,) of the targets of a head that have a label."""
+    return known_affect(target) if head.source == "affect" else target.sum(dim=1) > 0
 
 
 def with_soft_targets(targets: Tensor, samples: Samples, name: str, head: HeadRecipe) -> Tensor:
@@ -131,13 +149,14 @@ def training_shares(samples: Samples, recipe: ExpressionRecipe) -> dict[str, Ten
         samples: The training split.
         recipe: The recipe.
     """
-    targets = {name: targets_for(samples, head) for name, head in recipe.heads.items()}
-    classes = head_classes(samples, recipe.heads)
+    heads = recipe.class_heads
+    targets = {name: targets_for(samples, head) for name, head in heads.items()}
+    classes = head_classes(samples, heads)
     chances = None
     if recipe.sampler == "balanced":
-        chances = torch.from_numpy(balanced_draws(targets[next(iter(recipe.heads))]))
+        chances = torch.from_numpy(balanced_draws(targets[next(iter(heads))]))
     found = {}
-    for name, head in recipe.heads.items():
+    for name, head in heads.items():
         top = targets[name].argmax(dim=1)
         clear = targets[name].amax(dim=1) > 0.5 * targets[name].sum(dim=1)  # of rows of zeros, none
         if head.source == "votes" and samples.votes is not None:
@@ -253,10 +272,11 @@ class ExpressionData:
         self.shares = training_shares(examples_of(samples.only("train"), recipe.input.frames).samples, recipe)
         self.class_weights = {
             name: weights
-            for name, head in recipe.heads.items()
+            for name, head in recipe.class_heads.items()
             if (weights := class_weights(targets[name], self.classes[name], name, head)) is not None
         }
-        self._chances = balanced_draws(targets[next(iter(recipe.heads))]) if recipe.sampler == "balanced" else None
+        first = next(iter(recipe.class_heads))
+        self._chances = balanced_draws(targets[first]) if recipe.sampler == "balanced" else None
 
     def _tensors(self, store: Samples, *, soft: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """The images and the targets of a split; see `ExpressionBatches`."""
@@ -268,7 +288,7 @@ class ExpressionData:
             targets = {name: with_soft_targets(targets[name], samples, name, head) for name, head in heads}
             targets = self._weighted(targets, samples)
         # FER+'s modes drop rows; a row that no head learns from would only cost time.
-        known = torch.stack([target.sum(dim=1) > 0 for target in targets.values()]).any(dim=0)
+        known = torch.stack([known_rows(targets[name], head) for name, head in heads]).any(dim=0)
         rows = examples.rows[known.numpy()]
         if soft and recipe.augmentation.covers:
             targets[POINTS] = _five_points(samples)
@@ -296,7 +316,8 @@ class ExpressionData:
                 hint="make them with `python -m scripts.curate`, or leave it out",
             )
         weights = torch.from_numpy(samples.weights)[:, None]
-        return {name: target * weights for name, target in targets.items()}
+        heads = self.recipe.class_heads
+        return {name: target * weights if name in heads else target for name, target in targets.items()}
 
     def train_batches(
         self, epoch: int, part: tuple[int, int] = (0, 1), device: torch.device | None = None

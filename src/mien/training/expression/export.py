@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mien import models
 from mien.assets.manifest import Head, ModelInfo
-from mien.assets.signature import ClassShares, Features
+from mien.assets.signature import ClassShares, Features, ValenceArousal
 from mien.datasets import Samples
 from mien.datasets.examples import examples_of, faces_of
 from mien.errors import ConfigError, WeightsError
@@ -73,7 +73,8 @@ def export_run(
     network = module.network.float()
     classes = module.classes
     shares = {} if trained is None else _shares(trained, recipe, classes)
-    heads = [Head(name, tuple(names), classes=shares.get(name)) for name, names in classes.items()]
+    heads = [Head(name, tuple(classes[name]), classes=shares.get(name)) for name in recipe.class_heads]
+    affects = [ValenceArousal(name) for name in classes if name not in recipe.class_heads]
     _check_adjusted(recipe, heads)
     info = ModelInfo(
         name=recipe.name,
@@ -82,7 +83,7 @@ def export_run(
         inputs=models.inputs_of(
             recipe.model.name, recipe.input.spec(), landmarks=recipe.input.landmarks, frames=recipe.input.frames
         ),
-        outputs=(*heads, Features(network.width, "features_" if "features" in classes else "features")),
+        outputs=(*heads, *affects, Features(network.width, "features_" if "features" in classes else "features")),
         architecture={"name": recipe.model.name, **recipe.model.options},
         licence=licence,
         data=f"{samples.about.get('data_set', 'own data')}, {samples.about.get('labels', 'own labels')}"
@@ -105,7 +106,7 @@ def _shares(trained: Samples, recipe: ExpressionRecipe, classes: Mapping[str, Se
     """The class shares of the heads that the data has the labels for."""
     able = {
         name: head
-        for name, head in recipe.heads.items()
+        for name, head in recipe.class_heads.items()
         if (trained.votes is not None if head.source == "votes" else list(trained.classes) == list(classes[name]))
     }
     if not able:
@@ -148,7 +149,7 @@ class _Outputs(nn.Module):
         self.network, self.heads = network, heads
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The inputs of the network -> logits (N, classes) by head, and features (N, F)."""
+        """The inputs of the network -> logits (N, classes) or affect (N, 2) by head, and features (N, F)."""
         features = self.network.features(*inputs)
         logits = self.network.classify(features)
         return *(logits[name] for name in self.heads), features
@@ -159,7 +160,7 @@ def _to_onnx(network: Network, info: ModelInfo) -> bytes:
     faces = torch.export.Dim("faces")
     with silenced("torch.onnx"):  # it warns about torchvision, which is not used
         program = torch.onnx.export(
-            _Outputs(network.fused(), [head.name for head in info.heads]).eval(),
+            _Outputs(network.fused(), [part.name for part in info.outputs if not isinstance(part, Features)]).eval(),
             example,
             input_names=[part.name for part in info.inputs],
             output_names=[part.name for part in info.outputs],

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from mien import models
 from mien.models.blocks.network import set_statistics
 from mien.models.capsnet import CapsuleNetwork, Decoder
+from mien.training.expression.affect import concordance_loss, joined_moments, moments
 from mien.training.expression.augmentation import affine_maps, augment, mixup, moved, normalise_illumination
 from mien.training.expression.capsules import learned, margin
 from mien.training.expression.covers import CoverBank
-from mien.training.expression.data import KEYPOINTS, POINTS, Batch
+from mien.training.expression.data import KEYPOINTS, POINTS, Batch, known_rows
 from mien.training.expression.recipe import ExpressionRecipe, HeadRecipe
 from mien.training.tasks import Sums, TrainingModule
 
@@ -178,8 +179,11 @@ class ExpressionModule(TrainingModule):
         sums: Sums = {"train/loss": (total * len(raw), len(raw))}
         if redrawing is not None:
             sums["train/redrawing"] = (redrawing * len(raw), len(raw))
-        for name, target in targets.items():
-            sums[f"train/{name}/accuracy"] = _correct(logits[name], target)
+        for name, loss in zip(self.recipe.heads, losses, strict=True):
+            if name in self.recipe.class_heads:
+                sums[f"train/{name}/accuracy"] = _correct(logits[name], targets[name])
+            else:
+                sums[f"train/{name}/loss"] = (loss / self.recipe.heads[name].weight * len(raw), len(raw))
         return total, sums
 
     @cached_property
@@ -219,24 +223,31 @@ class ExpressionModule(TrainingModule):
         logits = self(raw.float() / 255, targets.get(KEYPOINTS))
         total, sums = torch.zeros((), device=raw.device), Sums()
         for name, head in self.recipe.heads.items():
-            known = targets[name].sum(dim=1) > 0
+            known = known_rows(targets[name], head)
             if not known.any():
                 continue
             scores, target = logits[name].float()[known], targets[name][known]
             loss, count = _loss(self._with_shares(scores, name), target, head), len(target)
             sums[f"val/{name}/loss"] = (loss * count, count)
-            sums[f"val/{name}/accuracy"] = _correct(self._with_shares(scores, name), target)
-            sums |= _recalls(f"val/{name}/recall/", scores, target)
+            if head.source == "affect":
+                sums |= moments(name, scores, target)
+            else:
+                sums[f"val/{name}/accuracy"] = _correct(self._with_shares(scores, name), target)
+                sums |= _recalls(f"val/{name}/recall/", scores, target)
             total = total + head.weight * loss
         return sums | {"val/loss": (total * len(raw), len(raw))}
 
     def joined(self, metrics: dict[str, float]) -> dict[str, float]:
-        """The metrics of an epoch with the mean over the classes in the place of the recall of each."""
+        """The metrics of an epoch with the mean over the classes in the place of the recall of each.
+
+        The CCC and the error of valence and arousal are those of the whole split, not means over batches.
+        """
         found = {name: value for name, value in metrics.items() if "/recall/" not in name}
         for name in self.recipe.heads:
             recalls = [value for each, value in metrics.items() if each.startswith(f"val/{name}/recall/")]
             if recalls:
                 found[f"val/{name}/mean_recall"] = sum(recalls) / len(recalls)
+            found = joined_moments(name, found)
         return found
 
 
@@ -265,6 +276,8 @@ def _weights_name(head: str) -> str:
 
 
 def _loss(logits: Tensor, target: Tensor, head: HeadRecipe, weights: Tensor | None = None) -> Tensor:
+    if head.loss == "ccc":
+        return concordance_loss(logits, target)
     if head.loss == "margin":
         return margin(logits, target, weights)
     return multi_label(logits, target) if head.labels == "multi" else cross_entropy(logits, target, weights)

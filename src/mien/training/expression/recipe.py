@@ -62,18 +62,24 @@ def _class_weights(value: Any) -> Any:
 class HeadRecipe(Table):
     """One kind of label, learned by one linear layer."""
 
-    source: Literal["labels", "votes"]
+    source: Annotated[
+        Literal["labels", "votes", "affect"],
+        Field(description="affect: the valence and arousal of the data, beside a head that learns classes"),
+    ]
     labels: Annotated[
         Literal["shares", "majority", "pld", "cel", "multi"],
         Field(description="what the votes become: their shares over ten classes, or one of FER+'s modes over eight"),
     ] = "shares"
     weight: Annotated[float, Field(gt=0)] = 1.0
     loss: Annotated[
-        Literal["cross-entropy", "margin"],
-        Field(description="margin: that of capsules, on the sigmoid of each logit, their length"),
+        Literal["cross-entropy", "margin", "ccc"],
+        Field(
+            description="margin: that of capsules, on the sigmoid of each logit, their length; ccc: 1 - the "
+            "concordance correlation coefficient, for valence and arousal"
+        ),
     ] = "cross-entropy"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    optional: Annotated[bool, Field(description="leave the head out if the data has no votes")] = False
+    optional: Annotated[bool, Field(description="leave the head out if the data has no such labels")] = False
     soft: Annotated[Fraction, Field(description="share of the teachers' soft targets in the targets")] = 0.0
     class_weights: Annotated[
         Literal["none", "balanced", "sqrt"] | dict[str, float],
@@ -93,6 +99,11 @@ class HeadRecipe(Table):
 
     @model_validator(mode="after")
     def _has_votes(self) -> "HeadRecipe":
+        if (self.source == "affect") != (self.loss == "ccc"):
+            raise ValueError("loss: expected 'ccc' with source = \"affect\", and nowhere else")
+        unfit = ("label_smoothing", "soft", "logit_adjustment")
+        if self.source == "affect" and (self.class_weights != "none" or any(getattr(self, name) for name in unfit)):
+            raise ValueError(f"{', '.join(unfit)}, class_weights: are for classes, which valence and arousal are not")
         if self.labels != "shares" and self.source != "votes":
             raise ValueError(f"labels: '{self.labels}' is made from votes, expected source = \"votes\"")
         if self.soft and self.labels in ("pld", "multi"):
@@ -163,18 +174,32 @@ class ExpressionRecipe(RunRecipe):
     ] = 0.0
     augmentation: Augmentation = Augmentation()
 
+    @property
+    def class_heads(self) -> dict[str, HeadRecipe]:
+        """The heads that learn classes."""
+        return {name: head for name, head in self.heads.items() if head.source != "affect"}
+
     @classmethod
     def metrics(cls, plain: Mapping[str, Any]) -> list[str]:
-        """The sum of the losses; the loss, the accuracy and the mean recall of each head."""
+        """The sum of the losses; the loss, the accuracy and the mean recall of each head, or its CCC and RMSE."""
         heads = plain.get("heads")
-        names = heads if isinstance(heads, Mapping) else ()
-        return ["val/loss", *(f"val/{name}/{kind}" for name in names for kind in ("loss", "accuracy", "mean_recall"))]
+        kinds = {
+            name: ("loss", "ccc", "rmse") if _is_affect(head) else ("loss", "accuracy", "mean_recall")
+            for name, head in (heads.items() if isinstance(heads, Mapping) else ())
+        }
+        return ["val/loss", *(f"val/{name}/{kind}" for name, found in kinds.items() for kind in found)]
 
     @classmethod
     def config_errors(cls, plain: Mapping[str, Any]) -> list[str]:
         """Metrics, a network or options of the network that do not exist."""
         errors, table = super().config_errors(plain), plain.get("model")
         name, options = (table.get("name"), table.get("options", {})) if isinstance(table, Mapping) else (None, {})
+        heads = plain.get("heads")
+        kinds = [_is_affect(head) for head in heads.values()] if isinstance(heads, Mapping) else []
+        if kinds and all(kinds):
+            errors.append("heads: expected one that learns classes, from labels or votes, beside that of affect")
+        if sum(kinds) > 1:
+            errors.append('heads: expected at most one with source = "affect"')
         if not isinstance(name, str):
             return errors  # a missing name is reported already
         if name not in models.names():
@@ -193,7 +218,10 @@ def _misfits(name: str, plain: Mapping[str, Any]) -> list[str]:
     input, augmentation = (plain.get(key) for key in ("input", "augmentation"))
     frames = input.get("frames", 1) if isinstance(input, Mapping) else 1
     covers = augmentation.get("covers", 0) if isinstance(augmentation, Mapping) else 0
+    heads = plain.get("heads")
     errors = []
+    if models.has_capsules(name) and isinstance(heads, Mapping) and any(map(_is_affect, heads.values())):
+        errors.append(f"heads: the capsules of '{name}' are classes, expected no head with source = \"affect\"")
     if models.reads_windows(name) and frames == 1:
         errors.append(f"input.frames: the network '{name}' reads sequences, expected at least 2 frames, e.g. 10")
     if not models.reads_windows(name) and frames != 1:
@@ -203,6 +231,11 @@ def _misfits(name: str, plain: Mapping[str, Any]) -> list[str]:
     if plain.get("reconstruction") and not models.has_capsules(name):
         errors.append(f"reconstruction: the network '{name}' has no capsules, expected 0")
     return errors
+
+
+def _is_affect(head: Any) -> bool:
+    """Whether a head, given as plain types that may be wrong, learns valence and arousal."""
+    return isinstance(head, Mapping) and head.get("source") == "affect"
 
 
 RECIPE = ExpressionRecipe
