@@ -46,6 +46,7 @@ PORTRAIT: Final = ROOT / "examples" / "astronaut.jpg"
 SIZE: Final = (640, 480)
 FRAMES: Final = 250
 CROWD_FRAMES: Final = 25
+SMALL: Final = "mien-s"
 
 FER: Final = """
 import json, sys, time, os, logging
@@ -110,11 +111,12 @@ def seconds_of(call: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def command(path: Path, table: Path) -> Callable[[], None]:
-    """`mien analyze` with default settings, a table and nothing printed."""
+def command(path: Path, table: Path, *options: str) -> Callable[[], None]:
+    """`mien analyze` with default settings but for the options, a table and nothing printed."""
 
     def called() -> None:
-        result = CliRunner().invoke(build_app(), ["analyze", str(path), "--table", str(table), "--quiet"])
+        words = ["analyze", str(path), "--table", str(table), "--quiet", *options]
+        result = CliRunner().invoke(build_app("analyze"), words)
         if result.exit_code:
             raise RuntimeError(f"{result.output}{result.exception!r}")
 
@@ -178,7 +180,7 @@ def one_core(folder: Path, fer: str | None) -> tuple[dict[str, Measurement], dic
     clip, crowd, short, uneven = clips(folder)
     table = folder / "out.csv"
     command(short, table)()
-    whole, parts, crowded, runs = [], [], [], 0
+    whole, parts, crowded, small, runs = [], [], [], [], 0
 
     def measured() -> None:
         nonlocal runs
@@ -187,6 +189,7 @@ def one_core(folder: Path, fer: str | None) -> tuple[dict[str, Measurement], dic
         runs = len(counted)
         parts.append(parts_of(clip, runs, FRAMES))
         crowded.append(1000 * seconds_of(command(crowd, table)) / CROWD_FRAMES)
+        small.append(1000 * seconds_of(command(clip, table, "--model", SMALL)) / FRAMES)
 
     measured()
     other = _rival(fer, clip, short, folder) if fer else None
@@ -199,12 +202,14 @@ def one_core(folder: Path, fer: str | None) -> tuple[dict[str, Measurement], dic
     figures = {"mien analyze, per frame": Measurement.of(whole)}
     figures |= {f"its part alone: {name}": Measurement.of([each[name] for each in parts]) for name in parts[0]}
     figures["mien analyze, 20 faces, per frame"] = Measurement.of(crowded)
+    figures[f"mien analyze --model {SMALL}, per frame"] = Measurement.of(small)
     sums = [total / sum(each.values()) for total, each in zip(whole, parts, strict=True)]
     ratios = {"mien analyze / the sum of its parts": Measurement.of(sums).median}
     ratios["frames / runs of the detector"] = FRAMES / runs
     if other is not None:
         figures["fer, Haar, per frame"] = Measurement.of([other])
         ratios["fer / mien analyze"] = other / figures["mien analyze, per frame"].median
+        ratios[f"fer / mien analyze --model {SMALL}"] = other / Measurement.of(small).median
     return figures, ratios
 
 
