@@ -313,6 +313,43 @@ def ablations() -> str:
     return "\n".join(lines) + "\n"
 
 
+def classics() -> str:
+    """Every classic recipe with its score and its published accuracy, beside the flagship and the network of `fer`."""
+    from scripts.classics import CLAIMS, ENSEMBLE
+
+    heads = ["network", "epochs", *(f"{title}, %" for title in PROTOCOLS.values()), "published, %", "difference"]
+    lines = [f"| {' | '.join(heads)} |", "|---|---:|---:|---:|---|---:|"]
+    for name, claim in CLAIMS.items():
+        lines.append(f"| `{name}` | {' | '.join(_classic_cells(name, claim))} |")
+    others = {ENSEMBLE: "classic networks, soft vote", **{name: f"`{name}`" for name in members()}}
+    for name, title in others.items():
+        found = _scores(name) if (SCORES / f"{name}.json").exists() else {}
+        cells = [_percent(found[key]["accuracy"]) if key in found else "not measured yet" for key in PROTOCOLS]
+        lines.append(f"| {title} | - | {' | '.join(cells)} | - | - |")
+    rival = load(FOLDER / "rival_accuracy.json").measurements["fer, FER2013 PublicTest accuracy"]
+    lines.append(f"| the network of the package `fer` | - | {rival.median:.1f} | - | - | - |")
+    return "\n".join(lines) + "\n"
+
+
+def _classic_cells(name: str, claim: tuple[float, str, str] | None) -> list[str]:
+    """The cells of a classic recipe: epochs, accuracies, the published accuracy, the difference in points."""
+    from mien.training.recipe import load as load_recipe
+    from mien.training.recipe import recipe_names
+
+    recipe = load_recipe(name) if name in recipe_names() else None
+    found = _scores(name) if (SCORES / f"{name}.json").exists() else {}
+    planned = sum(stage.epochs for stage in recipe.all_stages) if recipe else 0
+    trained = next((score.epochs for score in recipe.score if score.epochs), planned) if recipe else 0
+    accuracies = [_percent(found[key]["accuracy"]) if key in found else "-" for key in PROTOCOLS]
+    if not found:
+        accuracies = ["not trained yet", "-"] if not claim or claim[1] == "labels" else ["-", "not trained yet"]
+    published = f"{claim[0]} ({claim[2]})" if claim else "-"
+    difference = "-"
+    if claim and claim[1] in found:
+        difference = f"{100 * found[claim[1]]['accuracy']['value'] - claim[0]:+.1f}"
+    return [f"{trained} of {planned}" if found else f"0 of {planned}", *accuracies, published, difference]
+
+
 def two_epochs() -> str:
     """The scores after two epochs on the real data, of the recipes that have been run."""
     from scripts.two_epochs import TITLES, proven
@@ -397,6 +434,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "tracking": tracking,
     "networks": networks,
     "ablations": ablations,
+    "classics": classics,
     "two-epochs": two_epochs,
     "schema": lambda: f"This is version {schema.SCHEMA} of the schema.\n",
     "columns": lambda: _columns(schema.columns(COLUMNS)),

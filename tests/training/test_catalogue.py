@@ -53,4 +53,5 @@ def test_a_network_names_its_other_recipes() -> None:
         "vgg13-multi",
         "vgg13-pld",
     }
-    assert listed("emonet").others == ()
+    assert listed("emonet").others == ("emonet6",)
+    assert listed("emonet-deep").others == ()

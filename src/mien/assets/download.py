@@ -15,7 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
-from mien.assets.manifest import FOLDER, shipped_models
+from mien.assets.classics import classic, clone_folder
+from mien.assets.manifest import FOLDER, classic_models, shipped_models
 from mien.assets.store import read_weights, verified
 from mien.errors import ConfigError, OutputError, WeightsError, meant
 from mien.files import cache_folder, sha256
@@ -34,7 +35,7 @@ class RemoteFile:
 
     Attributes:
         name: Its name in the cache.
-        url: Its https address, at a fixed commit or tag.
+        url: Its https address, at a fixed commit or tag; empty if there is none, and `--from` must say where it is.
         sha256: Hash of its content.
         size: Number of its bytes.
     """
@@ -45,7 +46,7 @@ class RemoteFile:
     size: int
 
     def __post_init__(self) -> None:
-        if not self.url.startswith("https://"):
+        if self.url and not self.url.startswith("https://"):
             raise ValueError(f"url: expected an https address, got {self.url}")
         if len(self.sha256) != 64 or self.size < 1:
             raise ValueError(f"{self.name}: expected a sha256 and a size above 0")
@@ -121,15 +122,24 @@ def remote_weights(name: str) -> RemoteWeights:
     Raises:
         ConfigError: There are none.
     """
+    if name in classic_models():
+        return _classic(name)
     try:
         return list_remote()[name]
     except KeyError:
-        near = meant(name, list_remote())
+        near = meant(name, [*list_remote(), *classic_models()])
         if name in shipped_models():
             near = f"the model {name} is in the package; "
         raise ConfigError(
             f"there are no weights '{name}' to fetch", hint=f"{near}choose one of {', '.join(list_remote())}"
         ) from None
+
+
+def _classic(name: str) -> RemoteWeights:
+    """A classic network as weights to fetch: it has no address of its own."""
+    info = classic(name)
+    table = tomllib.loads((FOLDER / "classics.toml").read_text(encoding="utf-8"))["sizes"]
+    return RemoteWeights(name, info.description, info.licence, (RemoteFile(info.file, "", info.sha256, table[name]),))
 
 
 def cached(name: str) -> dict[str, bytes]:
@@ -163,7 +173,8 @@ def fetch(name: str, source: str | None = None, *, progress: Progress = lambda n
         Paths of the files.
 
     Raises:
-        ConfigError: There are no weights of that name, or `source` is not valid.
+        ConfigError: There are no weights of that name, they have no address and no `source` is given, or `source` is
+            not valid.
         WeightsError: The network failed, or the source has another file.
         OutputError: The cache cannot be written.
     """
@@ -184,6 +195,14 @@ def fetch(name: str, source: str | None = None, *, progress: Progress = lambda n
 
 def _origin(weights: RemoteWeights, file: RemoteFile, source: str | None) -> str | Path:
     """Where a file comes from: an address or a path."""
+    if source is None and not file.url:
+        clone = clone_folder()
+        if clone is None or not (clone / file.name).is_file():
+            raise ConfigError(
+                f"'{weights.name}' has no public address",
+                hint=f"it is in the folder `weights` of a clone: mien models fetch {weights.name} --from CLONE/weights",
+            )
+        return clone / file.name
     if source is None:
         return file.url
     address = "://" in source

@@ -42,6 +42,7 @@ __all__ = [
     "InputSpec",
     "ModelInfo",
     "Task",
+    "classic_models",
     "default_model",
     "info_in",
     "model_info",
@@ -285,6 +286,17 @@ def shipped_models(task: Task | None = None) -> Mapping[str, ModelInfo]:
     return {name: info for name, info in shipped_models().items() if info.task == task}
 
 
+@cache
+def classic_models() -> Mapping[str, ModelInfo]:
+    """The classic networks by name, whose files are outside the package; see `mien.assets.classics`."""
+    return read_manifest((FOLDER / "classics.toml").read_text(encoding="utf-8"), "classics.toml")
+
+
+def recipes() -> set[str]:
+    """The names of the recipes in the package, for messages; without torch."""
+    return {path.stem for path in (FOLDER.parent / "recipes").glob("*.toml")}
+
+
 def default_model(task: Task = "expression") -> str:
     """Name of the model that is used if none is given: the first of its task in the manifest."""
     return next(iter(shipped_models(task)))
@@ -298,17 +310,24 @@ def quick_model(task: Task = "expression") -> str:
 
 
 def model_info(name: str, task: Task | None = None) -> ModelInfo:
-    """The shipped model `name`.
+    """The shipped model, or the classic network, `name`.
 
     Raises:
         ConfigError: There is no such model, it no longer ships, or it has another task.
     """
     if found := shipped_models(task).get(name):
         return found
+    if (found := classic_models().get(name)) and task in (None, found.task):
+        return found
     if name in REPLACED:
         raise ConfigError(f"the model '{name}' is no longer shipped", hint=f"use {REPLACED[name]}")
-    known = shipped_models(task)
+    known = {**shipped_models(task), **({} if task not in (None, "expression") else classic_models())}
     hint = f"{meant(name, known)}known: {', '.join(known)}; or give the path of an .onnx file"
-    if other := shipped_models().get(name):
+    if other := {**shipped_models(), **classic_models()}.get(name):
         raise ConfigError(f"the model '{name}' is for {other.task}, expected one for {task}", hint=hint)
+    if task in (None, "expression") and name in recipes():
+        raise ConfigError(
+            f"there is no model '{name}': it is the name of a recipe whose weights are not available",
+            hint=f"train it: mien train {name} --data STORE; then export the run: --model {name}.onnx",
+        )
     raise ConfigError(f"there is no model '{name}'{', and no such file' * is_path(name)}", hint=hint)

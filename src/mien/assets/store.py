@@ -4,7 +4,17 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
-from mien.assets.manifest import FOLDER, ModelInfo, Task, default_model, info_in, model_info, shipped_models
+from mien.assets.classics import classic_file, repair
+from mien.assets.manifest import (
+    FOLDER,
+    ModelInfo,
+    Task,
+    classic_models,
+    default_model,
+    info_in,
+    model_info,
+    shipped_models,
+)
 from mien.assets.recognise import wrong_model
 from mien.assets.session import Session
 from mien.errors import ConfigError, WeightsError
@@ -15,7 +25,7 @@ REINSTALL: Final = "install mien again: pip install --force-reinstall --no-deps 
 def open_model(
     model: str | Path | None = None, *, task: Task = "expression", threads: int = 1
 ) -> tuple[ModelInfo, Session]:
-    """Opens a shipped model by its name, or an exported one by the path of its ONNX file.
+    """Opens a shipped model or a classic network by its name, or an exported one by the path of its ONNX file.
 
     Args:
         model: Name or path; None for the default of the task.
@@ -42,13 +52,13 @@ def open_model(
             )
     else:
         info = model_info(str(chosen), task)
-        session = Session(verified(FOLDER / info.file, info.sha256), info.file, threads=threads)
+        session = Session(_known_bytes(info), info.file, threads=threads)
     _check_shapes(info, session)
     return info, session
 
 
 def model_bytes(model: str | Path) -> bytes:
-    """The ONNX file of a shipped model, checked, or of a path.
+    """The ONNX file of a shipped model or a classic network, checked, or of a path.
 
     Raises:
         ConfigError: There is no model of that name.
@@ -56,8 +66,18 @@ def model_bytes(model: str | Path) -> bytes:
     """
     if _is_file(model):
         return _read_model(Path(model))
-    info = model_info(str(model))
-    return verified(FOLDER / info.file, info.sha256)
+    return _known_bytes(model_info(str(model)))
+
+
+def _known_bytes(info: ModelInfo) -> bytes:
+    """The checked file of a model that has a name.
+
+    Raises:
+        WeightsError: It is missing or damaged.
+    """
+    if info.name in shipped_models():
+        return verified(FOLDER / info.file, info.sha256)
+    return verified(classic_file(info), info.sha256, hint=repair(info))
 
 
 def training_form(name: str) -> bytes:
@@ -91,8 +111,10 @@ def verified(path: Path, sha256: str, *, hint: str = REINSTALL) -> bytes:
 
 
 def _is_file(model: str | Path) -> bool:
-    """Whether a path is meant, not the name of a shipped model."""
-    return str(model) not in shipped_models() and (Path(model).suffix == ".onnx" or Path(model).exists())
+    """Whether a path is meant, not the name of a model."""
+    return str(model) not in {*shipped_models(), *classic_models()} and (
+        Path(model).suffix == ".onnx" or Path(model).exists()
+    )
 
 
 def _read_model(path: Path) -> bytes:

