@@ -101,7 +101,7 @@ def test_abstaining(astronaut: Path) -> None:
     assert not uncertain("--abstain", 0)
 
 
-@pytest.mark.parametrize("overlay", ["bars", "label", "emoji", "blur"])
+@pytest.mark.parametrize("overlay", ["bars", "label", "emoji", "blur", "affect"])
 def test_overlays(astronaut: Path, tmp_path: Path, overlay: str) -> None:
     assert analyze(astronaut, "--annotate", tmp_path, "--overlay", overlay, "-q").returncode == 0
     drawn = Image.open(tmp_path / "astronaut.annotated.jpg")  # small images are drawn larger

@@ -1,6 +1,7 @@
 """What each overlay draws: emoji that can be told apart, faces that cannot be recognised."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import cast, get_args
 
@@ -18,19 +19,29 @@ from mien.media import read_image
 from mien.output import OVERLAYS, AnnotatedImages, Overlay, annotate
 from mien.output.drawing.emoji import FACES, emoji
 from mien.output.drawing.layout import Rect, at_corner
-from mien.output.drawing.notes import Badge, Label, Panel, arrange
+from mien.output.drawing.notes import AffectLabel, Badge, Label, Panel, arrange
 from mien.output.drawing.palette import colour_of
-from mien.results import FrameResult
+from mien.results import Affect, FrameResult
 
 
 def test_the_overlays_are_those_of_the_type() -> None:
-    assert OVERLAYS == get_args(Overlay) == ("bars", "label", "emoji", "blur")
+    assert OVERLAYS == get_args(Overlay) == ("bars", "label", "emoji", "blur", "affect")
 
 
 @pytest.mark.parametrize(("kind", "expected"), [(Panel, Panel), (Label, Label), (Badge, Badge)])
 def test_every_face_gets_what_was_asked_for(kind: type, expected: type) -> None:
     faces = [face(150, 100, 330, 320, expression=reading()), face(400, 100, 560, 300, expression=reading("fear"))]
     assert [type(note) for note in arrange([*faces, face(1, 1, 9, 9)], PICTURE, kind)] == [expected, expected]
+
+
+def test_valence_and_arousal_stand_in_the_label() -> None:
+    known = replace(reading(), affect=Affect.of(-0.3, 0.75))
+    faces = [face(150, 100, 330, 320, expression=known), face(400, 100, 560, 300, expression=reading("fear"))]
+    first, second = arrange(faces, PICTURE, AffectLabel)
+    assert isinstance(first, Label)
+    assert isinstance(second, Label)
+    assert first.words == f"{known.emotion} valence -0.30 arousal +0.75"
+    assert second.words == f"fear {100 * faces[1].expression.confidence:.0f}%"  # type: ignore[union-attr]  # it has one
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -131,4 +142,4 @@ def test_an_unknown_overlay_names_the_known_ones(tmp_path: Path) -> None:
     for call in (lambda: annotate(blank_image(), [], wrong), lambda: AnnotatedImages(tmp_path, wrong)):
         with pytest.raises(ConfigError, match="there is no overlay 'stars'") as caught:
             call()
-        assert caught.value.hint.endswith("choose one of bars, label, emoji, blur")
+        assert caught.value.hint.endswith("choose one of bars, label, emoji, blur, affect")

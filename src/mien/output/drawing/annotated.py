@@ -18,14 +18,20 @@ from mien.errors import ConfigError, OutputError, meant
 from mien.files import cannot_write, replacing
 from mien.output.drawing.canvas import Canvas
 from mien.output.drawing.layout import Rect
-from mien.output.drawing.notes import Badge, Label, Note, Panel, arrange
+from mien.output.drawing.notes import AffectLabel, Badge, Label, Note, Panel, arrange
 from mien.output.drawing.palette import colour_of
 from mien.results import Face, Frame, FrameResult
 
-Overlay = Literal["bars", "label", "emoji", "blur"]
+Overlay = Literal["bars", "label", "emoji", "blur", "affect"]
 OVERLAYS: Final[tuple[Overlay, ...]] = get_args(Overlay)
 
-_NOTES: Final[dict[Overlay, type[Note]]] = {"bars": Panel, "label": Label, "emoji": Badge, "blur": Label}
+_NOTES: Final[dict[Overlay, type[Note]]] = {
+    "bars": Panel,
+    "label": Label,
+    "emoji": Badge,
+    "blur": Label,
+    "affect": AffectLabel,
+}
 
 # A blurred face becomes this many squares along the longer side of its area, which is its box grown by this share on
 # every side (hair, ears and chin): five squares across the face itself.
@@ -50,7 +56,8 @@ def annotate(image: NDArray[np.uint8], faces: Sequence[Face], overlay: Overlay =
             face is small or a panel would cover others;
             "label": box, landmarks and a label with its emotion and percentage;
             "emoji": box and a drawn face that shows its emotion;
-            "blur": the face is made unrecognisable and gets a label; a face that the detector missed stays visible.
+            "blur": the face is made unrecognisable and gets a label; a face that the detector missed stays visible;
+            "affect": box, landmarks and a label with its emotion, valence and arousal.
 
     Returns:
         (H, W, 3) uint8 RGB, a new array.

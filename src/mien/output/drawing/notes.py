@@ -125,6 +125,10 @@ class Label:
         canvas.text(self.rect.x0 + _LABEL_PAD * self.text, middle, self.words, self.text, ink)
 
 
+class AffectLabel(Label):
+    """The emotion with its valence and arousal; with its percentage if the classes have no coordinates."""
+
+
 @dataclass(frozen=True)
 class Badge:
     """The emoji of the top emotion.
@@ -151,7 +155,7 @@ def arrange(faces: Sequence[Face], image: Rect, kind: type[Note] = Panel) -> lis
     Args:
         faces: Their boxes are in pixels.
         image: The area of the whole image.
-        kind: `Panel`, `Label` or `Badge`.
+        kind: `Panel`, `Label`, `AffectLabel` or `Badge`.
     """
     boxes = [Rect(*face.box.tolist()) for face in faces]
     order = sorted(range(len(faces)), key=lambda number: -boxes[number].area)
@@ -173,7 +177,7 @@ def arrange(faces: Sequence[Face], image: Rect, kind: type[Note] = Panel) -> lis
             labelled.append((boxes[number], expression))
     for box, expression in labelled:
         others = [*(other for other in boxes if other is not box), *(note.rect for note in notes)]
-        label = _label(expression, box, others, image)
+        label = _label(expression, box, others, image, affect=kind is AffectLabel)
         if label is not None:
             notes.append(label)
     return notes
@@ -200,13 +204,18 @@ def _panel(expression: Expression, face: Rect, others: Sequence[Rect], image: Re
     return best
 
 
-def _label(expression: Expression, face: Rect, others: Sequence[Rect], image: Rect) -> Label | None:
+def _label(
+    expression: Expression, face: Rect, others: Sequence[Rect], image: Rect, *, affect: bool = False
+) -> Label | None:
     """The label of a face; only the emotion in a very small image, None if even that does not fit."""
     short = min(image.width, image.height)
     smallest = max(_SMALLEST_LABEL, _LEAST_OF_IMAGE * short * 0.8)
     text = round(min(max(_OF_FACE_LABEL * face.area**0.5, smallest), max(_MOST_OF_IMAGE * short * 0.8, smallest)))
     title = _title(expression)
-    for words in (f"{title} {_percent(expression.confidence)}", title):
+    more = _percent(expression.confidence)
+    if affect and expression.affect is not None:
+        more = f"valence {expression.affect.valence:+.2f} arousal {expression.affect.arousal:+.2f}"
+    for words in (f"{title} {more}", title):
         place = on_top(Label.size(words, text), face, others, image, gap=0.3 * text)
         if place is not None:
             return Label(place.rect, text, expression, words)
