@@ -5,7 +5,7 @@ FULL := .venv-test
 LOWEST := .venv-lowest
 PIP := --disable-pip-version-check --quiet
 comma := ,
-EXTRAS := train,search,serve,tensorboard,data,dlib,report
+EXTRAS := train,explain,search,serve,tensorboard,data,dlib,report
 # What `make test-lowest` runs: every part of the package, and one run from training to the exported file.
 SHORT := tests/assets tests/datasets tests/expression tests/faces tests/media tests/models tests/output \
   tests/test_analyzer.py tests/test_emotions.py tests/test_errors.py tests/test_public.py tests/test_result_types.py \

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mien import emotions as vocabularies
 from mien.assets.manifest import CropSpec, Head, ModelInfo
+from mien.assets.session import Session
 from mien.assets.signature import Features, ImageInput, KeypointInput, ValenceArousal
 from mien.assets.store import open_model
 from mien.errors import ConfigError
@@ -69,6 +70,8 @@ class OnnxClassifier(Classifier):
     Args:
         source: Options with one model; or the name of a shipped model, or the path of an exported ONNX file; None for
             the default model.
+        opened: The description and the session of a network that is in no ONNX file, such as a checkpoint of a run; in
+            the place of the model of the options.
 
     Attributes:
         info: All that is known of the model.
@@ -79,13 +82,13 @@ class OnnxClassifier(Classifier):
         WeightsError: The weights are missing or damaged.
     """
 
-    def __init__(self, source: ClassifierSource = None) -> None:
+    def __init__(self, source: ClassifierSource = None, *, opened: tuple[ModelInfo, Session] | None = None) -> None:
         options = as_options(source)
         models = options.models
         if len(models) > 1:
             raise ConfigError(f"expected one model, got {len(models)}: {', '.join(map(str, models))}")
         self.options = options
-        self.info, self._session = open_model(models[0] if models else None, threads=options.threads)
+        self.info, self._session = opened or open_model(models[0] if models else None, threads=options.threads)
         self.name = self.info.name
         self._takes_images = any(isinstance(part, ImageInput) for part in self.info.inputs)
         points = [part for part in self.info.inputs if isinstance(part, KeypointInput)]

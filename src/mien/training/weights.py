@@ -36,12 +36,14 @@ class Source:
         weights: The state dict of the network.
         classes: By head; empty if they are not known.
         pretrained: Where the published weights come from that their own training started from; see `models.Origin`.
+        info: The description of an exported model; None for a run.
     """
 
     name: str
     weights: Mapping[str, Tensor]
     classes: Mapping[str, tuple[str, ...]]
     pretrained: Mapping[str, str] = field(default_factory=dict)
+    info: ModelInfo | None = None
 
 
 def load_source(source: str) -> Source:
@@ -75,7 +77,7 @@ def load_source(source: str) -> Source:
     if info and info.affect:
         classes[info.affect.name] = AFFECT[:2]
     pretrained = info.pretrained if info else {}
-    return Source(source, {name: value.float() for name, value in weights.items()}, classes, pretrained)
+    return Source(source, {name: value.float() for name, value in weights.items()}, classes, pretrained, info)
 
 
 def read_origin(run: Path) -> dict[str, str]:

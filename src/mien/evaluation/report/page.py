@@ -168,8 +168,8 @@ def _environment() -> "jinja2.Environment":
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    filters = {"value": _value, "interval": _interval, "points": points, "ends": _ends, "png": _png, "hue": _hue}
-    environment.filters.update(filters)
+    filters = {"value": _value, "interval": _interval, "points": points, "ends": _ends}
+    environment.filters.update(filters | {"png": png_url, "hue": css_colour})
     environment.tests["known"] = _known
     return environment
 
@@ -197,14 +197,14 @@ def _ends(one: Slice, spec: str) -> str:
     return low if low == high else f"{low} – {high}"
 
 
-def _png(image: NDArray[np.uint8]) -> str:
+def png_url(image: NDArray[np.uint8]) -> str:
     """An image as a data URL."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _hue(emotion: str) -> str:
+def css_colour(emotion: str) -> str:
     """The colour of a class, in CSS."""
     red, green, blue = colour_of(emotion)
     return f"rgb({red} {green} {blue})"
