@@ -27,6 +27,7 @@ from mien.expression.observation import observed
 
 FACES: Final = 200
 SHUFFLED: Final = 40
+ORDERS: Final = 3  # random orders of each face
 
 
 def ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -68,8 +69,8 @@ def main() -> None:
         with torch.no_grad():
             wanted = int(model.probabilities(model.forward(*face.arrays))[0].argmax())
         question = Question(head.index(model.classifier.emotions[wanted]))
-        maps = dict(attributions(model, face, question))
-        found = deletion(model, face, maps, wanted, seed=number)
+        maps = attributions(model, face, question)
+        found = deletion(model, face, maps, wanted, seed=number, orders=ORDERS)
         areas["random order"].append(found.random_area)
         for name, area in found.areas.items():
             areas.setdefault(TITLES[name], []).append(area)

@@ -9,9 +9,10 @@ import typer
 
 from mien.cli import console, print_line, say, tell
 from mien.cli.options import Only, command
-from mien.errors import ConfigError, OutputError
+from mien.errors import EXIT_CODES, ConfigError, InputError, OutputError
 from mien.expression import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
+from mien.results import FrameResult
 
 if TYPE_CHECKING:
     from mien.explain.faces import Explanation
@@ -72,22 +73,31 @@ def explain(
     for note in () if question.quiet else model.notes:
         say("note", "yellow", note)
     found: list[Explanation] = []
+    failed = 0
     with console().status("explaining"):
         for each in explain_images(model, images, options, wanted=question.class_, against=question.against):
+            if isinstance(each, FrameResult):
+                failed += 1
+                say("error", "red", str(each.error))
+                continue
             found.append(each)
             print_line(_summary(each))
-    if not found:
-        raise ConfigError(
+    if not found and not failed:
+        raise InputError(
             "no face was found, so there is nothing to explain", hint="for cropped faces, add --faces-are-crops"
         )
+    if not found:
+        raise typer.Exit(EXIT_CODES[InputError])
     if not question.quiet:
-        for name, why in found[0].missing.items():
+        for name, why in (found[0].missing if found else {}).items():
             say("note", "yellow", f"no {name}: {why}")
     from mien.explain.page import explanation_page
 
     for path in _write(question.out, found, explanation_page(model, found)):
         if not question.quiet:
             tell(f"written: {path}")
+    if failed:
+        raise typer.Exit(EXIT_CODES[InputError])
 
 
 def _summary(each: "Explanation") -> str:

@@ -28,8 +28,8 @@ from mien.explain.drawing import face_image, overlay, panel
 from mien.explain.faithfulness import Deletion, deletion
 from mien.explain.networks import ExplainedModel
 from mien.expression.observation import Observation
-from mien.media import open_frames
-from mien.results import Face
+from mien.media import frames_of, open_frames
+from mien.results import Face, FrameResult
 
 # Maps are smoothed by this part of the side to be drawn: those of single pixels, and those of squares.
 _SMOOTHED: Final = {INTEGRATED: 1 / 32, OCCLUSION: 1 / 20}
@@ -83,8 +83,8 @@ def explain(
     *,
     wanted: str | None = None,
     against: str | None = None,
-) -> Iterator[Explanation]:
-    """Explains every face of some images, in their order.
+) -> Iterator[Explanation | FrameResult]:
+    """Explains every face of some images, in their order; an image that cannot be read gives its result with the error.
 
     Args:
         model: The model.
@@ -95,7 +95,7 @@ def explain(
 
     Raises:
         ConfigError: The model does not have such a class, or both are the same.
-        InputError: An image cannot be read, or is a video.
+        InputError: There is no such image, or it is a video.
     """
     known = model.classifier.emotions
     wanted = None if wanted is None else _class(wanted, known, "--class")
@@ -106,10 +106,11 @@ def explain(
     if frames.has_video:
         raise InputError("explanations are of images, got a video or a camera", hint="give single frames of it")
     analyzer = Analyzer(options, classifier=model.classifier)
-    for frame in frames:
+    for frame in frames_of(iter(frames), "result"):
         result = next(analyzer.stream([frame]))
         if result.error is not None:
-            raise InputError(result.error)
+            yield result
+            continue
         seen = list(model.classifier.kept) if result.faces else []
         for number, (face, each) in enumerate(zip(result.faces, seen, strict=True)):
             yield explain_face(model, face, each, wanted=wanted, against=against, place=(result.source, number))
@@ -150,7 +151,7 @@ def explain_face(
     inputs = inputs_of(model, seen)
     maps = attributions(model, inputs, Question(head.index(wanted)))
     contrast = attributions(model, inputs, Question(head.index(wanted), head.index(against)))
-    checked = deletion(model, inputs, dict(maps), names.index(wanted))
+    checked = deletion(model, inputs, maps, names.index(wanted))
     missing = {name: _why_missing(model, inputs) for name in METHODS if name not in maps}
     panels = {
         name: _panel(model, seen, (wanted, against), (maps[name], contrast[name]), name, checked) for name in maps

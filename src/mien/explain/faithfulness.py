@@ -5,7 +5,7 @@ first, and the area under the curve of the class's probability is compared with 
 image are squares: single pixels that are replaced here and there would add edges that no face has.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +17,7 @@ from mien.explain.attribution import FaceInputs, Maps
 from mien.explain.networks import ExplainedModel
 
 CELLS: Final = 12  # squares along the side of an image
-STEPS: Final = 24  # of a curve
+STEPS: Final = 18  # of a curve
 RANDOM: Final = 10  # random orders
 
 
@@ -51,7 +51,15 @@ class Deletion:
         return float((heights * np.diff(self.shares)).sum())
 
 
-def deletion(model: ExplainedModel, face: FaceInputs, maps: dict[str, Maps], wanted: int, *, seed: int = 0) -> Deletion:
+def deletion(
+    model: ExplainedModel,
+    face: FaceInputs,
+    maps: Mapping[str, Maps],
+    wanted: int,
+    *,
+    seed: int = 0,
+    orders: int = RANDOM,
+) -> Deletion:
     """Measures the maps of a face.
 
     Args:
@@ -60,16 +68,17 @@ def deletion(model: ExplainedModel, face: FaceInputs, maps: dict[str, Maps], wan
         maps: By method; see `attributions`.
         wanted: Index of the class in the classifier's `emotions`, whose probability is followed.
         seed: Of the random orders.
+        orders: How many random orders there are.
     """
     rng = np.random.default_rng(seed)
     masks = _part_masks(face)
     count = sum(map(len, masks))
     steps = np.unique(np.linspace(0, count, min(STEPS, count) + 1).round().astype(int))
-    orders = {name: np.argsort(-_values(each, masks), kind="stable") for name, each in maps.items()}
-    drawn = [rng.permutation(count) for _ in range(RANDOM)]
-    curves = [_curve(model, face, masks, order, steps, wanted) for order in (*orders.values(), *drawn)]
-    named = dict(zip(orders, curves, strict=False))
-    return Deletion(steps / count, named, np.mean(curves[len(orders) :], axis=0))
+    ranked = [np.argsort(-_values(each, masks), kind="stable") for each in maps.values()]
+    drawn = [rng.permutation(count) for _ in range(orders)]
+    curves = [_curve(model, face, masks, order, steps, wanted) for order in (*ranked, *drawn)]
+    named = dict(zip(maps, curves, strict=False))
+    return Deletion(steps / count, named, np.mean(curves[len(maps) :], axis=0))
 
 
 def _part_masks(face: FaceInputs) -> list[torch.Tensor]:

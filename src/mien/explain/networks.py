@@ -144,7 +144,7 @@ def load(options: ClassifierOptions) -> ExplainedModel:
         if found.info is None:
             raise WeightsError(f"{name}: has no description of its network", hint="export the run again")
         network = _network(found.info, found.weights)
-        return _explained(_torch_classifier(network, found.info, options), network, found.info)
+        return explained(network, found.info, options)
     classifier = KeepingClassifier(options)
     beside = Path(name).with_suffix(".safetensors")
     if not beside.is_file():
@@ -210,7 +210,12 @@ def _from_run(path: Path, options: ClassifierOptions) -> ExplainedModel:
         ),
         architecture={"name": recipe.model.name, **recipe.model.options},
     )
-    return _explained(_torch_classifier(network, info, options), network, info)
+    return explained(network, info, options)
+
+
+def explained(network: Network, info: ModelInfo, options: ClassifierOptions | None = None) -> ExplainedModel:
+    """A network in evaluation mode and its description as a model that can be explained."""
+    return _explained(_torch_classifier(network, info, options or ClassifierOptions()), network, info)
 
 
 def _torch_classifier(network: Network, info: ModelInfo, options: ClassifierOptions) -> KeepingClassifier:

@@ -1,0 +1,90 @@
+"""What cannot be explained: each message says what was given, what is missing, and what to do."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.commands import run_command
+from tests.drawn import draw_face
+from tests.videos import portrait, write_video
+
+
+@pytest.fixture
+def crop(tmp_path: Path) -> Path:
+    Image.fromarray(draw_face("anger", np.random.default_rng(0))).save(tmp_path / "crop.png")
+    return tmp_path / "crop.png"
+
+
+def refused(*words: object) -> tuple[int, str]:
+    done = run_command("explain", *words)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ((), 2, "--out is missing"),
+        (("--out", "page.html", "--class", "hunger"), 2, "--class: 'hunger' is none of the model's classes"),
+        (("--out", "page.html", "--against", "contempt"), 2, "--against: 'contempt' is none of the model's classes"),
+        (("--out", "page.html", "--class", "fear", "--against", "scared"), 2, "are the same class, fear"),
+        (("--out", "page.html", "--model", "mien-m,mien-s"), 2, "expected one model, got 2"),
+        (("--out", "page.html", "--model", "mien-detector"), 2, "is for detection, expected one for expression"),
+        (("--out", "page.html", "--model", "nothing.onnx"), 2, "no such file"),
+    ],
+    ids=["no out", "no class", "another class", "one class twice", "an ensemble", "a detector", "no file"],
+)
+def test_options(options: tuple[str, ...], code: int, message: str, crop: Path, tiny_model: Path) -> None:
+    model = () if "--model" in options else ("--model", str(tiny_model), "--emotions", "7")
+    found, said = refused(crop, "--faces-are-crops", *model, *options)
+    assert (found, message in said) == (code, True), said
+    assert not Path("page.html").exists()
+
+
+def test_an_image_without_a_face(tmp_path: Path) -> None:
+    Image.fromarray(np.full((120, 160, 3), 90, np.uint8)).save(tmp_path / "wall.png")
+    code, said = refused(tmp_path / "wall.png", "--model", "mien-s", "--out", tmp_path / "out")
+    assert code == 3
+    assert "no face was found" in said
+    assert "--faces-are-crops" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_video(tmp_path: Path, astronaut: Path) -> None:
+    write_video(tmp_path / "clip.mp4", portrait(astronaut, 3))
+    code, said = refused(tmp_path / "clip.mp4", "--model", "mien-s", "--out", tmp_path / "out")
+    assert code == 3
+    assert "explanations are of images" in said
+
+
+def test_a_file_that_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no image")
+    code, _ = refused(tmp_path / "text.png", "--model", "mien-s", "--out", tmp_path / "out")
+    assert code == 3
+
+
+def test_a_good_image_beside_a_bad_one_is_explained(crop: Path, tiny_model: Path) -> None:
+    (crop.parent / "bad.png").write_bytes(crop.read_bytes()[:40])
+    out = crop.parent / "out"
+    code, said = refused(crop.parent / "bad.png", crop, "--model", tiny_model, "--faces-are-crops", "--out", out)
+    assert code == 3
+    assert "bad.png" in said
+    assert (out / "crop.face0.occlusion.png").is_file()
+
+
+def test_an_output_that_is_a_file(crop: Path, tiny_model: Path) -> None:
+    code, said = refused(crop, "--faces-are-crops", "--model", tiny_model, "--out", crop)
+    assert code == 7
+    assert "is a file, expected a folder" in said
+
+
+def test_weights_of_another_network(crop: Path, tiny_model: Path) -> None:
+    (crop.parent / "own.onnx").write_bytes(tiny_model.read_bytes())
+    assets = Path(__file__).parents[2] / "src" / "mien" / "assets"
+    (crop.parent / "own.safetensors").write_bytes((assets / "mien-s.safetensors").read_bytes())
+    out = crop.parent / "out"
+    code, said = refused(crop, "--faces-are-crops", "--model", crop.parent / "own.onnx", "--out", out)
+    assert code == 5
+    assert "belongs to another network" in said

@@ -1,0 +1,119 @@
+"""`mien explain` as a user runs it: a photograph, crops, several models, a page that loads nothing from elsewhere."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.browser import browser_with_camera, write_camera
+from tests.commands import run_command
+from tests.drawn import draw_face
+
+METHODS = ("gradcam", "integrated-gradients", "occlusion")
+
+
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory: pytest.TempPathFactory, astronaut: Path) -> Path:
+    """The portrait, explained with a shipped model."""
+    out = tmp_path_factory.mktemp("explain") / "out"
+    done = run_command("explain", astronaut, "--model", "mien-s", "--out", out)
+    assert done.returncode == 0, done.stderr
+    found = re.search(r"happiness \d+% against (\w+) \d+%; area under the deletion curve: (.*)", done.stdout)
+    assert found, done.stdout
+    areas = dict(re.findall(r"([\w-]+(?: [a-z]+)?) (0\.\d\d)", found[2]))
+    assert set(areas) == {"Grad-CAM", "Integrated gradients", "Occlusion", "random"}
+    assert all(float(area) < float(areas["random"]) for name, area in areas.items() if name != "random")
+    (out / "said.txt").write_text(done.stdout)
+    return out
+
+
+@pytest.fixture
+def crop(tmp_path: Path) -> Path:
+    Image.fromarray(draw_face("happiness", np.random.default_rng(0))).save(tmp_path / "crop.png")
+    return tmp_path / "crop.png"
+
+
+def test_every_method_has_an_image(explained: Path) -> None:
+    for name in METHODS:
+        image = np.array(Image.open(explained / f"astronaut.face0.{name}.png"))
+        assert image.shape[2] == 3
+        red = image[..., 0].astype(int) - image[..., 2] > 60
+        assert red[40:328, 324:612].mean() > 0.02, "the map marks something"
+    assert (explained / "report.html").is_file()
+
+
+def test_the_mouth_speaks_for_happiness(explained: Path) -> None:
+    """Of a smile, the lower half of the face must be marked more than the forehead."""
+    image = np.array(Image.open(explained / "astronaut.face0.occlusion.png")).astype(int)
+    tile = image[40:328, 630:918]
+    red = (tile[..., 0] - tile[..., 2]).clip(min=0)
+    assert red[180:260, 60:230].mean() > 2 * red[:80].mean()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_complete_and_asks_for_nothing(explained: Path, scheme: str, tmp_path: Path) -> None:
+    camera = write_camera(tmp_path / "camera.mjpeg", [np.zeros((48, 48, 3), np.uint8)])
+    with browser_with_camera(camera) as browser:
+        page = browser.new_page(color_scheme=scheme)  # type: ignore[arg-type]
+        said, asked = list[str](), list[str]()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((explained / "report.html").as_uri())
+        assert said == []
+        assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+        assert page.locator("h2").first.inner_text().startswith("astronaut.jpg: why happiness, and not ")
+        assert page.locator(".map img").count() == len(METHODS)
+        assert page.evaluate("[...document.images].every(each => each.naturalWidth > 0)")
+        assert page.locator(".curves polyline").count() == len(METHODS) + 1
+
+
+def test_one_page_alone(crop: Path, tiny_model: Path) -> None:
+    out = crop.parent / "page.html"
+    done = run_command("explain", crop, "--model", tiny_model, "--faces-are-crops", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in crop.parent.iterdir() if path != crop] == ["page.html"]
+    assert out.read_text(encoding="utf-8").count("data:image/png") == 1 + len(METHODS)
+
+
+@pytest.mark.parametrize("kind", ["run", "best.ckpt", "safetensors", "onnx"])
+def test_models_of_all_kinds(kind: str, crop: Path, tiny_run: Path, tiny_model: Path) -> None:
+    given = {"run": tiny_run, "best.ckpt": tiny_run / "best.ckpt", "onnx": tiny_model}
+    model = given.get(kind, tiny_model.with_suffix(".safetensors"))
+    done = run_command("explain", crop, "--model", model, "--faces-are-crops", "--out", crop.parent / "out")
+    assert done.returncode == 0, done.stderr
+    assert len(list((crop.parent / "out").glob("crop.face0.*.png"))) == len(METHODS)
+
+
+def test_an_onnx_file_alone_has_occlusion(crop: Path, tiny_model: Path) -> None:
+    alone = crop.parent / "alone.onnx"
+    shutil.copy(tiny_model, alone)
+    done = run_command("explain", crop, "--model", alone, "--faces-are-crops", "--out", crop.parent / "out")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (crop.parent / "out").glob("*.png")] == ["crop.face0.occlusion.png"]
+    assert "no gradcam: needs the training form of the model" in done.stderr
+    assert "alone.safetensors" in done.stderr
+    assert "needs the training form" in (crop.parent / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_classes_are_chosen(crop: Path, tiny_model: Path) -> None:
+    options = ("--class", "sad", "--against", "surprise", "--faces-are-crops", "--out", crop.parent / "page.html")
+    done = run_command("explain", crop, "--model", tiny_model, *options)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"face 0: sadness \d+% against surprise \d+%", done.stdout)
+    assert "why sadness, and not surprise?" in (crop.parent / "page.html").read_text(encoding="utf-8")
+
+
+def test_images_of_one_name_keep_their_files(tmp_path: Path, tiny_model: Path) -> None:
+    for folder, emotion in (("a", "happiness"), ("b", "sadness")):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(draw_face(emotion, np.random.default_rng(0))).save(tmp_path / folder / "face.png")
+    out = tmp_path / "out"
+    done = run_command(
+        "explain", tmp_path / "a", tmp_path / "b", "--model", tiny_model, "--faces-are-crops", "--out", out, "--quiet"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    names = {path.name for path in out.glob("*.occlusion.png")}
+    assert names == {"face.face0.occlusion.png", "face-2.face0.occlusion.png"}
