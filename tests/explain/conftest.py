@@ -1,5 +1,6 @@
 """The tiny model, its run and its data, and every architecture as a model that can be explained."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -21,10 +22,11 @@ EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neu
 Build = Callable[[str], ExplainedModel]
 
 
-def built(name: str, size: int = 48) -> ExplainedModel:
+@functools.cache
+def built(name: str) -> ExplainedModel:
     """A small network of an architecture, with weights and statistics that are not those it begins with."""
     torch.manual_seed(1)
-    spec, frames = InputSpec(size, "grey", (0.5,), (0.25,)), 3 if models.reads_windows(name) else 1
+    spec, frames = InputSpec(48, "grey", (0.5,), (0.25,)), 3 if models.reads_windows(name) else 1
     network = models.build(name, {"votes": len(EMOTIONS)}, spec, **small(name)).train()
     parts = models.inputs_of(name, spec, landmarks=[(x, y) for x, y in LANDMARKS], frames=frames)
     with torch.no_grad():

@@ -51,10 +51,8 @@ def corner() -> ExplainedModel:
             return kept
 
     network = Network(Trunk(), 1, {"votes": 2})
-    head = network.heads["votes"]
-    with torch.no_grad():
-        head.weight.copy_(torch.tensor([[40.0], [0.0]]))
-        head.bias.zero_()
+    weights = {"heads.votes.weight": torch.tensor([[150.0], [0.0]]), "heads.votes.bias": torch.zeros(2)}
+    network.load_state_dict(network.state_dict() | weights)
     spec = InputSpec(48, "grey", (0.5,), (0.25,))
     inputs = models.inputs_of("plain", spec)
     return explained(

@@ -32,7 +32,7 @@ def refused(*words: object) -> tuple[int, str]:
         (("--out", "page.html", "--class", "fear", "--against", "scared"), 2, "are the same class, fear"),
         (("--out", "page.html", "--model", "mien-m,mien-s"), 2, "expected one model, got 2"),
         (("--out", "page.html", "--model", "mien-detector"), 2, "is for detection, expected one for expression"),
-        (("--out", "page.html", "--model", "nothing.onnx"), 2, "no such file"),
+        (("--out", "page.html", "--model", "nothing.onnx"), 5, "nothing.onnx: no such weights file"),
     ],
     ids=["no out", "no class", "another class", "one class twice", "an ensemble", "a detector", "no file"],
 )

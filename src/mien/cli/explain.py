@@ -10,6 +10,7 @@ import typer
 from mien.cli import console, print_line, say, tell
 from mien.cli.options import Only, command
 from mien.errors import EXIT_CODES, ConfigError, InputError, OutputError
+from mien.explain import need_extra
 from mien.expression import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
 from mien.results import FrameResult
@@ -55,8 +56,6 @@ def explain(
     --model may also be a training run, one of its checkpoints, or a .safetensors file.
     """
     from dataclasses import replace
-
-    from mien.explain import need_extra
 
     need_extra()
     if question.out is None:

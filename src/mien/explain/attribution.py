@@ -210,11 +210,11 @@ def _scorer(model: ExplainedModel, question: Question) -> Callable[..., Tensor]:
 
 def _summed(values: Tensor, is_image: bool) -> NDArray[np.float32]:
     """(1, [T,] C, H, W) -> (H, W); (1, [T,] K, 2) -> (K,)."""
-    flat = values.detach().float().reshape(-1, *values.shape[-2:]).sum(dim=0)
+    flat = values.detach().float().nan_to_num().reshape(-1, *values.shape[-2:]).sum(dim=0)
     return (flat if is_image else flat.sum(dim=1)).numpy()
 
 
 def _mean(values: Tensor, is_image: bool) -> NDArray[np.float32]:
     """As `_summed`; each value stands for the whole window, so they are averaged over channels and frames."""
-    flat = values.detach().float().reshape(-1, *values.shape[-2:]).mean(dim=0)
+    flat = values.detach().float().nan_to_num().reshape(-1, *values.shape[-2:]).mean(dim=0)
     return (flat if is_image else flat.mean(dim=1)).numpy()

@@ -136,3 +136,18 @@ def grey_of(values: NDArray[np.floating], *, symmetric: bool = False) -> NDArray
         return np.asarray(np.rint(127.5 + 127.5 * values / most), np.uint8)
     low, high = float(values.min()), float(values.max())
     return np.asarray(np.rint(255 * (values - low) / max(high - low, 1e-12)), np.uint8)
+
+
+def points_image(
+    points: NDArray[np.float32], side: int, values: NDArray[np.float32] | None = None
+) -> NDArray[np.uint8]:
+    """Keypoints (K, 2) as dots on white paper (side, side, 3), larger the higher their values (K,) are."""
+    canvas = Canvas(np.full((side, side, 3), 244, np.uint8))
+    if not np.isfinite(points).all():
+        return canvas.array()
+    low, high = points.min(axis=0), points.max(axis=0)
+    placed = (points - (low + high) / 2) * 0.84 * side / max(float((high - low).max()), 1e-6) + side / 2
+    sizes = np.full(len(points), 0.3) if values is None else values / max(float(values.max()), 1e-12)
+    for (x, y), size in zip(placed.tolist(), sizes.tolist(), strict=False):
+        canvas.dot(x, y, 1.2 + 3 * size, FOR if values is not None and size > 0.25 else _INK, opacity=0.85)
+    return canvas.array()
