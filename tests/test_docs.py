@@ -90,6 +90,8 @@ def _resolve(words: list[str]) -> tuple[str, Any, list[str]]:
     """The command that the first words name, and the words that are left for it."""
     command, rest, names = typer.main.get_command(build_app()), list(words), []
     while rest and hasattr(command, "commands"):
+        if rest[0] not in command.commands and hasattr(command, "default"):  # `mien export RUN`
+            rest.insert(0, command.default)
         assert rest[0] in command.commands, f"there is no command `mien {' '.join(words)}`"
         names.append(rest.pop(0))
         command = command.commands[names[-1]]

@@ -206,16 +206,18 @@ def _register(module: str) -> "Callable[[typer.Typer], None] | None":
 
 
 def _with_checks(app: typer.Typer) -> None:
-    """Gives every command and group the class that checks how it is used."""
+    """Gives every command and group the class that checks how it is used, unless it has one of that kind."""
     from mien.cli.usage import Command, Group
 
-    app.info.cls = Group
+    if not (isinstance(app.info.cls, type) and issubclass(app.info.cls, Group)):
+        app.info.cls = Group
     for command in app.registered_commands:
         command.cls = Command
     for group in app.registered_groups:
         group.cls = Group
         if group.typer_instance is not None:
             _with_checks(group.typer_instance)
+            group.cls = group.typer_instance.info.cls
 
 
 def main() -> None:

@@ -1,18 +1,44 @@
-"""`mien export`: a finished run in, an ONNX file out."""
+"""`mien export`: a finished run in, an ONNX file out; `mien export web`: the live page as a folder of files."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from mien.cli import console, print_line
-from mien.cli.options import command
+from mien.cli.options import Only, command
+from mien.cli.usage import Group
 from mien.errors import ConfigError
+from mien.expression.base import ClassifierOptions
+from mien.media.picking import TrackingOptions
+
+Runtime = Annotated[
+    Path,
+    "The archive of onnxruntime-web, which runs the networks in the browser; see docs/live.md.",
+]
+
+
+class _Exports(Group):
+    """What follows is a run, unless it is `web`; a run in a folder of that name is `./web`."""
+
+    default = "RUN"  # the name of the command in the help; nobody needs to write it
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in {"web", *ctx.help_option_names}:
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("export")(command(export))
+    """Adds the commands."""
+    exports = typer.Typer(
+        cls=_Exports,
+        help="Exports a trained model as an ONNX file: `mien export RUN`; or the live page as a folder of files.",
+        no_args_is_help=True,
+    )
+    exports.command(_Exports.default)(command(export))
+    exports.command("web")(command(web))
+    app.add_typer(exports, name="export")
 
 
 def export(
@@ -41,3 +67,22 @@ def export(
         )
     for path in written:
         print_line(f"{path}  {path.stat().st_size:,} bytes")
+
+
+def web(
+    out: Annotated[Path, "The folder to write."],
+    classifier: Annotated[ClassifierOptions, Only({"model", "emotions", "abstain", "prior"})],
+    tracking: Annotated[TrackingOptions, Only({"smooth"})],
+    *,
+    runtime: Runtime,
+) -> None:
+    """Writes the live page as a folder of files, in which the browser itself finds and classifies faces, offline.
+
+    Any web server can serve the folder; over HTTPS, or on the own machine, browsers give it the camera. The model is
+    the int8 form of the default one unless --model is given.
+    """
+    from mien.server.live.site import write_site
+
+    write_site(out, runtime, classifier, smooth=tracking.smooth)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    print_line(f"{out}  {size:,} bytes")

@@ -3,14 +3,17 @@
 import ipaddress
 import secrets
 import socket
+import tempfile
 import webbrowser
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from mien.cli import tell
-from mien.cli.options import Only, Quiet, command
+from mien.cli.options import Only, Quiet, command, option_name
+from mien.errors import ConfigError
 from mien.expression.base import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
 from mien.faces.landmarks import LandmarkOptions
@@ -43,6 +46,11 @@ def live(
     landmarks: LandmarkOptions,
     tracking: TrackingOptions,
     *,
+    in_browser: Annotated[
+        Path | None,
+        "The browser itself finds and classifies faces, and no image leaves it: the archive of onnxruntime-web, which "
+        "runs the networks there; see docs/live.md.",
+    ] = None,
     no_open: Annotated[bool, "Only print the address, and do not open the page in a browser."] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -55,8 +63,6 @@ def live(
     from mien.server.app import create_app
     from mien.server.run import serve
 
-    app = create_app(server, AnalyzerOptions(detector, classifier, landmarks, tracking), live=True)
-
     def ready(url: str) -> None:
         page = f"{_reachable(url, server.host)}/" + "".join(f"#key={key}" for key in server.api_keys[:1])
         if not quiet:
@@ -64,7 +70,33 @@ def live(
         if not no_open:
             webbrowser.open(page)
 
-    serve(app, server, ready)
+    if in_browser is None:
+        serve(create_app(server, AnalyzerOptions(detector, classifier, landmarks, tracking), live=True), server, ready)
+        return
+    _check_in_browser(detector, classifier, landmarks, tracking)
+    with tempfile.TemporaryDirectory(prefix="mien-live-") as folder:
+        from mien.server.live.site import site_app, write_site
+
+        site = Path(folder) / "site"
+        write_site(site, in_browser, classifier, smooth=tracking.smooth)
+        serve(site_app(site), server, ready)
+
+
+def _check_in_browser(
+    detector: DetectorOptions, classifier: ClassifierOptions, landmarks: LandmarkOptions, tracking: TrackingOptions
+) -> None:
+    """Refuses the options that the page without a server does not have.
+
+    Raises:
+        ConfigError: One of them is given.
+    """
+    known = {"model", "emotions", "abstain", "prior", "smooth"}
+    for options in (detector, classifier, landmarks, tracking):
+        usual = type(options)()
+        for field in fields(options):
+            if field.name not in known and getattr(options, field.name) != getattr(usual, field.name):
+                name = option_name(type(options), field.name)
+                raise ConfigError(f"{name} has no effect with --in-browser", hint="leave out one of the two")
 
 
 def _reachable(url: str, host: str) -> str:

@@ -76,6 +76,8 @@ class OnnxClassifier(Classifier):
     Attributes:
         info: All that is known of the model.
         head: The head that the probabilities come from.
+        temperature: Of its softmax, under the prior of the options.
+        factors: (C,) by which the prior changes the probabilities, before they are renormalised; None: it does not.
 
     Raises:
         ConfigError: There is no such model, or it has no head for the emotions of the options.
@@ -105,8 +107,8 @@ class OnnxClassifier(Classifier):
         self.head = head_for(self.info, emotions)
         wanted: prior.Prior = self.options.prior or "training"  # type: ignore[assignment]  # a mapping became pairs
         self.prior: prior.Prior = prior.resolved(wanted, self.head, emotions)
-        self._temperature, threshold = prior.fitted(self.head, self.prior)
-        self._factors = prior.factors(self.head, emotions, self.prior, self.name)
+        self.temperature, threshold = prior.fitted(self.head, self.prior)
+        self.factors = prior.factors(self.head, emotions, self.prior, self.name)
         affect.coordinates(emotions, self.affect_table)  # refuses a table that lacks a class
         self.threshold = threshold if self.options.abstain is None else self.options.abstain
 
@@ -195,10 +197,10 @@ class OnnxClassifier(Classifier):
     def proba_from(self, logits: Logits) -> NDArray[np.float32]:
         """See `Classifier.proba_from`; the mean over the views of test-time augmentation."""
         (by_head,) = logits
-        probabilities = softmax(by_head[self.head.name], self._temperature)
+        probabilities = softmax(by_head[self.head.name], self.temperature)
         converted = vocabularies.convert(probabilities, self.head.emotions, self.emotions)
         mean: NDArray[np.float32] = converted.reshape(-1, TTA[self.options.tta], len(self.emotions)).mean(axis=1)
-        return prior.under(mean, self._factors)
+        return prior.under(mean, self.factors)
 
     def affect_from(self, logits: Logits) -> NDArray[np.float32] | None:
         """See `Classifier.affect_from`; the mean over the views of test-time augmentation."""

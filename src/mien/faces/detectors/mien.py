@@ -32,7 +32,7 @@ LOWEST: Final = 0.12
 DARK: Final = 80.0
 BRIGHT: Final = 110.0
 GAIN: Final = 2.5
-_SAMPLED: Final = 8  # every eighth row and column tells how dark an image is
+SAMPLED: Final = 8  # every eighth row and column tells how dark an image is
 SAME: Final = 0.4  # IoU from which two boxes are of the same face
 AGREE: Final = 0.6  # IoU from which a box counts in the mean box of a face
 CANDIDATES: Final = 4000
@@ -157,7 +157,7 @@ def _prepared(image: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8]
 
 def _brightened(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The image (H, W, 3), smoother and brighter if it is dark."""
-    sample = np.ascontiguousarray(image[::_SAMPLED, ::_SAMPLED])
+    sample = np.ascontiguousarray(image[::SAMPLED, ::SAMPLED])
     if np.count_nonzero(sample >= DARK) > 0.05 * sample.size + 1:  # counting is much quicker than sorting
         return image
     level = float(np.percentile(sample, 95))

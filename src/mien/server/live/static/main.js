@@ -17,9 +17,15 @@ const LINKS = {
   lost: ["Connection lost", "Connection to mien lost. Trying again…"],
   busy: ["Server busy", "mien is busy with other pages. Trying again…"],
   key: ["Key needed", ""],
+  broken: ["Cannot run here", "This browser cannot run the networks."],
 };
 
 const config = await (await fetch("live/config.json")).json();
+if (config.browser) {
+  LINKS.connecting[0] = "Loading the networks";
+  LINKS.open[0] = "In this browser";
+  $("link-text").textContent = LINKS.connecting[0];
+}
 const emojis = new Map();
 for (const name of [...config.emotions, "unknown"]) {
   const image = new Image();
@@ -32,7 +38,9 @@ const fragment = new URLSearchParams(location.hash.slice(1));
 const socket = new URL("live/socket", location.href);
 socket.protocol = socket.protocol.replace("http", "ws");
 socket.hash = "";
-const connection = new Connection(socket, fragment.get("key") ?? session("key") ?? "");
+const connection = config.browser
+  ? new (await import("./local.js")).LocalConnection(config.browser)
+  : new Connection(socket, fragment.get("key") ?? session("key") ?? "");
 const source = new Source($("video"), document.createElement("canvas"), config.mostBytes);
 const painter = new Painter(config, emojis);
 const faces = new Faces(config);
@@ -443,7 +451,7 @@ function session(name, value) {
 
 for (const name of config.emotions) $("parade").append(emojis.get(name).cloneNode());
 const local = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
-$("privacy").textContent = local ? "Images go only to mien on this computer, and are not stored." : `Pictures go only to mien on ${location.hostname}, and are not stored.`;
+$("privacy").textContent = config.browser ? "Images stay in this browser: nothing is sent." : local ? "Images go only to mien on this computer, and are not stored." : `Pictures go only to mien on ${location.hostname}, and are not stored.`;
 if (fragment.has("key")) history.replaceState(null, "", location.pathname);
 apply();
 connection.open();
