@@ -1,14 +1,18 @@
 """Attribution maps of every architecture, and what each method promises."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
-from tests.explain.conftest import Build
+from tests.explain.conftest import EMOTIONS, Build
+from tests.networks import small
 from torch import nn
 
 from mien import models
-from mien.assets.manifest import InputSpec, ModelInfo
-from mien.assets.signature import Head
+from mien.assets.manifest import METADATA_KEY, InputSpec, ModelInfo
+from mien.assets.signature import Features, Head, ValenceArousal
 from mien.explain.attribution import (
     GRADCAM,
     INTEGRATED,
@@ -21,7 +25,8 @@ from mien.explain.attribution import (
 )
 from mien.explain.faces import randomised
 from mien.explain.faithfulness import CELLS, deletion
-from mien.explain.networks import ExplainedModel, explained
+from mien.explain.networks import ExplainedModel, explained, load
+from mien.expression import ClassifierOptions
 from mien.expression.observation import Observation
 from mien.models import Network
 
@@ -147,3 +152,25 @@ def test_keypoints_that_are_not_known_are_no_error(build: Build) -> None:
     face: FaceInputs = inputs_of(model, unknown)
     maps = attributions(model, face, Question(0))
     assert all(np.isfinite(np.asarray(parts[0])).all() for parts in maps.values())
+
+
+def test_a_network_with_a_head_for_valence_and_arousal(seen: Observation, tmp_path: Path) -> None:
+    spec = InputSpec(48, "grey", (0.5,), (0.25,))
+    network = models.build("plain", {"emotion": 7, "affect": 2}, spec, **small("plain"))
+    info = ModelInfo(
+        name="rated",
+        task="expression",
+        description="",
+        inputs=models.inputs_of("plain", spec),
+        outputs=(Head("emotion", EMOTIONS), ValenceArousal("affect"), Features(network.width)),
+        architecture={"name": "plain", **small("plain")},
+    )
+    data = safetensors.torch.save(network.state_dict(), metadata={METADATA_KEY: info.to_json()})
+    (tmp_path / "rated.safetensors").write_bytes(data)
+    model = load(ClassifierOptions(model=tmp_path / "rated.safetensors"))
+    assert list(attributions(model, inputs_of(model, seen), Question(0))) == [GRADCAM, INTEGRATED, OCCLUSION]
+    with torch.no_grad():
+        expected = network.eval()(*inputs_of(model, seen).arrays)["affect"].clamp(-1, 1)
+    (expression,) = model.classifier([seen])
+    assert expression.affect is not None
+    assert (expression.affect.valence, expression.affect.arousal) == pytest.approx(expected[0].tolist(), abs=1e-4)

@@ -57,6 +57,7 @@ def test_the_page_is_complete_and_asks_for_nothing(explained: Path, scheme: str,
     camera = write_camera(tmp_path / "camera.mjpeg", [np.zeros((48, 48, 3), np.uint8)])
     with browser_with_camera(camera) as browser:
         page = browser.new_page(color_scheme=scheme)  # type: ignore[arg-type]
+        page.set_default_timeout(500_000)  # a busy machine may take long; it only ends a test that hangs
         said, asked = list[str](), list[str]()
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))

@@ -82,8 +82,11 @@ def write_page(out: Path, network: Explored, layers: Sequence[ExploredLayer]) ->
 
 def _classes(network: Explored) -> dict[str, tuple[str, ...]]:
     """The classes that the units of a layer are, by the name of the layer."""
-    heads = () if network.model is None else network.model.classifier.info.heads
-    return {f"heads.{head.name}": head.emotions for head in heads}
+    if network.model is None:
+        return {}
+    info = network.model.classifier.info
+    found = {f"heads.{head.name}": head.emotions for head in info.heads}
+    return found | ({f"heads.{info.affect.name}": ("valence", "arousal")} if info.affect else {})
 
 
 def _is_seen(network: Explored) -> bool:

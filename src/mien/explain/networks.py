@@ -4,7 +4,7 @@ A shipped model has both. An exported file has its training form beside it (.saf
 checkpoints. Of an ONNX file alone only the outputs are known: methods that need no gradients still work.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, cast
@@ -17,7 +17,7 @@ from mien import models
 from mien.assets.manifest import InputSpec, ModelInfo, default_model, model_info, shipped_models
 from mien.assets.recognise import recognise, run_and_checkpoint
 from mien.assets.session import Session
-from mien.assets.signature import Features, Head
+from mien.assets.signature import Features, Head, ValenceArousal
 from mien.errors import ConfigError, WeightsError
 from mien.expression.base import ClassifierOptions, Images, Logits
 from mien.expression.classifier import OnnxClassifier
@@ -27,7 +27,7 @@ from mien.training import ExpressionRecipe
 from mien.training.checkpoints import load_module
 from mien.training.expression.module import ExpressionModule
 from mien.training.recipe import load as load_recipe
-from mien.training.weights import load_source
+from mien.training.weights import Source, load_source
 
 _NO_IMAGES: Final = InputSpec(48, "grey", (0.5,), (0.25,))  # for networks that read keypoints alone, which ignore it
 
@@ -132,7 +132,7 @@ def load(options: ClassifierOptions) -> ExplainedModel:
     name = str(chosen[0]) if chosen else default_model()
     if name in shipped_models():
         info = model_info(name, "expression")
-        network = _network(info, load_source(_full_form(info)).weights) if info.training_file else None
+        network = _network(info, load_source(_full_form(info))) if info.training_file else None
         classifier = KeepingClassifier(replace(options, model=name))
         note = (f"gradients come from the full form of '{name}'",) if info.form == "int8" else ()
         return _explained(classifier, network, info, "its training form does not ship", note)
@@ -143,13 +143,13 @@ def load(options: ClassifierOptions) -> ExplainedModel:
         found = load_source(name)
         if found.info is None:
             raise WeightsError(f"{name}: has no description of its network", hint="export the run again")
-        network = _network(found.info, found.weights)
+        network = _network(found.info, found)
         return explained(network, found.info, options)
     classifier = KeepingClassifier(options)
     beside = Path(name).with_suffix(".safetensors")
     if not beside.is_file():
         return _explained(classifier, None, classifier.info, f"there is no {beside}, which `mien export` writes")
-    network = _network(classifier.info, load_source(str(beside)).weights)
+    network = _network(classifier.info, load_source(str(beside)))
     return _explained(classifier, network, classifier.info)
 
 
@@ -170,8 +170,8 @@ def _full_form(info: ModelInfo) -> str:
     return next(same, info.name)
 
 
-def _network(info: ModelInfo, weights: Mapping[str, torch.Tensor]) -> Network:
-    """The network of a description, with these weights, fused.
+def _network(info: ModelInfo, source: Source) -> Network:
+    """The network of a description, with the weights of a source, fused.
 
     Raises:
         WeightsError: The weights belong to another network.
@@ -181,9 +181,9 @@ def _network(info: ModelInfo, weights: Mapping[str, torch.Tensor]) -> Network:
     if name not in models.names():
         raise WeightsError(f"the model '{info.name}' does not name its architecture", hint="export the run again")
     spec = info.input if models.reads_images(name) else _NO_IMAGES
-    network = models.build(name, {head.name: len(head.emotions) for head in info.heads}, spec, **options)
+    network = models.build(name, {head: len(classes) for head, classes in source.classes.items()}, spec, **options)
     try:
-        network.load_state_dict(weights)
+        network.load_state_dict(source.weights)
     except RuntimeError as error:
         raise WeightsError(
             f"the training form of '{info.name}' belongs to another network", hint="export the run again"
@@ -205,7 +205,8 @@ def _from_run(path: Path, options: ClassifierOptions) -> ExplainedModel:
             recipe.model.name, recipe.input.spec(), landmarks=recipe.input.landmarks, frames=recipe.input.frames
         ),
         outputs=(
-            *(Head(name, tuple(names)) for name, names in module.classes.items()),
+            *(Head(name, tuple(module.classes[name])) for name in recipe.class_heads),
+            *(ValenceArousal(name) for name in module.classes if name not in recipe.class_heads),
             Features(network.width, "features_" if "features" in module.classes else "features"),
         ),
         architecture={"name": recipe.model.name, **recipe.model.options},
