@@ -404,6 +404,7 @@ def test_a_lost_connection_is_said_and_made_again(new_page: Callable[..., Page],
 
     page.route_web_socket(re.compile("live/socket"), through)
     page.goto(address)
+    expect(page.locator("#link-text")).to_have_text("Connected")  # before, nothing listens to what is dropped
     with_image(page, astronaut)
     page.evaluate(
         "() => new MutationObserver(() => window.seen = [...window.seen ?? [], link.dataset.link])"
