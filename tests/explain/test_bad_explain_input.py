@@ -52,6 +52,15 @@ def test_an_image_without_a_face(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_an_image_without_a_face_beside_another_is_named(tmp_path: Path, astronaut: Path) -> None:
+    Image.fromarray(np.full((120, 160, 3), 90, np.uint8)).save(tmp_path / "wall.png")
+    out = tmp_path / "page.html"
+    done = run_command("explain", tmp_path / "wall.png", astronaut, "--model", "mien-s", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "wall.png': no face was found" in done.stderr
+    assert "astronaut.jpg face 0: happiness" in done.stdout
+
+
 def test_a_video(tmp_path: Path, astronaut: Path) -> None:
     write_video(tmp_path / "clip.mp4", portrait(astronaut, 3))
     code, said = refused(tmp_path / "clip.mp4", "--model", "mien-s", "--out", tmp_path / "out")

@@ -115,6 +115,6 @@ def test_images_of_one_name_keep_their_files(tmp_path: Path, tiny_model: Path) -
     done = run_command(
         "explain", tmp_path / "a", tmp_path / "b", "--model", tiny_model, "--faces-are-crops", "--out", out, "--quiet"
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     names = {path.name for path in out.glob("*.occlusion.png")}
     assert names == {"face.face0.occlusion.png", "face-2.face0.occlusion.png"}

@@ -77,6 +77,15 @@ def test_a_network_without_a_face(name: str, build: Build, tmp_path: Path) -> No
     check(without_face(build(name)), tmp_path)
 
 
+def test_the_page_says_how_many_units_of_a_large_layer_a_sheet_has(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 300, 3), nn.Conv2d(300, 4, 3))
+    explored = Explored("wide", "", network, (torch.randn(1, 1, 16, 16),), GREY, True)
+    page = write_page(tmp_path / "out", explored, explore(explored, QUICK)).read_text(encoding="utf-8")
+    assert "The activations of the first 256 units" in page
+    assert "The filters of the first 256 units" in page
+    assert "The filters of all units" in page  # of the second layer
+
+
 @pytest.mark.parametrize("name", detection.names())
 def test_every_detector(name: str, tmp_path: Path) -> None:
     network = detection.build(name).fused()

@@ -76,27 +76,41 @@ def explain(
     with console().status("explaining"):
         for each in explain_images(model, images, options, wanted=question.class_, against=question.against):
             if isinstance(each, FrameResult):
-                failed += 1
-                say("error", "red", str(each.error))
+                failed += each.error is not None
+                _say_nothing_found(each, quiet=question.quiet)
                 continue
             found.append(each)
-            print_line(_summary(each))
+            if not question.quiet:
+                print_line(_summary(each))
     if not found and not failed:
         raise InputError(
             "no face was found, so there is nothing to explain", hint="for cropped faces, add --faces-are-crops"
         )
     if not found:
         raise typer.Exit(EXIT_CODES[InputError])
-    if not question.quiet:
-        for name, why in (found[0].missing if found else {}).items():
-            say("note", "yellow", f"no {name}: {why}")
     from mien.explain.page import explanation_page
 
-    for path in _write(question.out, found, explanation_page(model, found)):
-        if not question.quiet:
-            tell(f"written: {path}")
+    written = _write(question.out, found, explanation_page(model, found))
+    if not question.quiet:
+        _tell_rest(found, written)
     if failed:
         raise typer.Exit(EXIT_CODES[InputError])
+
+
+def _say_nothing_found(result: FrameResult, *, quiet: bool) -> None:
+    """Says why an image has no explanation."""
+    if result.error is not None:
+        say("error", "red", result.error)
+    elif not quiet:
+        say("note", "yellow", f"'{result.source}': no face was found")
+
+
+def _tell_rest(found: "Sequence[Explanation]", written: "Sequence[Path]") -> None:
+    """Says which methods are missing, and what was written."""
+    for name, why in found[0].missing.items():
+        say("note", "yellow", f"no {name}: {why}")
+    for path in written:
+        tell(f"written: {path}")
 
 
 def _summary(each: "Explanation") -> str:

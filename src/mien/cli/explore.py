@@ -69,9 +69,8 @@ def explore(
         if samples is None and network.model is not None:
             say("note", "yellow", "no faces that excite a unit: add --data STORE")
     written = write_page(source.out, network, layers)
-    shown = sum(len(layer.units) for layer in layers)
-    print_line(
-        f"{network.name}: {len(layers)} layers, {shown} of {sum(each.layer.units for each in layers):,} units shown"
-    )
-    if not source.quiet:
-        tell(f"written: {written} and {len(list(source.out.rglob('*.png')))} images")
+    if source.quiet:
+        return
+    shown, units = sum(len(each.units) for each in layers), sum(each.layer.units for each in layers)
+    print_line(f"{network.name}: {len(layers)} layers, {shown} of {units:,} units shown")
+    tell(f"written: {written} and {len(list(source.out.rglob('*.png')))} images")

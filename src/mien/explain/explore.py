@@ -24,7 +24,8 @@ from mien.expression.observation import observed
 SIDE: Final = 112  # of an image of a unit
 CELL: Final = 44  # of a unit in the sheet of a layer
 FACES: Final = 9  # that excite a unit most
-_SHEET: Final = 256  # units of a sheet; the sheet of a larger layer says how many are missing
+SHEET: Final = 256  # units of a sheet; the page says so where a layer has more
+BARS: Final = 512  # of a layer of single values
 _BATCH: Final = 64
 
 
@@ -145,13 +146,13 @@ def _sheets(network: Explored, layer: Layer, values: Tensor, filters: Tensor | N
     """The sheets of all units of a layer."""
     sheets = {}
     if network.has_face and layer.has_maps:
-        tiles = [grey_of(each) for each in values[0, :_SHEET].numpy()]
+        tiles = [grey_of(each) for each in values[0, :SHEET].numpy()]
         sheets["activations"] = sheet(tiles, side=CELL, columns=16)
     elif network.has_face:
         flat = strongest(values)[0].numpy()
         sheets["activations"] = _bars(flat)
     if filters is not None:
-        tiles = [_strongest_kernel(each) for each in filters[:_SHEET]]
+        tiles = [_strongest_kernel(each) for each in filters[:SHEET]]
         sheets["filters"] = sheet(tiles, side=CELL, columns=16)
     return sheets
 
@@ -180,8 +181,8 @@ def _heat(values: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _bars(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Values as bars from a middle line, at most 512 of them: up for positive ones."""
-    values = np.nan_to_num(values[:512])
+    """Values as bars from a middle line, the first `BARS` of them: up for positive ones."""
+    values = np.nan_to_num(values[:BARS])
     high, wide = 120, max(2, 704 // max(len(values), 1))
     canvas = np.full((high, wide * len(values), 3), 244, np.uint8)
     most = max(float(np.abs(values).max(initial=0)), 1e-12)

@@ -13,7 +13,7 @@ from PIL import Image
 from mien import __version__
 from mien.errors import OutputError
 from mien.explain.drawing import enlarged
-from mien.explain.explore import ExploredLayer, UnitImages
+from mien.explain.explore import BARS, SHEET, ExploredLayer, UnitImages
 from mien.explain.explored import Explored
 from mien.explain.page import environment
 from mien.files import new_file, staging_folder, write_errors
@@ -117,6 +117,7 @@ def _layer(
         "kind": layer.layer.kind,
         "units": layer.layer.units,
         "size": size,
+        "most": SHEET if layer.layer.has_maps or "filters" in layer.sheets else BARS,
         "sheets": {name: _saved(folder / f"{name}.png", image) for name, image in layer.sheets.items()},
         "shown": [_unit(folder, unit, classes.get(layer.layer.name)) for unit in layer.units],
     }

@@ -84,7 +84,9 @@ def explain(
     wanted: str | None = None,
     against: str | None = None,
 ) -> Iterator[Explanation | FrameResult]:
-    """Explains every face of some images, in their order; an image that cannot be read gives its result with the error.
+    """Explains every face of some images, in their order.
+
+    An image that cannot be read, or shows no face, gives its result instead.
 
     Args:
         model: The model.
@@ -108,10 +110,10 @@ def explain(
     analyzer = Analyzer(options, classifier=model.classifier)
     for frame in frames_of(iter(frames), "result"):
         result = next(analyzer.stream([frame]))
-        if result.error is not None:
+        if result.error is not None or not result.faces:
             yield result
             continue
-        seen = list(model.classifier.kept) if result.faces else []
+        seen = list(model.classifier.kept)
         for number, (face, each) in enumerate(zip(result.faces, seen, strict=True)):
             yield explain_face(model, face, each, wanted=wanted, against=against, place=(result.source, number))
 
