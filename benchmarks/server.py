@@ -1,10 +1,12 @@
-"""The HTTP server under load: `python -m benchmarks.server [--soak]`.
+"""The HTTP server under load: `python -m benchmarks.server [--parts | --soak]`.
 
 32 clients send one image after the other to two servers with one worker each, of which one analyzes waiting requests
 together (micro-batching) and the other each request on its own. The figure is that of requests per second of the
 server's processor time, from its own metrics: on one core this is the throughput on a quiet machine, whatever else
 runs. The two servers take turns, so that a change of the machine's clock concerns both. The images are a photograph
 (512x512, JPEG, one face), and a face of 48x48 for `--detector whole-image`, where classification is most of the work.
+
+`--parts` instead measures where the time of an image goes, and what each part gains from several images together.
 
 `--soak` instead lets 64 clients send photographs for 60 seconds, and fails for any response but 200, or if the memory
 of the server grows. It prints the throughput, the median time of a response and the 95th percentile.
@@ -22,13 +24,19 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.results import Measurement, Results, markdown, save
+from mien.analyzer import Analyzer
+from mien.assets.session import Session
+from mien.assets.store import open_model
+from mien.media.decode import decode
 
 PORTRAIT: Final = Path(__file__).parent.parent / "examples" / "astronaut.jpg"
 CLIENTS, BATCH, ROUNDS, REQUESTS = 32, 16, 5, 128
@@ -133,6 +141,44 @@ def compare() -> None:
     print(markdown(results))
 
 
+def parts() -> None:
+    """Measures the parts of an analysis, for each image alone and for several together, and saves the results."""
+    content = PORTRAIT.read_bytes()
+    frame = decode(io.BytesIO(content), "x", 10**9)
+    analyzer = Analyzer()
+    _, detector = open_model(None, task="detection")
+    _, refiner = open_model(None, task="landmarks")
+    _, classifier = open_model(None)
+    sheet = np.asarray(Image.fromarray(frame.image).resize((640, 640)))  # as large as the detector searches this one
+    points, faces = (np.zeros((1, 1, side, side), np.float32) for side in (80, 48))
+
+    def networks(session: Session, array: NDArray[Any], output: str) -> Callable[[int], object]:
+        return lambda images: session.run(np.repeat(array, images, axis=0), outputs=[output])
+
+    ways: dict[str, Callable[[int], object]] = {
+        "reading of the JPEG file": lambda images: [decode(io.BytesIO(content), "x", 10**9) for _ in range(images)],
+        "detector's network": networks(detector, sheet[None], "cells"),
+        "landmarks' network": networks(refiner, points, "points"),
+        "classifier's network": networks(classifier, faces, "votes"),
+        "whole analysis, without reading": lambda images: list(analyzer.stream([frame] * images)),
+    }
+    measurements, ratios = {}, {}
+    for name, way in ways.items():
+        pairs = [(_processor_ms(way, 1), _processor_ms(way, BATCH) / BATCH) for _ in range(ROUNDS + 1)][1:]
+        measurements[f"{name}: alone"] = Measurement.of([alone for alone, _ in pairs])
+        measurements[f"{name}: {BATCH} together"] = Measurement.of([together for _, together in pairs])
+        ratios[f"{name}: together / alone"] = statistics.median(alone / together for alone, together in pairs)
+    results = Results.here("server_parts", "ms of processor time an image", measurements, ratios=ratios)
+    save(results)
+    print(markdown(results))
+
+
+def _processor_ms(way: Callable[[int], object], images: int) -> float:
+    start = time.process_time()
+    way(images)
+    return 1000 * (time.process_time() - start)
+
+
 def soak() -> None:
     """Sends photographs for a minute."""
     request = request_of(PORTRAIT.read_bytes())
@@ -153,8 +199,13 @@ def soak() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--soak", action="store_true", help="64 clients for 60 seconds")
-    if parser.parse_args().soak:
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--parts", action="store_true", help="the parts of an analysis, alone and together")
+    kinds.add_argument("--soak", action="store_true", help="64 clients for 60 seconds")
+    chosen = parser.parse_args()
+    if chosen.parts:
+        parts()
+    elif chosen.soak:
         soak()
     else:
         compare()
