@@ -411,8 +411,9 @@ def test_a_lost_connection_is_said_and_made_again(new_page: Callable[..., Page],
         ".observe(document.getElementById('link'), { attributes: true })"
     )
     sockets[-1].close()
-    until(lambda: page.evaluate("window.seen ?? []") == ["lost", "open"])
-    assert len(sockets) == 2
+    # A slow machine may be lost twice, or busy with the connection before.
+    until(lambda: page.evaluate("(window.seen ?? []).at(0) === 'lost' && window.seen.at(-1) === 'open'"))
+    assert len(sockets) >= 2
 
 
 def test_a_busy_server_is_said(new_page: Callable[..., Page], astronaut: Path) -> None:
