@@ -29,7 +29,8 @@ $(CORE)/.ready: pyproject.toml $(shell find src -type f -not -name '*.pyc')
 	$(CORE)/bin/pip install $(PIP) .
 	@touch $@
 
-# Everything, editable; OpenCV 4 in a folder of its own, for the detectors that OpenCV 5 has dropped; and a browser.
+# Everything, editable; OpenCV 4 in a folder of its own, for the detectors that OpenCV 5 has dropped; and a browser. Tests of the page in
+# the browser alone fetch its runtime with npm, once, or take it from MIEN_WEB_RUNTIME.
 $(FULL)/.ready: pyproject.toml constraints.txt scripts/install_chromium.sh
 	$(PYTHON) -m venv $(FULL)
 	$(FULL)/bin/pip install $(PIP) -c constraints.txt -e '.[$(EXTRAS),test,check]'
