@@ -57,8 +57,13 @@ def test_files_say_nothing_of_the_machine_that_exported_them(name: str) -> None:
 
 
 def test_nothing_else_ships_and_all_of_it_is_small() -> None:
-    named = {file for info in shipped_models().values() for file in (info.file, info.training_file)}
-    weights = [path for path in FOLDER.iterdir() if path.suffix in (".onnx", ".safetensors")]
+    named = {
+        file
+        for info in shipped_models().values()
+        for file in (info.file, info.training_file, info.general_file)
+        if file
+    }
+    weights = [path for path in FOLDER.iterdir() if path.suffix in (".onnx", ".safetensors", ".npz")]
     assert {path.name for path in weights} == named
     assert sum(path.stat().st_size for path in weights) <= MEGABYTES * 1e6
 

@@ -86,6 +86,8 @@ class ModelInfo:
         sha256: Of that file.
         training_file: Name of the form that training can start from (safetensors, fp16).
         training_sha256: Of that file.
+        general_file: Name of the general set of faces that `mien personalise` needs; empty without one.
+        general_sha256: Of that file.
     """
 
     name: str
@@ -103,6 +105,8 @@ class ModelInfo:
     sha256: str = ""
     training_file: str = ""
     training_sha256: str = ""
+    general_file: str = ""
+    general_sha256: str = ""
 
     def __post_init__(self) -> None:
         if self.task not in get_args(Task):
@@ -208,13 +212,16 @@ class ModelInfo:
                 {"kind": named[type(part)]} | {name: value for name, value in values.items() if value is not None}
                 for part, values in zip(getattr(self, key), plain[key], strict=True)
             ]
-        if not self.pretrained:
-            del plain["pretrained"]
+        for name in ("pretrained", "general_file", "general_sha256"):  # that few models have
+            if not plain[name]:
+                del plain[name]
         return plain
 
     def to_json(self) -> str:
         """For the metadata of a file, which cannot hold its own hash."""
-        inside = replace(self, file="", sha256="", training_file="", training_sha256="")
+        inside = replace(
+            self, file="", sha256="", training_file="", training_sha256="", general_file="", general_sha256=""
+        )
         return json.dumps({"format": FORMAT} | inside.as_dict(), sort_keys=True)
 
     @classmethod

@@ -220,3 +220,21 @@ class OnnxClassifier(Classifier):
                 f"the model '{self.name}' does not give features", hint="export it again with `mien export`"
             )
         return self._outputs(images, [output])[output.name]
+
+    def features_of(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The features (N, F) of normalised images (N, C, size, size), as `inputs` gives them.
+
+        Raises:
+            ConfigError: The model does not give features.
+        """
+        output = self.info.features
+        if output is None:
+            raise ConfigError(
+                f"the model '{self.name}' does not give features", hint="export it again with `mien export`"
+            )
+        size = self.options.batch_size
+        parts = [
+            self._session.run(inputs[start : start + size], outputs=[output.name])
+            for start in range(0, len(inputs), size)
+        ]
+        return np.concatenate([np.empty((0, output.size), np.float32), *(each[output.name] for each in parts)])

@@ -1,0 +1,58 @@
+"""`mien personalise`: a few labelled faces of one person in, a model that is better on them out."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from mien.cli import console, print_line, say, tell
+from mien.cli.options import AsJson, Only, command
+from mien.datasets.class_names import NameOptions
+from mien.errors import EXIT_CODES, InputError
+from mien.faces.detectors import DetectorOptions
+from mien.personalise.adapt import PersonaliseOptions
+
+_SHOWN: Final = 10
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("personalise")(command(personalise))
+
+
+def personalise(
+    source: Annotated[Path, "Class folders (DIR/happy/*.jpg), a folder with a label.csv, or a corrected .csv table."],
+    *,
+    out: Annotated[Path, typer.Option("--out", help="The .onnx file to write.", show_default=False)],
+    options: PersonaliseOptions,
+    names: NameOptions,
+    detector: Annotated[DetectorOptions, Only({"name", "weights", "min_score"})],
+    as_json: AsJson = False,
+) -> None:
+    """Makes a model better on the faces of one person, from five or more images of each emotion.
+
+    SOURCE may be the table of `mien analyze --table`, with the emotions corrected. Accuracies before and after are
+    measured on held-out faces and on a general set of other people. If it does not help, nothing is written. Images
+    that are faces already need --detector whole-image.
+    """
+    from mien.personalise import personalise as run
+
+    with console().status("looking at the faces"):
+        done = run(source, out, options, names=names, detector=detector)
+    for note in done.notes:
+        say("note", "cyan", note)
+    for name, reason in done.left_out[:_SHOWN]:
+        say("left out", "yellow", f"{name}: {reason}")
+    if len(done.left_out) > _SHOWN:
+        say("left out", "yellow", f"and {len(done.left_out) - _SHOWN} more")
+    if as_json:
+        print(json.dumps(done.as_dict(), indent=1))
+    else:
+        for line in done.text().splitlines():
+            print_line(line)
+    if not done.helps:
+        say("note", "cyan", "it does not help; written because of --force")
+    tell(f"written: {done.out}; use it with --model {done.out}")
+    if done.left_out:
+        raise typer.Exit(EXIT_CODES[InputError])
