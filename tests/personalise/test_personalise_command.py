@@ -15,7 +15,9 @@ from mien.assets.manifest import FOLDER, info_in, model_info
 from mien.assets.session import Session
 from mien.assets.store import open_model
 from mien.expression import ClassifierOptions, OnnxClassifier
+from mien.faces.detectors import DetectorOptions
 from mien.personalise.adapt import Adaptation, Gate, Linear, filters, logits_of
+from mien.personalise.faces import read_faces
 from mien.personalise.general import shipped_general
 from mien.personalise.graph import linear_head, personalised
 from mien.personalise.run import see
@@ -91,15 +93,17 @@ def test_faces_of_other_people_are_classified_as_before(personal: tuple[Path, st
 
 def test_nothing_is_written_that_does_not_help(tmp_path: Path) -> None:
     """Faces that are labelled as the model reads them already: there is nothing to gain."""
-    faces = [draw_face(name, np.random.default_rng([5, number])) for name in EMOTIONS for number in range(6)]
+    info = model_info("mien-m")
+    drawn = write_faces(tmp_path / "drawn", seed=5)
+    given = read_faces(drawn, info.crop_spec, info.heads[0].emotions, detector=DetectorOptions(name="whole-image"))
     head = OnnxClassifier(ClassifierOptions(model="mien-m", emotions=7))
-    read = [head.emotions[place] for place in head.predict_proba(faces).argmax(axis=1)]
+    read = [head.emotions[place] for place in head.predict_proba(given.crops).argmax(axis=1)]
     chosen = [name for name in dict.fromkeys(read) if read.count(name) >= 2]
     assert len(chosen) >= 2
-    for number, (face, name) in enumerate(zip(faces, read, strict=True)):
+    for source, name in zip(given.names, read, strict=True):
         if name in chosen:
             (tmp_path / "faces" / name).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(face).save(tmp_path / "faces" / name / f"{number}.png")
+            (drawn / source).rename(tmp_path / "faces" / name / source.replace("/", "-"))
     out = tmp_path / "me.onnx"
     done = run_command("personalise", tmp_path / "faces", "--out", out, "--detector", "whole-image")
     assert done.returncode == 4, done.stderr
