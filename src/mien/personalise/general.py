@@ -122,7 +122,7 @@ def make_general(
         rows = labels == label
         means[label] = source[rows].mean(axis=0)
         around[rows] = source[rows] - means[label]
-    covariance = around.T @ around / max(len(around), 1)
+    covariance = np.asarray(around.T @ around / max(len(around), 1), np.float32)
     pixels = classifier.inputs(held.images)[0]
     return GeneralSet(features, statistics_of(pixels), held.labels, known.classes, means, covariance)
 
