@@ -40,6 +40,7 @@ from mien.personalise.general import GeneralSet, make_general, shipped_general, 
 from mien.personalise.graph import filtered, linear_head, load_onnx, personalised
 
 _OPTIONS: Final = PersonaliseOptions()
+_INTERVAL: Final = 1.96  # standard errors from the middle of a 95% interval to its end
 
 
 class NotHelpfulError(DataError):
@@ -80,8 +81,12 @@ class Personalised:
 
     @property
     def helps(self) -> bool:
-        """Whether more held-out faces are right, at a cost to the general set of at most one point."""
-        return self.adaptation.changes and self.change.value > 0 and self.general_change.value >= -COST
+        """Whether clearly more held-out faces are right, at a cost to the general set of at most one point.
+
+        Clearly: by more than one standard error of the paired difference, because one face more may be luck.
+        """
+        error = (self.change.high - self.change.low) / (2 * _INTERVAL)
+        return self.adaptation.changes and self.change.value > error and self.general_change.value >= -COST
 
     def text(self) -> str:
         """The report."""
@@ -296,6 +301,8 @@ def _why_not(done: Personalised) -> str:
         return f"nothing was learnt that holds for other faces, so nothing was written\n  {_indented(done)}"
     if done.general_change.value < -COST:
         return f"it costs the general set more than one point, so nothing was written\n  {_indented(done)}"
+    if done.change.value > 0:
+        return f"the gain on held-out faces may be luck, so nothing was written\n  {_indented(done)}"
     return f"no more held-out faces are right than before, so nothing was written\n  {_indented(done)}"
 
 
