@@ -108,7 +108,7 @@ def test_classes_of_your_own_have_no_default_place() -> None:
 def test_a_table_of_ones_own_counts_instead(name: str, text: str, tmp_path: Path, astronaut: Path) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
     assert loaded(tmp_path / name) == (("happiness", 1.0, 0.0), ("sadness", -1.0, 0.0))
-    words = ["--emotions", "happy,sad", "--affect-table", str(tmp_path / name), "--json"]
+    words = ["--emotions", "happy,sad", "--affect-table", str(tmp_path / name), "--json", "--quiet"]
     (face,) = json.loads(RUN.invoke(build_app(), ["analyze", str(astronaut), *words]).stdout)["faces"]
     happy, sad = face["emotions"].values()
     assert face["affect"]["valence"] == pytest.approx(happy - sad, abs=1e-6)
@@ -249,8 +249,8 @@ def test_views_are_averaged_and_a_table_of_ones_own_counts_more_than_the_network
 
 
 def test_the_command_uses_such_a_network(regressor: Path, astronaut: Path) -> None:
-    words = ["analyze", str(astronaut), "--model", str(regressor), "--json"]
+    words = ["analyze", str(astronaut), "--model", str(regressor), "--json", "--quiet"]
     (face,) = json.loads(RUN.invoke(build_app(), words).stdout)["faces"]
-    (expected,) = json.loads(RUN.invoke(build_app(), [*words[:3], "mien-s", "--json"]).stdout)["faces"]
+    (expected,) = json.loads(RUN.invoke(build_app(), [*words[:3], "mien-s", "--json", "--quiet"]).stdout)["faces"]
     assert face["emotions"]["happiness"] == pytest.approx(expected["emotions"]["happiness"], abs=1e-5)
     assert face["affect"]["valence"] != pytest.approx(expected["affect"]["valence"], abs=1e-3)
