@@ -219,10 +219,13 @@ class Analyzer:
         self.detector: Detector = detectors.load(options.detector) if detector is None else detector
         crop_aligner = self._crop_aligner() if self.detector.mean_landmarks is None and options.align else None
         crop_specs = () if self.detector.mean_landmarks is None else self.classifier.crop_specs
-        self._aligner = Aligner(
-            self.detector, crop_specs, options=options.detector, crop_aligner=crop_aligner, align=options.align
-        )
         self.landmarker: Landmarker | None = landmarks.load(options.landmarks) if options.keypoints else None
+        align: bool | Landmarker = options.align
+        if align and self.landmarker is not None and self.landmarker.name == landmarks.DEFAULT:
+            align = self.landmarker  # one network finds the keypoints and aligns
+        self._aligner = Aligner(
+            self.detector, crop_specs, options=options.detector, crop_aligner=crop_aligner, align=align
+        )
         self._points_of = self._points_source()
         self._tracker, self._smoother = tracker, smoother
 
@@ -394,17 +397,17 @@ class Analyzer:
         if isinstance(frame, FrameResult):
             return _Pending(frame)
         image = frame.image
-        if self._tracker is None and frame.timestamp is None:  # an image
+        still = self._tracker is None and frame.timestamp is None  # an image
+        if still:
             faces = self._aligner.find(image)
-            faces = faces[:1] if self.options.largest_only else faces
-            if self.landmarker is None or self.landmarker.name != landmarks.DEFAULT:  # else the keypoints align
-                faces = self._aligner.refined(image, faces)
         else:
             tracker, _ = tracking.at(frame.source, frame.index)
             found = self._aligner.find(image) if tracker.needs_detection(frame) else None
             faces = tuple(tracker.update(frame, None if found is None else self._aligner.refined(image, found)))
         if self.options.largest_only:
             faces = faces[:1]
+        if still and self._aligner.landmarker is not self.landmarker:  # else the keypoints align
+            faces = self._aligner.refined(image, faces)
         if self.landmarker is not None:
             points, align = self._aligner.landmarks(faces), self.options.align
             faces = landmarks.with_keypoints(image, faces, points, self.landmarker, align=align)

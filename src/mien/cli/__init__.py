@@ -183,10 +183,10 @@ def build_app(only: str | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     modules = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    registers = [found for name in modules if name == only and (found := _register(name))]
-    for register in registers or map(_register, modules):
-        if register:
-            register(app)
+    if only in modules and _register(only):
+        modules = [only]
+    for register in filter(None, map(_register, modules)):
+        register(app)
     _with_checks(app)
 
     @app.callback(invoke_without_command=True)

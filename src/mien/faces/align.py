@@ -18,7 +18,6 @@ from mien.faces.boxes import iou
 from mien.faces.crop import crop_face, landmark_points
 from mien.faces.detectors import Detector, DetectorOptions
 from mien.faces.detectors.whole_image import TYPICAL_LANDMARKS
-from mien.faces.keypoints import five_of
 from mien.faces.landmarks import Landmarker
 from mien.faces.tiling import find
 from mien.opencv import warn_of_two_builds
@@ -66,15 +65,12 @@ class CropAligner:
         """The five landmarks (5, 2) of the face in a crop (H, W, 3) uint8 RGB, in pixels; None if it is not sure."""
         height, width = crop.shape[:2]
         box = np.array([[0, 0, width, height]], np.float32)
-        five = np.array(TYPICAL_LANDMARKS, np.float32) * np.array([width, height], np.float32)
-        score = 0.0
-        for _ in range(2):  # from where faces usually are, and once more from where this one is, which is steadier
-            found = self.landmarker(crop, box, five[None])
-            five = five_of(found.points)[0]
-            if found.scores is None or not np.isfinite(five).all() or np.ptp(five, axis=0).min() <= 0:
-                return None
-            score = float(found.scores[0])
-        return five if score >= self.least else None
+        size = np.array([width, height], np.float32)
+        five: NDArray[np.float32] | None = np.array(TYPICAL_LANDMARKS, np.float32) * size
+        for least in (0.0, self.least):  # from where faces usually are, and again from where this one is: steadier
+            if five is not None:
+                (five,) = landmarks.sure_landmarks(self.landmarker(crop, box, five[None]), least)
+        return five
 
     def __call__(self, crop: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...] | None:
         """The aligned crops (size, size, 3) uint8 RGB, one for each crop spec; None if the face is not sure.

@@ -18,7 +18,17 @@ from mien.faces.keypoints import five_of
 from mien.faces.measures import measures_of
 from mien.results import Face, checked
 
-__all__ = ["DEFAULT", "Found", "LandmarkOptions", "Landmarker", "load", "names", "with_keypoints", "with_landmarks"]
+__all__ = [
+    "DEFAULT",
+    "Found",
+    "LandmarkOptions",
+    "Landmarker",
+    "load",
+    "names",
+    "sure_landmarks",
+    "with_keypoints",
+    "with_landmarks",
+]
 
 DEFAULT: Final = "mien"
 SURE: Final = 0.5  # score of a face from which the five landmarks are made of its dense ones
@@ -117,19 +127,25 @@ def with_landmarks(
     """
     found = landmarker(image, np.stack([face.box for face in faces]), landmarks)
     return tuple(
-        face if five is None else replace(face, landmarks=five) for face, five in zip(faces, _sure(found), strict=True)
+        face if five is None else replace(face, landmarks=five)
+        for face, five in zip(faces, sure_landmarks(found), strict=True)
     )
 
 
-def _sure(found: Found) -> list[NDArray[np.float32] | None]:
-    """The five landmarks (5, 2) of each face; None if the score says that its points are not those of a face."""
+def sure_landmarks(found: Found, least: float = SURE) -> list[NDArray[np.float32] | None]:
+    """The five landmarks (5, 2) of each face, made of its dense ones; None where they cannot align it.
+
+    Args:
+        found: What a method has found; without scores, no face is sure.
+        least: Lowest score of a face, 0-1.
+    """
     five = five_of(found.points)
     spread = np.ptp(five, axis=1).min(axis=1)  # points that coincide place no crop
     sure = np.isfinite(five).all(axis=(1, 2)) & (spread > 0)
     if found.scores is None:
         sure[:] = False
     else:
-        sure &= found.scores >= SURE
+        sure &= found.scores >= least
     return [points if each else None for points, each in zip(five, sure, strict=True)]
 
 
@@ -154,7 +170,7 @@ def with_keypoints(
         return faces
     found = landmarker(image, np.stack([face.box for face in faces]), landmarks)
     poses = [None] * len(faces) if found.pose is None else list(found.pose)
-    fives = _sure(found) if align else [None] * len(faces)
+    fives = sure_landmarks(found) if align else [None] * len(faces)
     return tuple(
         replace(
             face,
