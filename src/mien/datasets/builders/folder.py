@@ -48,6 +48,15 @@ class FaceOptions(StoredFaceOptions):
         if self.keep_faceless and not self.crop_faces:
             raise ConfigError("keep_faceless: needs --crop-faces", hint="add --crop-faces, or leave it out")
 
+    def check(self, detector: DetectorOptions) -> None:
+        """Refuses options of a detector that is not used.
+
+        Raises:
+            ConfigError: There are some, and faces are not cropped.
+        """
+        if not self.crop_faces and detector != DetectorOptions():
+            raise ConfigError("options of the detector need --crop-faces", hint="add --crop-faces, or leave them out")
+
 
 _FACES: Final = FaceOptions()
 _NAMES: Final = NameOptions()
@@ -82,8 +91,7 @@ def build(
         WeightsError: The weights of the detector are missing or damaged.
         OutputError: The report cannot be written.
     """
-    if not faces.crop_faces and detector != _DETECTOR:
-        raise ConfigError("options of the detector need --crop-faces", hint="add --crop-faces, or leave them out")
+    faces.check(detector)
     reader = _Reader(folder, faces, detector)
     tree = read_tree(folder)
     shares = split.shares(tree if tree.has_splits else (), val=SHARE, test=0.0 if tree.has_splits else SHARE)

@@ -26,7 +26,7 @@ from mien.datasets.folds import PersonSplitOptions, check_subjects, subject_spli
 from mien.datasets.samples import NO_LABEL, SPLITS, Samples, Sources, without_duplicates
 from mien.datasets.splits import split_of
 from mien.datasets.stored_faces import FaceCropper
-from mien.errors import ConfigError, DataError
+from mien.errors import DataError
 from mien.faces.detectors import DetectorOptions
 from mien.media import read_frames
 from mien.results import Frame
@@ -66,8 +66,7 @@ def build(
         WeightsError: The weights of the detector are missing or damaged.
         OutputError: The report cannot be written.
     """
-    if not faces.crop_faces and detector != _DETECTOR:
-        raise ConfigError("options of the detector need --crop-faces", hint="add --crop-faces, or leave them out")
+    faces.check(detector)
     found = read_list(source)
     present = sorted({row.split for row in found if row.split})
     shares = split.shares(present)
