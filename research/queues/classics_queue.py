@@ -1,4 +1,4 @@
-"""The queue of the classic networks on one slow core: `python research/queues/classics_queue.py FOLDER STORE STORE6`.
+"""The queue of the classic networks on one slow core: `classics_queue.py FOLDER STORE STORE6 [NAME ...]`.
 
 Trains one network after another, each by a schedule cut to what a core without bf16 can do, and scores the exported file.
 Every run is resumed where it stopped, so the queue can be started again at any time: finished runs are skipped. What
@@ -30,12 +30,11 @@ class Job:
 
 # One cosine to a rate of 0 in place of a constant rate, stages or early stopping: what suits few epochs.
 _SHORT: Final = ("schedule.warmup=0.5", "schedule.final=0.0", "stages=[]")
-_EMONET: Final = (*_SHORT, "epochs=14", "augmentation.rotation=15.0", "augmentation.scale=1.2")
+_EMONET: Final = (*_SHORT, "epochs=10", "augmentation.rotation=15.0", "augmentation.scale=1.2")
 
 RUNS: Final = (
     Job("mini-xception", "mini-xception", (*_SHORT, "epochs=16", "optimizer.lr=0.003")),
     Job("capsnet", "capsnet"),
-    Job("fourlayer", "fourlayer", (*_SHORT, "epochs=10", "optimizer.lr=0.0005")),
     Job("emonet", "emonet", _EMONET),
     Job("emonet6", "emonet", (*_EMONET, "name=emonet6"), six=True),
     Job("tflearn", "tflearn", (*_SHORT, "epochs=8", "optimizer.lr=0.0003")),
@@ -43,10 +42,10 @@ RUNS: Final = (
     Job("image-twin", "image-twin"),
     Job("image-landmark", "image-landmark"),
     Job("landmark", "landmark"),
-    Job("fourlayer-20", "fourlayer", ("epochs=20",)),
-    Job("fourlayer-strided-20", "fourlayer-strided", ("epochs=20",)),
-    Job("fourlayer-dropout-20", "fourlayer-dropout", ("epochs=20",)),
-    Job("fourlayer-large-rate-20", "fourlayer-large-rate", ("epochs=20",)),
+    Job("fourlayer", "fourlayer", ("epochs=20",)),
+    Job("fourlayer-strided", "fourlayer-strided", ("epochs=20",)),
+    Job("fourlayer-dropout", "fourlayer-dropout", ("epochs=20",)),
+    Job("fourlayer-large-rate", "fourlayer-large-rate", ("epochs=20",)),
     Job("vgg13-pld", "vgg13-pld", ("epochs=20",)),
     Job("vgg13-cel", "vgg13-cel", ("epochs=20",)),
     Job("vgg13-majority", "vgg13-majority", ("epochs=20",)),
@@ -61,7 +60,8 @@ RUNS: Final = (
 def main() -> None:
     """Does what is left of `RUNS`."""
     folder, store, six = (Path(argument).resolve() for argument in sys.argv[1:4])
-    for job in RUNS:
+    runs = {job.name: job for job in RUNS}
+    for job in (runs[name] for name in sys.argv[4:] or runs):
         data, scored = six if job.six else store, folder / f"{job.name}.json"
         if scored.exists():
             continue
