@@ -135,3 +135,10 @@ class TestCropFace:
             crop_face(astronaut, POINTS * np.float32(np.nan), TEMPLATE)
         with pytest.raises(ValueError, match="size: expected"):
             CropSpec(0, POINTS)
+
+    def test_a_grey_crop_is_the_luminance_of_the_one_in_colour(self, astronaut: NDArray[np.uint8]) -> None:
+        points = POINTS * 4 + 100
+        grey = crop_face(astronaut, points, CropSpec(48, POINTS, grey=True))
+        luminance = cv2.cvtColor(crop_face(astronaut, points, TEMPLATE), cv2.COLOR_RGB2GRAY)
+        assert grey.shape == (48, 48)
+        assert np.abs(grey.astype(int) - luminance).max() <= 2

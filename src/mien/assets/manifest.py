@@ -196,7 +196,9 @@ class ModelInfo:
                 f"the model '{self.name}' does not define where landmarks are in its input images",
                 hint="use cropped faces: --faces-are-crops",
             )
-        return CropSpec(self.input.size, np.asarray(self.image.landmarks, np.float32) * self.input.size)
+        spec = self.input
+        points = np.asarray(self.image.landmarks, np.float32) * spec.size
+        return CropSpec(spec.size, points, grey=spec.channels == "grey")
 
     def with_outputs(self, *changed: Head | FaceScore | Detections) -> "ModelInfo":
         """The description with these outputs in the place of those that have their names."""

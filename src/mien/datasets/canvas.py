@@ -87,8 +87,8 @@ def find_and_crop(
         border: The margin around a face, as in `on_canvas`.
 
     Returns:
-        For each crop spec of the aligner the crops (N, size, size, 3) uint8 RGB, black where no face was found; and
-        found (N,) bool.
+        For each crop spec of the aligner the crops (N, size, size, 3) uint8 RGB, or (N, size, size) if it is grey;
+        black where no face was found; and found (N,) bool.
 
     Raises:
         ConfigError: The detector does not search for faces.
@@ -100,7 +100,8 @@ def find_and_crop(
     cropped = [aligner.nearest(canvas, placed(canvas)) for canvas in canvases]
     crops = []
     for place, crop_spec in enumerate(aligner.crop_specs):
-        stacked = np.zeros((len(cropped), crop_spec.size, crop_spec.size, 3), np.uint8)
+        side, colours = crop_spec.size, () if crop_spec.grey else (3,)
+        stacked = np.zeros((len(cropped), side, side, *colours), np.uint8)
         for row, found in enumerate(cropped):
             if found is not None:
                 stacked[row] = found[place]

@@ -172,14 +172,17 @@ class Ensemble(Classifier):
 
     @cached_property
     def _crops(self) -> tuple[tuple[CropSpec, ...], tuple[int, ...]]:
-        """The different crop specs, and the index of each member's; a member that reads no images takes the first."""
+        """The different crop specs, and the index of each member's; a member that reads no images takes the first.
+
+        A crop in colour also serves the members that read the same in grey.
+        """
         specs: dict[tuple[int, bytes], CropSpec] = {}
         keys: list[tuple[int, bytes] | None] = []
         for member in self.members:
             for spec in member.crop_specs:
                 key = spec.size, spec.points.tobytes()
                 keys.append(key)
-                specs.setdefault(key, spec)
+                specs[key] = specs.get(key, spec) if spec.grey else spec
             if not member.crop_specs:
                 keys.append(None)
         return tuple(specs.values()), tuple(0 if key is None else list(specs).index(key) for key in keys)

@@ -5,6 +5,7 @@ a short window of time, with weights that fall linearly to both ends (a triangul
 reaches into the future needs those frames: results are delayed by that part, `delay`, and by nothing else.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,11 +23,11 @@ SECONDS: Final = 0.6
 
 @dataclass(slots=True)
 class _History:
-    """The recent probabilities of one track, (C,) each, their times in seconds, and their valence and arousal."""
+    """The recent probabilities of one track, (C,) each, their times in seconds, and the values of `AFFECT`."""
 
     times: deque[float] = field(default_factory=deque)
     rows: deque[NDArray[np.float32]] = field(default_factory=deque)
-    affects: deque[Affect | None] = field(default_factory=deque)
+    affects: deque[tuple[float, ...] | None] = field(default_factory=deque)
 
 
 class TrackSmoother:
@@ -65,7 +66,8 @@ class TrackSmoother:
                 history = self._histories.setdefault(face.track, _History())
                 history.times.append(now)
                 history.rows.append(face.expression.probabilities)
-                history.affects.append(face.expression.affect)
+                affect = face.expression.affect
+                history.affects.append(affect and (affect.valence, affect.arousal, affect.positive, affect.negative))
         while self._waiting and self._waiting[0][0] + self.delay <= now:
             yield self._next()
 
@@ -91,21 +93,21 @@ class TrackSmoother:
         if face.track is None or face.expression is None:
             return face
         history = self._histories[face.track]
-        apart = np.array(history.times) - now
-        # The present frame has the weight 1, and one at either end 0.
-        weights = np.where(apart > 0, 1 - apart / max(self.delay, 1e-9), 1 + apart / max(self._back, 1e-9))
-        weights = np.clip(weights, 0, None)
-        mean = (weights / weights.sum()) @ np.stack(history.rows)
+        # The present frame has the weight 1, and one at either end 0. Few numbers: plain Python is quicker than arrays.
+        after, before = max(self.delay, 1e-9), max(self._back, 1e-9)
+        apart = (time - now for time in history.times)
+        shares = [max(0.0, 1 - gap / after if gap > 0 else 1 + gap / before) for gap in apart]
+        weights = np.array(shares) / math.fsum(shares)
+        mean = weights @ np.array(history.rows)
         uncertain = bool(mean.max() < self._threshold)
         affect = _mean_affect(history.affects, weights)
         return replace(face, smoothed=Expression(mean, face.expression.emotions, uncertain, affect))
 
 
-def _mean_affect(affects: Sequence[Affect | None], weights: NDArray[np.float64]) -> Affect | None:
+def _mean_affect(affects: Sequence[tuple[float, ...] | None], weights: NDArray[np.float64]) -> Affect | None:
     """The weighted mean of valence and arousal; of expectations, it is that of the smoothed distribution."""
-    known = np.array([affect is not None for affect in affects], bool)
-    mass = float((weights * known).sum())
-    if not mass > 0:
-        return None
-    values = [[0.0] * len(AFFECT) if each is None else [getattr(each, name) for name in AFFECT] for each in affects]
-    return Affect(*(((weights * known) @ np.array(values)) / mass).tolist())
+    if None in affects:
+        weights = weights * [affect is not None for affect in affects]
+        affects = [affect or (0.0,) * len(AFFECT) for affect in affects]
+    mass = float(weights.sum())
+    return Affect(*((weights @ np.array(affects)) / mass).tolist()) if mass > 0 else None

@@ -65,9 +65,7 @@ def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> ND
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 
-def crop_face(
-    image: NDArray[np.uint8], points: NDArray[np.float32], crop_spec: CropSpec, *, grey: bool = False
-) -> NDArray[np.uint8]:
+def crop_face(image: NDArray[np.uint8], points: NDArray[np.float32], crop_spec: CropSpec) -> NDArray[np.uint8]:
     """Crops one face so that its points land on those of the crop spec.
 
     Outside the image its outermost pixels are repeated: this draws neither an edge nor, as mirroring would, a second
@@ -76,11 +74,10 @@ def crop_face(
     Args:
         image: (H, W, 3) uint8, RGB.
         points: (5, 2) x, y in pixels of the image, from `landmark_points`.
-        crop_spec: Where they land in the crop.
-        grey: Give the luminance (ITU-R BT.601) instead of the colours, in less time.
+        crop_spec: Where they land in the crop, and whether it is grey.
 
     Returns:
-        (size, size, 3) uint8, RGB; (size, size) if `grey`.
+        (size, size, 3) uint8, RGB; (size, size), the luminance (ITU-R BT.601), if the crop is grey.
 
     Raises:
         ValueError: The image or the points have another shape or type, or all points coincide.
@@ -89,7 +86,7 @@ def crop_face(
     size = crop_spec.size * OVERSAMPLING
     matrix = similarity(five_points(points), crop_spec.points) * OVERSAMPLING
     region, corner = _region(image, matrix, size)
-    if grey:
+    if crop_spec.grey:
         region = np.asarray(cv2.cvtColor(region, cv2.COLOR_RGB2GRAY), np.uint8)
     # Only shrunk here: the warp enlarges.
     region, factor = resized(region, min(1.0, math.hypot(matrix[0, 0], matrix[1, 0])))

@@ -27,7 +27,7 @@ from mien.results import Face, Frame
 # for a scene that stands still around faces of which nearly all points can be followed. Measured on clips of crossing
 # people and of crowds: nothing is found less; see `docs/design/tracking.md`.
 _LONGEST_FLOW: Final = 0.25
-_LONGEST_STILL: Final = 0.5
+_LONGEST_STILL: Final = 1.0
 _WELL_FOLLOWED: Final = 0.8  # share of trusted points
 # So long after a face was lost, the detector looks for it in every frame.
 _SEARCH: Final = 1.0
@@ -96,7 +96,7 @@ class FaceTracker:
     """Follows the faces of one video or camera; a `mien.analyzer.Tracker`.
 
     Args:
-        detect_every: The detector runs on every so many frames; None for four times a second, twice if nothing but
+        detect_every: The detector runs on every so many frames; None for four times a second, once if nothing but
             the known faces moves. Between detections faces are followed by optical flow, and the detector runs earlier
             if one is lost, if two meet, after a cut, and if something comes into view.
 
@@ -173,7 +173,9 @@ class FaceTracker:
         changed = scene.changed_share(self._detected, np.concatenate([boxes, at_detection]))
         if since <= _LONGEST_FLOW:
             return not NEWCOMER[0] < changed < NEWCOMER[1]
-        return changed == 0 and all(track.patch and track.patch.trusted >= _WELL_FOLLOWED for track in present)
+        if changed or now - self._time > _LONGEST_FLOW:
+            return False
+        return all(track.patch and track.patch.trusted >= _WELL_FOLLOWED for track in present)
 
     def _follow(self, frame: Frame, now: float) -> dict[int, Face] | None:
         """The faces by the number of their track; None if one cannot be followed."""

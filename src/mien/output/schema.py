@@ -296,8 +296,7 @@ def rows(result: FrameResult, layout: Layout) -> list[Row]:
     """
     shared: Row = {name: getattr(result, name) for name in ("source", "frame", "timestamp", "error", "note")}
     found = [shared | {"face": number} | _face(face, layout) for number, face in enumerate(result)]
-    defined = columns(layout)
-    return [{column.name: _cell(cells.get(column.name), column) for column in defined} for cells in found or [shared]]
+    return [{name: _cell(cells.get(name), form) for name, form in _forms(layout)} for cells in found or [shared]]
 
 
 def _face(face: Face, layout: Layout) -> Row:
@@ -332,13 +331,19 @@ def _face(face: Face, layout: Layout) -> Row:
 _DECIMALS: Final = {"pixels": 2, "0-1": 6, "-1 to 1": 6, "seconds": 6, "degrees": 2, _EYE: 4, _UNIT: 4}
 
 
-def _cell(value: Value, column: Column) -> Value:
+@functools.lru_cache(maxsize=16)
+def _forms(layout: Layout) -> tuple[tuple[str, int | bool | None], ...]:
+    """The names of the columns, and how their values are written: decimals, True for a message, None as they are."""
+    return tuple((each.name, True if each.name in ("error", "note") else decimals(each)) for each in columns(layout))
+
+
+def _cell(value: Value, form: int | bool | None) -> Value:
     """The value as it is written: names exact, messages on one line, numbers rounded."""
-    if isinstance(value, str):
-        return printable(value) if column.name in ("error", "note") else value
-    if value is not None and column.type == "number":
-        return round(value, decimals(column)) + 0.0  # adding turns -0.0 into 0.0
-    return value
+    if value is None or form is None:
+        return value
+    if form is True:
+        return printable(str(value))
+    return round(value, form) + 0.0  # type: ignore[arg-type]  # a number; adding turns -0.0 into 0.0
 
 
 def decimals(column: Column) -> int | None:

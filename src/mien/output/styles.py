@@ -80,6 +80,11 @@ class Style:
 class _Mien(Style):
     """All columns of the schema, also those on request, which no other program has in this form."""
 
+    def rows(self, result: FrameResult, layout: Layout, number: int = 0) -> list[Row]:
+        """See `Style.rows`: those of the schema as they are."""
+        del number  # images count as 0
+        return rows(result, layout)
+
     def _all(self, layout: Layout) -> tuple[_Renamed, ...]:
         return tuple(_Renamed(column, itemgetter(column.name)) for column in columns(layout))
 

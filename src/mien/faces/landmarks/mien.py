@@ -92,9 +92,8 @@ class MienLandmarker:
     def _crops(self, image: NDArray[np.uint8], five: NDArray[np.float32]) -> NDArray[np.float32]:
         """The input of the network (N, 1 or 3, size, size) for faces with these landmarks (N, 5, 2)."""
         spec = self._input
-        grey = spec.channels == "grey"
-        crops = np.stack([crop_face(image, each, self._spec, grey=grey) for each in five])
-        values = (crops[..., None] if grey else crops).astype(np.float32) / 255
+        crops = np.stack([crop_face(image, each, self._spec) for each in five])
+        values = (crops[..., None] if self._spec.grey else crops).astype(np.float32) / 255
         normal = (values - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
         return np.ascontiguousarray(normal.transpose(0, 3, 1, 2), np.float32)
 
