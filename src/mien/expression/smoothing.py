@@ -67,7 +67,8 @@ class TrackSmoother:
                 history.times.append(now)
                 history.rows.append(face.expression.probabilities)
                 affect = face.expression.affect
-                history.affects.append(affect and (affect.valence, affect.arousal, affect.positive, affect.negative))
+                values = None if affect is None else tuple(getattr(affect, name) for name in AFFECT)
+                history.affects.append(values)
         while self._waiting and self._waiting[0][0] + self.delay <= now:
             yield self._next()
 
@@ -98,7 +99,7 @@ class TrackSmoother:
         apart = (time - now for time in history.times)
         shares = [max(0.0, 1 - gap / after if gap > 0 else 1 + gap / before) for gap in apart]
         weights = np.array(shares) / math.fsum(shares)
-        mean = weights @ np.array(history.rows)
+        mean = (weights @ np.array(history.rows)).astype(np.float32)
         uncertain = bool(mean.max() < self._threshold)
         affect = _mean_affect(history.affects, weights)
         return replace(face, smoothed=Expression(mean, face.expression.emotions, uncertain, affect))
