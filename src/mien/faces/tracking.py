@@ -173,9 +173,8 @@ class FaceTracker:
         changed = scene.changed_share(self._detected, np.concatenate([boxes, at_detection]))
         if since <= _LONGEST_FLOW:
             return not NEWCOMER[0] < changed < NEWCOMER[1]
-        if changed or now - self._time > _LONGEST_FLOW:
-            return False
-        return all(track.patch and track.patch.trusted >= _WELL_FOLLOWED for track in present)
+        still = changed == 0 and now - self._time <= _LONGEST_FLOW
+        return still and all(track.patch and track.patch.trusted >= _WELL_FOLLOWED for track in present)
 
     def _follow(self, frame: Frame, now: float) -> dict[int, Face] | None:
         """The faces by the number of their track; None if one cannot be followed."""
