@@ -44,8 +44,8 @@ from mien.results import Frame
 ROOT: Final = Path(__file__).parent.parent
 PORTRAIT: Final = ROOT / "examples" / "astronaut.jpg"
 SIZE: Final = (640, 480)
-FRAMES: Final = 250
-CROWD_FRAMES: Final = 25
+FRAMES: Final = 750
+CROWD_FRAMES: Final = 100
 SMALL: Final = "mien-s"
 
 FER: Final = """
@@ -265,7 +265,7 @@ def repeated(source: Path, target: Path, times: int) -> Path:
 def memory(folder: Path) -> dict[str, Measurement]:
     """Megabytes after some frames of one video."""
     small = (np.asarray(Image.fromarray(image).resize((320, 240))) for image in faces(1, FRAMES))
-    clip = repeated(encode(folder / "part.mp4", small), folder / "long.mp4", 20_000 // FRAMES)
+    clip = repeated(encode(folder / "part.mp4", small), folder / "long.mp4", -(-20_000 // FRAMES))
     found = {}
     for number, _ in enumerate(Analyzer().analyze(clip, video=VideoOptions()), 1):
         if number in (1_000, 5_000, 10_000, 20_000):

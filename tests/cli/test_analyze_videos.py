@@ -20,6 +20,7 @@ from tests.videos import cut, numbered, portrait, write_video
 
 import mien
 from mien.media import VideoOptions, open_frames
+from mien.output.console import exact_clock
 from mien.results import Frame, FrameResult
 
 WAIT = 600.0  # seconds after which a test fails instead of waiting for ever; nothing depends on it
@@ -59,6 +60,24 @@ def test_images_and_videos_mixed(astronaut: Path, clip: Path, tmp_path: Path) ->
     assert "is a video that cannot be read" in error["error"]
     assert found[-1]["source"] == str(tmp_path / "b.png")
     assert found[-1]["timestamp"] == ""
+
+
+def test_people_read_the_time_and_the_track(astronaut: Path, clip: Path) -> None:
+    head, *lines = analyze(clip, "--every", "9").stdout.splitlines()
+    assert head.split()[:6] == ["image", "time", "track", "face", "emotion", "confidence"]
+    assert lines[0].removeprefix(str(clip)).split()[:4] == ["0:00.00", "0", "0", "happiness"]
+    assert lines[1].removeprefix(str(clip)).split() == ["0:00.36", "no", "face"]
+    mixed = analyze(astronaut, clip, "--every", "9").stdout.splitlines()
+    assert mixed[1].removeprefix(str(astronaut)).split()[:2] == ["0", "happiness"]
+    assert "time" in mixed[0]
+    assert "time" not in analyze(astronaut).stdout
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0, "0:00.00"), (59.999, "1:00.00"), (62.5, "1:02.50"), (3662.5, "1:01:02.50")]
+)
+def test_times_for_people(seconds: float, shown: str) -> None:
+    assert exact_clock(seconds) == shown
 
 
 def test_choices_of_frames(clip: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_a_face_is_found_and_grey_paper_is_not(astronaut: Path) -> None:
     crop_spec = info.crop_spec
     (crops,), found = find_and_crop([face, paper, face], Aligner(crop_specs=[crop_spec]))
     assert found.tolist() == [True, False, True]
-    assert crops.shape == (3, crop_spec.size, crop_spec.size, 3)
+    assert crops.shape == (3, crop_spec.size, crop_spec.size)
     assert np.array_equal(crops[0], crops[2])
     assert crops[0].std() > 20
     assert not crops[1].any()
@@ -56,5 +56,7 @@ def test_a_face_is_found_and_grey_paper_is_not(astronaut: Path) -> None:
 
 def test_no_faces_at_all() -> None:
     (crops,), found = find_and_crop([], Aligner(crop_specs=[model_info(default_model()).crop_spec]))
-    assert crops.shape == (0, 48, 48, 3)
+    assert crops.shape == (0, 48, 48)
     assert found.shape == (0,)
+    (colours,), _ = find_and_crop([], Aligner(crop_specs=[model_info(default_model()).crop_spec.resized(24)]))
+    assert colours.shape == (0, 24, 24, 3)

@@ -179,7 +179,7 @@ def analyze(
     with stop, ExitStack() as stack:
         outputs = [
             stack.enter_context(each)
-            for each in _outputs(output, analyzer.emotions, count, smoothed=bool(tracking.smooth))
+            for each in _outputs(output, analyzer.emotions, count, frames, smoothed=bool(tracking.smooth))
         ]
         results = analyzer.stream(frames, LIVE_DELAY if frames.is_live else None)
         for result in stop.until(_with_progress(results, frames, hidden=output.quiet)):
@@ -280,7 +280,7 @@ def _whole_image(detector: DetectorOptions) -> DetectorOptions:
 
 
 def _outputs(
-    options: OutputOptions, emotions: tuple[str, ...], keypoints: int, *, smoothed: bool
+    options: OutputOptions, emotions: tuple[str, ...], keypoints: int, frames: "FrameSource", *, smoothed: bool
 ) -> "Iterator[Output]":
     """The outputs that were requested, not yet open."""
     from mien.output import AnnotatedImages, open_table
@@ -302,7 +302,7 @@ def _outputs(
     if options.json:  # --quiet leaves out what is for people, not the data
         yield JsonLines()
     elif not options.quiet and not options.table_is_printed:
-        yield ConsoleTable(emotions)
+        yield ConsoleTable(emotions, videos=frames.has_video)
 
 
 def _with_progress(results: Iterator[FrameResult], frames: "FrameSource", *, hidden: bool) -> Iterator[FrameResult]:
@@ -313,6 +313,7 @@ def _with_progress(results: Iterator[FrameResult], frames: "FrameSource", *, hid
     from mien.cli import bar
 
     with bar("analysing") as report:
+        report(0, total)
         for number, result in enumerate(results, 1):
             report(number, total)
             yield result

@@ -19,6 +19,7 @@ from mien.results import Face, FrameResult
 _GAP: Final = "  "
 _STEP: Final = 8  # the first column grows in steps of this many characters, like tab stops
 _NARROWEST: Final = 16  # of the first column, in characters
+_TIME: Final = len("0:00:00.00")
 
 
 class _StandardOutput:
@@ -50,10 +51,12 @@ class ConsoleTable(_StandardOutput):
 
     Args:
         emotions: The classes, in the order of the results' probabilities.
+        videos: Whether there are videos or cameras: the time and the track then have columns.
     """
 
-    def __init__(self, emotions: Sequence[str]) -> None:
+    def __init__(self, emotions: Sequence[str], *, videos: bool = False) -> None:
         self.emotions = tuple(emotions)
+        self._videos = videos
         self._names = tuple(map(printable, emotions))
         self._emotion = max(map(cell_len, [*self._names, "no face"])) + 1
         self._source = 0  # width of the first column; 0 before the first row
@@ -65,11 +68,12 @@ class ConsoleTable(_StandardOutput):
         source = printable(result.source)
         if not self._source:
             self._fit(source)
-            print(self._row("image", ("face", "emotion", "confidence"), self._names, BOX))
+            print(self._row("image", ("time", "track", "face", "emotion", "confidence"), self._names, BOX))
+        time = "" if result.timestamp is None else exact_clock(result.timestamp)
         if result.error is not None or not result.faces:
-            print(self._row(source, ("", "no face" if result.error is None else "error", "")))
+            print(self._row(source, (time, "", "", "no face" if result.error is None else "error", "")))
         for number, face in enumerate(result):
-            print(self._face(source, number, face))
+            print(self._face(source, time, number, face))
 
     def _fit(self, source: str) -> None:
         """Chooses the columns by the width of the terminal and the first source."""
@@ -77,6 +81,8 @@ class ConsoleTable(_StandardOutput):
         if not sys.stdout.isatty():
             return
         fixed = len(f"{_GAP}face{_GAP}{_GAP}confidence") + self._emotion
+        if self._videos:
+            fixed += len(_GAP) + _TIME + len(f"{_GAP}track")
         room = shutil.get_terminal_size().columns - fixed
         classes, box = sum(cell_len(_GAP + name) for name in self._names), len(BOX) * len(_GAP + "12345")
         wanted = max(_NARROWEST, cell_len(source))
@@ -85,26 +91,30 @@ class ConsoleTable(_StandardOutput):
         self._limit = max(_NARROWEST, room - classes * self._classes - box * self._box)
         self._source = min(self._source, int(self._limit))
 
-    def _face(self, source: str, number: int, face: Face) -> str:
+    def _face(self, source: str, time: str, number: int, face: Face) -> str:
         found = face.expression
         box = [f"{value:.0f}" for value in face.box]
+        place = (time, "" if face.track is None else str(face.track), str(number))
         if found is None:
-            return self._row(source, (str(number), "", ""), [""] * len(self.emotions), box)
+            return self._row(source, (*place, "", ""), [""] * len(self.emotions), box)
         confidence = f"{found.confidence:.0%}{'?' if found.uncertain else ' '}"
         shares = [f"{value:.0%}" for value in found.probabilities]
-        return self._row(source, (str(number), printable(found.emotion), confidence), shares, box)
+        return self._row(source, (*place, printable(found.emotion), confidence), shares, box)
 
     def _row(
-        self, source: str, found: tuple[str, str, str], classes: Sequence[str] = (), box: Sequence[str] = ()
+        self, source: str, found: tuple[str, str, str, str, str], classes: Sequence[str] = (), box: Sequence[str] = ()
     ) -> str:
-        """One line; `found` is the number of the face, its emotion and the confidence."""
+        """One line; `found` is the time, the track, the number of the face, its emotion and the confidence."""
         if cell_len(source) > self._limit:
             while cell_len(source) > self._limit - 1:
                 source = source[1:]
             source = "…" + source
         self._source = max(self._source, cell_len(source))
-        face, emotion, confidence = found
-        cells = [_padded(source, self._source), f"{face:>4}", _padded(emotion, self._emotion), f"{confidence:>10}"]
+        time, track, face, emotion, confidence = found
+        cells = [_padded(source, self._source)]
+        if self._videos:
+            cells += [f"{time:>{_TIME}}", f"{track:>5}"]
+        cells += [f"{face:>4}", _padded(emotion, self._emotion), f"{confidence:>10}"]
         if self._classes:
             cells += [
                 _padded(text, cell_len(name), right=True) for name, text in zip(self._names, classes, strict=False)
@@ -112,6 +122,15 @@ class ConsoleTable(_StandardOutput):
         if self._box:
             cells += [f"{text:>5}" for text in box]
         return _GAP.join(cells).rstrip()
+
+
+def exact_clock(seconds: float) -> str:
+    """The time as 1:02.50, or 1:01:02.50 from an hour on, as `--start` takes it."""
+    hundredths = round(seconds * 100)
+    minutes, rest = divmod(hundredths, 6000)
+    hours, minutes = divmod(minutes, 60)
+    before = f"{hours}:{minutes:02}" if hours else f"{minutes}"
+    return f"{before}:{rest // 100:02}.{rest % 100:02}"
 
 
 def _padded(text: str, width: int, *, right: bool = False) -> str:

@@ -45,7 +45,7 @@ def faces(astronaut: Path) -> Samples:
 
 def expected(images: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
     """The crop of the training face of this number."""
-    aligner = Aligner(detectors.load(), [FRAMING.crop_spec])
+    aligner = Aligner(detectors.load(), [FRAMING.crop_spec.resized(48)])
     (crops,), _ = find_and_crop(images, aligner, list(BORDERS)[number % len(BORDERS)])
     return np.asarray(crops[0], np.uint8)
 
