@@ -1,10 +1,11 @@
 """Tables in Parquet: typed columns with their schema, read by pandas, polars, R, DuckDB and Spark (`mien[report]`)."""
 
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from mien.errors import MissingExtraError, OutputError
 from mien.files import new_file, write_errors
@@ -15,6 +16,10 @@ from mien.output.styles import MIEN, Style
 
 # Rows in a group: a few hundred kilobytes of memory, however long the table grows.
 _GROUP: Final = 4096
+# Most bytes of a column of a group, beyond its values: headers of its pages, and its entry in the footer. Most bytes of
+# the rest of a footer.
+_COLUMN: Final = 512
+_FOOTER: Final = 16_384
 
 
 class ParquetTable(Table[IO[bytes]]):
@@ -22,7 +27,8 @@ class ParquetTable(Table[IO[bytes]]):
 
     Rows are written in groups, so that memory stays flat. The file's metadata has the version of the schema
     (`mien_schema`) and the style of the names (`mien_style`). A file gets its name at a clean end; after an exception
-    the rows so far stay in `<name>.partial`, which is a complete Parquet file unless the disk refused a write.
+    the rows so far stay in `<name>.partial`, which is a complete Parquet file, also if the disk is full: room for the
+    footer, without which nobody can read the rows, is kept free before each group is written.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -48,32 +54,42 @@ class ParquetTable(Table[IO[bytes]]):
             metadata={"mien_schema": str(SCHEMA), "mien_style": style.name},
         )
         self._waiting: list[Row] = []
+        self._groups = 0
         self._refused = False
 
     @contextmanager
     def opened(self) -> Iterator[None]:
         """Opens the file; at the end, the waiting rows and the footer are written."""
-        self._waiting, self._refused = [], False
+        self._waiting, self._groups, self._refused = [], 0, False
+        self._room: _Room | None = None
         with ExitStack() as stack:
             if not isinstance(self.target, (str, Path)):
                 stream = self.target
             elif str(self.target) != "-":
                 stream = stack.enter_context(new_file(self.target, "wb"))
+                self._room = _Room(stream)
             elif sys.stdout.isatty():
                 raise OutputError("a Parquet table cannot be printed on a terminal", hint="--table out.parquet")
             else:
                 sys.stdout.flush()
                 stream = sys.stdout.buffer
             with write_errors(self.target):
+                if self._room is not None:
+                    self._room.keep(_FOOTER)
                 self._writer = self._arrow.parquet.ParquetWriter(stream, self._schema)
             try:
                 yield
             finally:
-                if not self._refused:
-                    self._write_group()
+                try:
+                    if not self._refused:
+                        self._write_group()
+                finally:
                     with write_errors(self.target):
-                        self._writer.close()
-                        stream.flush()
+                        if not self._refused or self._room is not None:
+                            self._writer.close()
+                            stream.flush()
+                        if self._room is not None:
+                            self._room.close()
 
     def put(self, rows: list[Row]) -> None:
         """See `Table.put`."""
@@ -85,10 +101,63 @@ class ParquetTable(Table[IO[bytes]]):
 
     def _write_group(self) -> None:
         rows, self._waiting = self._waiting, []
+        batch = self._arrow.RecordBatch.from_pylist(rows, self._schema)
         self._refused = True  # until the group is written: a file with a gap is not continued
         with write_errors(self.target):
-            self._writer.write_batch(self._arrow.RecordBatch.from_pylist(rows, self._schema))
+            fits, full = self._fitting(batch)
+            if fits:
+                self._writer.write_batch(batch.slice(0, fits))
+                self._groups += 1
+            if full is not None:
+                raise full
         self._refused = False
+
+    def _fitting(self, batch: Any) -> tuple[int, OSError | None]:
+        """How many rows of a record batch the disk has room for, with a footer behind them; and why not for more."""
+        rows, full = batch.num_rows, None
+        footer = len(self._schema) * (self._groups + 1) * _COLUMN + _FOOTER
+        while rows and self._room is not None:
+            try:
+                self._room.keep(batch.slice(0, rows).nbytes + footer)
+                break
+            except OSError as error:
+                rows, full = rows // 2, error
+        return rows, full
+
+
+class _Room:
+    """Room on the disk behind the position of a file: what is kept can be written, whatever others write meanwhile."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._end = 0
+
+    def keep(self, size: int) -> None:
+        """Keeps so many bytes from the position on; the position stays.
+
+        Raises:
+            OSError: The disk is full; what was kept before stays.
+        """
+        self._file.flush()
+        place = self._file.tell()
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(self._file.fileno(), place, size)
+            else:
+                self._file.write(bytes(size))
+                self._file.flush()
+        except OSError:
+            with suppress(OSError):
+                self._file.truncate(self._end)
+            raise
+        finally:
+            self._file.seek(place)
+        self._end = place + size
+
+    def close(self) -> None:
+        """Gives back what was not used."""
+        self._file.flush()
+        self._file.truncate()
 
 
 TABLE: Final[TableFormat] = ParquetTable
