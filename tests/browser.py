@@ -62,20 +62,22 @@ def browser_with_camera(camera: Path) -> Iterator[Browser]:
             browser.close()
 
 
-def start_live(*options: str, **environment: str) -> tuple["subprocess.Popen[str]", str]:
-    """Starts `mien live` at a free port; gives its process and the address that it prints.
+def start_live(
+    *options: str, command: tuple[str, ...] = ("live",), **environment: str
+) -> tuple["subprocess.Popen[str]", str]:
+    """Starts `mien live`, or another command, at a free port; gives its process and the address that it prints.
 
     Raises:
         RuntimeError: It did not start; the message is what it printed.
     """
-    command = [sys.executable, "-m", "mien", "live", "--port", "0", *options]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | environment)
+    words = [sys.executable, "-m", "mien", *command, "--port", "0", *options]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=os.environ | environment)
     assert process.stderr is not None
     line = process.stderr.readline()
     address = re.search(r"https?://\S+", line)
     if address is None:
         process.terminate()
-        raise RuntimeError(f"mien live did not start: {line}{process.stderr.read()}")
+        raise RuntimeError(f"mien {' '.join(command)} did not start: {line}{process.stderr.read()}")
     return process, address[0]
 
 

@@ -1,5 +1,6 @@
 """`mien explore`: what the layers and units of a network respond to, as a page and as images."""
 
+import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,9 @@ class SourceOptions:
     image: Annotated[Path | None, "A photograph; its largest face is shown to the network."] = None
     faces_are_crops: Annotated[bool, "The image is a cropped face."] = False
     data: Annotated[Path | None, "A store, from `mien data build`: find its faces that excite a unit most."] = None
+    live: Annotated[bool, "Open a page that shows the activations for the browser's camera instead."] = False
+    port: Annotated[int, "Port of the page of --live; 0 for any free one."] = 8000
+    no_open: Annotated[bool, "Only print the address of --live, and do not open the page in a browser."] = False
     split: Annotated[str, "Faces of the store: train, val (PublicTest) or test (PrivateTest)."] = "val"
     quiet: Annotated[bool, "Print errors only.", "--quiet", "-q"] = False
 
@@ -42,11 +46,15 @@ def explore(
 
     With --image: the activations of every layer, and the gradient, the guided backpropagation and the deconvolution
     image of its strongest units. With --data: the faces that excite a unit most. Always: the filters, and images that
-    are optimised to excite a unit (activation maximisation). Open index.html in the folder.
+    are optimised to excite a unit (activation maximisation). Open index.html in the folder. With --live: the
+    activations of one layer at a time, for the camera of the browser.
     """
     need_extra()
+    if source.live:
+        _live(model, source, options)
+        return
     if source.out is None:
-        raise ConfigError("--out is missing", hint="--out FOLDER")
+        raise ConfigError("--out is missing", hint="--out FOLDER; or --live for the camera")
     if source.out.exists() and not source.out.is_dir():
         raise ConfigError(f"--out {source.out}: is a file, expected a folder", hint="give a new folder")
     with console().status("loading"):
@@ -74,3 +82,31 @@ def explore(
     shown, units = sum(len(each.units) for each in layers), sum(each.layer.units for each in layers)
     print_line(f"{network.name}: {len(layers)} layers, {shown} of {units:,} units shown")
     tell(f"written: {written} and {len(list(source.out.rglob('*.png')))} images")
+
+
+def _live(model: str, source: SourceOptions, options: ExploreOptions) -> None:
+    """Serves the page of the camera until Ctrl-C.
+
+    Raises:
+        ConfigError: An option has no effect with --live, the model is not known, or the port is in use.
+    """
+    for name, value in (("out", source.out), ("image", source.image), ("data", source.data)):
+        if value is not None:
+            raise ConfigError(f"--{name} has no effect with --live", hint="leave out one of the two")
+    from mien.server.options import ServerOptions
+
+    server = ServerOptions(port=source.port)
+    with console().status("loading"):
+        from mien.explain.live import LiveExplorer
+        from mien.server.exploring import explore_app
+        from mien.server.run import serve
+
+        explorer = LiveExplorer(model, options.layers)
+
+    def ready(url: str) -> None:
+        if not source.quiet:
+            tell(f"live at {url}/ (Ctrl-C to stop)")
+        if not source.no_open:
+            webbrowser.open(f"{url}/")
+
+    serve(explore_app(explorer, server), server, ready)

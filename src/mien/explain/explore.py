@@ -150,7 +150,7 @@ def _sheets(network: Explored, layer: Layer, values: Tensor, filters: Tensor | N
         sheets["activations"] = sheet(tiles, side=CELL, columns=16)
     elif network.has_face:
         flat = strongest(values)[0].numpy()
-        sheets["activations"] = _bars(flat)
+        sheets["activations"] = bars(flat)
     if filters is not None:
         tiles = [_strongest_kernel(each) for each in filters[:SHEET]]
         sheets["filters"] = sheet(tiles, side=CELL, columns=16)
@@ -180,7 +180,7 @@ def _heat(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     return enlarged(grey_of(np.maximum(values, 0)), SIDE)
 
 
-def _bars(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+def bars(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Values as bars from a middle line, the first `BARS` of them: up for positive ones."""
     values = np.nan_to_num(values[:BARS])
     high, wide = 120, max(2, 704 // max(len(values), 1))

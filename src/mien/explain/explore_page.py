@@ -54,7 +54,7 @@ def write_page(out: Path, network: Explored, layers: Sequence[ExploredLayer]) ->
     with staging_folder(out / _FOLDER) as staging:
         images = staging / _FOLDER
         images.mkdir()
-        shown = [_layer(images, number, layer, _classes(network)) for number, layer in enumerate(layers)]
+        shown = [_layer(images, number, layer, classes_of_units(network)) for number, layer in enumerate(layers)]
         face = _saved(images / "input.png", enlarged(network.image(), 224)) if _is_seen(network) else ""
         if (out / _FOLDER).exists():
             shutil.rmtree(out / _FOLDER)
@@ -80,7 +80,7 @@ def write_page(out: Path, network: Explored, layers: Sequence[ExploredLayer]) ->
     return page
 
 
-def _classes(network: Explored) -> dict[str, tuple[str, ...]]:
+def classes_of_units(network: Explored) -> dict[str, tuple[str, ...]]:
     """The classes that the units of a layer are, by the name of the layer."""
     if network.model is None:
         return {}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.analyzer import Analyzer, AnalyzerOptions
-from mien.assets.manifest import ModelInfo, shipped_models
+from mien.assets.manifest import ModelInfo, model_info, shipped_models
 from mien.assets.signature import InputSpec
 from mien.errors import ConfigError, InputError
 from mien.explain.attribution import mean_face
@@ -25,6 +25,7 @@ from mien.media import frame_of
 from mien.models import detection
 from mien.models.landmarks.face_landmarks import FaceLandmarks
 from mien.opencv import resized
+from mien.results import Frame
 from mien.training.weights import load_source
 
 DETECTOR_SIDE: Final = 256  # longer side of the image that a detector searches here
@@ -138,14 +139,52 @@ def _of_other_task(info: ModelInfo, image: str | Path | None) -> Explored:
     pixels = None if image is None else np.asarray(frame_of(image).image)
     if info.task == "detection":
         network: nn.Module = detection.build(name, **options)
-        arrays, spec = searched(pixels), _COLOURS
+        spec = _COLOURS
     else:
         network = FaceLandmarks(weights["mean_shape"].tolist(), **{"size": info.input.size} | options)
         spec = info.input
-        arrays = _cropped(info, pixels, image)
+    arrays = _inputs(info, pixels)
+    if arrays is None:
+        raise InputError(f"{image}: no face was found", hint="give a photograph of a face")
     network.load_state_dict(weights)
     fused: nn.Module = network.fused()  # type: ignore[operator]
     return Explored(info.name, name, fused, (arrays,), spec, image is not None)
+
+
+def _inputs(info: ModelInfo, pixels: NDArray[np.uint8] | None) -> Tensor | None:
+    """An image as a detector or a landmark network reads it; None if no face is found in it."""
+    return searched(pixels) if info.task == "detection" else _cropped(info, pixels)
+
+
+class LiveInputs:
+    """The inputs of a network for one image after the other.
+
+    Args:
+        network: The network, of any task.
+    """
+
+    def __init__(self, network: Explored) -> None:
+        self._network = network
+        self._analyzer = None
+        if network.model is not None:
+            options = AnalyzerOptions(largest_only=True)
+            self._analyzer = Analyzer(options, classifier=network.model.classifier)
+
+    def of(self, frame: Frame) -> Explored | None:
+        """The network with the inputs of the largest face, or of the whole image for a detector; None without a face.
+
+        Raises:
+            InputError: The image cannot be read.
+        """
+        if self._analyzer is not None and (model := self._network.model) is not None:
+            if not len(self._analyzer.analyze(frame)):
+                return None
+            arrays = tuple(
+                torch.from_numpy(np.array(each)) for each in model.classifier.inputs(model.classifier.kept[:1])
+            )
+            return replace(self._network, arrays=arrays, has_face=True)
+        found = _inputs(model_info(self._network.name), np.asarray(frame.image))
+        return None if found is None else replace(self._network, arrays=(found,), has_face=True)
 
 
 def searched(pixels: NDArray[np.uint8] | None) -> Tensor:
@@ -162,12 +201,10 @@ def searched(pixels: NDArray[np.uint8] | None) -> Tensor:
     return values
 
 
-def _cropped(info: ModelInfo, pixels: NDArray[np.uint8] | None, source: object) -> Tensor:
-    """The crop of the largest face as the landmark network reads it; grey without an image."""
+def _cropped(info: ModelInfo, pixels: NDArray[np.uint8] | None) -> Tensor | None:
+    """The crop of the largest face as the landmark network reads it; grey without an image, None without a face."""
     spec = info.input
     if pixels is None:
         return torch.zeros(1, spec.depth, spec.size, spec.size)
     crops = Aligner(crop_specs=(info.crop_spec,)).largest(pixels)
-    if crops is None:
-        raise InputError(f"{source}: no face was found", hint="give a photograph of a face")
-    return torch.from_numpy(normalised(fitted([crops[0]], spec), spec))
+    return None if crops is None else torch.from_numpy(normalised(fitted([crops[0]], spec), spec))

@@ -92,7 +92,7 @@ def create_app(
     app = FastAPI(title="mien", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.options, app.state.pool, app.state.guard, app.state.metrics = options, pool, guard, metrics
     app.openapi = lambda: document_of(app)  # type: ignore[method-assign]
-    _add_errors(app)
+    add_errors(app)
     app.add_middleware(Gate, guard=guard, metrics=metrics)
     if options.origins:
         app.add_middleware(
@@ -154,7 +154,7 @@ def _add_information(app: FastAPI) -> None:
         return Response(app.state.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
 
-def _add_errors(app: FastAPI) -> None:
+def add_errors(app: FastAPI) -> None:
     """Every error has one form, and its status from the table in `mien.errors`."""
 
     async def known(request: Request, error: Any) -> JSONResponse:
