@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from mien.datasets import Samples, ferplus
+from mien.datasets.exclude import RowOptions
 from mien.emotions import ALL, vocabulary
 
 UNKNOWN, NOT_A_FACE = ALL.index("unknown"), ALL.index("not_a_face")
@@ -154,6 +155,6 @@ def test_eight_emotions_of_the_real_files(official: tuple[Path, Path]) -> None:
     from mien.datasets.builders.fer2013 import build
 
     faces, votes = official
-    samples = build(csv=faces, votes=votes, emotions=8, keep_duplicates=True)
+    samples = build(csv=faces, votes=votes, emotions=8, choice=RowOptions(keep_duplicates=True))
     assert {name: sum(table.values()) for name, table in samples.counts().items()} == {"train": 25_060, "val": 3_199}
     assert samples.about["dropped_by_label_processing"] == 32_298 - 25_060 - 3_199

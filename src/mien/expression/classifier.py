@@ -221,6 +221,20 @@ class OnnxClassifier(Classifier):
             )
         return self._outputs(images, [output])[output.name]
 
+    def features_and_logits(self, images: Images) -> tuple[NDArray[np.float32], Logits]:
+        """The features (N, F) of images without test-time augmentation, and their logits, from one run of the network.
+
+        Raises:
+            ConfigError: The model does not give features.
+        """
+        output = self.info.features
+        if output is None:
+            raise ConfigError(
+                f"the model '{self.name}' does not give features", hint="export it again with `mien export`"
+            )
+        found = self._outputs(images, [output, *self.info.heads])
+        return found.pop(output.name), [found]
+
     def features_of(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """The features (N, F) of normalised images (N, C, size, size), as `inputs` gives them.
 

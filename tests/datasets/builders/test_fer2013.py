@@ -13,6 +13,7 @@ from tests.drawn import write_fer_csv
 from mien.datasets import Samples
 from mien.datasets.builders import builder, names
 from mien.datasets.builders.fer2013 import build
+from mien.datasets.exclude import RowOptions
 from mien.emotions import vocabulary
 from mien.errors import ConfigError, DataError, InputError, MienError
 
@@ -92,7 +93,7 @@ def test_six_emotions_join_disgust_to_anger(files: Files) -> None:
 
 
 def test_eight_emotions_are_those_of_the_votes(files: Files) -> None:
-    samples = build(csv=files[0], votes=files[1], emotions=8, keep_duplicates=True)
+    samples = build(csv=files[0], votes=files[1], emotions=8, choice=RowOptions(keep_duplicates=True))
     assert samples.classes == vocabulary(8)
     assert samples.votes is not None
     assert (samples.targets.argmax(axis=1) == samples.labels).all()
@@ -110,7 +111,7 @@ def test_every_label_mode_builds(files: Files, mode: str) -> None:
 
 
 def test_votes_are_stored_in_the_order_of_the_emotions(files: Files) -> None:
-    samples = build(csv=files[0], votes=files[1], keep_duplicates=True)
+    samples = build(csv=files[0], votes=files[1], choice=RowOptions(keep_duplicates=True))
     rows = read(files[1])
     header = ["not_a_face" if name == "NF" else name for name in rows[0]]
     assert samples.votes is not None
@@ -120,11 +121,11 @@ def test_votes_are_stored_in_the_order_of_the_emotions(files: Files) -> None:
 
 def test_a_blank_name_is_no_face_whatever_its_votes(files: Files) -> None:
     named = next(i for i, row in enumerate(read(files[1])) if i and row[1])
-    before = len(build(csv=files[0], votes=files[1], emotions=8, keep_duplicates=True))
+    before = len(build(csv=files[0], votes=files[1], emotions=8, choice=RowOptions(keep_duplicates=True)))
     change(files[1], put(named, 1, ""))
-    assert len(build(csv=files[0], votes=files[1], emotions=8, keep_duplicates=True)) == before - 1
+    assert len(build(csv=files[0], votes=files[1], emotions=8, choice=RowOptions(keep_duplicates=True))) == before - 1
     assert (
-        len(build(csv=files[0], votes=files[1], keep_duplicates=True)) == len(read(files[0])) - 1
+        len(build(csv=files[0], votes=files[1], choice=RowOptions(keep_duplicates=True))) == len(read(files[0])) - 1
     )  # seven keep all rows
 
 
@@ -157,7 +158,7 @@ def test_private_test_may_be_absent(tmp_path: Path, private: bool, splits: list[
 
 
 def test_training_duplicates_are_dropped_and_counted(files: Files) -> None:
-    kept, dropped = build(csv=files[0], keep_duplicates=True), build(csv=files[0])
+    kept, dropped = build(csv=files[0], choice=RowOptions(keep_duplicates=True)), build(csv=files[0])
     assert (kept.about["dropped_training_duplicates"], dropped.about["dropped_training_duplicates"]) == (0, DUPLICATES)
     assert len(kept) - len(dropped) == DUPLICATES
     assert kept.duplicate.sum() == 2 * DUPLICATES  # each marked on both sides

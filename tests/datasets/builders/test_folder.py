@@ -20,6 +20,7 @@ from mien.datasets.builders import folder
 from mien.datasets.builders.folder import FaceOptions
 from mien.datasets.class_folders import read_tree
 from mien.datasets.class_names import naming
+from mien.datasets.exclude import RowOptions
 from mien.datasets.export.folder import export
 from mien.datasets.samples import SPLITS, stratified_split
 from mien.datasets.splits import SplitOptions
@@ -241,7 +242,7 @@ def test_training_duplicates_are_dropped(tmp_path: Path) -> None:
     samples = build(tmp_path, classes="own")
     assert samples.about["dropped_training_duplicates"] == 1
     assert samples.duplicate.sum() == 1
-    assert build(tmp_path, classes="own", keep_duplicates=True).duplicate.sum() == 2
+    assert build(tmp_path, classes="own", choice=RowOptions(keep_duplicates=True)).duplicate.sum() == 2
 
 
 def test_a_class_without_training_images(tmp_path: Path) -> None:

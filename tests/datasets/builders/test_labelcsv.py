@@ -14,6 +14,7 @@ from tests.drawn import write_fer_csv
 from mien.datasets import Samples, ferplus, store
 from mien.datasets.builders import fer2013
 from mien.datasets.builders.labelcsv import build
+from mien.datasets.exclude import RowOptions
 from mien.datasets.export import exporter, names
 from mien.datasets.samples import NO_LABEL
 from mien.errors import ConfigError, DataError, InputError, OutputError
@@ -25,7 +26,7 @@ export = exporter("ferplus-folders")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Samples:
     """Seven classes with votes: 48 + 16 + 16 drawn faces, 3 rows that are no face, 2 duplicates kept."""
     csv, votes = write_fer_csv(tmp_path_factory.mktemp("drawn"), np.random.default_rng(3))
-    return fer2013.build(csv=csv, votes=votes, keep_duplicates=True)
+    return fer2013.build(csv=csv, votes=votes, choice=RowOptions(keep_duplicates=True))
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def folder(drawn: Samples, tmp_path: Path) -> Path:
 def made_up(place: Path) -> dict[str, Path]:
     """Folders of drawn faces, for the conformance suite."""
     csv, votes = write_fer_csv(place, np.random.default_rng(3), 3)
-    export(fer2013.build(csv=csv, votes=votes, keep_duplicates=True), place / "folders")
+    export(fer2013.build(csv=csv, votes=votes, choice=RowOptions(keep_duplicates=True)), place / "folders")
     return {"folder": place / "folders"}
 
 
@@ -52,7 +53,7 @@ def assert_equal(one: Samples, other: Samples) -> None:
 
 
 def test_every_named_row_comes_back_bit_for_bit(drawn: Samples, folder: Path) -> None:
-    back = build(folder=folder, keep_unlabelled=True, keep_duplicates=True)
+    back = build(folder=folder, keep_unlabelled=True, choice=RowOptions(keep_duplicates=True))
     named = drawn.subset(drawn.names != "")
     assert len(named) == len(drawn) - 3
     assert_equal(back, named)
@@ -72,7 +73,7 @@ def test_labels_come_back_in_every_mode(mode: str, tmp_path: Path) -> None:
 
 
 def test_the_folders_come_back_too(folder: Path, tmp_path: Path) -> None:
-    export(build(folder=folder, keep_unlabelled=True, keep_duplicates=True), tmp_path / "again")
+    export(build(folder=folder, keep_unlabelled=True, choice=RowOptions(keep_duplicates=True)), tmp_path / "again")
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     assert len(files) == 80 + 3
     for file in files:
@@ -94,8 +95,8 @@ def test_unlabelled_rows_have_no_label(folder: Path) -> None:
     lines = path.read_text().splitlines()
     lines[0] = lines[0].partition(")")[0] + ')",3,3,2,2,0,0,0,0,0,0'
     path.write_text("\n".join(lines))
-    kept = build(folder=folder, keep_unlabelled=True, keep_duplicates=True)
-    left = build(folder=folder, keep_duplicates=True)
+    kept = build(folder=folder, keep_unlabelled=True, choice=RowOptions(keep_duplicates=True))
+    left = build(folder=folder, choice=RowOptions(keep_duplicates=True))
     assert len(kept) == len(left) + 1
     assert (kept.labels == NO_LABEL).sum() == 1
     assert kept.targets[kept.labels == NO_LABEL].sum() == 0
@@ -194,7 +195,7 @@ def test_what_is_wrong_is_named_with_its_line(folder: Path, damage: Damage, mess
 
 def test_the_box_may_be_part_of_a_larger_image(folder: Path) -> None:
     image(large)(folder / "FER2013Valid")
-    samples = build(folder=folder, keep_duplicates=True)
+    samples = build(folder=folder, choice=RowOptions(keep_duplicates=True))
     assert len(samples) == 80
     assert (samples.images == 0).all(axis=(1, 2)).sum() == 1
 

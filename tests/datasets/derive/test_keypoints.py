@@ -14,6 +14,7 @@ from mien.cli import build_app
 from mien.datasets import Samples, store
 from mien.datasets.builders.fer2013 import build
 from mien.datasets.derive.keypoints import add_keypoints, read_keypoints
+from mien.datasets.exclude import RowOptions
 from mien.errors import DataError
 from mien.faces import landmarks
 
@@ -21,7 +22,7 @@ from mien.faces import landmarks
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
     faces, _ = write_fer_csv(tmp_path_factory.mktemp("fer"), np.random.default_rng(0), 2)
-    return build(csv=faces, keep_duplicates=True)
+    return build(csv=faces, choice=RowOptions(keep_duplicates=True))
 
 
 def write_points(path: Path, rows: list[int], ok: list[int], **changes: Any) -> Path:

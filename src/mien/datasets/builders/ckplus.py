@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from mien.datasets.cohn_kanade import EMOTIONS, LISTS, Sequence, read_points, read_sequences
 from mien.datasets.csv_rows import LeftOut
+from mien.datasets.exclude import ExcludeFile, RowOptions, Sources, without_duplicates
 from mien.datasets.folds import PersonSplitOptions, subject_split
-from mien.datasets.samples import NO_LABEL, Samples, Sources, without_duplicates
+from mien.datasets.samples import NO_LABEL, Samples
 from mien.datasets.stored_faces import FaceCropper, StoredFace, StoredFaceOptions, moved, whole
 from mien.emotions import vocabulary
 from mien.errors import ConfigError, DataError, InputError
@@ -83,6 +84,7 @@ def build(
     faces: StoredFaceOptions = _FACES,
     detector: DetectorOptions = _DETECTOR,
     split: PersonSplitOptions = _SPLIT,
+    exclude: ExcludeFile = None,
     report: Annotated[Path | None, "Write the files that were left out, and the reasons, to this CSV file."] = None,
 ) -> Samples:
     """Builds CK+ from its folders: peak frames as images, or whole sequences as clips, divided by person.
@@ -135,7 +137,7 @@ def build(
     }
     meaning = {name: label for name, label in reader.meaning().items() if label in samples.classes}
     sources = Sources(np.asarray([row.source for row in reader.rows], np.str_), meaning, "emotion")
-    return without_duplicates(samples, about, keep=False, sources=sources)
+    return without_duplicates(samples, about, choice=RowOptions(exclude=exclude), sources=sources)
 
 
 class _Row(NamedTuple):

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from mien.datasets.class_folders import read_tree
 from mien.datasets.class_names import NameOptions, naming
 from mien.datasets.csv_rows import LeftOut, RowErrors, check_columns, header, quoted, rows
+from mien.datasets.exclude import ExcludeFile, RowOptions, Sources, without_duplicates
 from mien.datasets.folds import PersonSplitOptions, check_subjects, subject_split
-from mien.datasets.samples import SPLITS, Samples, Sources, without_duplicates
+from mien.datasets.samples import SPLITS, Samples
 from mien.datasets.splits import split_of
 from mien.datasets.stored_faces import FaceCropper, StoredFaceOptions, moved
 from mien.errors import ConfigError, DataError, InputError
@@ -49,6 +50,7 @@ class ClipOptions:
         str | None,
         "Regular expression that finds the person in the path of a clip; its first group, or all of it. For folders.",
     ] = None
+    exclude: ExcludeFile = None
 
     def __post_init__(self) -> None:
         VideoOptions(fps=self.fps)
@@ -138,7 +140,7 @@ def build(
         {name: meaning.classes[index] for name, index in meaning.place.items()},
         "label",
     )
-    return without_duplicates(samples, about, keep=False, sources=sources)
+    return without_duplicates(samples, about, choice=RowOptions(exclude=clips.exclude), sources=sources)
 
 
 class _Clip(NamedTuple):

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from mien.datasets import ferplus
 from mien.datasets.class_names import NUMBERINGS, NameOptions, check_numbers, number_in
 from mien.datasets.csv_rows import RowErrors, check_columns, header, quoted, records
-from mien.datasets.samples import SPLITS, Samples, Sources, stratified_split, without_duplicates
+from mien.datasets.exclude import RowOptions, Sources, without_duplicates
+from mien.datasets.samples import SPLITS, Samples, stratified_split
 from mien.datasets.splits import SHARE, SplitOptions, split_of
 from mien.emotions import convert, vocabulary
 from mien.errors import ConfigError, DataError
@@ -34,6 +35,7 @@ _OTHER_LABELS: Final = ("label", "labels", "class", "target", "expression", "emo
 _ORDER_HINT: Final = "the votes must be in the order of the faces; use the fer2013new.csv of the same release"
 _NAMES: Final = NameOptions()
 _SPLIT: Final = SplitOptions()
+_ROWS: Final = RowOptions()
 
 
 def build(
@@ -47,7 +49,7 @@ def build(
     label_mode: Annotated[str, f"With 8 emotions, label processing of FER+: {', '.join(ferplus.MODES)}."] = "majority",
     names: NameOptions = _NAMES,
     split: SplitOptions = _SPLIT,
-    keep_duplicates: Annotated[bool, "Keep training images that are in val or test as well."] = False,
+    choice: RowOptions = _ROWS,
 ) -> Samples:
     """Builds FER2013 and FER+ from their CSV files.
 
@@ -105,7 +107,7 @@ def build(
     else:
         meaning = {cell: samples.classes[labels[row]] for cell, row in faces.first.items()}
         sources = Sources(np.asarray(faces.cells, np.str_), meaning, "label")
-    return without_duplicates(samples, about, keep=keep_duplicates, sources=sources)
+    return without_duplicates(samples, about, choice=choice, sources=sources)
 
 
 @dataclass(frozen=True)

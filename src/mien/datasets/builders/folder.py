@@ -19,7 +19,8 @@ from mien.assets.manifest import default_model, model_info
 from mien.datasets.class_folders import Tree, read_tree
 from mien.datasets.class_names import NameOptions, naming
 from mien.datasets.csv_rows import LeftOut
-from mien.datasets.samples import SPLITS, Samples, Sources, stratified_split, without_duplicates
+from mien.datasets.exclude import RowOptions, Sources, without_duplicates
+from mien.datasets.samples import SPLITS, Samples, stratified_split
 from mien.datasets.splits import SHARE, SplitOptions
 from mien.datasets.stored_faces import StoredFaceOptions
 from mien.errors import ConfigError, DataError, InputError
@@ -61,6 +62,7 @@ class FaceOptions(StoredFaceOptions):
 _FACES: Final = FaceOptions()
 _NAMES: Final = NameOptions()
 _SPLIT: Final = SplitOptions()
+_ROWS: Final = RowOptions()
 _DETECTOR: Final = DetectorOptions()
 
 
@@ -74,7 +76,7 @@ def build(
     faces: FaceOptions = _FACES,
     detector: DetectorOptions = _DETECTOR,
     split: SplitOptions = _SPLIT,
-    keep_duplicates: Annotated[bool, "Keep training images that are in val or test as well."] = False,
+    choice: RowOptions = _ROWS,
     report: Annotated[Path | None, "Write the files that were left out, and the reasons, to this CSV file."] = None,
 ) -> Samples:
     """Builds a data set from class folders of images.
@@ -129,7 +131,7 @@ def build(
     }
     meaning = {name: found.classes[index] for name, index in found.place.items()}
     sources = Sources(np.asarray(reader.folders, np.str_), meaning, "folder")
-    samples = without_duplicates(samples, about, keep=keep_duplicates, sources=sources)
+    samples = without_duplicates(samples, about, choice=choice, sources=sources)
     training = samples.labels[samples.split == SPLITS.index("train")]
     if "train" in tree and (empty := _missing(training, samples.classes)):
         raise DataError(

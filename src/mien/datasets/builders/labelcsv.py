@@ -19,7 +19,8 @@ from PIL import Image
 
 from mien.datasets import ferplus
 from mien.datasets.csv_rows import RowErrors, quoted, rows
-from mien.datasets.samples import NO_LABEL, Samples, Sources, without_duplicates
+from mien.datasets.exclude import RowOptions, Sources, without_duplicates
+from mien.datasets.samples import NO_LABEL, Samples
 from mien.emotions import vocabulary
 from mien.errors import ConfigError, DataError, InputError
 
@@ -28,6 +29,7 @@ YIELDS: Final = {"votes"}
 FOLDERS: Final = ("FER2013Train", "FER2013Valid", "FER2013Test")
 LIST: Final = "label.csv"
 
+_ROWS: Final = RowOptions()
 _BOX: Final = re.compile(r"\(\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\)")
 # Modes that Pillow converts to grey without loss of range, unlike 16-bit images.
 _MODES: Final = {"1", "L", "LA", "P", "RGB", "RGBA"}
@@ -39,7 +41,7 @@ def build(
     label_mode: Annotated[str, f"Label processing of FER+: {', '.join(ferplus.MODES)}."] = "majority",
     side: Annotated[int, "Width and height of the faces in pixels."] = 48,
     keep_unlabelled: Annotated[bool, "Keep the rows that label processing drops, without a label."] = False,
-    keep_duplicates: Annotated[bool, "Keep training images that are in val or test as well."] = False,
+    choice: RowOptions = _ROWS,
 ) -> Samples:
     """Builds FER+ from folders of PNG files with a label.csv.
 
@@ -89,7 +91,7 @@ def build(
     }
     chosen = np.asarray(["" if label == NO_LABEL else samples.classes[label] for label in samples.labels], np.str_)
     sources = Sources(chosen, {name: name for name in samples.classes}, "votes")
-    return without_duplicates(samples, about, keep=keep_duplicates, sources=sources)
+    return without_duplicates(samples, about, choice=choice, sources=sources)
 
 
 class _Row(NamedTuple):

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from mien.datasets.builders.folder import FaceOptions
 from mien.datasets.class_names import NameOptions, naming
 from mien.datasets.csv_rows import LeftOut, RowErrors, check_columns, header, quoted, rows
+from mien.datasets.exclude import RowOptions, Sources, without_duplicates
 from mien.datasets.folds import PersonSplitOptions, check_subjects, subject_split
-from mien.datasets.samples import NO_LABEL, SPLITS, Samples, Sources, without_duplicates
+from mien.datasets.samples import NO_LABEL, SPLITS, Samples
 from mien.datasets.splits import split_of
 from mien.datasets.stored_faces import FaceCropper
 from mien.errors import DataError
@@ -38,6 +39,7 @@ _FACES: Final = FaceOptions()
 _NAMES: Final = NameOptions()
 _DETECTOR: Final = DetectorOptions()
 _SPLIT: Final = PersonSplitOptions()
+_ROWS: Final = RowOptions()
 
 
 def build(
@@ -48,7 +50,7 @@ def build(
     faces: FaceOptions = _FACES,
     detector: DetectorOptions = _DETECTOR,
     split: PersonSplitOptions = _SPLIT,
-    keep_duplicates: Annotated[bool, "Keep training images that are in val or test as well."] = False,
+    choice: RowOptions = _ROWS,
     report: Annotated[Path | None, "Write the files that were left out, and the reasons, to this CSV file."] = None,
 ) -> Samples:
     """Builds a data set from a CSV list of images, with valence and arousal if the list has them.
@@ -98,7 +100,7 @@ def build(
     }
     places = {name: meaning.classes[index] for name, index in meaning.place.items()}
     sources = Sources(np.asarray([row.label for row in kept], np.str_), places, "label")
-    return without_duplicates(samples, about, keep=keep_duplicates, sources=sources)
+    return without_duplicates(samples, about, choice=choice, sources=sources)
 
 
 class ListedImage(NamedTuple):

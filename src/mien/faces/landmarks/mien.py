@@ -5,6 +5,7 @@ runs on the crop that the detector's five landmarks place. If its own points mov
 from a box without landmarks, it runs again on the crop that its points place, at most `MOST` times in all.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -12,8 +13,11 @@ from numpy.typing import NDArray
 
 from mien.assets.manifest import ModelInfo
 from mien.assets.session import Session
+from mien.assets.signature import FaceScore
 from mien.assets.store import open_model
+from mien.errors import UnsupportedError
 from mien.faces.crop import crop_face, similarity
+from mien.faces.detectors.whole_image import TYPICAL_LANDMARKS
 from mien.faces.keypoints import five_of
 from mien.faces.landmarks import Found, LandmarkOptions
 
@@ -74,6 +78,24 @@ class MienLandmarker:
         """The outputs of the network for normalised crops (N, C, size, size), by name."""
         return self._session.run(crops, outputs=self._wanted)
 
+    def face_scores(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """The face scores (N,) of images (H, W, 3) uint8 RGB that should be cropped faces, from one run on each.
+
+        Raises:
+            UnsupportedError: The network gives no face scores.
+        """
+        if self._score is None:
+            raise UnsupportedError("this landmark network gives no face scores", hint="use the one in the package")
+        typical = [np.array(TYPICAL_LANDMARKS) * image.shape[1::-1] for image in images]
+        crops = [self._crops(image, five[None].astype(np.float32)) for image, five in zip(images, typical, strict=True)]
+        return self._scores(self.run(np.concatenate(crops))[self._score.name], self._score)
+
+    @staticmethod
+    def _scores(logits: NDArray[np.float32], score: FaceScore) -> NDArray[np.float32]:
+        """Scores 0-1 (N,), 0.5 at the operating point."""
+        chances = 1 / (1 + np.exp(-logits[:, 0].astype(np.float64)))
+        return np.interp(chances, (0, score.operating_point, 1), (0, 0.5, 1)).astype(np.float32)
+
     def _once(self, image: NDArray[np.uint8], five: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """What one run of the network finds in faces whose crops these landmarks (N, 5, 2) place."""
         matrices = [similarity(each, self._spec.points) for each in five]  # from the image to the crop
@@ -85,8 +107,7 @@ class MienLandmarker:
             found["pose"] = given[self._pose].copy()
             found["pose"][:, 2] = (found["pose"][:, 2] - turns + 180) % 360 - 180
         if self._score is not None:
-            chances = 1 / (1 + np.exp(-given[self._score.name][:, 0].astype(np.float64)))
-            found["scores"] = np.interp(chances, (0, self._score.operating_point, 1), (0, 0.5, 1)).astype(np.float32)
+            found["scores"] = self._scores(given[self._score.name], self._score)
         return found
 
     def _crops(self, image: NDArray[np.uint8], five: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,0 +1,187 @@
+"""Copies in a data set: the same image bit for bit, and nearly the same image.
+
+Near copies are found by the correlation of the images, shrunk to 16x16 for every pair and to 48x48 for the pairs that
+are left: light, contrast, compression, small shifts and watermarks hardly change it. All pairs are compared, in blocks,
+so no pair is missed; the time grows with the square of the number of images (30,000: a quarter of a minute).
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.datasets import Samples
+from mien.datasets.samples import NO_LABEL, SPLITS
+
+NEAR: Final = 0.9  # correlation of 48x48 pixels from which two images are near copies
+_FIRST: Final = 0.93  # of 16x16 pixels, from which a pair is looked at
+_SMALL: Final = 16
+_SIDE: Final = 48
+_BLOCK: Final = 1024  # images compared with all others at once
+_FLAT: Final = 2.0  # standard deviation of grey levels below which a correlation is noise
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Copies:
+    """Groups of copies.
+
+    Attributes:
+        group: (N,) the number of each image's group; an image without copies has one of its own.
+        like: (N,) the correlation with the most similar other image of the group; 1 for an exact copy, 0 without any.
+        other: (N,) the row of that image; -1 without any.
+        exact: (N,) bool: there is an image that is the same bit for bit.
+    """
+
+    group: NDArray[np.int64]
+    like: NDArray[np.float64]
+    other: NDArray[np.int64]
+    exact: NDArray[np.bool_]
+
+    def groups(self) -> list[NDArray[np.int64]]:
+        """The rows of each group with several images."""
+        order = np.argsort(self.group, kind="stable")
+        parts = np.split(order, np.flatnonzero(np.diff(self.group[order])) + 1)
+        return [part for part in parts if len(part) > 1]
+
+
+def find_copies(samples: Samples, progress: Callable[[int], None] = lambda done: None) -> Copies:
+    """Finds the copies among some samples.
+
+    Frames of one clip and images of one known person are alike by nature: among them, only exact copies count.
+
+    Args:
+        samples: The images.
+        progress: Called with the number of images compared so far.
+    """
+    count = len(samples)
+    like, other = np.zeros(count), np.full(count, -1, np.int64)
+    exact = np.zeros(count, bool)
+    union = _Union(count)
+    by_content: dict[bytes, int] = {}
+    for row, image in enumerate(samples.images):
+        first = by_content.setdefault(image.tobytes(), row)
+        if first != row:
+            union.join(first, row)
+            for one, two in ((first, row), (row, first)):
+                if not exact[one]:
+                    exact[one], like[one], other[one] = True, 1.0, two
+    for one, two, value in _near(samples, progress):
+        union.join(one, two)
+        for this, that in ((one, two), (two, one)):
+            if value > like[this]:
+                like[this], other[this] = value, that
+    return Copies(union.numbers(), like, other, exact)
+
+
+class _Union:
+    """Joins rows into groups (union-find)."""
+
+    def __init__(self, count: int) -> None:
+        self._parent = list(range(count))
+
+    def root(self, row: int) -> int:
+        """The first row of the group."""
+        while self._parent[row] != row:
+            self._parent[row] = self._parent[self._parent[row]]
+            row = self._parent[row]
+        return row
+
+    def join(self, one: int, two: int) -> None:
+        """Makes one group of two."""
+        first, second = sorted((self.root(one), self.root(two)))
+        self._parent[second] = first
+
+    def numbers(self) -> NDArray[np.int64]:
+        """The group of each row."""
+        return np.array([self.root(row) for row in range(len(self._parent))], np.int64)
+
+
+def grey(image: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
+    """An image (H, W) or (H, W, 3) uint8 as (side, side) grey levels."""
+    flat = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
+    if flat.shape != (side, side):
+        smaller = max(flat.shape) > side
+        flat = cv2.resize(flat, (side, side), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    return np.asarray(flat, np.float32)
+
+
+def _normal(images: Iterable[NDArray[np.uint8]], side: int) -> NDArray[np.float32]:
+    """Images as vectors (N, side * side) of length 1 around a mean of 0; flat ones are 0."""
+    vectors = np.stack([grey(image, side).ravel() for image in images])
+    vectors -= vectors.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.where(lengths < _FLAT * side, 0, vectors / np.maximum(lengths, 1e-6)).astype(np.float32)
+
+
+def _near(samples: Samples, progress: Callable[[int], None]) -> list[tuple[int, int, float]]:
+    """The pairs of near copies, with their correlation."""
+    small = _normal(samples.images, _SMALL)
+    kin = _kin(samples)
+    found: list[tuple[int, int, float]] = []
+    for start in range(0, len(small), _BLOCK):
+        likeness = small[start : start + _BLOCK] @ small[start:].T
+        one, two = np.nonzero(likeness > _FIRST)
+        later = two > one
+        pairs = np.stack([one[later], two[later]], axis=1) + start
+        if kin is not None:
+            pairs = pairs[(kin[pairs[:, 0]] != kin[pairs[:, 1]]) | (kin[pairs[:, 0]] < 0)]
+        if len(pairs):
+            rows, places = np.unique(pairs, return_inverse=True)
+            full = _normal(samples.images[rows], _SIDE)
+            places = places.reshape(-1, 2)
+            values = (full[places[:, 0]] * full[places[:, 1]]).sum(axis=1)
+            found += [
+                (int(first), int(second), min(float(value), 0.9999))
+                for (first, second), value in zip(pairs.tolist(), values, strict=True)
+                if value >= NEAR
+            ]
+        progress(min(start + _BLOCK, len(small)))
+    return found
+
+
+def _kin(samples: Samples) -> NDArray[np.int64] | None:
+    """A number for each known person, or else clip; negative for rows with neither; None if no row has one."""
+    names = np.full(len(samples), "", object)
+    for column in (samples.clips, samples.subjects):
+        if column is not None:
+            names[column != ""] = column[column != ""]
+    if not (names != "").any():
+        return None
+    _, numbers = np.unique(names.astype(np.str_), return_inverse=True)
+    return np.where(names == "", -1, numbers).astype(np.int64)
+
+
+def to_drop(samples: Samples, copies: Copies, trust: NDArray[np.float64]) -> dict[int, tuple[int, bool]]:
+    """Which copies are too many.
+
+    Of each group one image stays. Copies with different labels: the one whose label is trusted most. Copies with one
+    label: one of val or test before one of train, because a builder drops the others; then the first.
+
+    Args:
+        samples: The images.
+        copies: Their groups.
+        trust: (N,) the probability of each label; nan if unknown.
+
+    Returns:
+        By row of a copy that is too many: the row that stays, and whether the two have different labels.
+    """
+    found: dict[int, tuple[int, bool]] = {}
+    for rows in copies.groups():
+        labels: dict[int, list[int]] = defaultdict(list)
+        for row in rows.tolist():
+            labels[int(samples.labels[row])].append(row)
+        labels.pop(NO_LABEL, None)
+        differ = len(labels) > 1
+        belief = np.nan_to_num(trust[rows], nan=-1.0) if differ else np.zeros(len(rows))
+        training = samples.split[rows] == SPLITS.index("train")
+        unknown = samples.labels[rows] == NO_LABEL
+        stays = int(rows[np.lexsort((rows, training, -belief, unknown))[0]])
+        for row in rows.tolist():
+            if row != stays:
+                other = samples.labels[row] != NO_LABEL and samples.labels[row] != samples.labels[stays]
+                found[row] = (stays, bool(other))
+    return found
