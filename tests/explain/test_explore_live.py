@@ -106,9 +106,9 @@ def test_an_image_without_a_face_and_a_detector(tmp_path: Path) -> None:
 
     wall = frame_of(np.full((120, 160, 3), 90, np.uint8))
     explorer = LiveExplorer("mien-s")
-    assert explorer.look(wall, explorer.layers[0].name) is None
+    assert explorer.examine(wall, explorer.layers[0].name) is None
     detector = LiveExplorer("mien-detector")
-    view = detector.look(wall, detector.layers[0].name)
+    view = detector.examine(wall, detector.layers[0].name)
     assert view is not None
     assert view.map is not None
 

@@ -77,7 +77,7 @@ class LiveExplorer:
             raise NotFoundError(f"there is no layer '{name[:80]}'", hint=f"for example {self.layers[0].name}")
         return found
 
-    def look(self, frame: Frame, name: str, unit: int | None = None) -> LiveView | None:
+    def examine(self, frame: Frame, name: str, unit: int | None = None) -> LiveView | None:
         """What a layer gives for an image.
 
         Args:

@@ -94,7 +94,7 @@ def explore_app(explorer: LiveExplorer, options: ServerOptions) -> FastAPI:
         start = time.perf_counter()
         async with lock:
             view = await run_in_threadpool(
-                _look, explorer, content, layer, int(number[:9]) if number else None, options
+                _examine, explorer, content, layer, int(number[:9]) if number else None, options
             )
         found = {"face": False} if view is None else _as_json(view)
         return JSONResponse(found | {"ms": round(1000 * (time.perf_counter() - start), 1)})
@@ -102,10 +102,10 @@ def explore_app(explorer: LiveExplorer, options: ServerOptions) -> FastAPI:
     return app
 
 
-def _look(
+def _examine(
     explorer: LiveExplorer, content: bytes, layer: str, unit: int | None, options: ServerOptions
 ) -> LiveView | None:
-    return explorer.look(read_frame(content, max_pixels=options.max_pixels), layer, unit)
+    return explorer.examine(read_frame(content, max_pixels=options.max_pixels), layer, unit)
 
 
 def _as_json(view: LiveView) -> dict[str, Any]:
