@@ -11,13 +11,13 @@ from typing import Annotated, Final
 from mien.assets.manifest import ModelInfo
 from mien.datasets import Samples, store
 from mien.datasets.builders import fer2013, folder, labelcsv, listed
-from mien.datasets.builders.folder import FaceOptions
 from mien.datasets.class_folders import read_tree
 from mien.datasets.class_names import OWN, NameOptions
 from mien.datasets.csv_rows import header
 from mien.datasets.exclude import RowOptions
 from mien.datasets.folds import PersonSplitOptions
 from mien.datasets.splits import SplitOptions
+from mien.datasets.stored_faces import FaceOptions
 from mien.errors import ConfigError, InputError
 from mien.expression.base import check_count
 

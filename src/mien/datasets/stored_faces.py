@@ -46,6 +46,25 @@ class StoredFaceOptions:
         return channels[0] if depth == 1 else np.ascontiguousarray(channels.transpose(1, 2, 0))
 
 
+@dataclass(frozen=True, slots=True)
+class FaceOptions(StoredFaceOptions):
+    """How images become the faces of the store.
+
+    Raises:
+        ConfigError: A value is invalid, or `keep_faceless` is set without `crop_faces`.
+    """
+
+    crop_faces: Annotated[bool, "Find the largest face of each image, and crop it as the shipped models expect."] = (
+        False
+    )
+    keep_faceless: Annotated[bool, "With --crop-faces, keep images without a face uncropped."] = False
+
+    def __post_init__(self) -> None:
+        StoredFaceOptions.__post_init__(self)  # `super()` does not work in a class with slots
+        if self.keep_faceless and not self.crop_faces:
+            raise ConfigError("keep_faceless: needs --crop-faces", hint="add --crop-faces, or leave it out")
+
+
 class StoredFace(NamedTuple):
     """A face as it is stored.
 
@@ -102,6 +121,40 @@ class FaceCropper:
 
         crop = crop_face(image, np.asarray(points, np.float32), self.crop_spec)
         return StoredFace(self.options.stored(crop), similarity(points, self.crop_spec.points))
+
+
+class FaceReader:
+    """Makes stored faces of images that may be photographs or cropped faces.
+
+    Args:
+        options: Whether faces are cropped, and how they are stored.
+        detector: Finds the faces, if they are cropped.
+
+    Attributes:
+        kept_whole: Images so far that have no face and were kept as they are.
+
+    Raises:
+        ConfigError: Options of a detector without cropping, or it does not search for faces, or does not exist.
+        UnsupportedError: The detector cannot run here.
+        WeightsError: The weights of the detector are missing or damaged.
+    """
+
+    def __init__(self, options: FaceOptions, detector: DetectorOptions) -> None:
+        if not options.crop_faces and detector != DetectorOptions():
+            raise ConfigError("options of the detector need --crop-faces", hint="add --crop-faces, or leave them out")
+        self.options = options
+        self.kept_whole = 0
+        self._cropper = FaceCropper(options, detector) if options.crop_faces else None
+
+    def face(self, image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+        """The face in an image (H, W, 3) uint8 RGB: (size, size) grey or (size, size, 3) RGB; None if none is found."""
+        if self._cropper is not None:
+            if (found := self._cropper.largest(image)) is not None:
+                return found.image
+            if not self.options.keep_faceless:
+                return None
+            self.kept_whole += 1
+        return self.options.stored(image)
 
 
 def whole(image: NDArray[np.uint8], options: StoredFaceOptions) -> StoredFace:

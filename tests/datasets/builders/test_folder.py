@@ -17,13 +17,13 @@ from tests.drawn import draw_face
 
 from mien.datasets import Samples, store
 from mien.datasets.builders import folder
-from mien.datasets.builders.folder import FaceOptions
 from mien.datasets.class_folders import read_tree
 from mien.datasets.class_names import naming
 from mien.datasets.exclude import RowOptions
 from mien.datasets.export.folder import export
 from mien.datasets.samples import SPLITS, stratified_split
 from mien.datasets.splits import SplitOptions
+from mien.datasets.stored_faces import FaceOptions
 from mien.emotions import vocabulary
 from mien.errors import ConfigError, DataError, InputError, OutputError
 from mien.faces.detectors import DetectorOptions
@@ -288,6 +288,7 @@ def test_faces_are_cropped(tmp_path: Path, astronaut: Path) -> None:
         ({"val": 0.6, "test": 0.4}, "leave no images for train"),
         ({"keep_faceless": True}, "keep_faceless: needs --crop-faces"),
         ({"detector": DetectorOptions("hog")}, "need --crop-faces"),
+        ({"detector": DetectorOptions("whole-image"), "crop_faces": True}, "does not search for faces"),
     ],
 )
 def test_invalid_options(tmp_path: Path, options: dict[str, Any], message: str) -> None:

@@ -9,9 +9,9 @@ from PIL import Image
 from tests.commands import run_command
 
 from mien.datasets import store
-from mien.datasets.builders.folder import FaceOptions
 from mien.datasets.builders.listed import build
 from mien.datasets.folds import PersonSplitOptions
+from mien.datasets.stored_faces import FaceOptions
 from mien.errors import DataError, InputError
 
 PORTRAIT = Path(__file__).resolve().parents[3] / "examples" / "astronaut.jpg"

@@ -15,48 +15,19 @@ from typing import Annotated, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.assets.manifest import default_model, model_info
 from mien.datasets.class_folders import Tree, read_tree
 from mien.datasets.class_names import NameOptions, naming
 from mien.datasets.csv_rows import LeftOut
 from mien.datasets.exclude import RowOptions, Sources, without_duplicates
 from mien.datasets.samples import SPLITS, Samples, stratified_split
 from mien.datasets.splits import SHARE, SplitOptions
-from mien.datasets.stored_faces import StoredFaceOptions
-from mien.errors import ConfigError, DataError, InputError
+from mien.datasets.stored_faces import FaceOptions, FaceReader
+from mien.errors import DataError, InputError
 from mien.faces.detectors import DetectorOptions
 from mien.media import find, find_images, read_frames
 from mien.results import Frame
 
 YIELDS: Final[set[str]] = set()
-
-
-@dataclass(frozen=True, slots=True)
-class FaceOptions(StoredFaceOptions):
-    """How images become the faces of the store.
-
-    Raises:
-        ConfigError: A value is invalid, or `keep_faceless` is set without `crop_faces`.
-    """
-
-    crop_faces: Annotated[bool, "Find the largest face of each image, and crop it as the shipped models expect."] = (
-        False
-    )
-    keep_faceless: Annotated[bool, "With --crop-faces, keep images without a face uncropped."] = False
-
-    def __post_init__(self) -> None:
-        StoredFaceOptions.__post_init__(self)  # `super()` does not work in a class with slots
-        if self.keep_faceless and not self.crop_faces:
-            raise ConfigError("keep_faceless: needs --crop-faces", hint="add --crop-faces, or leave it out")
-
-    def check(self, detector: DetectorOptions) -> None:
-        """Refuses options of a detector that is not used.
-
-        Raises:
-            ConfigError: There are some, and faces are not cropped.
-        """
-        if not self.crop_faces and detector != DetectorOptions():
-            raise ConfigError("options of the detector need --crop-faces", hint="add --crop-faces, or leave them out")
 
 
 _FACES: Final = FaceOptions()
@@ -93,8 +64,7 @@ def build(
         WeightsError: The weights of the detector are missing or damaged.
         OutputError: The report cannot be written.
     """
-    faces.check(detector)
-    reader = _Reader(folder, faces, detector)
+    reader = _Reader(folder, FaceReader(faces, detector))
     tree = read_tree(folder)
     shares = split.shares(tree if tree.has_splits else (), val=SHARE, test=0.0 if tree.has_splits else SHARE)
     found = naming(tree.names, classes, names, lambda name: _count(tree, name))
@@ -124,7 +94,7 @@ def build(
         "votes": False,
         "rows_read": len(samples) + len(reader.left_out),
         "faces_cropped": faces.crop_faces,
-        "kept_without_a_face": reader.kept_whole,
+        "kept_without_a_face": reader.faces.kept_whole,
         "seed": split.seed,
         **reader.left_out.about("unreadable", "without_a_face"),
         "notes": [*tree.notes, *_passed_over(tree)],
@@ -146,20 +116,12 @@ class _Reader:
     """Reads images and brings them to their stored form."""
 
     root: Path
-    options: FaceOptions
-    detector: DetectorOptions
+    faces: FaceReader
     images: list[NDArray[np.uint8]] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     splits: list[int] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=LeftOut)
-    kept_whole: int = 0
-
-    def __post_init__(self) -> None:
-        from mien.faces.align import Aligner  # late: the command line lists data sets without OpenCV
-
-        crop_spec = model_info(default_model()).crop_spec.resized(self.options.size)
-        self.aligner = Aligner(self.detector, [crop_spec]) if self.options.crop_faces else None
 
     def read(self, path: Path, split: str, folder: str) -> None:
         """Adds the images of the class folder `folder`, which is at `path`."""
@@ -168,25 +130,13 @@ class _Reader:
             name = image.relative_to(self.root).as_posix().encode("utf-8", "backslashreplace").decode()
             if not isinstance(frame, Frame):
                 self.left_out.append((name, "unreadable", frame.error or ""))
-            elif (face := self._face(frame)) is None:
+            elif (face := self.faces.face(frame.image)) is None:
                 self.left_out.append((name, "without_a_face", "no face was found"))
             else:
                 self.images.append(face)
                 self.folders.append(folder)
                 self.splits.append(SPLITS.index(split))
                 self.names.append(name)
-
-    def _face(self, frame: Frame) -> NDArray[np.uint8] | None:
-        """The face (size, size) grey or (size, size, 3) RGB, uint8; None if none is found."""
-        image = frame.image
-        if self.aligner is not None:
-            if (crops := self.aligner.largest(image)) is not None:
-                (image,) = crops
-            elif not self.options.keep_faceless:
-                return None
-            else:
-                self.kept_whole += 1
-        return self.options.stored(image)
 
 
 def _images(path: Path) -> Iterator[Path]:

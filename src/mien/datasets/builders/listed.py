@@ -12,21 +12,20 @@ A cell without a label or without valence and arousal is unknown; a row needs on
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets.builders.folder import FaceOptions
 from mien.datasets.class_names import NameOptions, naming
 from mien.datasets.csv_rows import LeftOut, RowErrors, check_columns, header, quoted, rows
 from mien.datasets.exclude import RowOptions, Sources, without_duplicates
 from mien.datasets.folds import PersonSplitOptions, check_subjects, subject_split
 from mien.datasets.samples import NO_LABEL, SPLITS, Samples
 from mien.datasets.splits import split_of
-from mien.datasets.stored_faces import FaceCropper
+from mien.datasets.stored_faces import FaceOptions, FaceReader
 from mien.errors import DataError
 from mien.faces.detectors import DetectorOptions
 from mien.media import read_frames
@@ -68,7 +67,7 @@ def build(
         WeightsError: The weights of the detector are missing or damaged.
         OutputError: The report cannot be written.
     """
-    faces.check(detector)
+    reader = FaceReader(faces, detector)
     found = read_list(source)
     present = sorted({row.split for row in found if row.split})
     shares = split.shares(present)
@@ -78,7 +77,7 @@ def build(
             f"{source}: no row has a label", hint="fill the column label of some rows: networks learn both together"
         )
     meaning = naming(labels, classes, names, lambda name: sum(row.label == name for row in found))
-    kept, images, left_out = _read(source, found, faces, detector)
+    kept, images, left_out = _read(source, found, reader)
     if report:
         left_out.write(report)
     if not images:
@@ -95,6 +94,7 @@ def build(
         "votes": False,
         "rows_read": len(found),
         "faces_cropped": faces.crop_faces,
+        "kept_without_a_face": reader.kept_whole,
         "seed": split.seed,
         **left_out.about("unreadable", "without_a_face"),
     }
@@ -184,34 +184,16 @@ def _number(name: str, text: str) -> float:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class _Crops:
-    """How an image becomes a stored face."""
-
-    options: FaceOptions
-    cropper: FaceCropper | None
-
-    def face(self, image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-        """The face (size, size) grey or (size, size, 3) RGB, uint8; None if none is found."""
-        if self.cropper is not None:
-            if (found := self.cropper.largest(image)) is not None:
-                return found.image
-            if not self.options.keep_faceless:
-                return None
-        return self.options.stored(image)
-
-
 def _read(
-    source: Path, found: Sequence[ListedImage], faces: FaceOptions, detector: DetectorOptions
+    source: Path, found: Sequence[ListedImage], reader: FaceReader
 ) -> tuple[list[ListedImage], list[NDArray[np.uint8]], LeftOut]:
     """The rows whose image can be used, these images, and the files that were left out."""
-    crops = _Crops(faces, FaceCropper(faces, detector) if faces.crop_faces else None)
     kept, images, left_out = list[ListedImage](), list[NDArray[np.uint8]](), LeftOut()
     paths = [source.parent / row.file for row in found]
     for row, frame in zip(found, read_frames(paths), strict=True):
         if not isinstance(frame, Frame):
             left_out.append((row.file, "unreadable", frame.error or ""))
-        elif (face := crops.face(frame.image)) is None:
+        elif (face := reader.face(frame.image)) is None:
             left_out.append((row.file, "without_a_face", "no face was found"))
         else:
             kept.append(row)
