@@ -11,6 +11,7 @@ from PIL import Image
 from tests.commands import run_command
 from tests.drawn import draw_face
 
+from mien.curate.copies import find_copies, to_drop
 from mien.curate.labels import grouped, stratified_folds
 from mien.datasets import Samples, store
 
@@ -238,3 +239,33 @@ def test_near_copies_of_one_person_are_no_finding(tmp_path: Path) -> None:
     found = rows_of(tmp_path / "out" / "curation.csv")
     assert len(found) == 1
     assert next(iter(found)) in ("f03", "f08")
+
+
+def blend(angle: float) -> np.ndarray:
+    """A smooth random image; the correlation of two is the cosine of the difference of their angles."""
+    noise = [cv2.GaussianBlur(np.random.default_rng(seed).normal(size=(48, 48)), (0, 0), 4) for seed in (1, 2)]
+    first, second = ((each - each.mean()) / each.std() for each in noise)
+    second -= first * (first * second).mean()
+    mixed = np.cos(np.radians(angle)) * first + np.sin(np.radians(angle)) * second / second.std()
+    return np.asarray(np.clip(128 + 40 * mixed, 0, 255), np.uint8)
+
+
+def test_a_copy_of_a_copy_stays_if_it_is_no_copy_of_the_first() -> None:
+    samples = store_of(["happiness"] * 5)
+    for row, angle in enumerate((0, 18, 36, 120)):
+        samples.images[row] = blend(angle)
+    copies = find_copies(samples)
+    assert [rows.tolist() for rows in copies.groups()] == [[0, 1, 2]]
+    assert 2 not in copies.pairs[0]
+    assert to_drop(samples, copies, np.full(5, np.nan)) == {1: 0}
+
+
+def test_of_copies_with_different_labels_the_more_probable_one_stays() -> None:
+    samples = store_of(["happiness", "sadness", "sadness", "happiness"])
+    samples.images[1] = samples.images[0]
+    trust = np.array([0.2, 0.7, 0.5, 0.5])
+    assert to_drop(samples, find_copies(samples), trust) == {0: 1}
+    samples.split[0] = 1  # also if it is not the one of val
+    assert to_drop(samples, find_copies(samples), trust) == {0: 1}
+    samples.labels[1] = samples.labels[0]
+    assert to_drop(samples, find_copies(samples), trust) == {1: 0}

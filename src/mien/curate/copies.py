@@ -5,8 +5,9 @@ are left: light, contrast, compression, small shifts and watermarks hardly chang
 so no pair is missed; the time grows with the square of the number of images (30,000: a quarter of a minute).
 """
 
+import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,16 +31,13 @@ class Copies:
     """Groups of copies.
 
     Attributes:
-        group: (N,) the number of each image's group; an image without copies has one of its own.
-        like: (N,) the correlation with the most similar other image of the group; 1 for an exact copy, 0 without any.
-        other: (N,) the row of that image; -1 without any.
-        exact: (N,) bool: there is an image that is the same bit for bit.
+        group: (N,) the number of each image's group; an image without copies has one of its own. Two images of a group
+            need not be copies of each other: a third may be between them.
+        pairs: By row, the correlation with each of its copies, 1 for an exact one.
     """
 
     group: NDArray[np.int64]
-    like: NDArray[np.float64]
-    other: NDArray[np.int64]
-    exact: NDArray[np.bool_]
+    pairs: Mapping[int, Mapping[int, float]]
 
     def groups(self) -> list[NDArray[np.int64]]:
         """The rows of each group with several images."""
@@ -58,23 +56,17 @@ def find_copies(samples: Samples, progress: Callable[[int], None] = lambda done:
         progress: Called with the number of images compared so far.
     """
     count = len(samples)
-    like, other = np.zeros(count), np.full(count, -1, np.int64)
-    exact = np.zeros(count, bool)
     union = _Union(count)
-    by_content: dict[bytes, int] = {}
+    pairs: dict[int, dict[int, float]] = defaultdict(dict)
+    same: dict[bytes, list[int]] = defaultdict(list)
     for row, image in enumerate(samples.images):
-        first = by_content.setdefault(image.tobytes(), row)
-        if first != row:
-            union.join(first, row)
-            for one, two in ((first, row), (row, first)):
-                if not exact[one]:
-                    exact[one], like[one], other[one] = True, 1.0, two
-    for one, two, value in _near(samples, progress):
+        same[image.tobytes()].append(row)
+    exact = [(one, two, 1.0) for rows in same.values() for one, two in itertools.combinations(rows, 2)]
+    for one, two, value in (*exact, *_near(samples, progress)):
         union.join(one, two)
         for this, that in ((one, two), (two, one)):
-            if value > like[this]:
-                like[this], other[this] = value, that
-    return Copies(union.numbers(), like, other, exact)
+            pairs[this][that] = max(value, pairs[this].get(that, 0.0))
+    return Copies(union.numbers(), dict(pairs))
 
 
 class _Union:
@@ -155,11 +147,12 @@ def _kin(samples: Samples) -> NDArray[np.int64] | None:
     return np.where(names == "", -1, numbers).astype(np.int64)
 
 
-def to_drop(samples: Samples, copies: Copies, trust: NDArray[np.float64]) -> dict[int, tuple[int, bool]]:
+def to_drop(samples: Samples, copies: Copies, trust: NDArray[np.float64]) -> dict[int, int]:
     """Which copies are too many.
 
-    Of each group one image stays. Copies with different labels: the one whose label is trusted most. Copies with one
-    label: one of val or test before one of train, because a builder drops the others; then the first.
+    Of an image and its copies one stays. In a group with different labels: the one whose label is trusted most. With
+    one label: one of val or test before one of train, because a builder drops the others; then the first. Images of the
+    group that are no copies of the one that stays are looked at again without it.
 
     Args:
         samples: The images.
@@ -167,21 +160,17 @@ def to_drop(samples: Samples, copies: Copies, trust: NDArray[np.float64]) -> dic
         trust: (N,) the probability of each label; nan if unknown.
 
     Returns:
-        By row of a copy that is too many: the row that stays, and whether the two have different labels.
+        By row of a copy that is too many: the row that stays.
     """
-    found: dict[int, tuple[int, bool]] = {}
+    found: dict[int, int] = {}
+    kept: set[int] = set()
     for rows in copies.groups():
-        labels: dict[int, list[int]] = defaultdict(list)
-        for row in rows.tolist():
-            labels[int(samples.labels[row])].append(row)
-        labels.pop(NO_LABEL, None)
-        differ = len(labels) > 1
+        labels = samples.labels[rows]
+        differ = len(np.unique(labels[labels != NO_LABEL])) > 1
         belief = np.nan_to_num(trust[rows], nan=-1.0) if differ else np.zeros(len(rows))
         training = samples.split[rows] == SPLITS.index("train")
-        unknown = samples.labels[rows] == NO_LABEL
-        stays = int(rows[np.lexsort((rows, training, -belief, unknown))[0]])
-        for row in rows.tolist():
-            if row != stays:
-                other = samples.labels[row] != NO_LABEL and samples.labels[row] != samples.labels[stays]
-                found[row] = (stays, bool(other))
+        for row in rows[np.lexsort((rows, training, -belief, labels == NO_LABEL))].tolist():
+            if row not in found:
+                kept.add(row)
+                found |= {copy: row for copy in copies.pairs[row] if copy not in found and copy not in kept}
     return found

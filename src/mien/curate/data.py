@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from mien.assets.manifest import ModelInfo
-from mien.datasets import Samples, store
+from mien.datasets import Samples
 from mien.datasets.builders import fer2013, folder, labelcsv, listed
 from mien.datasets.class_folders import read_tree
 from mien.datasets.class_names import OWN, NameOptions
@@ -82,6 +82,8 @@ def read(path: Path, options: CurateOptions, names: NameOptions) -> Samples:
             raise ConfigError(
                 "a store has its crops and classes already", hint="leave out --crop-faces, --numbers, --map"
             )
+        from mien.datasets import store  # late: it imports h5py
+
         return store.load(path)
     faces = FaceOptions(size=_SIDE, crop_faces=options.crop_faces, keep_faceless=options.crop_faces)
     if path.is_dir() and (path / labelcsv.FOLDERS[0]).is_dir():

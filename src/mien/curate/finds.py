@@ -63,7 +63,7 @@ def collect(
     *,
     judged: Curation | None = None,
     copies: Copies | None = None,
-    too_many: Mapping[int, tuple[int, bool]] | None = None,
+    too_many: Mapping[int, int] | None = None,
     faces: Faceness | None = None,
     quality: Quality | None = None,
 ) -> list[Find]:
@@ -101,15 +101,16 @@ def _faceless(faces: Faceness) -> Iterator[Find]:
         yield Find(row, "not-a-face", float(faces.suspicion[row]), note=note)
 
 
-def _copies(samples: Samples, copies: Copies, too_many: Mapping[int, tuple[int, bool]]) -> Iterator[Find]:
-    for row, (stays, differ) in too_many.items():
+def _copies(samples: Samples, copies: Copies, too_many: Mapping[int, int]) -> Iterator[Find]:
+    for row, stays in too_many.items():
+        differ = samples.labels[row] not in (NO_LABEL, samples.labels[stays])
         same = samples.images[row].tobytes() == samples.images[stays].tobytes()
         place = SPLITS[samples.split[stays]]
         title = samples.names[stays] or f"row {stays}"
         note = f"{'copy' if same else 'near copy'} of {title} in {place}"
         proposed = samples.classes[samples.labels[stays]] if differ else ""
         reason = "conflicting-duplicate" if differ else "duplicate" if same else "near-duplicate"
-        yield Find(row, reason, 1.0 if same else float(copies.like[row]), "", proposed, note, (), stays)
+        yield Find(row, reason, copies.pairs[row][stays], "", proposed, note, (), stays)
 
 
 def _mislabelled(judged: Curation) -> Iterator[Find]:

@@ -1,8 +1,9 @@
 """Images that show no face, and images of low quality.
 
 Whether an image of a data set shows a face is asked in three steps, cheapest first: the landmark network, once on the
-whole image; where it is not sure, or the classifier sees no face, the detector on a small canvas; where that finds
-none, the detector again with the image turned. An image is reported if all of them fail.
+whole image; where it is not sure, the detector on a small canvas; where that finds none, the detector again with the
+image turned. An image is reported if all of them fail, and the classifier, if it knows what is no face, agrees: faces
+that are cut, covered or turned away are hard for the others.
 
 Quality is measured on grey levels at 48x48 pixels, so an enlarged small image is as blurred as it looks.
 """
@@ -24,7 +25,9 @@ from mien.faces.landmarks import LandmarkOptions
 from mien.faces.landmarks.mien import load as load_landmarks
 
 SURE: Final = 0.94  # face score of the landmark network from which an image shows a face
-NO_FACE: Final = 0.5  # probability of `not_a_face` from which the detector is asked
+UNKNOWN: Final = 0.6  # the same if no classifier is asked as well
+NO_FACE: Final = 0.2  # least probability of `not_a_face` of an image that shows none
+CERTAIN: Final = 0.5  # the same from which the detector is asked although the landmark network is sure
 FOUND: Final = 0.3  # score of the detector from which it has found a face
 OVERLAP: Final = 0.2  # IoU of that face with the image
 _CANVAS: Final = 144  # side of the canvas in pixels; the image is half as wide
@@ -35,7 +38,7 @@ _SIDE: Final = 48
 DARK: Final = 20.0  # mean
 BRIGHT: Final = 235.0  # mean
 FLAT: Final = 12.0  # standard deviation
-BLURRED: Final = 0.34  # 98th percentile of the Laplacian over the range of the grey levels
+BLURRED: Final = 0.31  # 98th percentile of the Laplacian over the range of the grey levels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,14 +79,16 @@ def faceness(
     """
     landmarker = load_landmarks(LandmarkOptions(), most=1)
     scores = np.zeros(len(samples))
-    asked = np.zeros(len(samples), bool) if not_a_face is None else np.asarray(not_a_face > NO_FACE)
+    sure = UNKNOWN if not_a_face is None else SURE
+    doubted = np.ones(len(samples), bool) if not_a_face is None else np.asarray(not_a_face > NO_FACE)
+    certain = np.zeros(len(samples), bool) if not_a_face is None else np.asarray(not_a_face > CERTAIN)
     detector = np.full(len(samples), np.nan)
     upright, turned = Aligner(DEFAULT), Aligner(DetectorOptions(any_rotation=True))
     for start in range(0, len(samples), _BATCH):
         batch = samples.images[start : start + _BATCH]
         scores[start : start + _BATCH] = landmarker.face_scores([rgb(image) for image in batch])
         for row in range(start, start + len(batch)):
-            if scores[row] < SURE or asked[row]:
+            if (scores[row] < sure and doubted[row]) or certain[row]:
                 found = _detected(upright, samples.images[row])
                 detector[row] = found if found >= FOUND else max(found, _detected(turned, samples.images[row]))
         progress(start + len(batch))

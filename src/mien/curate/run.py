@@ -98,9 +98,10 @@ class _Run:
         self.notes: list[str] = []
         self.judged_by = ""
         self._seen: NDArray[np.float64] | None = None
+        self._looked = False
         self._done = 0
-        labels = options.looks_for("labels")
-        parts = (labels or options.looks_for("copies"), labels and not options.predictions, options.looks_for("faces"))
+        labels, faces = options.looks_for("labels"), options.looks_for("faces")
+        parts = (labels or options.looks_for("copies"), faces or (labels and options.predictions is None), faces)
         self._total = len(samples) * sum(parts)
 
     def step(self) -> Callable[[int], None]:
@@ -118,8 +119,31 @@ class _Run:
         return find_copies(self.samples, self.step())
 
     def not_a_face(self) -> NDArray[np.float64] | None:
-        """What the network says of each image (N,), if it ran and knows what is no face."""
+        """What a network says of each image (N,), if it knows what is no face."""
+        if not self._looked:
+            self._look(OnnxClassifier(ClassifierOptions(model=quick_model(), threads=self.options.threads)))
         return self._seen
+
+    def _look(
+        self, network: OnnxClassifier
+    ) -> tuple[NDArray[np.float32], dict[tuple[str, ...], list[NDArray[np.float32]]]]:
+        """The features of the images, and by classes what the network says of them, if it knows these classes."""
+        self._looked = True
+        heads = {classes: _aimed(network, classes) for classes in (emotions.ALL, self.samples.classes)}
+        report = self.step()
+        features, said = list[NDArray[np.float32]](), {classes: list[NDArray[np.float32]]() for classes in heads}
+        for start in range(0, len(self.samples), _CHUNK):
+            images = list(self.samples.images[start : start + _CHUNK])
+            part, logits = network.features_and_logits(images)
+            features.append(part)
+            for classes, head in heads.items():
+                if head is not None:
+                    said[classes].append(head.proba_from(logits))
+            report(start + len(images))
+        if said[emotions.ALL]:
+            place = emotions.ALL.index("not_a_face")
+            self._seen = np.concatenate(said[emotions.ALL])[:, place].astype(np.float64)
+        return np.concatenate(features), said
 
     def labels(self, copies: Copies) -> tuple[Curation | None, Judged | None]:
         """Judges the labels; None if there is nothing to judge."""
@@ -154,31 +178,18 @@ class _Run:
             raise ConfigError(
                 f"the model '{info.name}' has no features of single images", hint="choose another --model"
             )
-        tries = {"all": emotions.ALL, "own": samples.classes}
-        heads = {name: _aimed(network, classes) for name, classes in tries.items()}
-        report = self.step()
-        features, said = list[NDArray[np.float32]](), {name: list[NDArray[np.float32]]() for name in heads}
-        for start in range(0, len(samples), _CHUNK):
-            images = list(samples.images[start : start + _CHUNK])
-            part, logits = network.features_and_logits(images)
-            features.append(part)
-            for name, head in heads.items():
-                if head is not None:
-                    said[name].append(head.proba_from(logits))
-            report(start + len(images))
-        if said["all"]:
-            self._seen = np.concatenate(said["all"])[:, emotions.ALL.index("not_a_face")].astype(np.float64)
+        features, said = self._look(network)
         known = was_trained_on(info, samples)
         start_from = None
-        if said["own"] and not known:
-            start_from = np.log(np.maximum(np.concatenate(said["own"]), 1e-4)).astype(np.float32)
+        if said[samples.classes] and not known:
+            start_from = np.log(np.maximum(np.concatenate(said[samples.classes]), 1e-4)).astype(np.float32)
         if known:
             self.notes.append(
                 f"{info.name} was trained on FER2013, so its features have seen these labels and fewer errors are "
                 "found; networks that have not: mien crossval, then --predictions"
             )
         found = judge(
-            np.concatenate(features),
+            features,
             samples.labels,
             grouped(samples, copies.group),
             len(samples.classes),
