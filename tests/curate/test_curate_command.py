@@ -114,7 +114,7 @@ def test_the_summary_counts_what_the_list_has(curated: tuple[Path, str]) -> None
 def test_the_sheet_and_the_page_show_the_images(curated: tuple[Path, str]) -> None:
     out, _ = curated
     with Image.open(out / "sheet.png") as sheet:
-        assert sheet.width > 1000
+        assert sheet.width > 700
     page = (out / "report.html").read_text(encoding="utf-8")
     found = rows_of(out / "curation.csv")
     assert page.count("data:image/png;base64,") >= len(found)

@@ -24,6 +24,7 @@ SUMMARY: Final = "summary.json"
 ON_SHEET: Final = 40  # images of one reason on the sheet
 ON_PAGE: Final = 240  # the same on the page
 _COLUMNS: Final = 10
+_LEAST_COLUMNS: Final = 6
 _FACE: Final = 112  # side of a face on the sheet in pixels
 _GAP: Final = 16
 _CAPTION: Final = 62
@@ -53,7 +54,8 @@ def sheet(found: Curated) -> NDArray[np.uint8]:
     """The contact sheet (H, W, 3) uint8 RGB."""
     groups = _by_reason(found.finds)
     step = _FACE + _GAP
-    width = _COLUMNS * step + _GAP
+    wanted = max((len(finds) * _across(finds[0]) for finds in groups.values()), default=0)
+    width = min(max(wanted, _LEAST_COLUMNS), _COLUMNS) * step + _GAP
     shown = {reason: finds[: ON_SHEET // _across(finds[0])] for reason, finds in groups.items()}
     rows = {reason: -(-len(finds) * _across(finds[0]) // _COLUMNS) for reason, finds in shown.items()}
     height = _TITLE + sum(_HEAD + count * (step + _CAPTION) for count in rows.values()) + _GAP
@@ -104,13 +106,13 @@ def _caption(canvas: Canvas, found: Curated, find: Find, left: float, top: float
     for number, (text, colour) in enumerate(lines):
         middle = top + 12 + 16 * number
         canvas.dot(left + 5, middle, 4.5, colour)
-        canvas.text(left + 15, middle, _fitted(text.replace("_", " "), 13, _FACE - 15), 13, _INK)
+        canvas.text(left + 15, middle, _fitted(text.replace("_", " "), 12.5, _FACE + _GAP - 18), 12.5, _INK)
     if find.other is not None:
         other = found.samples.labels[find.other]
         label = "no label" if other < 0 else found.samples.classes[other]
         middle, right = top + 12, left + _FACE + _GAP
         canvas.dot(right + 5, middle, 4.5, colour_of(label))
-        canvas.text(right + 15, middle, _fitted(f"{label.replace('_', ' ')}, stays", 13, _FACE - 15), 13, _INK)
+        canvas.text(right + 15, middle, _fitted(f"{label.replace('_', ' ')}, stays", 12.5, _FACE - 15), 12.5, _INK)
     name = printable(str(found.samples.names[find.row])) or f"row {find.row}"
     room = _FACE * _across(find) + _GAP * (_across(find) - 1)
     text = f"{find.score:.2f}  {_end_of(name, 11, room - 30)}"
