@@ -98,7 +98,7 @@ class _Run:
         self.notes: list[str] = []
         self.judged_by = ""
         self._seen: NDArray[np.float64] | None = None
-        self._looked = False
+        self._network_ran = False
         self._done = 0
         labels, faces = options.looks_for("labels"), options.looks_for("faces")
         parts = (labels or options.looks_for("copies"), faces or (labels and options.predictions is None), faces)
@@ -120,15 +120,15 @@ class _Run:
 
     def not_a_face(self) -> NDArray[np.float64] | None:
         """What a network says of each image (N,), if it knows what is no face."""
-        if not self._looked:
-            self._look(OnnxClassifier(ClassifierOptions(model=quick_model(), threads=self.options.threads)))
+        if not self._network_ran:
+            self._outputs(OnnxClassifier(ClassifierOptions(model=quick_model(), threads=self.options.threads)))
         return self._seen
 
-    def _look(
+    def _outputs(
         self, network: OnnxClassifier
     ) -> tuple[NDArray[np.float32], dict[tuple[str, ...], list[NDArray[np.float32]]]]:
         """The features of the images, and by classes what the network says of them, if it knows these classes."""
-        self._looked = True
+        self._network_ran = True
         heads = {classes: _aimed(network, classes) for classes in (emotions.ALL, self.samples.classes)}
         report = self.step()
         features, said = list[NDArray[np.float32]](), {classes: list[NDArray[np.float32]]() for classes in heads}
@@ -178,7 +178,7 @@ class _Run:
             raise ConfigError(
                 f"the model '{info.name}' has no features of single images", hint="choose another --model"
             )
-        features, said = self._look(network)
+        features, said = self._outputs(network)
         known = was_trained_on(info, samples)
         start_from = None
         if said[samples.classes] and not known:
