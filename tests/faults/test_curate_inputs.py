@@ -35,9 +35,9 @@ def curated(samples: Samples, tmp_path: Path, *options: object) -> tuple[int, di
     ("labels", "told"),
     [
         ([NO_LABEL] * 6, "no image has a label, so labels were not judged"),
-        ([0] * 6, "labels were not judged: fewer than two classes have two images"),
-        ([0, 1], "labels were not judged: fewer than two classes have two images"),
-        ([0, 0, 0, 1], "labels were not judged: fewer than two classes have two images"),
+        ([0] * 6, "labels were not judged: fewer than two classes have two different images"),
+        ([0, 1], "labels were not judged: fewer than two classes have two different images"),
+        ([0, 0, 0, 1], "labels were not judged: fewer than two classes have two different images"),
     ],
     ids=["no labels", "one class", "two images", "one image of a class"],
 )

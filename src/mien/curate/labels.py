@@ -101,7 +101,7 @@ def judge(
     able = np.flatnonzero(spread >= 2)
     uniform = np.full((len(labels), size), 1 / size)
     if len(able) < 2:
-        why = "no image has a label" if not (labels >= 0).any() else "fewer than two classes have two images"
+        why = "no image has a label" if not (labels >= 0).any() else "fewer than two classes have two different images"
         return Judged(uniform, np.full(len(labels), NO_LABEL, np.int64), 0, (f"labels were not judged: {why}",))
     rows = np.flatnonzero(np.isin(labels, able))
     place = np.searchsorted(able, labels[rows])
