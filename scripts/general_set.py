@@ -39,9 +39,12 @@ def main() -> None:
         raise SystemExit(f"expected at most {LIMIT:,} bytes; give a smaller --faces")
     if arguments.write:
         manifest = FOLDER / "manifest.toml"
-        text = re.sub(r'general_(?:file|sha256) = "' + re.escape(arguments.model) + r"\..*\n", "", manifest.read_text())
         table = re.compile(rf"(\[models\.{re.escape(arguments.model)}\]\n(?:[a-z_0-9]+ = .*\n)*)")
-        manifest.write_text(table.sub(lambda found: found[1] + lines, text, count=1))
+
+        def renewed(found: re.Match[str]) -> str:
+            return re.sub(r"general_(?:file|sha256) = .*\n", "", found[1]) + lines
+
+        manifest.write_text(table.sub(renewed, manifest.read_text(), count=1))
 
 
 if __name__ == "__main__":

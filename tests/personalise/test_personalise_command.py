@@ -4,23 +4,27 @@ import csv
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from tests.commands import run_command
 from tests.conftest import ROOT
 from tests.drawn import draw_face
+from tests.tiny import tiny_model, tiny_run, tiny_samples
 
 from mien.assets.manifest import FOLDER, info_in, model_info
 from mien.assets.session import Session
 from mien.assets.store import open_model
 from mien.expression import ClassifierOptions, OnnxClassifier
 from mien.faces.detectors import DetectorOptions
-from mien.personalise.adapt import Adaptation, Gate, Linear, filters, logits_of
+from mien.personalise.adapt import Adaptation, Gate, Linear, blur_of, logits_of
 from mien.personalise.faces import read_faces
 from mien.personalise.general import shipped_general
 from mien.personalise.graph import linear_head, personalised
 from mien.personalise.run import see
+
+__all__ = ["tiny_model", "tiny_run", "tiny_samples"]
 
 EMOTIONS = ("anger", "happiness", "surprise", "sadness")
 
@@ -48,7 +52,7 @@ def personal(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_the_report_has_both_sets_with_intervals(personal: tuple[Path, str]) -> None:
     _, printed = personal
     assert "faces: 32 (8 anger, 8 happiness, 8 sadness, 8 surprise)" in printed
-    assert printed.count("95% interval") == 2
+    assert printed.count("95% interval") == 3
     assert "accuracy on held-out faces: before" in printed
     assert "accuracy on the general set: before" in printed
 
@@ -157,8 +161,9 @@ def test_the_graph_computes_what_was_measured() -> None:
     general = shipped_general(info)
     assert general is not None
     faces = [draw_face(name, np.random.default_rng(number)) for number in range(3) for name in EMOTIONS]
-    seen = see(classifier, faces, np.array([name for _ in range(3) for name in EMOTIONS]))
-    shape = next(each for each in filters() if each.name == "deblurring 1.5 px, 0.03")
+    faces = [np.asarray(cv2.GaussianBlur(face, (0, 0), 2), np.uint8) for face in faces]
+    seen = see(classifier, faces, np.array([name for _ in range(3) for name in EMOTIONS]), general)
+    shape = next(each for each in seen.filters if each.name)
     rng = np.random.default_rng(0)
     image_weights, face_weights = rng.normal(size=4), rng.normal(size=info.features.size if info.features else 0)
     image_gate = Gate(image_weights, float(np.median(seen.statistics @ image_weights)))
@@ -173,10 +178,17 @@ def test_the_graph_computes_what_was_measured() -> None:
     assert 0 < opened.sum() < len(faces)
     assert 0 < face_gate(after).sum() < len(faces)
     written = personalised(content, info, adaptation, info)
-    outputs = Session(written, "written").run(classifier.inputs(faces)[0])
-    for head in info.heads:
-        expected = logits_of(adaptation, seen, np.arange(len(faces)), head, old[head.name])
-        np.testing.assert_allclose(outputs[head.name], expected, rtol=2e-3, atol=2e-3)
+    session = Session(written, "written")
+    inputs = classifier.inputs(faces)[0]
+    for rows in (
+        np.arange(len(faces)),
+        np.flatnonzero(opened),
+        np.flatnonzero(~opened)[:1],
+    ):  # mixed, all and none open
+        outputs = session.run(inputs[rows])
+        for head in info.heads:
+            expected = logits_of(adaptation, seen, rows, head, old[head.name])
+            np.testing.assert_allclose(outputs[head.name], expected, rtol=2e-3, atol=2e-3)
 
 
 def test_the_general_set_is_small_and_has_no_pickle() -> None:
@@ -197,8 +209,31 @@ def test_the_general_set_is_small_and_has_no_pickle() -> None:
     assert right.mean() == pytest.approx(accuracy, abs=0.02)
 
 
-def test_models_without_a_general_set_say_what_to_do(tmp_path: Path) -> None:
+def test_models_without_a_general_set_say_what_to_do(tmp_path: Path, tiny_model: Path) -> None:
     faces = write_faces(tmp_path / "faces", per_class=2)
-    done = run_command("personalise", faces, "--model", "mien-m-int8", "--out", tmp_path / "me.onnx")
+    done = run_command("personalise", faces, "--model", tiny_model, "--out", tmp_path / "me.onnx")
     assert done.returncode == 2
     assert "--general STORE.h5" in done.stderr
+    assert all(name in done.stderr for name in ("mien-m", "mien-m-int8", "mien-s"))
+
+
+@pytest.mark.parametrize("model", ["mien-s", "mien-m-int8"])
+def test_the_small_models_learn_too(model: str, tmp_path: Path) -> None:
+    faces = write_faces(tmp_path / "faces", per_class=5)
+    words = ("--model", model, "--detector", "whole-image", "--force", "--json")
+    done = run_command("personalise", faces, "--out", tmp_path / "me.onnx", *words)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["held_out"]["after"]["value"] > report["held_out"]["before"]["value"]
+    again = run_command("analyze", faces, "--model", tmp_path / "me.onnx", "--faces-are-crops", "--quiet", "--json")
+    assert again.returncode == 0, again.stderr
+
+
+def test_the_strength_of_a_blur_is_read_from_the_images_alone() -> None:
+    general = shipped_general(model_info("mien-m"))
+    assert general is not None
+    frequency = np.arange(len(general.spectrum)) / (2 * (len(general.spectrum) - 1))
+    for sigma in (0.0, 1.0, 2.0):
+        blurred = 0.25 * general.spectrum * np.exp(-((2 * np.pi * sigma * frequency) ** 2)) + 1e-4
+        assert blur_of(blurred, general.spectrum) == pytest.approx(sigma, abs=0.15)
+    assert blur_of(general.spectrum / 16 + 0.015, general.spectrum) < 0.7  # dark and noisy, not blurred

@@ -2,9 +2,9 @@
 
 From a handful of faces little can be learnt, so there are few choices, and the data must speak for each of them:
 
-- One filter for the images, out of a short list: light is multiplied, a blur is undone (Wiener's filter as a small
-  convolution), noise is smoothed. None is fitted; the one under which the unchanged heads give the labels the highest
-  likelihood is taken, if it is better than no filter by more than one standard error.
+- A filter for blurred images: the blur is undone (Wiener's filter as a small convolution). How strong it is, the power
+  spectrum of the images tells, without their labels. The filter is taken if the unchanged heads give the labels a
+  higher likelihood with it. Filtered faces are read twice, also mirrored, and the features are averaged.
 - The heads, linear in the features, move from their weights only as far as a penalty (L2, in units of each feature's
   spread) allows. Its strength is chosen by cross-validation, again by more than one standard error, or they stay. The
   mean features of each class in the original training data are mixed in as further examples.
@@ -36,6 +36,10 @@ FOLDS: Final = 5
 IMAGES_OPEN: Final = 0.005  # share of the general set whose images the gate of the filter mistakes
 FACES_OPEN: Final = 0.02  # the same for the gate of the heads
 _LEAST_OPEN: Final = 0.7  # share of the given faces that a gate must let through
+_LEAST_BLUR: Final = 0.7  # sigma in pixels; less is not undone
+_UNDONE: Final = 0.8  # share of the blur's sigma that is undone: more of it makes artefacts
+_NOISE: Final = 0.005  # ratio of the powers of noise and signal for which a blur is undone
+_LOW: Final = 4  # lowest frequencies, which tell the contrast
 _MIXED: Final = 0.5  # weight of the mean features of one class, in faces
 _STEPS: Final = 60  # of the descent
 
@@ -65,8 +69,8 @@ class Filter:
     """A filter of images with values 0-1: multiplied by `gain`, then convolved with a kernel that sums to 1."""
 
     name: str
-    gain: float
-    kernel: NDArray[np.float32]  # (K, K), K odd
+    gain: float = 1.0
+    kernel: NDArray[np.float32] = field(default_factory=lambda: np.ones((1, 1), np.float32))  # (K, K), K odd
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,12 +130,14 @@ class Seen:
     """The given faces, as the network sees them.
 
     Attributes:
-        features: By name of the filter ("" for none), (N, F) of the faces.
+        filters: The filters to choose from, that of no filter, named "", first.
+        features: By name of the filter, (N, F) of the faces; under a filter the mean with those of the mirrored ones.
         mirrored: The same of the mirrored faces.
         statistics: (N, STATISTICS) of their images.
         labels: (N,) the names of their classes.
     """
 
+    filters: Sequence[Filter]
     features: Mapping[str, NDArray[np.float32]]
     mirrored: Mapping[str, NDArray[np.float32]]
     statistics: NDArray[np.float32]
@@ -149,19 +155,38 @@ class Network:
     general: GeneralSet
 
 
-def filters() -> tuple[Filter, ...]:
-    """The filters to choose from, "" first: no filter."""
-    one = np.ones((1, 1), np.float32)
-    found = [Filter("", 1.0, one), Filter("light x2", 2.0, one), Filter("light x4", 4.0, one)]
-    found += [Filter(f"smoothing {sigma} px", 1.0, _gaussian(sigma)) for sigma in (0.6, 1.0)]
-    for sigma in (0.8, 1.2, 1.5, 1.8):
-        found += [Filter(f"deblurring {sigma} px, {noise}", 1.0, _wiener(sigma, noise)) for noise in (0.03, 0.003)]
+def filters(spectrum: NDArray[np.floating], general: NDArray[np.floating]) -> tuple[Filter, ...]:
+    """The filters to choose from, "" first: no filter.
+
+    Args:
+        spectrum: That of the given images, see `general.spectrum_of`.
+        general: That of the general set.
+    """
+    found = [Filter("")]
+    if (sigma := blur_of(spectrum, general)) >= _LEAST_BLUR:
+        found.append(Filter(f"deblurring {sigma:.1f} px", kernel=_wiener(_UNDONE * sigma, _NOISE)))
     return tuple(found)
 
 
-def _gaussian(sigma: float, radius: int = 4) -> NDArray[np.float32]:
-    line = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    return np.asarray(np.outer(line, line) / line.sum() ** 2, np.float32)
+def blur_of(spectrum: NDArray[np.floating], general: NDArray[np.floating]) -> float:
+    """The sigma in pixels of the Gaussian blur that explains the spectrum of some images best; 0 for none.
+
+    The spectrum is that of the general set times a contrast and the blur's transfer function, plus white noise. The
+    contrast follows from the lowest frequencies; blur and noise are found on a grid, by the squared difference of the
+    logarithms.
+    """
+    places = np.arange(1, len(general) - 1)
+    own, usual = np.asarray(spectrum, np.float64)[places], np.asarray(general, np.float64)[places]
+    frequency = places / (2 * (len(general) - 1))
+    best, found = np.inf, 0.0
+    for sigma in np.arange(0.0, 3.05, 0.1):
+        passed = usual * np.exp(-((2 * np.pi * sigma * frequency) ** 2))
+        for noise in np.geomspace(1e-6, 0.3, 50):
+            contrast = np.exp(np.mean(np.log(np.maximum(own - noise, 1e-9) / passed)[:_LOW]))
+            error = float(((np.log(contrast * passed + noise) - np.log(own)) ** 2).mean())
+            if error < best:
+                best, found = error, float(sigma)
+    return found
 
 
 def _wiener(sigma: float, noise: float, radius: int = 8) -> NDArray[np.float32]:
@@ -186,7 +211,7 @@ def adapted(seen: Seen, rows: NDArray[np.int64], network: Network) -> Adaptation
     heads = {
         head.name: moved
         for head, old in network.heads
-        if (moved := _moved(seen, name, rows, head, old, network, strength))
+        if (moved := moved_head(seen, name, rows, head, old, network, strength))
     }
     return Adaptation(chosen, heads, gate, strength)
 
@@ -252,14 +277,14 @@ def _through(adaptation: Adaptation, features: NDArray[np.float32], head: Head, 
     return found
 
 
-def _offset(head: Head, labels: NDArray[np.str_]) -> Array:
+def offset_of(head: Head, labels: NDArray[np.str_]) -> Array:
     """What turns logits under the shares of training into those under the shares of the given faces (C,)."""
     counts = np.array([(labels == name).sum() for name in head.emotions]) + 0.5
     shares = np.full(len(counts), 1 / len(counts)) if head.classes is None else np.asarray(head.classes.shares)
     return np.asarray(np.log(counts / counts.sum()) - np.log(np.maximum(shares, 1e-3)))
 
 
-def _losses(logits: Array, head: Head, labels: NDArray[np.str_], offset: Array) -> Array:
+def losses_of(logits: Array, head: Head, labels: NDArray[np.str_], offset: Array) -> Array:
     """Cross-entropy (N,) of the labels."""
     places = np.array([head.emotions.index(label) for label in labels], np.int64)
     scaled = logits / head.temperature + offset
@@ -275,10 +300,10 @@ def _clearly_less(one: Array, other: Array) -> bool:
 
 def _chosen_filter(seen: Seen, rows: NDArray[np.int64], network: Network) -> tuple[Filter, Gate] | None:
     (head, old), labels = network.heads[0], seen.labels[rows]
-    offset = _offset(head, labels)
-    losses = {name: _losses(old(found[rows]), head, labels, offset) for name, found in seen.features.items()}
+    offset = offset_of(head, labels)
+    losses = {name: losses_of(old(found[rows]), head, labels, offset) for name, found in seen.features.items()}
     best = min(losses, key=lambda name: float(losses[name].mean()))
-    if not best or not _clearly_less(losses[best], losses[""]):
+    if not best:
         return None
     general = network.general.statistics
     middle = general.mean(axis=0)
@@ -287,7 +312,7 @@ def _chosen_filter(seen: Seen, rows: NDArray[np.int64], network: Network) -> tup
     gate = Gate(weights, float(np.quantile(general @ weights, 1 - IMAGES_OPEN)))
     if gate(seen.statistics[rows]).mean() < _LEAST_OPEN:
         return None
-    return next(each for each in filters() if each.name == best), gate
+    return next(each for each in seen.filters if each.name == best), gate
 
 
 def _feature_gate(features: NDArray[np.floating], labels: NDArray[np.str_], general: GeneralSet) -> Gate | None:
@@ -309,22 +334,22 @@ def _feature_gate(features: NDArray[np.floating], labels: NDArray[np.str_], gene
 def _chosen_strength(seen: Seen, name: str, rows: NDArray[np.int64], network: Network) -> float | None:
     """The penalty with the lowest cross-validated loss of the main head; None if the old head is about as good."""
     (head, old), labels = network.heads[0], seen.labels[rows]
-    offset = _offset(head, labels)
+    offset = offset_of(head, labels)
     parts = folds(labels, min(FOLDS, len(rows)), seed=1)
-    before = _losses(old(seen.features[name][rows]), head, labels, offset)
+    before = losses_of(old(seen.features[name][rows]), head, labels, offset)
     losses = {strength: before.copy() for strength in STRENGTHS}
     for part in np.unique(parts):
         held, rest = parts == part, rows[parts != part]
         for strength, found in losses.items():
-            moved = _moved(seen, name, rest, head, old, network, strength)
+            moved = moved_head(seen, name, rest, head, old, network, strength)
             if moved is not None:
                 logits = moved(seen.features[name][rows[held]])
-                found[held] = _losses(logits, head, labels[held], offset)
+                found[held] = losses_of(logits, head, labels[held], offset)
     best = min(losses, key=lambda strength: float(losses[strength].mean()))
     return best if _clearly_less(losses[best], before) else None
 
 
-def _moved(
+def moved_head(
     seen: Seen, name: str, rows: NDArray[np.int64], head: Head, old: Linear, network: Network, strength: float
 ) -> Linear | None:
     """The head after training on the faces at `rows` that it has a class for; None if there are none."""
@@ -345,7 +370,7 @@ def _moved(
     weights /= weights.sum()
     # Own faces have the shares that were given, class means those of training.
     offsets = np.zeros_like(targets)
-    offsets[: len(own)] = _offset(head, seen.labels[rows])
+    offsets[: len(own)] = offset_of(head, seen.labels[rows])
     spread = np.sqrt(np.maximum(np.diag(general.covariance), 1e-8)).astype(np.float64)
     inputs = np.concatenate([features / spread, np.ones((len(features), 1))], axis=1)
     start = old(features) / head.temperature + offsets

@@ -1,8 +1,9 @@
 """The general set: what a model sees of faces of many people, kept beside it so that personalising forgets nothing.
 
-It holds, of the faces of FER2013's PublicTest, the features of the network in half precision, the labels and four
-statistics of the image; and of the training faces the mean of the features for each class and their covariance. From
-these a face cannot be reconstructed. The file is an .npz without pickled objects; its hash is in the manifest.
+It holds, of the faces of FER2013's PublicTest, the features of the network in half precision, the labels, four
+statistics of the image and the mean power spectrum of all images; and of the training faces the mean of the features
+for each class and their covariance. From these a face cannot be reconstructed. The file is an .npz without pickled
+objects; its hash is in the manifest.
 """
 
 import io
@@ -36,6 +37,7 @@ class GeneralSet:
         classes: The names of the classes.
         means: (C, F) float32 mean features of the training faces of each class; nan for a class without faces.
         covariance: (F, F) float32 covariance of the training faces around the means of their classes.
+        spectrum: (S,) float32 mean power spectrum of the images of the held-out faces, see `spectrum_of`.
     """
 
     features: NDArray[np.float32]
@@ -44,6 +46,7 @@ class GeneralSet:
     classes: tuple[str, ...]
     means: NDArray[np.float32]
     covariance: NDArray[np.float32]
+    spectrum: NDArray[np.float32]
 
     def to_bytes(self) -> bytes:
         """The content of the file, in half precision; the covariance as its upper triangle."""
@@ -57,6 +60,7 @@ class GeneralSet:
             classes=np.array(self.classes),
             means=self.means.astype(np.float16),
             covariance=self.covariance[upper].astype(np.float16),
+            spectrum=self.spectrum,
         )
         return stream.getvalue()
 
@@ -79,6 +83,7 @@ class GeneralSet:
                     classes=tuple(file["classes"].tolist()),
                     means=means,
                     covariance=covariance + np.triu(covariance, 1).T,
+                    spectrum=file["spectrum"],
                 )
         except (ValueError, KeyError, OSError, EOFError, IndexError) as error:
             raise WeightsError(f"{origin}: is not a general set: {error}", hint="install mien again") from error
@@ -124,7 +129,8 @@ def make_general(
         around[rows] = source[rows] - means[label]
     covariance = np.asarray(around.T @ around / max(len(around), 1), np.float32)
     pixels = classifier.inputs(held.images)[0]
-    return GeneralSet(features, statistics_of(pixels), held.labels, known.classes, means, covariance)
+    statistics, spectrum = statistics_of(pixels), spectrum_of(pixels)
+    return GeneralSet(features, statistics, held.labels, known.classes, means, covariance, spectrum)
 
 
 def _spaced(samples: Samples, most: int | None) -> Samples:
@@ -149,6 +155,25 @@ def statistics_of(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         *(np.log(each + _SMALL) for each in (spread, first.mean(axis=1), second.mean(axis=1))),
     ]
     return np.stack(columns, axis=1).astype(np.float32)
+
+
+def spectrum_of(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean power spectrum (H / 2 + 1,) of images (N, C, H, W), H = W, from frequency 0 to half a cycle a pixel.
+
+    Frequencies of all directions count together. A Hann window keeps the edges of the images from showing as lines.
+    """
+    side = pixels.shape[-1]
+    line = np.hanning(side)
+    window = np.outer(line, line) / (line**2).mean()
+    centred = pixels - pixels.mean(axis=(2, 3), keepdims=True)
+    power = np.zeros((side, side))
+    for each in centred.reshape(-1, side, side):
+        power += np.abs(np.fft.fft2(each * window)) ** 2
+    frequency = np.fft.fftfreq(side)
+    places = np.rint(np.hypot(frequency[:, None], frequency) * side).astype(np.int64)
+    kept = places <= side // 2
+    total = np.bincount(places[kept], power[kept]) / np.bincount(places[kept])
+    return np.asarray(total / (side**2 * max(len(pixels) * pixels.shape[1], 1)), np.float32)
 
 
 def save_general(general: GeneralSet, path: Path) -> int:

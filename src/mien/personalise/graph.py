@@ -1,7 +1,8 @@
 """Writes a personalised network: the trunk of an ONNX file stays; a filter and second heads are added behind gates.
 
 The heads must be linear in the output `features`, as those of `mien export` are. A gate is a comparison in the graph,
-so the file classifies each image by itself, in any batch.
+so the file classifies each image by itself, in any batch. Images that pass the gate of the filter go through the trunk
+twice, the second time mirrored: their copies are appended to the batch, and their features averaged behind the trunk.
 """
 
 from collections.abc import Sequence
@@ -78,7 +79,7 @@ def personalised(content: bytes, info: ModelInfo, adaptation: Adaptation, descri
     """
     onnx = load_onnx()
     model = onnx.load_from_string(content)
-    graph = _Graph(onnx, model)
+    graph = _Graph(onnx, model, info.features.name if info.features else "")
     for head in info.heads:
         if head.name in adaptation.heads and adaptation.gate is not None:
             node, _ = _linear(onnx, model, info, head)
@@ -95,9 +96,11 @@ def personalised(content: bytes, info: ModelInfo, adaptation: Adaptation, descri
 class _Graph:
     """Nodes that are added before and behind those of a graph; their names start with `personal_`."""
 
-    def __init__(self, onnx: Any, model: "onnx.ModelProto") -> None:
+    def __init__(self, onnx: Any, model: "onnx.ModelProto", features: str) -> None:
         self.onnx, self.graph = onnx, model.graph
+        self.features, self.doubled = features, f"personal_doubled_{features}"
         self.before: list[Any] = []
+        self.middle: list[Any] = []  # behind the node that gives the features
         self.behind: list[Any] = []
         self._count = 0
 
@@ -127,10 +130,57 @@ class _Graph:
         self.add(self.behind, "Where", [self.opened(self.behind, features, gate), new, old], name)
 
     def gated_filter(self, info: ModelInfo, shape: Filter, gate: Gate) -> None:
-        source, spec, place = info.image.name, info.input, self.before
-        nodes = list(self.graph.node)
+        source, place = info.image.name, self.before
+        trunk = list(self.graph.node)
         opened = self.opened(place, self.statistics(source), gate)
-        opened = self.add(place, "Reshape", [opened, self.constant([-1, 1, 1, 1], np.int64)])
+        found = self.add(place, "NonZero", [self.add(place, "Reshape", [opened, self.constant([-1], np.int64)])])
+        rows = self.add(place, "Reshape", [found, self.constant([-1], np.int64)])
+        images = self.filtered(info, self.add(place, "Gather", [source, rows], axis=0), shape)
+        places = self.add(place, "Reshape", [rows, self.constant([-1, 1], np.int64)])
+        plain = self.add(place, "ScatterND", [source, places, images])
+        reverse = [self.constant([each], np.int64) for each in (-1, -_END, 3, -1)]
+        mirrored = self.add(place, "Slice", [images, *reverse])
+        both = self.add(place, "Concat", [plain, mirrored], axis=0)
+        for node in trunk:
+            for position, name in enumerate(node.input):
+                if name == source:
+                    node.input[position] = both
+        self.averaged(source, rows, places)
+        self.check_outputs(info, trunk, both)
+
+    def averaged(self, source: str, rows: str, places: str) -> None:
+        """Averages the features of the copies, which are appended to the batch, with those of their originals."""
+        node = next(node for node in self.graph.node if self.features in node.output)
+        doubled = self.doubled
+        node.output[list(node.output).index(self.features)] = doubled
+        place = self.middle
+        zero, end, axis = (self.constant([each], np.int64) for each in (0, _END, 0))
+        count = self.add(place, "Shape", [source], start=0, end=1)
+        own = self.add(place, "Slice", [doubled, zero, count, axis])
+        copies = self.add(place, "Slice", [doubled, count, end, axis])
+        total = self.add(place, "Add", [self.add(place, "Gather", [own, rows], axis=0), copies])
+        half = self.add(place, "Mul", [total, self.constant([0.5])])
+        self.add(place, "ScatterND", [own, places, half], self.features)
+
+    def check_outputs(self, info: ModelInfo, trunk: Sequence[Any], both: str) -> None:
+        """Checks that what is computed of the longer batch leaves the graph through the features alone.
+
+        Raises:
+            UnsupportedError: Another output depends on it.
+        """
+        reached = {both}
+        for node in trunk:
+            if reached & set(node.input):
+                reached |= set(node.output) - {self.doubled}
+        if left := sorted(reached & {each.name for each in self.graph.output}):
+            raise UnsupportedError(
+                f"the model '{info.name}' cannot be personalised: its output '{left[0]}' is not of the features",
+                hint=_HINT,
+            )
+
+    def filtered(self, info: ModelInfo, source: str, shape: Filter) -> str:
+        """The nodes of `filtered`."""
+        place, spec = self.before, info.input
         reach, depth = shape.kernel.shape[0] // 2, spec.depth
         pads = self.constant([0, 0, reach, reach] * 2, np.int64)
         wide = self.add(place, "Pad", [source, pads], mode="edge")
@@ -143,12 +193,7 @@ class _Graph:
             group=depth,
         )
         low = self.add(place, "Max", [moved, self.constant(-mean / std)])
-        within = self.add(place, "Min", [low, self.constant((1 - mean) / std)])
-        filtered = self.add(place, "Where", [opened, within, source])
-        for node in nodes:
-            for position, name in enumerate(node.input):
-                if name == source:
-                    node.input[position] = filtered
+        return self.add(place, "Min", [low, self.constant((1 - mean) / std)])
 
     def statistics(self, source: str) -> str:
         """The nodes of `general.statistics_of`: (N, STATISTICS)."""
@@ -177,6 +222,9 @@ class _Graph:
 
     def finish(self) -> None:
         nodes = [*self.before, *self.graph.node, *self.behind]
+        if self.middle:
+            place = 1 + next(number for number, node in enumerate(nodes) if self.doubled in node.output)
+            nodes[place:place] = self.middle
         del self.graph.node[:]
         self.graph.node.extend(nodes)
 
