@@ -21,12 +21,20 @@ from mien.media.picking import TrackingOptions
 from mien.server.options import ServerOptions, is_loopback
 
 # Options of the server that concern the page.
-_PAGE: Final = Only({"host", "port", "api_key_file", "certfile", "keyfile", "allow_origin", "workers", "max_live"})
+_PAGE: Final = Only(
+    {"host", "port", "api_key_file", "certfile", "keyfile", "allow_origin", "workers", "max_live", "collect"}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class PageOptions(ServerOptions):
-    """The options of the server. If other machines can reach it and there is no key, it gets a random one."""
+    """The options of the page. If other machines can reach it and there is no key, it gets a random one."""
+
+    collect: Annotated[
+        Path | None,
+        "Folder for images of your expressions, for `mien personalise`: the page asks for one after the other, and "
+        "writes those that you save.",
+    ] = None
 
     def __post_init__(self) -> None:
         if not self.api_keys and self.api_key_file is None and not is_loopback(self.host):
@@ -56,8 +64,9 @@ def live(
 ) -> None:
     """Opens a page that shows the emotions of the camera's faces, or of a video or an image, live; see docs/live.md.
 
-    Ctrl-C stops it. Images go only from the page to this command, and are not stored. For a phone, listen on all
-    addresses with a certificate, because browsers give a camera only to HTTPS: --host 0.0.0.0 --certfile --keyfile.
+    Ctrl-C stops it. Images go only from the page to this command, and are not stored but for --collect. For a phone,
+    listen on all addresses with a certificate, because browsers give a camera only to HTTPS: --host 0.0.0.0 --certfile
+    --keyfile.
     """
     from mien.analyzer import AnalyzerOptions
     from mien.server.app import create_app
@@ -71,8 +80,11 @@ def live(
             webbrowser.open(page)
 
     if in_browser is None:
-        serve(create_app(server, AnalyzerOptions(detector, classifier, landmarks, tracking), live=True), server, ready)
+        options = AnalyzerOptions(detector, classifier, landmarks, tracking)
+        serve(create_app(server, options, live=True, collect=server.collect), server, ready)
         return
+    if server.collect is not None:
+        raise ConfigError("--collect has no effect with --in-browser", hint="leave out one of the two")
     _check_in_browser(detector, classifier, landmarks, tracking)
     with tempfile.TemporaryDirectory(prefix="mien-live-") as folder:
         from mien.server.live.site import site_app, write_site

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from mien import __version__
@@ -62,7 +63,11 @@ class Models(BaseModel):
 
 
 def create_app(
-    options: ServerOptions | None = None, analyzer: AnalyzerOptions | None = None, *, live: bool = False
+    options: ServerOptions | None = None,
+    analyzer: AnalyzerOptions | None = None,
+    *,
+    live: bool = False,
+    collect: Path | None = None,
 ) -> FastAPI:
     """The application; `mien.server.run.serve` runs it.
 
@@ -72,6 +77,7 @@ def create_app(
         options: The options.
         analyzer: The options of its analyzers.
         live: Whether it also serves the live page.
+        collect: Folder for the images of the live page's guided half-minute; None for a page without it.
 
     Raises:
         MissingExtraError: The packages of the extra `serve` are not installed.
@@ -109,6 +115,10 @@ def create_app(
         from mien.server.live.pages import add_live
 
         add_live(app)
+    if live and collect is not None:
+        from mien.server.live.collecting import Collection, add_collecting
+
+        add_collecting(app, Collection(collect, tuple(pool.emotions)))
     return app
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien import __version__
-from mien.errors import InputError, LimitError, MissingExtraError, NotFoundError
+from mien.errors import InputError, MissingExtraError, NotFoundError
 
 try:
     from fastapi import FastAPI, Request
@@ -34,9 +34,9 @@ from mien.server.app import add_errors
 from mien.server.gate import Gate
 from mien.server.guard import Guard
 from mien.server.live.content import STATIC, TYPES
-from mien.server.live.pages import HEADERS
+from mien.server.live.pages import HEADERS, frame_in
 from mien.server.metrics import Metrics
-from mien.server.options import WEBSOCKET_BYTES, ServerOptions
+from mien.server.options import ServerOptions
 
 _OWN: Final = Path(__file__).parent / "live" / "exploring"
 _SHARED: Final = ("source.js",)  # of the live page
@@ -87,7 +87,7 @@ def explore_app(explorer: LiveExplorer, options: ServerOptions) -> FastAPI:
 
     @app.post("/explore/frame")
     async def frame(request: Request) -> JSONResponse:
-        content = await _body(request)
+        content = await frame_in(request)
         layer, number = request.query_params.get("layer", ""), request.query_params.get("unit", "")
         if number and not number.isdecimal():
             raise InputError(f"unit: expected a number from 0, got '{number[:20]}'")
@@ -124,20 +124,6 @@ def _url(image: NDArray[np.uint8]) -> str:
     data = io.BytesIO()
     Image.fromarray(image).save(data, "PNG", compress_level=1)
     return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
-
-
-async def _body(request: Request) -> bytes:
-    """The body of a request.
-
-    Raises:
-        LimitError: It is larger than the largest message of the live page.
-    """
-    content = bytearray()
-    async for part in request.stream():
-        content += part
-        if len(content) > WEBSOCKET_BYTES:
-            raise LimitError(f"the frame is larger than {WEBSOCKET_BYTES:,} bytes", hint="send a smaller one")
-    return bytes(content)
 
 
 def _file(name: str) -> Response:

@@ -3,11 +3,11 @@
 import os
 from typing import Final
 
-from fastapi import APIRouter, FastAPI, WebSocket
+from fastapi import APIRouter, FastAPI, Request, WebSocket
 from starlette.responses import JSONResponse, Response
 
 from mien.emotions import ALL
-from mien.errors import NotFoundError
+from mien.errors import LimitError, NotFoundError
 from mien.server.live.content import STATIC, TYPES, emoji_png, page_config, policy
 from mien.server.live.socket import HEAD, Places, serve
 from mien.server.options import WEBSOCKET_BYTES
@@ -35,7 +35,9 @@ def add_live(app: FastAPI) -> None:
     @router.get("/live/config.json")
     async def config() -> Response:
         pool: AnalyzerPool = app.state.pool
-        return JSONResponse(page_config(pool.emotions, WEBSOCKET_BYTES - HEAD.size), headers=HEADERS)
+        known = page_config(pool.emotions, WEBSOCKET_BYTES - HEAD.size)
+        collection = getattr(app.state, "collection", None)
+        return JSONResponse(known | {"collect": collection and collection.as_dict()}, headers=HEADERS)
 
     @router.get("/live/emoji/{name}.png")
     def emoji_file(name: str) -> Response:
@@ -53,6 +55,20 @@ def add_live(app: FastAPI) -> None:
         await serve(socket, places)
 
     app.include_router(router)
+
+
+async def frame_in(request: Request) -> bytes:
+    """The body of a request with one image.
+
+    Raises:
+        LimitError: It is larger than the largest message of the live page.
+    """
+    content = bytearray()
+    async for part in request.stream():
+        content += part
+        if len(content) > WEBSOCKET_BYTES:
+            raise LimitError(f"the frame is larger than {WEBSOCKET_BYTES:,} bytes", hint="send a smaller one")
+    return bytes(content)
 
 
 def _file(name: str) -> Response:

@@ -6,6 +6,7 @@ import { Faces } from "./faces.js";
 import { Source, SourceError } from "./source.js";
 import { Strip } from "./strip.js";
 import { Table } from "./table.js";
+import { Teacher } from "./teach.js";
 
 const $ = (id) => document.getElementById(id);
 const MODES = ["bars", "labels", "emoji", "blur"];
@@ -373,14 +374,30 @@ function stamp() {
   return now.toISOString().slice(0, 19).replaceAll(":", "").replace("T", "-");
 }
 
-function toast(text) {
+function toast(text, ms = 3600) {
   const line = Object.assign(document.createElement("p"), { textContent: text });
+  if (ms > 3600) line.className = "lasting";
   $("toasts").append(line);
-  setTimeout(() => line.remove(), 3600);
+  setTimeout(() => line.remove(), ms);
 }
 
 for (const id of ["camera", "open", "largest", "landmarks", "mirror", "pause", "snapshot", "table", "theme", "help"]) {
   $(id).addEventListener("click", actions[id]);
+}
+if (config.collect) {
+  const teacher = new Teacher({
+    collect: config.collect,
+    source,
+    parts: {
+      prompt: $("prompt"), face: $("prompt-face"), word: $("prompt-word"), step: $("prompt-step"), stop: $("prompt-stop"),
+      dialog: $("teach-dialog"), shots: $("shots"), text: $("teach-text"), save: $("teach-save"),
+    },
+    seen: () => Boolean(last?.result.faces.length) && last.about.source === source.name,
+    headers: () => (connection.key ? { Authorization: `Bearer ${connection.key}` } : {}),
+    say: toast,
+  });
+  $("teach").hidden = false;
+  $("teach").addEventListener("click", () => teacher.start());
 }
 $("start-camera").addEventListener("click", () => useCamera());
 $("start-file").addEventListener("click", actions.open);
@@ -405,7 +422,7 @@ const keys = { c: "camera", o: "open", f: "largest", l: "landmarks", m: "mirror"
 document.addEventListener("keydown", (event) => {
   if (!settings.keys || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   if (event.target.matches("input:not([type=radio], [type=checkbox]), select, textarea")) return;
-  if ($("help-dialog").open && event.key !== "?") return;
+  if (($("help-dialog").open && event.key !== "?") || $("teach-dialog").open) return;
   if (event.key === " " && event.target.matches("button, summary, input")) return; // it presses what has the focus
   const mode = MODES[Number(event.key) - 1];
   if (mode) keep({ mode });
@@ -451,7 +468,8 @@ function session(name, value) {
 
 for (const name of config.emotions) $("parade").append(emojis.get(name).cloneNode());
 const local = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
-$("privacy").textContent = config.browser ? "Images stay in this browser: nothing is sent." : local ? "Images go only to mien on this computer, and are not stored." : `Pictures go only to mien on ${location.hostname}, and are not stored.`;
+const but = config.collect ? ", but for those that you save with Teach" : "";
+$("privacy").textContent = config.browser ? "Images stay in this browser: nothing is sent." : local ? `Images go only to mien on this computer, and are not stored${but}.` : `Pictures go only to mien on ${location.hostname}, and are not stored${but}.`;
 if (fragment.has("key")) history.replaceState(null, "", location.pathname);
 apply();
 connection.open();
