@@ -5,7 +5,7 @@ const BETWEEN = 450; // ms between two images
 const SHOTS = 5; // images of each expression
 const WAIT = 4000; // ms that an image waits for a face
 const ASKED = {
-  anger: "angry", disgust: "disgusted", fear: "afraid", happiness: "happy", sadness: "sad", surprise: "surprised", neutral: "as usual", contempt: "with contempt",
+  anger: "angry", disgust: "disgusted", fear: "afraid", happiness: "happy", sadness: "sad", surprise: "surprised", neutral: "as usual", contempt: "scornful",
 };
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
