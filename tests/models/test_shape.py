@@ -63,7 +63,8 @@ def test_a_mirrored_face_has_mirrored_features(look: dict[str, float], degrees: 
     points = turned(face_points(**look), degrees)
     mirrored = (points * [-1, 1])[MIRRORED]
     expected = features(points)[MIRRORED[:COUNT]] * np.array([-1, 1, 1, -1, 1], np.float32)
-    np.testing.assert_allclose(features(mirrored), expected, atol=1e-4)
+    # The angle of a point near the middle magnifies the rounding of its place.
+    np.testing.assert_allclose(features(mirrored), expected, atol=1e-3)
 
 
 @settings(deadline=None, max_examples=30)
