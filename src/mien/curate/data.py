@@ -93,7 +93,7 @@ def read(path: Path, options: CurateOptions, names: NameOptions) -> Samples:
         val, test = (None if name in tree or "train" not in tree else 0.0 for name in ("val", "test"))
         return folder.build(path, classes=OWN, names=names, faces=faces, split=SplitOptions(val, test), choice=rows)
     table = path / labelcsv.LIST if path.is_dir() else path
-    columns = header(table, fer2013._FACES)
+    columns = header(table, fer2013.FILES)
     if "pixels" in columns:
         split = SplitOptions() if "Usage" in columns else SplitOptions(val=0, test=0)
         return fer2013.build(csv=table, names=names, split=split, choice=rows)

@@ -22,6 +22,7 @@ from mien.datasets import Samples
 from mien.datasets.folds import persons
 from mien.datasets.samples import NO_LABEL
 from mien.errors import DataError, InputError
+from mien.expression.base import softmax
 
 Array = NDArray[np.float32]
 
@@ -133,12 +134,7 @@ class _Head:
     def __call__(self, features: Array, base: Array) -> NDArray[np.float64]:
         """The probabilities (N, C)."""
         inputs = np.asarray((features - self.mean) @ self.whiten, np.float32)
-        return _softmax(inputs @ self.weight + self.bias + base).astype(np.float64)
-
-
-def _softmax(logits: NDArray[np.floating]) -> Array:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+        return softmax(inputs @ self.weight + self.bias + base).astype(np.float64)
 
 
 def _fitted(features: Array, labels: NDArray[np.int64], base: Array, strengths: tuple[float, ...]) -> list[_Head]:
@@ -159,7 +155,7 @@ def _fitted(features: Array, labels: NDArray[np.int64], base: Array, strengths: 
         bias: Array = np.zeros(base.shape[1], np.float32)
         ahead, ahead_bias, momentum = weight, bias, 1.0
         for _ in range(_STEPS):
-            error = _softmax(inputs @ ahead + ahead_bias + base) - target
+            error = softmax(inputs @ ahead + ahead_bias + base) - target
             slope = inputs.T @ error / len(inputs) + strength * ahead
             next_weight: Array = np.asarray(ahead - slope / (0.5 + strength), np.float32)
             next_bias = np.asarray(ahead_bias - error.mean(axis=0) / np.float32(0.5), np.float32)

@@ -14,7 +14,7 @@ from mien.errors import OutputError
 from mien.evaluation.report import page as reports
 from mien.files import new_file, write_errors
 from mien.names import printable
-from mien.output.drawing.canvas import Canvas, text_width
+from mien.output.drawing.canvas import Canvas, shortened, text_width
 from mien.output.drawing.palette import RGB, colour_of
 
 LIST: Final = "curation.csv"
@@ -23,6 +23,7 @@ PAGE: Final = "report.html"
 SUMMARY: Final = "summary.json"
 ON_SHEET: Final = 40  # images of one reason on the sheet
 ON_PAGE: Final = 240  # the same on the page
+_CONFUSIONS: Final = 12  # pairs of classes on the page
 _COLUMNS: Final = 10
 _LEAST_COLUMNS: Final = 6
 _FACE: Final = 112  # side of a face on the sheet in pixels
@@ -72,7 +73,7 @@ def sheet(found: Curated) -> NDArray[np.uint8]:
             face = _shown(found.samples.images[each])
             pixels[high : high + _FACE, left + place * step : left + place * step + _FACE] = face
     canvas = Canvas(pixels)
-    canvas.text(_GAP, 26, _fitted(f"Suspicious images in {printable(found.name)}", 21, width - 2 * _GAP), 21, _INK)
+    canvas.text(_GAP, 26, shortened(f"Suspicious images in {printable(found.name)}", 21, width - 2 * _GAP), 21, _INK)
     subtitle = f"{len(found.finds):,} of {len(found.samples):,} images; most suspicious first"
     canvas.text(_GAP, 54, subtitle, 14, _SOFT)
     top = _TITLE
@@ -80,7 +81,7 @@ def sheet(found: Curated) -> NDArray[np.uint8]:
         title = f"{reason.replace('-', ' ')}: {len(shown[reason]):,} of {len(finds):,}"
         canvas.text(_GAP, top + 24, title, 17, _INK, bold=True)
         after = _GAP + text_width(title, 17) + 26
-        canvas.text(after, top + 25, _fitted(REASONS[reason], 13, width - after - _GAP), 13, _SOFT)
+        canvas.text(after, top + 25, shortened(REASONS[reason], 13, width - after - _GAP), 13, _SOFT)
         top += _HEAD + rows[reason] * (step + _CAPTION)
     for left, high, find in places:
         _caption(canvas, found, find, left, high + _FACE)
@@ -106,35 +107,17 @@ def _caption(canvas: Canvas, found: Curated, find: Find, left: float, top: float
     for number, (text, colour) in enumerate(lines):
         middle = top + 12 + 16 * number
         canvas.dot(left + 5, middle, 4.5, colour)
-        canvas.text(left + 15, middle, _fitted(text.replace("_", " "), 12.5, _FACE + _GAP - 18), 12.5, _INK)
+        canvas.text(left + 15, middle, shortened(text.replace("_", " "), 12.5, _FACE + _GAP - 18), 12.5, _INK)
     if find.other is not None:
         other = found.samples.labels[find.other]
         label = "no label" if other < 0 else found.samples.classes[other]
         middle, right = top + 12, left + _FACE + _GAP
         canvas.dot(right + 5, middle, 4.5, colour_of(label))
-        canvas.text(right + 15, middle, _fitted(f"{label.replace('_', ' ')}, stays", 12.5, _FACE - 15), 12.5, _INK)
+        canvas.text(right + 15, middle, shortened(f"{label.replace('_', ' ')}, stays", 12.5, _FACE - 15), 12.5, _INK)
     name = printable(str(found.samples.names[find.row])) or f"row {find.row}"
     room = _FACE * _across(find) + _GAP * (_across(find) - 1)
-    text = f"{find.score:.2f}  {_end_of(name, 11, room - 30)}"
+    text = f"{find.score:.2f}  {shortened(name, 11, room - 30, keep_end=True)}"
     canvas.text(left, top + 12 + 16 * len(lines), text, 11, _SOFT)
-
-
-def _fitted(text: str, size: float, width: float) -> str:
-    """A text that is cut so that it is no wider than this."""
-    if text_width(text, size) <= width:
-        return text
-    while text and text_width(text + "…", size) > width:
-        text = text[:-1]
-    return text + "…"
-
-
-def _end_of(text: str, size: float, width: float) -> str:
-    """The end of a text, which tells names of files apart."""
-    if text_width(text, size) <= width:
-        return text
-    while text and text_width("…" + text, size) > width:
-        text = text[1:]
-    return "…" + text
 
 
 def report_page(found: Curated) -> str:
@@ -158,7 +141,7 @@ def report_page(found: Curated) -> str:
     if found.labels is not None:
         known["labels wrong, by estimate"] = f"{found.labels.noise:.1%}"
         known["judged by"] = found.judged_by.removeprefix("judged by ")
-        confusions = _confusions(found)
+        confusions = found.labels.confusions()[:_CONFUSIONS]
     return reports.render(
         "curation.html",
         data=printable(found.name),
@@ -191,18 +174,6 @@ def _figure(found: Curated, find: Find) -> dict[str, object]:
         "title": "; ".join(filter(None, (name, printable(find.note)))),
         "other": other,
     }
-
-
-def _confusions(found: Curated, most: int = 12) -> list[tuple[str, str, int, float]]:
-    """The pairs of given and proposed labels with the most suspicious images: both, their number, the estimate."""
-    assert found.labels is not None
-    judged, pairs = found.labels, list[tuple[str, str, int, float]]()
-    for given, name in enumerate(judged.classes):
-        for true, other in enumerate(judged.classes):
-            count = int(((judged.labels == given) & (judged.better == true) & judged.suspect).sum())
-            if count and given != true:
-                pairs.append((name, other, count, float(judged.joint[given, true])))
-    return sorted(pairs, key=lambda pair: -pair[2])[:most]
 
 
 def check_out(out: Path, *, force: bool) -> None:

@@ -72,6 +72,20 @@ class Curation:
         found[order] = np.linspace(1, lightest, len(order) + 1)[1:]
         return found
 
+    def confusions(self) -> list[tuple[str, str, int, float]]:
+        """Each pair of a label and the class that the model prefers which has suspects, those with most first.
+
+        Returns:
+            The label, the other class, the number of suspects, and the estimated number of errors.
+        """
+        found = []
+        for given, name in enumerate(self.classes):
+            for true, other in enumerate(self.classes):
+                count = int(((self.labels == given) & (self.better == true) & self.suspect).sum())
+                if count and given != true:
+                    found.append((name, other, count, float(self.joint[given, true])))
+        return sorted(found, key=lambda each: -each[2])
+
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON, without the faces."""
         return {
@@ -95,17 +109,9 @@ class Curation:
             f"{known:,} labels, of which about {self.noise:.1%} are estimated to be wrong; "
             f"{int(self.suspect.sum()):,} suspects"
         ]
-        pairs = [
-            (int(((self.labels == given) & (self.better == true) & self.suspect).sum()), given, true)
-            for given in range(len(self.classes))
-            for true in range(len(self.classes))
-            if given != true
-        ]
         rows: list[tuple[str, ...]] = [("label", "rather", "suspects", "estimated errors")]
-        for count, given, true in sorted(pairs, key=lambda pair: -pair[0])[:most]:
-            if count:
-                estimate = f"{self.joint[given, true]:,.0f}"
-                rows.append((self.classes[given], self.classes[true], f"{count:,}", estimate))
+        for label, better, count, estimate in self.confusions()[:most]:
+            rows.append((label, better, f"{count:,}", f"{estimate:,.0f}"))
         parts.append(columns(rows, "<<>>"))
         if len(names):
             worst = np.flatnonzero(self.suspect)

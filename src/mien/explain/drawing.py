@@ -14,7 +14,7 @@ from mien.explain.attribution import Maps
 from mien.expression.observation import Observation
 from mien.faces.crop import similarity
 from mien.faces.keypoints import five_of
-from mien.output.drawing.canvas import Canvas, text_width
+from mien.output.drawing.canvas import Canvas, shortened
 from mien.output.drawing.palette import RGB
 
 SIDE: Final = 288  # of a face in a panel
@@ -96,19 +96,10 @@ def panel(title: str, tiles: Sequence[tuple[str, NDArray[np.uint8]]], note: str 
     canvas = Canvas(pixels)
     canvas.text(_GAP, _HEAD / 2, title, 17, _INK, bold=True)
     for number, (caption, _) in enumerate(tiles):
-        canvas.text(_GAP + number * (SIDE + _GAP), _HEAD + SIDE + 16, _fitted(caption, 14, SIDE), 14, _INK)
+        canvas.text(_GAP + number * (SIDE + _GAP), _HEAD + SIDE + 16, shortened(caption, 14, SIDE), 14, _INK)
     if note:
-        canvas.text(_GAP, _HEAD + SIDE + _FOOT + 10, _fitted(note, 12, width - 2 * _GAP), 12, _SOFT)
+        canvas.text(_GAP, _HEAD + SIDE + _FOOT + 10, shortened(note, 12, width - 2 * _GAP), 12, _SOFT)
     return canvas.array()
-
-
-def _fitted(text: str, size: float, width: float) -> str:
-    """A text that is cut so that it is no wider than this."""
-    if text_width(text, size) <= width:
-        return text
-    while text and text_width(text + "…", size) > width:
-        text = text[:-1]
-    return text + "…"
 
 
 def sheet(images: Sequence[NDArray[np.uint8]], *, side: int, columns: int, gap: int = 2) -> NDArray[np.uint8]:

@@ -211,14 +211,23 @@ class OnnxClassifier(Classifier):
         mean = by_output[output.name].reshape(-1, TTA[self.options.tta], 2).mean(axis=1)
         return np.asarray(np.clip(mean, -1, 1), np.float32)
 
-    def features(self, *faces: Images) -> NDArray[np.float32]:
-        """See `Classifier.features`."""
-        (images,) = faces
-        output = self.info.features
-        if output is None:
+    @property
+    def _features(self) -> Features:
+        """The output with the features.
+
+        Raises:
+            ConfigError: The model does not give features.
+        """
+        if self.info.features is None:
             raise ConfigError(
                 f"the model '{self.name}' does not give features", hint="export it again with `mien export`"
             )
+        return self.info.features
+
+    def features(self, *faces: Images) -> NDArray[np.float32]:
+        """See `Classifier.features`."""
+        (images,) = faces
+        output = self._features
         return self._outputs(images, [output])[output.name]
 
     def features_and_logits(self, images: Images) -> tuple[NDArray[np.float32], Logits]:
@@ -227,11 +236,7 @@ class OnnxClassifier(Classifier):
         Raises:
             ConfigError: The model does not give features.
         """
-        output = self.info.features
-        if output is None:
-            raise ConfigError(
-                f"the model '{self.name}' does not give features", hint="export it again with `mien export`"
-            )
+        output = self._features
         found = self._outputs(images, [output, *self.info.heads])
         return found.pop(output.name), [found]
 
@@ -241,11 +246,7 @@ class OnnxClassifier(Classifier):
         Raises:
             ConfigError: The model does not give features.
         """
-        output = self.info.features
-        if output is None:
-            raise ConfigError(
-                f"the model '{self.name}' does not give features", hint="export it again with `mien export`"
-            )
+        output = self._features
         size = self.options.batch_size
         parts = [
             self._session.run(inputs[start : start + size], outputs=[output.name])

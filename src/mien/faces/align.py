@@ -73,7 +73,7 @@ class CropAligner:
         return five
 
     def __call__(self, crop: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...] | None:
-        """The aligned crops (size, size, 3) uint8 RGB, one for each crop spec; None if the face is not sure.
+        """The aligned crops, one for each crop spec, as `crop_face` gives them; None if the face is not sure.
 
         Args:
             crop: (H, W, 3) uint8 RGB.
@@ -164,9 +164,9 @@ class Aligner:
         """The crops of some faces, from an image (H, W, 3) uint8 RGB, by the landmarks that they have.
 
         Returns:
-            For each crop spec a list of N crops (size, size, 3) uint8 RGB. If the boxes of the detector are the crops:
-            one list of N arrays (H, W, 3), whatever the crop specs; with a `crop_aligner`, a list for each of its crop
-            specs, with the aligned crops of the faces that are sure.
+            For each crop spec a list of N crops, (size, size, 3) uint8 RGB or (size, size) if it is grey. If the boxes
+            of the detector are the crops: one list of N arrays (H, W, 3), whatever the crop specs; with a
+            `crop_aligner`, a list for each of its crop specs, with the aligned crops of the faces that are sure.
         """
         if self.boxes_are_crops:
             inside = [_inside(image, face.box) for face in faces]

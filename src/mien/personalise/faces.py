@@ -40,7 +40,7 @@ class GivenFaces:
     """Faces with emotions.
 
     Attributes:
-        crops: (size, size, 3) uint8 RGB each.
+        crops: (size, size, 3) uint8 RGB each, or (size, size) for a network that reads grey images.
         labels: Their emotions, as the model spells them.
         names: Where each is from.
         left_out: Names of images that could not be used, with the reason.

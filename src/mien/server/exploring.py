@@ -8,7 +8,6 @@ import asyncio
 import base64
 import io
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien import __version__
-from mien.errors import InputError, MissingExtraError, NotFoundError
+from mien.errors import InputError, MissingExtraError
 
 try:
     from fastapi import FastAPI, Request
@@ -33,8 +32,8 @@ from mien.media.images import read_frame
 from mien.server.app import add_errors
 from mien.server.gate import Gate
 from mien.server.guard import Guard
-from mien.server.live.content import STATIC, TYPES
-from mien.server.live.pages import HEADERS, frame_in
+from mien.server.live.content import STATIC
+from mien.server.live.pages import add_headers, frame_in, page_file
 from mien.server.metrics import Metrics
 from mien.server.options import ServerOptions
 
@@ -52,18 +51,13 @@ def explore_app(explorer: LiveExplorer, options: ServerOptions) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     add_errors(app)
     app.add_middleware(Gate, guard=Guard(options), metrics=Metrics())
+    add_headers(app)
     meanings = classes_of_units(explorer.network)
     lock = asyncio.Lock()
 
-    @app.middleware("http")
-    async def add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await call_next(request)
-        response.headers.update(HEADERS)
-        return response
-
     @app.get("/")
     async def page() -> Response:
-        return _file("index.html")
+        return page_file("index.html", _OWN)
 
     @app.get("/live/config.json")
     async def config() -> JSONResponse:
@@ -83,7 +77,7 @@ def explore_app(explorer: LiveExplorer, options: ServerOptions) -> FastAPI:
 
     @app.get("/live/{name}")
     async def file(name: str) -> Response:
-        return _file(name)
+        return page_file(name, STATIC if name in _SHARED else _OWN)
 
     @app.post("/explore/frame")
     async def frame(request: Request) -> JSONResponse:
@@ -124,16 +118,3 @@ def _url(image: NDArray[np.uint8]) -> str:
     data = io.BytesIO()
     Image.fromarray(image).save(data, "PNG", compress_level=1)
     return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
-
-
-def _file(name: str) -> Response:
-    """A file of the page.
-
-    Raises:
-        NotFoundError: There is none of that name.
-    """
-    folder = STATIC if name in _SHARED else _OWN
-    path = folder / name
-    if path.parent != folder or path.suffix not in TYPES or not path.is_file():
-        raise NotFoundError(f"there is no '/live/{name[:80]}'")
-    return Response(path.read_bytes(), media_type=TYPES[path.suffix])

@@ -28,7 +28,7 @@ SIDE: Final = 48
 USAGE: Final = ("Training", "PublicTest", "PrivateTest")
 LABEL: Final = "emotion"
 # Names in an archive with several CSV files; those with all three splits first.
-_FACES: Final = ("fer2013.csv", "icml_face_data.csv", "train.csv")
+FILES: Final = ("fer2013.csv", "icml_face_data.csv", "train.csv")
 _VOTES: Final = ("fer2013new.csv",)
 # Columns that other files of faces as pixels have in the place of `emotion`; whose numbers they hold is unknown.
 _OTHER_LABELS: Final = ("label", "labels", "class", "target", "expression", "emotions")
@@ -137,7 +137,7 @@ def _form(path: Path, names: NameOptions) -> _Form:
     Raises:
         DataError: It is not a file of labelled faces; the hint says which file is.
     """
-    found = header(path, _FACES)
+    found = header(path, FILES)
     if {"neutral", "NF"} <= set(found):
         raise DataError(
             f"{path}: has the votes of FER+, without pixels",
@@ -194,7 +194,7 @@ def _read_faces(path: Path, form: _Form) -> _Faces:
     errors = RowErrors(path)
     known: dict[str, str | None] = {}
     unclear: dict[str, int] = {}
-    for line, row in records(path, (form.label, "pixels", *(["Usage"] if form.usage else [])), _FACES):
+    for line, row in records(path, (form.label, "pixels", *(["Usage"] if form.usage else [])), FILES):
         cell, pixels = row[form.label], _pixels(row["pixels"])
         part = split_of(row["Usage"]) if form.usage else "train"
         if cell not in known:

@@ -116,3 +116,19 @@ class Canvas:
 def text_width(text: str, size: float) -> float:
     """The width of a line of text in pixels."""
     return typeface(size * _FINE).getlength(text) / _FINE
+
+
+def shortened(text: str, size: float, width: float, *, keep_end: bool = False) -> str:
+    """A line of text that is cut so that it is no wider than `width` pixels.
+
+    Args:
+        text: The text.
+        size: Of the type, in pixels.
+        width: The room.
+        keep_end: Cut the start in place of the end: the ends of file names tell them apart.
+    """
+    if text_width(text, size) <= width:
+        return text
+    while text and text_width(text + "…", size) > width:
+        text = text[1:] if keep_end else text[:-1]
+    return "…" + text if keep_end else text + "…"

@@ -13,8 +13,8 @@ from fastapi import FastAPI, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
-from mien.errors import InputError, LimitError, NotFoundError, OutputError
-from mien.files import new_file
+from mien.errors import InputError, LimitError, NotFoundError
+from mien.files import new_file, write_errors
 from mien.media.images import read_frame
 from mien.server.live.pages import HEADERS, frame_in
 
@@ -54,10 +54,8 @@ class Collection:
             raise InputError("the image is no JPEG file", hint="send it as image/jpeg")
         read_frame(content, max_pixels=max_pixels)  # refuses what is no image
         place = self.folder / emotion
-        try:
+        with write_errors(place):
             place.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot make the folder '{place}': {error.strerror}") from error
         for number in range(1, _MOST + 1):
             path = place / f"{number:03}.jpg"
             if not path.exists():

@@ -1,6 +1,7 @@
 """The live page over HTTP: its files, the emoji, and what its scripts must know of the model."""
 
-import os
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter, FastAPI, Request, WebSocket
@@ -30,7 +31,7 @@ def add_live(app: FastAPI) -> None:
 
     @router.get("/")
     async def page() -> Response:
-        return _file("index.html")
+        return page_file("index.html")
 
     @router.get("/live/config.json")
     async def config() -> Response:
@@ -48,7 +49,7 @@ def add_live(app: FastAPI) -> None:
 
     @router.get("/live/{name}")
     async def file(name: str) -> Response:
-        return _file(name)
+        return page_file(name)
 
     @router.websocket("/live/socket")
     async def socket(socket: WebSocket) -> None:
@@ -71,13 +72,23 @@ async def frame_in(request: Request) -> bytes:
     return bytes(content)
 
 
-def _file(name: str) -> Response:
-    """A file of the page.
+def add_headers(app: FastAPI, headers: Mapping[str, str] = HEADERS) -> None:
+    """Adds headers to every response of an application."""
+
+    @app.middleware("http")
+    async def add(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await call_next(request)
+        response.headers.update(headers)
+        return response
+
+
+def page_file(name: str, folder: Path = STATIC) -> Response:
+    """A file of a page.
 
     Raises:
-        NotFoundError: There is none of that name.
+        NotFoundError: There is none of that name in the folder.
     """
-    path = STATIC / name
-    if path.parent != STATIC or path.suffix not in TYPES or not os.path.isfile(path):
+    path = folder / name
+    if path.parent != folder or path.suffix not in TYPES or not path.is_file():
         raise NotFoundError(f"there is no '/live/{name[:80]}'")
     return Response(path.read_bytes(), media_type=TYPES[path.suffix], headers=HEADERS)

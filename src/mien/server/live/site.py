@@ -9,7 +9,6 @@ import io
 import json
 import shutil
 import tarfile
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -97,22 +96,13 @@ def write_site(
 
 def site_app(site: Path) -> "FastAPI":
     """An application that serves a folder of `write_site`, with the headers of the live page."""
-    from fastapi import FastAPI, Request
-    from starlette.responses import Response
+    from fastapi import FastAPI
     from starlette.staticfiles import StaticFiles
 
-    from mien.server.live.pages import HEADERS
+    from mien.server.live.pages import HEADERS, add_headers
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-
-    @app.middleware("http")
-    async def add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await call_next(request)
-        response.headers.update(
-            HEADERS | {"Content-Security-Policy": f"{policy(networks=True)}; frame-ancestors 'none'"}
-        )
-        return response
-
+    add_headers(app, HEADERS | {"Content-Security-Policy": f"{policy(networks=True)}; frame-ancestors 'none'"})
     app.mount("/", StaticFiles(directory=site, html=True))
     return app
 
