@@ -88,7 +88,9 @@ def page_file(name: str, folder: Path = STATIC) -> Response:
     Raises:
         NotFoundError: There is none of that name in the folder.
     """
-    path = folder / name
-    if path.parent != folder or path.suffix not in TYPES or not path.is_file():
+    # Looked up among the files there are: asking the system for what a stranger names could lead elsewhere,
+    # or fail, as it does for a name longer than it allows.
+    path = next((path for path in folder.iterdir() if path.name == name), None)
+    if path is None or path.suffix not in TYPES:
         raise NotFoundError(f"there is no '/live/{name[:80]}'")
     return Response(path.read_bytes(), media_type=TYPES[path.suffix], headers=HEADERS)
