@@ -33,6 +33,11 @@ from mien.training.expression.module import ExpressionModule
 RECIPES = [name for name in recipe_names() if isinstance(load_recipe(name), ExpressionRecipe)]
 # One recipe of each network, whose run is exported too.
 EXPORTED = {load_recipe(name).model.name: name for name in reversed(RECIPES)}
+# These take over ten seconds each: `make test-long` runs them.
+SLOW = {
+    "efficientnet-lite0", "emonet", "emonet-deep", "image-landmark", "image-lstm", "inception-v1", "landmark-lstm",
+    "mini-xception", "resnet18", "vgg16", "vgg16-imagenet",
+}  # fmt: skip
 IMAGENET = "vgg16_imagenet"
 NUMBERS = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]  # torchvision's, of VGG-16's convolutions
 
@@ -126,7 +131,9 @@ def short(name: str) -> ExpressionRecipe:
     return recipe.model_copy(update={"model": model})
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name in SLOW else ()) for name in RECIPES]
+)
 def test_it_runs_to_its_end_and_is_exported(
     name: str, faces: Samples, clips: Samples, published: Path, tmp_path: Path
 ) -> None:

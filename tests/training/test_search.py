@@ -90,7 +90,10 @@ class TestTheCommand:
         assert "started with another data and another space" in again.stderr
         assert len(outcomes(searched[0])) == 3
 
-    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill", "Ctrl-C"])
+    @pytest.mark.parametrize(
+        "number",
+        [pytest.param(signal.SIGKILL, id="kill", marks=pytest.mark.long), pytest.param(signal.SIGINT, id="Ctrl-C")],
+    )
     def test_a_search_that_was_stopped_continues(self, place: Path, tmp_path: Path, number: int) -> None:
         """The command gets the signal in the middle of its second trial."""
         out = tmp_path / "search"
