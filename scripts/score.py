@@ -2,7 +2,7 @@
 
 Each model is evaluated in three ways: as stored and under all corruptions, with the default detector, and with mirrored
 images; int8 forms only as stored, because they differ from the full models by chance. The default model is also read
-under other priors, and with the faces aligned where they are sure. Then the soft vote of the full
+under other priors, with all corruptions, and with the faces aligned where they are sure. Then the soft vote of the full
 models with mirrored images and, with `--teachers`, that of the default model with these files. The results are written
 to `benchmarks/scores/`, from which `python -m scripts.tables` makes the tables.
 """
@@ -54,7 +54,7 @@ def main() -> None:
         if model == members()[0]:
             evaluate(arguments.store, f"{model}.aligned", "--model", model, "--align")
         for prior in PRIORS if model == members()[0] else ():
-            evaluate(arguments.store, f"{model}.{prior}", "--model", model, "--prior", prior)
+            evaluate(arguments.store, f"{model}.{prior}", "--model", model, "--prior", prior, "--corruption", "all")
     evaluate(arguments.store, f"{ENSEMBLE}.flip", "--model", ",".join(members()), "--tta", "flip")
     if arguments.teachers:
         evaluate(

@@ -174,6 +174,26 @@ def robustness() -> str:
     return "\n".join(parts)
 
 
+def overconfidence() -> str:
+    """Whether the default model knows that it reads corrupted faces worse: calibration under each corruption."""
+    model = default_model()
+    found = {
+        (prior, name): _scores(model if prior == "training" else f"{model}.{prior}")[name]["corruptions"]
+        for prior in ("training", "soft")
+        for name in PROTOCOLS
+    }
+    heads = [f"{PROTOCOLS[name]}, `{prior}`" for prior, name in found]
+    lines = [f"| overconfident by, points [calibration error above chance, %] | {' | '.join(heads)} |"]
+    lines.append("|---|" + "---:|" * len(heads))
+    for number, each in enumerate(next(iter(found.values()))):
+        cells = []
+        for drops in found.values():
+            excess = 100 * drops[number]["calibration_error_above_chance"]["value"]
+            cells.append(f"{points(Estimate(**drops[number]['overconfidence']))} [{excess:.1f}]")
+        lines.append(f"| `{each['corruption']}` | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def tta() -> str:
     """Test-time augmentation by mirroring, for each model and for their soft vote."""
     lines = ["| model | FER2013, one view, % | with mirrored, % | FER+ majority, one view, % | with mirrored, % |"]
@@ -426,6 +446,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "aligned": aligned,
     "abstaining": abstaining,
     "robustness": robustness,
+    "overconfidence": overconfidence,
     "tta": tta,
     "classes": classes,
     "detectors": detectors,

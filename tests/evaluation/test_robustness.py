@@ -91,6 +91,20 @@ def test_the_drop_is_paired() -> None:
     assert worse.as_dict()["meaning"] == CORRUPTIONS["blur"].meaning
 
 
+def test_whether_the_model_knows_that_it_is_worse() -> None:
+    """The same 30% of the faces are wrong under both corruptions; one model states 70%, the other 95%."""
+    labels = np.zeros(1000, np.int64)
+    right = np.arange(1000) % 10 < 7
+    modest, sure = (np.where(right, stated, 1 - stated)[:, None] * [1, -1] + [0, 1] for stated in (0.7, 0.95))
+    (humble, proud) = accuracy_drops(labels, sure, {"dark": modest, "mask": sure})
+    assert humble.overconfidence.value == pytest.approx(0)
+    assert proud.overconfidence.value == pytest.approx(0.25)
+    assert humble.excess_error.value < 0.01
+    assert proud.excess_error.value == pytest.approx(0.25, abs=0.03)  # less what chance explains
+    assert proud.as_dict()["overconfidence"] == proud.overconfidence.as_dict()
+    assert proud.as_dict()["calibration_error_above_chance"] == proud.excess_error.as_dict()
+
+
 def test_points() -> None:
     assert points(Estimate(0.012, 0.008, 0.016)) == "1.2 (0.8-1.6)"
     assert points(Estimate(0.002, -0.003, 0.007)) == "0.2 (-0.3 to 0.7)"
@@ -124,12 +138,13 @@ def test_a_model_under_corruptions(samples: Samples, tiny_model: Path) -> None:
         clean, corrupt = found.scores[name].accuracy.value, drops[0].accuracy.value
         assert drops[0].fall.value == pytest.approx(clean - corrupt)
         written = text(found.scores[name], drops)
-        assert "drop, points" in written
+        assert "drop, points  overconfident" in written
         assert written.isascii()
         assert all(len(line) <= 100 for line in written.splitlines())
     shown = evaluation_page(found, samples)
     assert "Robustness" in shown
     assert CORRUPTIONS["mask"].meaning in shown
+    assert "overconfident by" in shown[shown.index("Robustness") :]
     assert "Robustness" not in evaluation_page(evaluate_model(tiny_model, samples, split="val"), samples)
 
 

@@ -105,6 +105,11 @@ def perfect_errors(
     return np.concatenate([_error(rising, random.random((rows, n)) < rising, bins, mass) for rows in batches(n, draws)])
 
 
+def excess_error(confidence: Floats, correct: NDArray[np.bool_]) -> Estimate:
+    """The calibration error above its level by chance, which `perfect_errors` explains; at least 0."""
+    return calibration_estimate(confidence, correct).above(float(perfect_errors(confidence).mean()))
+
+
 def weighted_error(
     confidence: Floats, correct: NDArray[np.bool_], weights: Floats, bins: int = BINS, *, draws: int = DRAWS
 ) -> tuple[Estimate, float]:

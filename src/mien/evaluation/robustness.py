@@ -1,4 +1,4 @@
-"""Robustness: corrupted copies of the faces, and the accuracy that a model loses on them.
+"""Robustness: corrupted copies of the faces, the accuracy that a model loses on them, and whether it knows.
 
 The corruptions imitate faces that are worse than those of a data set: badly cropped, small, blurred, dark, covered.
 Each has one strength, the same for every model, and a fixed seed, so that scores can be compared face by face. (The
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import ConfigError
+from mien.evaluation.calibration import excess_error
 from mien.evaluation.intervals import Estimate, mean_estimate
 
 Image = NDArray[np.uint8]
@@ -74,17 +75,28 @@ class AccuracyDrop:
         fall: Accuracy on the uncorrupted faces minus accuracy on the corrupted ones; negative if the corrupted faces
             are classified better. The interval is that of the paired difference, which is narrower than the
             difference of two independent accuracies.
+        excess_error: Calibration error above chance on the corrupted faces, 0-1.
+        overconfidence: Mean confidence minus accuracy on the corrupted faces: by how much the model expects to be right
+            more often than it is; negative if it is right more often than it expects.
     """
 
     corruption: str
     meaning: str
     accuracy: Estimate
     fall: Estimate
+    excess_error: Estimate
+    overconfidence: Estimate
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON."""
-        estimates = {"accuracy": self.accuracy.as_dict(), "fall": self.fall.as_dict()}
-        return {"corruption": self.corruption, "meaning": self.meaning, **estimates}
+        estimates = {
+            "accuracy": self.accuracy,
+            "fall": self.fall,
+            "calibration_error_above_chance": self.excess_error,
+            "overconfidence": self.overconfidence,
+        }
+        found = {name: estimate.as_dict() for name, estimate in estimates.items()}
+        return {"corruption": self.corruption, "meaning": self.meaning, **found}
 
 
 def accuracy_drops(
@@ -102,9 +114,18 @@ def accuracy_drops(
     right = (clean.argmax(axis=1) == labels).astype(np.float64)
     drops = []
     for name, probabilities in corrupted.items():
-        still = (probabilities.argmax(axis=1) == labels).astype(np.float64)
-        meaning = CORRUPTIONS[name].meaning
-        drops.append(AccuracyDrop(name, meaning, mean_estimate(still), mean_estimate(right - still)))
+        confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+        still = correct.astype(np.float64)
+        drops.append(
+            AccuracyDrop(
+                corruption=name,
+                meaning=CORRUPTIONS[name].meaning,
+                accuracy=mean_estimate(still),
+                fall=mean_estimate(right - still),
+                excess_error=excess_error(confidence, correct),
+                overconfidence=mean_estimate(confidence - still),
+            )
+        )
     return drops
 
 

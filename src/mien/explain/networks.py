@@ -17,7 +17,6 @@ from mien import models
 from mien.assets.manifest import InputSpec, ModelInfo, default_model, model_info, shipped_models
 from mien.assets.recognise import recognise, run_and_checkpoint
 from mien.assets.session import Session
-from mien.assets.signature import Features, Head, ValenceArousal
 from mien.errors import ConfigError, WeightsError
 from mien.expression.base import ClassifierOptions, Images, Logits
 from mien.expression.classifier import OnnxClassifier
@@ -25,6 +24,7 @@ from mien.expression.observation import Observation, observed
 from mien.models import Network
 from mien.training import ExpressionRecipe
 from mien.training.checkpoints import load_module
+from mien.training.expression.export import network_info
 from mien.training.expression.module import ExpressionModule
 from mien.training.recipe import load as load_recipe
 from mien.training.weights import Source, load_source
@@ -197,21 +197,7 @@ def _from_run(path: Path, options: ClassifierOptions) -> ExplainedModel:
     recipe = load_recipe(folder / "recipe.toml", form=ExpressionRecipe)
     module = load_module(ExpressionModule, folder / f"{checkpoint or 'best'}.ckpt")
     network = module.network.float().fused()
-    info = ModelInfo(
-        name=recipe.name,
-        task="expression",
-        description=recipe.description,
-        inputs=models.inputs_of(
-            recipe.model.name, recipe.input.spec(), landmarks=recipe.input.landmarks, frames=recipe.input.frames
-        ),
-        outputs=(
-            *(Head(name, tuple(module.classes[name])) for name in recipe.class_heads),
-            *(ValenceArousal(name) for name in module.classes if name not in recipe.class_heads),
-            Features(network.width, "features_" if "features" in module.classes else "features"),
-        ),
-        architecture={"name": recipe.model.name, **recipe.model.options},
-    )
-    return explained(network, info, options)
+    return explained(network, network_info(recipe, module.classes, network.width), options)
 
 
 def explained(network: Network, info: ModelInfo, options: ClassifierOptions | None = None) -> ExplainedModel:

@@ -104,9 +104,18 @@ def _classes(scores: Scores) -> str:
 
 
 def _drops(drops: Sequence[AccuracyDrop]) -> str:
-    rows = [("corruption", "accuracy", "drop, points", "description")]
-    rows += [(drop.corruption, f"{drop.accuracy}", points(drop.fall), drop.meaning) for drop in drops]
-    return columns(rows, "<>><")
+    rows = [("corruption", "accuracy", "drop, points", "overconfident", "description")]
+    rows += [
+        (
+            drop.corruption,
+            f"{drop.accuracy.value:.1%}",
+            points(drop.fall),
+            f"{drop.overconfidence.value:+.1%}",
+            drop.meaning,
+        )
+        for drop in drops
+    ]
+    return columns(rows, "<>>><")
 
 
 def points(fall: Estimate) -> str:

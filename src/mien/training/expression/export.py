@@ -8,6 +8,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -73,23 +74,14 @@ def export_run(
     network = module.network.float()
     classes = module.classes
     shares = {} if trained is None else _shares(trained, recipe, classes)
-    heads = [Head(name, tuple(classes[name]), classes=shares.get(name)) for name in recipe.class_heads]
-    affects = [ValenceArousal(name) for name in classes if name not in recipe.class_heads]
-    _check_adjusted(recipe, heads)
-    info = ModelInfo(
-        name=recipe.name,
-        task="expression",
-        description=recipe.description,
-        inputs=models.inputs_of(
-            recipe.model.name, recipe.input.spec(), landmarks=recipe.input.landmarks, frames=recipe.input.frames
-        ),
-        outputs=(*heads, *affects, Features(network.width, "features_" if "features" in classes else "features")),
-        architecture={"name": recipe.model.name, **recipe.model.options},
+    info = replace(
+        network_info(recipe, classes, network.width, shares),
         licence=licence,
         data=f"{samples.about.get('data_set', 'own data')}, {samples.about.get('labels', 'own labels')}"
         + (" and FER+ votes" if samples.about.get("votes") else ""),
         pretrained=read_origin(folder),
     )
+    _check_adjusted(recipe, info.heads)
     _check_classes(info, samples)
     graph = _to_onnx(network, info)
     with staging_folder(out) as staging:
@@ -100,6 +92,34 @@ def export_run(
         exported.info = calibrated(exported, samples)
         info = replace(exported.info, scores=evaluate_model(exported, samples, split="val").headline())
         return publish(graph, info, out, staging, network.state_dict())
+
+
+def network_info(
+    recipe: ExpressionRecipe,
+    classes: Mapping[str, Sequence[str]],
+    width: int,
+    shares: Mapping[str, ClassShares] = MappingProxyType({}),
+) -> ModelInfo:
+    """The description of a trained network: what it reads and writes, and its architecture.
+
+    Args:
+        recipe: That it was trained by.
+        classes: Of each output that the recipe names.
+        width: Number of features before the outputs.
+        shares: The class shares of training, by head, where they are known.
+    """
+    heads = [Head(name, tuple(classes[name]), classes=shares.get(name)) for name in recipe.class_heads]
+    affects = [ValenceArousal(name) for name in classes if name not in recipe.class_heads]
+    return ModelInfo(
+        name=recipe.name,
+        task="expression",
+        description=recipe.description,
+        inputs=models.inputs_of(
+            recipe.model.name, recipe.input.spec(), landmarks=recipe.input.landmarks, frames=recipe.input.frames
+        ),
+        outputs=(*heads, *affects, Features(width, "features_" if "features" in classes else "features")),
+        architecture={"name": recipe.model.name, **recipe.model.options},
+    )
 
 
 def _shares(trained: Samples, recipe: ExpressionRecipe, classes: Mapping[str, Sequence[str]]) -> dict[str, ClassShares]:
