@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 from benchmarks.detectors import AT_PRECISION, POINTS, SIZES
+from benchmarks.expressions import PRIORS as READ_PRIORS
+from benchmarks.expressions import SETS
 from benchmarks.face_copies import COPIES
 from benchmarks.photographs import OTHERS, goals
 from benchmarks.results import FOLDER, Measurement, Results, load, markdown, origin
@@ -192,6 +194,25 @@ def overconfidence() -> str:
             cells.append(f"{points(Estimate(**drops[number]['overconfidence']))} [{excess:.1f}]")
         lines.append(f"| `{each['corruption']}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def expressions() -> str:
+    """How often a viewer agrees with the default model on photographs, and which classes it gives, under each prior."""
+    results = load(FOLDER / "expressions.json")
+    lines = [f"| faces of 40 px and more | {' | '.join(f'`{prior}`, %' for prior in READ_PRIORS)} |"]
+    lines.append("|---|" + "---:|" * len(READ_PRIORS))
+    titles = [name.partition(": ")[2] for name in results.measurements if name.startswith("the viewer agrees, soft")]
+    for title in titles:
+        cells = [_of(results.measurements[f"the viewer agrees, {prior}: {title}"]) for prior in READ_PRIORS]
+        lines.append(f"| the viewer agrees: {title} | {' | '.join(cells)} |")
+    lines += ["", f"| share of the top class, % | `--prior` | {' | '.join(vocabulary(8))} |"]
+    lines.append("|---|---|" + "---:|" * 8)
+    for name in SETS:
+        for prior in READ_PRIORS:
+            shares = [results.measurements[f"{name}, {prior}: {emotion}"] for emotion in vocabulary(8)]
+            cells = " | ".join(f"{each.median:.1f}" for each in shares)
+            lines.append(f"| {name}, {shares[0].repeats:,} faces | `{prior}` | {cells} |")
+    return "\n".join([*lines, "", origin(results), ""])
 
 
 def tta() -> str:
@@ -447,6 +468,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "abstaining": abstaining,
     "robustness": robustness,
     "overconfidence": overconfidence,
+    "expressions": expressions,
     "tta": tta,
     "classes": classes,
     "detectors": detectors,
