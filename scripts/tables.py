@@ -210,8 +210,8 @@ def expressions() -> str:
     for name in SETS:
         for prior in READ_PRIORS:
             shares = [results.measurements[f"{name}, {prior}: {emotion}"] for emotion in vocabulary(8)]
-            cells = " | ".join(f"{each.median:.1f}" for each in shares)
-            lines.append(f"| {name}, {shares[0].repeats:,} faces | `{prior}` | {cells} |")
+            cells = [f"{each.median:.1f}" for each in shares]
+            lines.append(f"| {name}, {shares[0].repeats:,} faces | `{prior}` | {' | '.join(cells)} |")
     return "\n".join([*lines, "", origin(results), ""])
 
 

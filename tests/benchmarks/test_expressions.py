@@ -24,7 +24,7 @@ def photograph(*sides: float, source: str = "people.zip/0") -> FaceImage:
 def face(box: Sequence[float], emotion: str) -> Face:
     names = vocabulary(8)
     expression = Expression(np.array([0.93 if name == emotion else 0.01 for name in names], np.float32), names)
-    return Face(box=(box[0], box[1], box[2], box[3]), score=0.9, expression=expression)
+    return Face(box=np.array(box, np.float32), score=0.9, expression=expression)
 
 
 def result(*faces: Face) -> FrameResult:
