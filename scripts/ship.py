@@ -1,0 +1,115 @@
+"""Puts a trained expression model into the package: `python -m scripts.ship RUN STORE --name mien-m`.
+
+Exports the run, makes the int8 form if one ships under the name, compares both with what ships now on the val split of
+the store, face by face, and replaces the files, their entries in the manifest and their general sets. It stops before
+that if a protocol loses more than `ALLOWED` points, unless `--force` is given. STORE has FER2013's labels and the votes
+of FER+. What has to be measured again afterwards is printed.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from mien import training
+from mien.assets.manifest import FOLDER, ModelInfo, read_manifest, shipped_models
+from mien.datasets import Samples, store
+from mien.evaluation import evaluate_model
+from mien.evaluation.intervals import mean_estimate
+from mien.evaluation.report.text import points
+from mien.training.artifacts import dump_toml
+from mien.training.expression.export import export_run
+
+LICENCE: Final = "Apache-2.0"
+ALLOWED: Final = 0.3  # points of accuracy
+GENERAL: Final = ("--faces", "2800", "--training-faces", "7000")  # the size of the general sets that ship
+NEXT: Final = """\
+now measure again and commit:
+  python -m scripts.score STORE
+  python -m benchmarks.expressions score
+  python -m benchmarks.personalise --data STORE
+  python -m benchmarks.explanations --data STORE
+  python -m scripts.tables
+and look at the pictures in docs/, the head of the recipe with its scores, and the model card\
+"""
+
+
+def exported(run: Path, samples: Samples, name: str, place: Path) -> dict[str, ModelInfo]:
+    """Exports a run into a folder, with its int8 form if one ships; the entries by name.
+
+    Raises:
+        ConfigError: The data has other classes than the run.
+        WeightsError: int8 loses accuracy, or the exported network differs from its checkpoint.
+    """
+    full = place / f"{name}.onnx"
+    export_run(run, samples.only("val"), full, trained=samples.only("train"), licence=LICENCE)
+    names = [name]
+    if f"{name}-int8" in shipped_models():
+        training.quantize(full, samples, place / f"{name}-int8.onnx")
+        names.append(f"{name}-int8")
+    found = {}
+    for each in names:
+        path = place / f"{each}.entry.toml"
+        (info,) = read_manifest(path.read_text(encoding="utf-8"), path.name).values()
+        found[each] = replace(info, name=each)
+    full_form = found[name]  # whose training form the int8 form shares
+    return {
+        each: replace(info, training_file=full_form.training_file, training_sha256=full_form.training_sha256)
+        for each, info in found.items()
+    }
+
+
+def changes(before: str, after: Path, samples: Samples) -> Iterator[tuple[str, float]]:
+    """Each protocol in words with its scores and their paired difference, and the difference in points."""
+    old, new = (evaluate_model(model, samples, split="val") for model in (before, after))
+    for name, scores in new.scores.items():
+        gain = mean_estimate(new.predictions[name].correct * 1.0 - old.predictions[name].correct * 1.0)
+        told = f"{before}, {name}: {old.scores[name].accuracy} -> {scores.accuracy}, {points(gain)} points"
+        yield told, 100 * gain.value
+
+
+def placed(entries: dict[str, ModelInfo], place: Path) -> None:
+    """Copies the files and replaces their entries in the manifest, without general sets, which are made again."""
+    for info in entries.values():
+        for file in filter(None, (info.file, info.training_file)):
+            shutil.copyfile(place / file, FOLDER / file)
+    models = dict(shipped_models()) | entries
+    (FOLDER / "manifest.toml").write_text(dump_toml(*models.values()), encoding="utf-8")
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--name", required=True, choices=shipped_models("expression"), help="the model to replace")
+    parser.add_argument("--force", action="store_true", help="replace it even if it loses accuracy")
+    asked = parser.parse_args()
+    if asked.name.endswith("-int8"):
+        parser.error("give the full model: its int8 form is made from it")
+    samples = store.load(asked.store)
+    with_general = {name for name, info in shipped_models("expression").items() if info.general_file}
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        entries = exported(asked.run, samples, asked.name, place)
+        lost = False
+        for name, info in entries.items():
+            for told, gain in changes(name, place / info.file, samples.only("val")):
+                print(told)
+                lost = lost or gain < -ALLOWED
+        if lost and not asked.force:
+            sys.exit(f"not replaced: a protocol loses more than {ALLOWED} points (--force replaces it)")
+        placed(entries, place)
+    for name in with_general & set(entries):
+        line = [sys.executable, "-m", "scripts.general_set", name, "--data", str(asked.store), *GENERAL, "--write"]
+        subprocess.run(line, check=True)
+    print(NEXT)
+
+
+if __name__ == "__main__":
+    main()
