@@ -32,7 +32,7 @@ from mien.curate.finds import Find
 from mien.datasets import Samples, store
 from mien.datasets.samples import SPLITS
 from mien.emotions import ALL
-from mien.evaluation.intervals import mean_estimate, wilson
+from mien.evaluation.intervals import mean_estimate
 from mien.expression import ClassifierOptions, OnnxClassifier
 from mien.output.drawing.canvas import Canvas
 
@@ -156,12 +156,6 @@ def meant(line: dict[str, str]) -> str:
     return line["a"] if verdict == "A" else ("proposed" if line["a"] == "given" else "given")
 
 
-def share(hits: int, count: int) -> Measurement:
-    """A share in percent with Wilson's interval."""
-    found = wilson(hits, count)
-    return Measurement(median=100 * found.value, lower=100 * found.low, upper=100 * found.high, repeats=count)
-
-
 def by_hand(lines: Sequence[dict[str, str]]) -> dict[str, Measurement]:
     """The shares of the verdicts."""
     found = {}
@@ -173,11 +167,11 @@ def by_hand(lines: Sequence[dict[str, str]]) -> dict[str, Measurement]:
             "either may be said": ("both",),
             "the label is right": ("given",),
         }.items():
-            found[f"{title}: {name}"] = share(sum(word in words for word in said), len(said))
+            found[f"{title}: {name}"] = Measurement.proportion(sum(word in words for word in said), len(said))
     for kind in SAMPLE:
         said = [line["verdict"] for line in lines if line["kind"] == kind != "label"]
         if said:
-            found[f"{kind}: right"] = share(said.count("yes"), len(said))
+            found[f"{kind}: right"] = Measurement.proportion(said.count("yes"), len(said))
     return found
 
 
@@ -197,13 +191,12 @@ def by_votes(finds: Sequence[Find], samples: Samples) -> dict[str, Measurement]:
     chosen = rows[clear[rows]]
     others = np.setdiff1d(np.flatnonzero(clear), rows)
     agree = np.array([top[row] == proposed[row] for row in chosen.tolist()])
-    return {
-        "by FER+, likely wrong labels: the label is wrong": share(
-            int((top[chosen] != given[chosen]).sum()), len(chosen)
-        ),
-        "by FER+, likely wrong labels: the proposed class is right": share(int(agree.sum()), len(chosen)),
-        "by FER+, other labels: the label is wrong": share(int((top[others] != given[others]).sum()), len(others)),
+    counts = {
+        "by FER+, likely wrong labels: the label is wrong": (top[chosen] != given[chosen], chosen),
+        "by FER+, likely wrong labels: the proposed class is right": (agree, chosen),
+        "by FER+, other labels: the label is wrong": (top[others] != given[others], others),
     }
+    return {name: Measurement.proportion(int(hits.sum()), len(of)) for name, (hits, of) in counts.items()}
 
 
 def listed(path: Path) -> list[Find]:

@@ -11,8 +11,8 @@ fixed seed, without what any model says. Someone looks at them and writes a verd
 between them if either may be said, or `unclear`. `score` reads all faces under each prior and writes the share of each
 class, and how often the top class is one of the viewer's, to `benchmarks/results/expressions.json`, in percent.
 
-A viewer sees an expression, not a feeling, and one viewer is not a truth: people agree with each other on about 70% of
-such faces.
+A viewer sees an expression, not a feeling, and one viewer is not the truth: one annotator of FER+ agrees with the
+majority of the others on about 70% of its faces.
 """
 
 import argparse
@@ -34,6 +34,7 @@ from mien.datasets import face_images
 from mien.datasets.face_images import FaceImage
 from mien.emotions import vocabulary
 from mien.evaluation.detection import sides
+from mien.expression.prior import PRIORS
 from mien.faces.boxes import iou
 from mien.output.drawing.canvas import Canvas
 from mien.results import FrameResult
@@ -44,7 +45,6 @@ SETS: Final = {"portraits": "faces", "people": "people", "masks": "people"}
 SAMPLE: Final = {"portraits": 100, "people": 60, "masks": 40}
 SMALLEST: Final = 40.0  # pixels, the side of a face
 SAME: Final = 0.5  # IoU from which what was found is the labelled face
-PRIORS: Final = ("training", "soft", "uniform")
 UNCLEAR: Final = "unclear"
 SEED: Final = 15
 SIDE: Final = 224  # of a face on a sheet, with what is around it
@@ -112,15 +112,12 @@ def draw(chosen: Sequence[Place], out: Path) -> Iterator[Path]:
     for start in range(0, len(chosen), ACROSS * ROWS):
         part = chosen[start : start + ACROSS * ROWS]
         pixels = np.full((ROWS * (step + head), ACROSS * step, 3), 255, np.uint8)
-        canvas_places = []
-        for number, place in enumerate(part):
-            row, column = divmod(number, ACROSS)
-            top, left = row * (step + head) + head, column * step
+        corners = [(head + row * (step + head), column * step) for row in range(ROWS) for column in range(ACROSS)]
+        for place, (top, left) in zip(part, corners, strict=False):
             pixels[top : top + SIDE, left : left + SIDE] = tile(place)
-            canvas_places.append((left + 2, top - 12, start + number))
         canvas = Canvas(pixels)
-        for left, middle, number in canvas_places:
-            canvas.text(left, middle, f"{number}", 15, (200, 30, 30), bold=True)
+        for number, (top, left) in enumerate(corners[: len(part)], start):
+            canvas.text(left + 2, top - 12, f"{number}", 15, (200, 30, 30), bold=True)
         path = out / f"faces-{start // (ACROSS * ROWS)}.png"
         Image.fromarray(canvas.array()).save(path)
         yield path

@@ -2,9 +2,9 @@
 
 Each model is evaluated in three ways: as stored and under all corruptions, with the default detector, and with mirrored
 images; int8 forms only as stored, because they differ from the full models by chance. The default model is also read
-under other priors, with all corruptions, and with the faces aligned where they are sure. Then the soft vote of the full
-models with mirrored images and, with `--teachers`, that of the default model with these files. The results are written
-to `benchmarks/scores/`, from which `python -m scripts.tables` makes the tables.
+under other priors, as stored and under all corruptions, and with the faces aligned where they are sure. Then the soft
+vote of the full models with mirrored images and, with `--teachers`, that of the default model with these files. The
+results are written to `benchmarks/scores/`, from which `python -m scripts.tables` makes the tables.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from mien.assets.manifest import shipped_models
+from mien.expression import prior
 
 FOLDER: Final = Path(__file__).parent.parent / "benchmarks" / "scores"
 DETECTOR: Final = "mien"
@@ -26,7 +27,7 @@ WAYS: Final = {
     ".flip": ["--tta", "flip"],
 }
 
-PRIORS: Final = ("soft", "uniform")
+PRIORS: Final = tuple(name for name in prior.PRIORS if name != "training")
 
 
 def members() -> list[str]:
@@ -53,8 +54,8 @@ def main() -> None:
             evaluate(arguments.store, f"{model}{ending}", "--model", model, *options)
         if model == members()[0]:
             evaluate(arguments.store, f"{model}.aligned", "--model", model, "--align")
-        for prior in PRIORS if model == members()[0] else ():
-            evaluate(arguments.store, f"{model}.{prior}", "--model", model, "--prior", prior, "--corruption", "all")
+        for name in PRIORS if model == members()[0] else ():
+            evaluate(arguments.store, f"{model}.{name}", "--model", model, "--prior", name, "--corruption", "all")
     evaluate(arguments.store, f"{ENSEMBLE}.flip", "--model", ",".join(members()), "--tta", "flip")
     if arguments.teachers:
         evaluate(

@@ -22,18 +22,19 @@ from mien.datasets import Samples, store
 from mien.evaluation import evaluate_model
 from mien.evaluation.intervals import mean_estimate
 from mien.evaluation.report.text import points
+from mien.personalise.general import shipped_general
 from mien.training.artifacts import dump_toml
 from mien.training.expression.export import export_run
 
 LICENCE: Final = "Apache-2.0"
 ALLOWED: Final = 0.3  # points of accuracy
-GENERAL: Final = ("--faces", "2800", "--training-faces", "7000")  # the size of the general sets that ship
+TRAINING_FACES: Final = 7000  # from which the means of a general set are learnt
 NEXT: Final = """\
 now measure again and commit:
   python -m scripts.score STORE
   python -m benchmarks.expressions score
   python -m benchmarks.personalise --data STORE
-  python -m benchmarks.explanations --data STORE
+  python -m benchmarks.explanations STORE
   python -m scripts.tables
 and look at the pictures in docs/, the head of the recipe with its scores, and the model card\
 """
@@ -46,22 +47,21 @@ def exported(run: Path, samples: Samples, name: str, place: Path) -> dict[str, M
         ConfigError: The data has other classes than the run.
         WeightsError: int8 loses accuracy, or the exported network differs from its checkpoint.
     """
-    full = place / f"{name}.onnx"
+    full, small = place / f"{name}.onnx", place / f"{name}-int8.onnx"
     export_run(run, samples.only("val"), full, trained=samples.only("train"), licence=LICENCE)
-    names = [name]
-    if f"{name}-int8" in shipped_models():
-        training.quantize(full, samples, place / f"{name}-int8.onnx")
-        names.append(f"{name}-int8")
-    found = {}
-    for each in names:
-        path = place / f"{each}.entry.toml"
-        (info,) = read_manifest(path.read_text(encoding="utf-8"), path.name).values()
-        found[each] = replace(info, name=each)
-    full_form = found[name]  # whose training form the int8 form shares
-    return {
-        each: replace(info, training_file=full_form.training_file, training_sha256=full_form.training_sha256)
-        for each, info in found.items()
-    }
+    found = {name: _entry(full)}
+    if small.stem in shipped_models():
+        training.quantize(full, samples, small)
+        shared = {part: getattr(found[name], part) for part in ("training_file", "training_sha256")}
+        found[small.stem] = replace(_entry(small), **shared)
+    return found
+
+
+def _entry(file: Path) -> ModelInfo:
+    """The entry that was written beside an exported file, under the file's name."""
+    path = file.with_suffix(".entry.toml")
+    (info,) = read_manifest(path.read_text(encoding="utf-8"), path.name).values()
+    return replace(info, name=file.stem)
 
 
 def changes(before: str, after: Path, samples: Samples) -> Iterator[tuple[str, float]]:
@@ -93,7 +93,11 @@ def main() -> None:
     if asked.name.endswith("-int8"):
         parser.error("give the full model: its int8 form is made from it")
     samples = store.load(asked.store)
-    with_general = {name for name, info in shipped_models("expression").items() if info.general_file}
+    faces = {  # of the general sets that ship
+        name: len(general.labels)
+        for name, info in shipped_models("expression").items()
+        if (general := shipped_general(info)) is not None
+    }
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         entries = exported(asked.run, samples, asked.name, place)
@@ -105,9 +109,11 @@ def main() -> None:
         if lost and not asked.force:
             sys.exit(f"not replaced: a protocol loses more than {ALLOWED} points (--force replaces it)")
         placed(entries, place)
-    for name in with_general & set(entries):
-        line = [sys.executable, "-m", "scripts.general_set", name, "--data", str(asked.store), *GENERAL, "--write"]
-        subprocess.run(line, check=True)
+    for name in entries:
+        if name in faces:
+            line = [sys.executable, "-m", "scripts.general_set", name, "--data", str(asked.store), "--write"]
+            line += ["--faces", str(faces[name]), "--training-faces", str(TRAINING_FACES)]
+            subprocess.run(line, check=True)
     print(NEXT)
 
 

@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 from benchmarks.detectors import AT_PRECISION, POINTS, SIZES
-from benchmarks.expressions import PRIORS as READ_PRIORS
 from benchmarks.expressions import SETS
 from benchmarks.face_copies import COPIES
 from benchmarks.photographs import OTHERS, goals
 from benchmarks.results import FOLDER, Measurement, Results, load, markdown, origin
-from scripts.score import ENSEMBLE, PRIORS, TEACHERS, members
+from scripts.score import ENSEMBLE, TEACHERS, members
 
 from mien.action_units import NAMES, RULES
 from mien.assets.manifest import default_model, shipped_models
@@ -28,6 +27,7 @@ from mien.evaluation import metrics
 from mien.evaluation.intervals import Estimate, resampled_confusions, wilson
 from mien.evaluation.report.text import points
 from mien.expression import affect
+from mien.expression.prior import PRIORS
 from mien.output import schema
 from mien.output.styles import STYLES
 
@@ -108,14 +108,18 @@ def accuracy() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _under(prior: str) -> dict[str, Any]:
+    """The scores of the default model under a prior, by protocol."""
+    return _scores(default_model() if prior == "training" else f"{default_model()}.{prior}")
+
+
 def priors() -> str:
     """The default model, read under each prior."""
-    model = default_model()
     heads = ["prior", "protocol", "accuracy, %", "mean recall, %", "of seven, %", "disgust found", "contempt found"]
     heads += ["calibration error above chance, %", "at assumed shares, %"]
     lines = [f"| {' | '.join(heads)} |", "|---|---|" + "---:|" * (len(heads) - 2)]
-    for prior in ("training", *PRIORS):
-        evaluated = _scores(model if prior == "training" else f"{model}.{prior}")
+    for prior in PRIORS:
+        evaluated = _under(prior)
         for name, title in PROTOCOLS.items():
             found = evaluated[name]
             counts = {row["emotion"]: row["support"] for row in found["classes"]}
@@ -178,12 +182,7 @@ def robustness() -> str:
 
 def overconfidence() -> str:
     """Whether the default model knows that it reads corrupted faces worse: calibration under each corruption."""
-    model = default_model()
-    found = {
-        (prior, name): _scores(model if prior == "training" else f"{model}.{prior}")[name]["corruptions"]
-        for prior in ("training", "soft")
-        for name in PROTOCOLS
-    }
+    found = {(prior, name): _under(prior)[name]["corruptions"] for prior in ("training", "soft") for name in PROTOCOLS}
     heads = [f"{PROTOCOLS[name]}, `{prior}`" for prior, name in found]
     lines = [f"| overconfident by, points [calibration error above chance, %] | {' | '.join(heads)} |"]
     lines.append("|---|" + "---:|" * len(heads))
@@ -199,16 +198,16 @@ def overconfidence() -> str:
 def expressions() -> str:
     """How often a viewer agrees with the default model on photographs, and which classes it gives, under each prior."""
     results = load(FOLDER / "expressions.json")
-    lines = [f"| faces of 40 px and more | {' | '.join(f'`{prior}`, %' for prior in READ_PRIORS)} |"]
-    lines.append("|---|" + "---:|" * len(READ_PRIORS))
+    lines = [f"| faces of 40 px and more | {' | '.join(f'`{prior}`, %' for prior in PRIORS)} |"]
+    lines.append("|---|" + "---:|" * len(PRIORS))
     titles = [name.partition(": ")[2] for name in results.measurements if name.startswith("the viewer agrees, soft")]
     for title in titles:
-        cells = [_of(results.measurements[f"the viewer agrees, {prior}: {title}"]) for prior in READ_PRIORS]
+        cells = [_of(results.measurements[f"the viewer agrees, {prior}: {title}"]) for prior in PRIORS]
         lines.append(f"| the viewer agrees: {title} | {' | '.join(cells)} |")
     lines += ["", f"| share of the top class, % | `--prior` | {' | '.join(vocabulary(8))} |"]
     lines.append("|---|---|" + "---:|" * 8)
     for name in SETS:
-        for prior in READ_PRIORS:
+        for prior in PRIORS:
             shares = [results.measurements[f"{name}, {prior}: {emotion}"] for emotion in vocabulary(8)]
             cells = [f"{each.median:.1f}" for each in shares]
             lines.append(f"| {name}, {shares[0].repeats:,} faces | `{prior}` | {' | '.join(cells)} |")

@@ -38,6 +38,7 @@ SLOW = {
     "efficientnet-lite0", "emonet", "emonet-deep", "image-landmark", "image-lstm", "inception-v1", "landmark-lstm",
     "mini-xception", "resnet18", "vgg16", "vgg16-imagenet",
 }  # fmt: skip
+assert SLOW.issubset(RECIPES)
 IMAGENET = "vgg16_imagenet"
 NUMBERS = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]  # torchvision's, of VGG-16's convolutions
 
