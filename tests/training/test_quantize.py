@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from mien.assets.store import open_model
 from mien.datasets import Samples
@@ -36,6 +37,25 @@ def test_the_small_form_reads_alike(
     assert np.abs(one - other).mean() < 0.5 * np.abs(one - other[::-1]).mean()
     assert np.mean(one.argmax(axis=1) == other.argmax(axis=1)) > 0.7
     assert not list(tmp_path.glob(".staging-*"))
+
+
+def test_dense_layers_are_small_but_for_the_last_of_each_head() -> None:
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [4, 4], [0.0] * 16)
+    nodes = [
+        helper.make_node("Conv", ["images", "k"], ["maps"], name="first"),
+        helper.make_node("Conv", ["maps", "k"], ["more"], name="second"),
+        helper.make_node("Flatten", ["more"], ["flat"], name="flat"),
+        helper.make_node("Gemm", ["flat", "w"], ["hidden"], name="hidden"),
+        helper.make_node("Relu", ["hidden"], ["features"], name="relu"),
+        helper.make_node("Gemm", ["features", "w"], ["votes"], name="votes"),
+        helper.make_node("MatMul", ["features", "w"], ["product"], name="product"),
+        helper.make_node("Add", ["product", "b"], ["fer2013"], name="bias"),
+    ]
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("votes", "fer2013", "features")
+    ]
+    graph = helper.make_model(helper.make_graph(nodes, "tiny", [], outputs, [weights]))
+    assert sorted(LIMITS._ends(graph, ["votes", "fer2013"])) == ["first", "product", "votes"]
 
 
 def test_the_gate_holds(
