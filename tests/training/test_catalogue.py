@@ -54,6 +54,9 @@ def test_scores_in_one_line() -> None:
         return replace(found, recipe=found.recipe.model_copy(update={"score": list(scores)})).score
 
     assert told(whole, cut) == "FER2013 70.1%, FER+ majority 87.7% after 10 epochs"
+    assert told(cut.model_copy(update={"changes": ("epochs=10",)})) == told(cut)
+    assert told(cut.model_copy(update={"changes": ("epochs=10", "stages=[]")})) == f"{told(cut)} with changes"
+    assert told(cut.model_copy(update={"stopped_early": True})) == "FER+ majority 87.7%"
     assert told() == "not measured"
     assert found.score.startswith("FER2013 ")
 

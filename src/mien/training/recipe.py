@@ -139,11 +139,21 @@ class ScoreRecipe(Table):
     low: Annotated[Fraction | None, Field(description="lower end of the 95% interval")] = None
     high: Annotated[Fraction | None, Field(description="upper end")] = None
     tta: Literal["none", "flip", "ten-crop"] = "none"
-    epochs: Annotated[int | None, Field(ge=1, description="of the measured run, if fewer than the recipe has")] = None
+    epochs: Annotated[int | None, Field(ge=1, description="of the measured run, if not those of the recipe")] = None
+    stopped_early: Annotated[bool, Field(description="early stopping ended the measured run")] = False
+    changes: Annotated[
+        tuple[str, ...], Field(description="settings of the measured run that the recipe does not have, as for --set")
+    ] = ()
+
+    @property
+    def other_changes(self) -> tuple[str, ...]:
+        """The changes, without a number of epochs that `epochs` gives."""
+        return tuple(change for change in self.changes if change != f"epochs={self.epochs}")
 
     def __str__(self) -> str:
-        epochs = f" after {self.epochs} epochs" if self.epochs else ""
-        return f"{self.protocol} {100 * self.accuracy:.1f}%{epochs}"
+        epochs = f" after {self.epochs} epochs" if self.epochs and not self.stopped_early else ""
+        changes = " with changes" if self.other_changes else ""
+        return f"{self.protocol} {100 * self.accuracy:.1f}%{epochs}{changes}"
 
 
 class RunRecipe(Table):
@@ -184,6 +194,11 @@ class RunRecipe(Table):
     def all_stages(self) -> tuple[StageRecipe, ...]:
         """Every stage, including the first one."""
         return (StageRecipe(epochs=self.epochs, lr=self.optimizer.lr), *self.stages)
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of all stages, if none stops early."""
+        return sum(stage.epochs for stage in self.all_stages)
 
     @classmethod
     def metrics(cls, plain: Mapping[str, Any]) -> list[str]:
