@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from benchmarks.detectors import AT_PRECISION, POINTS, SIZES
@@ -31,6 +31,11 @@ from mien.expression.prior import PRIORS
 from mien.output import schema
 from mien.output.styles import STYLES
 
+if TYPE_CHECKING:
+    from scripts.classics import Claim
+
+    from mien.training.recipe import ScoreRecipe
+
 ROOT = Path(__file__).parent.parent
 SCORES = ROOT / "benchmarks" / "scores"
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -41,7 +46,6 @@ EMOTION = "emotion..."  # stands for the columns of probabilities, of which each
 COLUMNS = schema.Layout((EMOTION,))
 ON_REQUEST = schema.Layout((EMOTION,), keypoints=1, smoothed=True)
 VERSION = schema.Column("schema", "integer", "", "The version of this definition.")
-ABLATIONS = ("fourlayer", "fourlayer-strided", "fourlayer-dropout", "fourlayer-large-rate")
 PLACE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
@@ -329,28 +333,46 @@ def networks() -> str:
 
 def ablations() -> str:
     """The recipes that each change one thing of the four-layer network, and their scores on FER2013."""
+    from scripts.classics import ABLATIONS
     from scripts.two_epochs import proven
 
     from mien.training.catalogue import listed
 
-    heads = [
-        "recipe",
-        "parameters",
-        "multiply-adds a face, million",
-        "after two epochs, %",
-        "in the end, %",
+    found = {name: listed(name) for name in ABLATIONS}
+    scores = {name: _scores(name)["labels"] for name in ABLATIONS if (SCORES / f"{name}.json").exists()}
+    epochs = sorted({found[name].recipe.score[0].epochs or found[name].recipe.total_epochs for name in scores})
+    heads = ["recipe", "parameters", "multiply-adds a face, million", "after two epochs, %"]
+    heads += [
+        f"after {' or '.join(map(str, epochs))} epochs, %",
         "macro F1, %",
+        f"difference to {ABLATIONS[0]}, points",
     ]
     lines = [f"| {' | '.join(heads)} |", f"|---{'|---:' * (len(heads) - 1)}|"]
-    for name in ABLATIONS:
-        anatomy = listed(name).anatomy
+    for name, each in found.items():
         begun = proven().get(name, {}).get("scores", {}).get("val_labels")
-        scores = _scores(name)["labels"] if (SCORES / f"{name}.json").exists() else None
-        scores = [_percent(scores[key]) if scores else "not run" for key in ("accuracy", "macro_f1")]
-        cells = [f"{anatomy.trained:,}", f"{anatomy.fused_operations / 1e6:,.1f}"]
-        cells += [f"{100 * begun:.1f}" if begun else "not run", *scores]
-        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+        cells = [f"{each.anatomy.trained:,}", f"{each.anatomy.fused_operations / 1e6:,.1f}"]
+        cells += [f"{100 * begun:.1f}" if begun else "not run"]
+        cells += [_percent(scores[name][key]) if name in scores else "not run" for key in ("accuracy", "macro_f1")]
+        lines.append(f"| `{name}` | {' | '.join([*cells, _ablated(name, scores)])} |")
     return "\n".join(lines) + "\n"
+
+
+def _ablated(name: str, scores: dict[str, Any]) -> str:
+    """The difference of a variant to the four-layer network, with McNemar's p; "-" without one of the present scores.
+
+    A file of differences that was made before one of the two networks was trained again is not of this table's scores.
+    """
+    if not (SCORES / "ablations.json").exists():
+        return "-"
+    found = _evaluation("ablations")
+    for each in (found["reference"], name):
+        if each not in scores or abs(scores[each]["accuracy"]["value"] - found["accuracy"].get(each, -1)) > 1e-6:
+            return "-"
+    if name == found["reference"]:
+        return "-"
+    difference = found["differences"][name]
+    p = difference["mcnemar"]["p"]
+    return f"{points(Estimate(**difference['accuracy']))}; p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
 
 
 def classics() -> str:
@@ -359,8 +381,12 @@ def classics() -> str:
 
     heads = ["network", "epochs", *(f"{title}, %" for title in PROTOCOLS.values()), "published, %", "difference"]
     lines = [f"| {' | '.join(heads)} |", "|---|---:|---:|---:|---|---:|"]
+    changes = []
     for name, claim in CLAIMS.items():
-        lines.append(f"| `{name}` | {' | '.join(_classic_cells(name, claim))} |")
+        score = _classic_score(name)
+        lines.append(f"| `{name}` | {' | '.join(_classic_cells(name, claim, score))} |")
+        if score and score.other_changes:
+            changes.append(f"- `{name}`: {', '.join(f'`{change}`' for change in score.other_changes)}")
     others = {ENSEMBLE: "classic networks, soft vote", **{name: f"`{name}`" for name in members()}}
     others[RIVAL] = "the network of the package `fer`"
     for name, title in others.items():
@@ -368,26 +394,43 @@ def classics() -> str:
         absent = "-" if found else "not measured yet"
         cells = [_percent(found[key]["accuracy"]) if key in found else absent for key in PROTOCOLS]
         lines.append(f"| {title} | - | {' | '.join(cells)} | - | - |")
+    if changes:
+        lines += [
+            "",
+            'Runs marked "changed" had these settings in place of those of their recipes, besides the epochs:',
+            "",
+            *changes,
+        ]
     return "\n".join(lines) + "\n"
 
 
-def _classic_cells(name: str, claim: tuple[float, str, str] | None) -> list[str]:
+def _classic_score(name: str) -> "ScoreRecipe | None":
+    """The score of a classic recipe, of the run whose evaluation is kept; None if there is none."""
+    from mien.training.recipe import load as load_recipe
+
+    return next(iter(load_recipe(name).score), None) if (SCORES / f"{name}.json").exists() else None
+
+
+def _classic_cells(name: str, claim: "Claim | None", score: "ScoreRecipe | None") -> list[str]:
     """The cells of a classic recipe: epochs, accuracies, the published accuracy, the difference in points."""
     from mien.training.recipe import load as load_recipe
-    from mien.training.recipe import recipe_names
 
-    recipe = load_recipe(name) if name in recipe_names() else None
-    found = _scores(name) if (SCORES / f"{name}.json").exists() else {}
-    planned = sum(stage.epochs for stage in recipe.all_stages) if recipe else 0
-    trained = next((score.epochs for score in recipe.score if score.epochs), planned) if recipe else 0
+    planned = load_recipe(name).total_epochs
+    found = _scores(name) if score else {}
+    epochs = f"{(score.epochs or planned) if score else 0} of {planned}"
+    if score and score.stopped_early:
+        epochs += ", stopped early"
+    if score and score.other_changes:
+        epochs += ", changed"
     accuracies = [_percent(found[key]["accuracy"]) if key in found else "-" for key in PROTOCOLS]
     if not found:
-        accuracies = ["not trained yet", "-"] if not claim or claim[1] == "labels" else ["-", "not trained yet"]
-    published = f"{claim[0]} ({claim[2]})" if claim else "-"
-    difference = "-"
-    if claim and claim[1] in found:
-        difference = f"{100 * found[claim[1]]['accuracy']['value'] - claim[0]:+.1f}"
-    return [f"{trained} of {planned}" if found else f"0 of {planned}", *accuracies, published, difference]
+        accuracies = ["not trained yet", "-"] if not claim or claim.protocol == "labels" else ["-", "not trained yet"]
+    published, difference = "-", "-"
+    if claim:
+        published, difference = f"{claim.percent} ({claim.on})", claim.unlike or "-"
+        if not claim.unlike and claim.protocol in found:
+            difference = f"{100 * found[claim.protocol]['accuracy']['value'] - claim.percent:+.1f}"
+    return [epochs, *accuracies, published, difference]
 
 
 def two_epochs() -> str:

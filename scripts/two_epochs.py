@@ -89,7 +89,7 @@ def headed(text: str, found: dict[str, Any]) -> str:
             f"# {word}: {value}", text
         )
     scores = [
-        f'\n[[score]]\nprotocol = "{TITLES[key]}"\nsplit = "val"\naccuracy = {round(value, 4)}\nepochs = 2\n'
+        f'\n[[score]]\nprotocol = "{TITLES[key]}"\nsplit = "val"\naccuracy = {round(value, 6)}\nepochs = 2\n'
         for key, value in found["scores"].items()
     ]
     return text.partition("\n[[score]]")[0] + "".join(scores)
