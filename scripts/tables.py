@@ -5,6 +5,7 @@ committed results in `benchmarks/`, the manifest of models, or definitions in th
 """
 
 import json
+import math
 import re
 import sys
 from collections import Counter
@@ -358,18 +359,24 @@ def ablations() -> str:
 
 
 def _ablated(name: str, scores: dict[str, Any]) -> str:
-    """The difference of a variant to the four-layer network, with McNemar's p; "-" without one of the present scores.
+    """The difference of a variant to the four-layer network; "-" without one of the scores.
 
-    A file of differences that was made before one of the two networks was trained again is not of this table's scores.
+    Paired face by face, with McNemar's p, if it was computed from the present scores: a file of differences that was
+    made before one of the two networks was trained again is not of this table. Else from the two intervals, which is
+    wider, because it does not know that hard faces are hard for both.
     """
-    if not (SCORES / "ablations.json").exists():
+    from scripts.classics import ABLATIONS
+
+    reference = ABLATIONS[0]
+    if name == reference or not {name, reference} <= scores.keys():
         return "-"
-    found = _evaluation("ablations")
-    for each in (found["reference"], name):
-        if each not in scores or abs(scores[each]["accuracy"]["value"] - found["accuracy"].get(each, -1)) > 1e-6:
-            return "-"
-    if name == found["reference"]:
-        return "-"
+    found = _evaluation("ablations") if (SCORES / "ablations.json").exists() else {"accuracy": {}}
+    both = [scores[each]["accuracy"] for each in (name, reference)]
+    measured = [found["accuracy"].get(each, -1) for each in (name, reference)]
+    if any(abs(one["value"] - other) > 1e-6 for one, other in zip(both, measured, strict=True)):
+        value = both[0]["value"] - both[1]["value"]
+        half = math.hypot(*((each["high"] - each["low"]) / 2 for each in both))
+        return f"{points(Estimate(value, value - half, value + half))}, unpaired"
     difference = found["differences"][name]
     p = difference["mcnemar"]["p"]
     return f"{points(Estimate(**difference['accuracy']))}; p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
@@ -427,9 +434,10 @@ def _classic_cells(name: str, claim: "Claim | None", score: "ScoreRecipe | None"
         accuracies = ["not trained yet", "-"] if not claim or claim.protocol == "labels" else ["-", "not trained yet"]
     published, difference = "-", "-"
     if claim:
-        published, difference = f"{claim.percent} ({claim.on})", claim.unlike or "-"
-        if not claim.unlike and claim.protocol in found:
+        published = f"{claim.percent} ({claim.on})"
+        if claim.protocol in found:
             difference = f"{100 * found[claim.protocol]['accuracy']['value'] - claim.percent:+.1f}"
+            difference += f" ({claim.unlike})" if claim.unlike else ""
     return [epochs, *accuracies, published, difference]
 
 
