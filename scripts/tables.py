@@ -441,6 +441,17 @@ def _classic_cells(name: str, claim: "Claim | None", score: "ScoreRecipe | None"
     return [epochs, *accuracies, published, difference]
 
 
+def claims() -> str:
+    """What lifts or spoils published accuracies, by network."""
+    found = load(FOLDER / "classic_claims.json").measurements
+    kinds = list(dict.fromkeys(name.partition(", ")[2] for name in found))
+    lines = [f"| network | {' | '.join(f'{kind}, %' for kind in kinds)} |", f"|---{'|---:' * len(kinds)}|"]
+    for network in dict.fromkeys(name.partition(", ")[0] for name in found):
+        cells = [_interval(found[f"{network}, {kind}"]) for kind in kinds]
+        lines.append(f"| `{network}` | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def two_epochs() -> str:
     """The scores after two epochs on the real data, of the recipes that have been run."""
     from scripts.two_epochs import TITLES, proven
@@ -528,6 +539,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "networks": networks,
     "ablations": ablations,
     "classics": classics,
+    "claims": claims,
     "two-epochs": two_epochs,
     "schema": lambda: f"This is version {schema.SCHEMA} of the schema.\n",
     "columns": lambda: _columns(schema.columns(COLUMNS)),
