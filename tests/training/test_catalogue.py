@@ -19,6 +19,7 @@ def test_every_network_is_there_with_figures() -> None:
     assert by_name["fourlayer-strided"].anatomy.parameters == by_name["fourlayer"].anatomy.parameters
     assert by_name["fourlayer-strided"].anatomy.fused_operations < by_name["fourlayer"].anatomy.fused_operations
     assert by_name["vgg13-cel"].anatomy.parameters == 8_757_704  # eight classes
+    assert by_name["emonet6"].anatomy.parameters == by_name["emonet"].anatomy.parameters - 257  # one class fewer
     assert by_name["vgg16-imagenet-top"].anatomy.trained > by_name["vgg16-imagenet"].anatomy.trained
 
 

@@ -17,7 +17,7 @@ class Listed:
 
     Attributes:
         recipe: The recipe.
-        anatomy: Of its network, with seven classes for a head that learns from labels.
+        anatomy: Of its network, with seven classes for a head that learns from any labels.
         others: Names of the other recipes of the same network.
     """
 
@@ -62,7 +62,7 @@ def _recipes() -> list[ExpressionRecipe]:
 def _listed(recipe: ExpressionRecipe) -> Listed:
     seven = len(emotions.vocabulary(7))
     heads = {
-        name: len(DIMENSIONS) if head.source == "affect" else votes_size(head) or seven
+        name: len(DIMENSIONS) if head.source == "affect" else votes_size(head) or head.classes or seven
         for name, head in recipe.heads.items()
     }
     return Listed(recipe, anatomy(recipe.model.name, heads, recipe.input.spec(), **recipe.model.options))

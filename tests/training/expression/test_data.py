@@ -19,6 +19,8 @@ from mien.training.expression.data import (
     targets_for,
     with_soft_targets,
 )
+from mien.training.expression.recipe import ExpressionRecipe, HeadRecipe
+from mien.training.recipe import load
 
 LABELS = {"fer2013": {"source": "labels"}}
 VOTES = {"votes": {"source": "votes"}}
@@ -71,6 +73,17 @@ def test_the_heads_have_the_classes_of_their_source(tiny_samples: Samples) -> No
         head_classes(replace(tiny_samples, votes=None), heads)
     assert "--votes" in caught.value.hint
     assert list(head_classes(replace(tiny_samples, votes=None), tiny_recipe(heads=LABELS).heads)) == ["fer2013"]
+
+
+def test_a_recipe_for_another_number_of_classes(tiny_samples: Samples) -> None:
+    for size in (0, len(tiny_samples.classes)):
+        assert head_classes(tiny_samples, {"own": HeadRecipe(source="labels", classes=size)})
+    with pytest.raises(ConfigError, match="the head 'own' is for 3 classes, and the data has 7") as caught:
+        head_classes(tiny_samples, {"own": HeadRecipe(source="labels", classes=3)})
+    assert "--emotions 3; or --set heads.own.classes=0" in caught.value.hint
+    with pytest.raises(ValueError, match="classes: is for labels, and the source is 'votes'"):
+        HeadRecipe(source="votes", classes=8)
+    assert load("emonet6", form=ExpressionRecipe).heads["fer2013"].classes == 6
 
 
 def test_votes_become_shares_and_no_votes_nothing(tiny_samples: Samples) -> None:

@@ -42,7 +42,8 @@ def head_classes(samples: Samples, heads: Mapping[str, HeadRecipe]) -> dict[str,
     """The classes of each head, from what the data holds; of a head for affect, its dimensions.
 
     Raises:
-        ConfigError: A head learns from votes, or from valence and arousal, and the data has none.
+        ConfigError: A head learns from votes, or from valence and arousal, and the data has none; or it is for another
+            number of classes.
     """
     classes: dict[str, tuple[str, ...]] = {}
     for name, head in heads.items():
@@ -60,6 +61,11 @@ def head_classes(samples: Samples, heads: Mapping[str, HeadRecipe]) -> dict[str,
             classes[name] = DIMENSIONS
             continue
         classes[name] = emotions.vocabulary(size) if (size := votes_size(head)) else samples.classes
+        if head.classes and len(samples.classes) != head.classes:
+            raise ConfigError(
+                f"the head '{name}' is for {head.classes} classes, and the data has {len(samples.classes)}",
+                hint=f"build the data with --emotions {head.classes}; or --set heads.{name}.classes=0 for any number",
+            )
     return classes
 
 

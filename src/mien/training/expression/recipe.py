@@ -70,6 +70,9 @@ class HeadRecipe(Table):
         Literal["shares", "majority", "pld", "cel", "multi"],
         Field(description="what the votes become: their shares over ten classes, or one of FER+'s modes over eight"),
     ] = "shares"
+    classes: Annotated[
+        int, Field(ge=0, description="classes that the labels of the data must have for this recipe; 0: any number")
+    ] = 0
     weight: Annotated[float, Field(gt=0)] = 1.0
     loss: Annotated[
         Literal["cross-entropy", "margin", "ccc"],
@@ -106,6 +109,8 @@ class HeadRecipe(Table):
             raise ValueError(f"{', '.join(unfit)}, class_weights: are for classes, which valence and arousal are not")
         if self.labels != "shares" and self.source != "votes":
             raise ValueError(f"labels: '{self.labels}' is made from votes, expected source = \"votes\"")
+        if self.classes and self.source != "labels":
+            raise ValueError(f"classes: is for labels, and the source is '{self.source}'")
         if self.soft and self.labels in ("pld", "multi"):
             raise ValueError(f"soft: '{self.labels}' learns from labels only, expected shares, majority or cel")
         if self.class_weights != "none" and self.labels == "multi":
