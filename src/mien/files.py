@@ -123,3 +123,11 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def has_hash(path: Path, expected: str) -> bool:
+    """Whether there is a file that can be read and has this SHA-256."""
+    try:
+        return sha256(path) == expected
+    except OSError:
+        return False

@@ -17,11 +17,14 @@ from PIL import Image
 from tests.commands import run_command
 from tests.conftest import ROOT
 
+from mien.assets.download import list_remote
 from mien.assets.manifest import FOLDER, classic_models, shipped_models
+from mien.assets.recipes import recipes, recipes_of
 from mien.assets.session import Session
 from mien.assets.store import open_model
 from mien.files import sha256
 from mien.training.artifacts import dump_toml
+from mien.training.recipe import load
 
 CLASSIC = "emonet"
 
@@ -98,10 +101,34 @@ def test_an_installed_package_fetches_from_a_clone(
     assert "has no public address" in nowhere.stderr
     assert "--from CLONE/weights" in nowhere.stderr
 
+    path = cache / CLASSIC / "tiny.onnx"
     fetched = mien(installed, cache, "models", "fetch", CLASSIC, "--from", clone / "weights", cwd=tmp_path)
     assert fetched.returncode == 0, fetched.stderr
-    assert (cache / CLASSIC / "tiny.onnx").read_bytes() == tiny_model.read_bytes()
+    assert (fetched.stdout, fetched.stderr) == (f"{path}\n", "")
+    assert path.read_bytes() == tiny_model.read_bytes()
     assert mien(installed, cache, *words, cwd=tmp_path).returncode == 0
+
+    again = mien(installed, cache, "models", "fetch", CLASSIC, cwd=tmp_path)
+    assert again.returncode == 0
+    assert (again.stdout, again.stderr) == (f"{path}\n", "already here, with the expected hash:\n")
+
+
+def test_a_clone_itself_is_a_source(clone: Path, installed: Path, tmp_path: Path) -> None:
+    done = mien(installed, tmp_path / "cache", "models", "fetch", CLASSIC, "--from", clone, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "cache" / CLASSIC / "tiny.onnx").is_file()
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    wrong = mien(installed, tmp_path / "other", "models", "fetch", CLASSIC, "--from", folder, cwd=tmp_path)
+    assert f"{folder / 'tiny.onnx'}: no such weights file" in wrong.stderr
+
+
+def test_a_cache_that_cannot_be_written(clone: Path, installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    done = mien(installed, tmp_path / "cache", "models", "fetch", CLASSIC, "--from", clone, cwd=tmp_path)
+    assert done.returncode == 7
+    assert "--model FILE" in done.stderr
+    assert "--detector-weights" not in done.stderr
 
 
 @pytest.mark.parametrize("harm", ["gone", "damaged", "another"])
@@ -120,25 +147,131 @@ def test_a_file_of_a_clone_that_is_not_as_it_should_be(harm: str, clone: Path, f
     assert done.returncode == 5
     assert str(file) in done.stderr
     assert ("are not here" if harm == "gone" else "is damaged or was replaced") in done.stderr
-    for part in ("mien models fetch emonet --from CLONE/weights", "CLONE/weights/tiny.onnx", "mien train emonet"):
+    for part in (
+        f"in the clone {own}: git checkout -- weights/tiny.onnx",
+        "mien models fetch emonet --from CLONE/weights",
+        "CLONE/weights/tiny.onnx",
+        "mien train emonet --data fer.h5",
+        "mien export runs/emonet --data fer.h5",
+    ):
         assert part in done.stderr
+
+    listed = mien(own / "src", tmp_path / "cache", "models", "list", cwd=tmp_path).stdout
+    assert ("state   not here\n" if harm == "gone" else f"state   damaged: {file}\n") in listed
+    assert listed.count("mien models fetch NAME --from CLONE/weights") == 1
+    assert f"in the clone {own}: git checkout -- weights; or mien models fetch NAME" in listed
+    # A good file in the cache counts before a damaged one of the clone.
+    assert mien(own / "src", tmp_path / "cache", "models", "fetch", CLASSIC, "--from", clone, cwd=tmp_path).stdout
+    assert mien(own / "src", tmp_path / "cache", *words, cwd=tmp_path).returncode == 0
+    listed = mien(own / "src", tmp_path / "cache", "models", "list", cwd=tmp_path).stdout
+    assert f"state   in {tmp_path / 'cache' / CLASSIC / 'tiny.onnx'}\n" in listed
+    assert "mien models fetch NAME --from" not in listed
 
 
 def test_a_wrong_file_is_not_fetched(installed: Path, tmp_path: Path) -> None:
     other = FOLDER / shipped_models()["mien-s"].file
     done = mien(installed, tmp_path / "cache", "models", "fetch", CLASSIC, "--from", other, cwd=tmp_path)
     assert done.returncode == 5
-    assert "is not the expected tiny.onnx" in done.stderr
+    assert f"{other}: is not the expected tiny.onnx: sha256 {shipped_models()['mien-s'].sha256[:12]}..." in done.stderr
+    assert "; it is damaged, or of a clone of another version" in done.stderr
+    assert "download was removed" not in done.stderr
+    assert f"mien models fetch {CLASSIC} --from CLONE/weights" in done.stderr
+    assert not done.stderr.startswith("\n")
     assert not (tmp_path / "cache" / CLASSIC / "tiny.onnx").exists()
 
 
 @pytest.mark.parametrize("name", ["vgg16", "emonet-deep", "fourlayer-strided"])
 def test_a_recipe_without_weights_says_how_to_train_it(name: str, face: Path) -> None:
     assert name not in classic_models()
-    done = run_command("analyze", face, "--faces-are-crops", "--model", name)
-    assert done.returncode == 2
-    assert f"'{name}': it is the name of a recipe whose weights are not available" in done.stderr
-    assert f"mien train {name} --data STORE" in done.stderr
+    use, fetched = (
+        run_command("analyze", face, "--faces-are-crops", "--model", name),
+        run_command("models", "fetch", name),
+    )
+    assert use.returncode == fetched.returncode == 2
+    assert f"there is no model '{name}'" in use.stderr
+    assert f"there are no weights '{name}' to fetch" in fetched.stderr
+    for text in (use.stderr, fetched.stderr):
+        assert (
+            "is the name of a recipe whose trained file is neither in the package nor in the folder `weights`" in text
+        )
+        assert f"mien train {name} --data fer.h5" in text
+        assert f"mien export runs/{name} --data fer.h5 --out {name}.onnx, then --model {name}.onnx" in text
+        assert f"mien models fetch {name}" not in text
+        assert all(kept in text for kept in classic_models())
+        assert all(weights in fetched.stderr for weights in list_remote())
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("emonett", ("did you mean emonet? It is a recipe without a trained file: mien models show emonet",)),
+        ("emonet_deep", ("is the name of a recipe", "mien train emonet-deep --data")),
+        (
+            "vgg13",
+            ("is the name of a network", "its recipes, vgg13-cel, vgg13-majority", "mien train vgg13-cel --data"),
+        ),
+        ("plain", ("is the name of a network", "choose a model of this network: mien-m, mien-s")),
+        ("mien_s", ("did you mean mien-s?",)),
+        ("capsnt", ("did you mean capsnet?",)),
+        ("landmark", ("mien train landmark --data points.h5",)),
+        ("emonet6", ("mien train emonet6 --data fer6.h5",)),
+    ],
+)
+def test_names_beside_those_of_models(name: str, parts: tuple[str, ...], face: Path) -> None:
+    """Suggested, or explained, by --model and by `mien models fetch` in the same words."""
+    for words in (("analyze", face, "--faces-are-crops", "--model", name), ("models", "fetch", name)):
+        done = run_command(*words)
+        assert done.returncode == 2
+        for part in parts:
+            assert part in done.stderr
+
+
+def test_the_name_of_the_network_finds_its_file(clone: Path, face: Path, tmp_path: Path) -> None:
+    """`mien models list` writes it with _ where the recipe has -."""
+    own = tmp_path / "own"
+    shutil.copytree(clone, own)
+    listed = own / "src" / "mien" / "assets" / "classics.toml"
+    listed.write_text(listed.read_text().replace(CLASSIC, "emonet-deep"))
+    words = ["analyze", face, "--faces-are-crops", "--model", "emonet_deep", "--json"]
+    done = mien(own / "src", tmp_path / "cache", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    fetched = mien(own / "src", tmp_path / "cache", "models", "fetch", "emonet_deep", cwd=tmp_path)
+    assert fetched.stdout == f"{tmp_path / 'cache' / 'emonet-deep' / 'tiny.onnx'}\n"
+
+
+def test_the_list_and_the_summary_say_how_long_a_classic_was_trained_and_where_it_is(tmp_path: Path) -> None:
+    listed = run_command("models", "list", env={"COLUMNS": "1000"}).stdout
+    for name, info in classic_models().items():
+        part = listed.partition(f"\n  {name}: ")[2]
+        score, file = (
+            next(line for line in part.splitlines() if line.split()[:1] == [key]) for key in ("score", "file")
+        )
+        assert (f" {recipes()[name].shortened} (" in score) == bool(recipes()[name].shortened)
+        size = (ROOT / "weights" / info.file).stat().st_size
+        assert file.split(maxsplit=1)[1] == f"{info.file}, {info.form}, {size / 1e6:.1f} MB, {info.licence}"
+    (name, info), *_ = classic_models().items()
+    shown = run_command("models", "show", name).stdout
+    assert f"  weights     in {ROOT / 'weights' / info.file}; --model {name}\n" in shown
+    assert "weights" not in run_command("models", "show", "fourlayer-dropout").stdout
+
+
+def test_recipes_in_short() -> None:
+    assert recipes()["emonet"].epochs == 100  # of all stages
+    assert recipes()["emonet"].shortened == "after 10 of 100 epochs"
+    assert recipes()["capsnet"].shortened == ""
+    assert "detector-from-scratch" not in recipes()
+    assert "--data points.h5" in recipes()["image-landmark"].training
+    assert [brief.name for brief in recipes_of("emonet_deep")] == ["emonet-deep"]
+    assert recipes_of("nobody") == []
+    for name, brief in recipes().items():
+        assert brief.command.startswith(f"mien train {name} --data ")
+        assert brief.epochs == sum(stage.epochs for stage in load(name).all_stages)
+
+
+def test_the_help_knows_classic_networks() -> None:
+    for words in (("analyze", "--help"), ("compare", "--help")):
+        assert "classic network" in " ".join(run_command(*words, env={"COLUMNS": "1000"}).stdout.split())
+    assert "its folder `weights`" in run_command("models", "fetch", "--help", env={"COLUMNS": "1000"}).stdout
 
 
 def test_the_files_of_this_clone_are_those_of_its_list() -> None:

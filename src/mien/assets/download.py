@@ -15,11 +15,11 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
-from mien.assets.classics import classic, clone_folder
-from mien.assets.manifest import FOLDER, classic_models, shipped_models
+from mien.assets.classics import WEIGHTS, classic, clone_folder, ways
+from mien.assets.manifest import FOLDER, classic_models, meant_model, shipped_models, without_file
 from mien.assets.store import read_weights, verified
-from mien.errors import ConfigError, OutputError, WeightsError, meant
-from mien.files import cache_folder, sha256
+from mien.errors import ConfigError, OutputError, WeightsError
+from mien.files import cache_folder, has_hash, sha256
 
 State = Literal["fetched", "partly fetched", "damaged", "not fetched"]
 # Called with the name of a file, the number of its bytes that are here, and its size.
@@ -61,12 +61,14 @@ class RemoteWeights:
         description: One sentence.
         licence: Of the weights.
         files: The files they consist of.
+        option: Of the command that uses them: it takes the path of a file, too.
     """
 
     name: str
     description: str
     licence: str
     files: tuple[RemoteFile, ...]
+    option: str = "--detector-weights"
 
     @property
     def folder(self) -> Path:
@@ -94,7 +96,7 @@ class RemoteWeights:
     def _file_state(self, file: RemoteFile) -> State:
         path = self.folder / file.name
         if path.exists():
-            return "fetched" if sha256(path) == file.sha256 else "damaged"
+            return "fetched" if has_hash(path, file.sha256) else "damaged"
         part = _part(path)
         return "partly fetched" if part.exists() and part.stat().st_size else "not fetched"
 
@@ -109,37 +111,40 @@ def list_remote() -> Mapping[str, RemoteWeights]:
     """All weights that can be downloaded, by name."""
     tables = tomllib.loads((FOLDER / "remote.toml").read_text(encoding="utf-8"))
     return {
-        name: RemoteWeights(
-            name, table["description"], table["licence"], tuple(RemoteFile(**file) for file in table["files"])
-        )
+        name: RemoteWeights(**{"name": name, **table, "files": tuple(RemoteFile(**file) for file in table["files"])})
         for name, table in tables.items()
     }
 
 
 def remote_weights(name: str) -> RemoteWeights:
-    """The weights of that name.
+    """The weights of that name, with - or _.
 
     Raises:
         ConfigError: There are none.
     """
-    if name in classic_models():
-        return _classic(name)
-    try:
-        return list_remote()[name]
-    except KeyError:
-        near = meant(name, [*list_remote(), *classic_models()])
-        if name in shipped_models():
-            near = f"the model {name} is in the package; "
+    for known in (name, name.replace("_", "-")):
+        if known in classic_models():
+            return _classic(known)
+        if known in list_remote():
+            return list_remote()[known]
+    names = [*list_remote(), *classic_models()]
+    known = f"choose one of {', '.join(names)}"
+    if name in shipped_models():
         raise ConfigError(
-            f"there are no weights '{name}' to fetch", hint=f"{near}choose one of {', '.join(list_remote())}"
-        ) from None
+            f"there are no weights '{name}' to fetch", hint=f"the model {name} is in the package; or {known}"
+        )
+    if untrained := without_file(name):
+        reason, training = untrained
+        raise ConfigError(f"there are no weights '{name}' to fetch: {reason}", hint=f"{training}; or {known}")
+    raise ConfigError(f"there are no weights '{name}' to fetch", hint=f"{meant_model(name, names)}{known}")
 
 
 def _classic(name: str) -> RemoteWeights:
     """A classic network as weights to fetch: it has no address of its own."""
     info = classic(name)
     table = tomllib.loads((FOLDER / "classics.toml").read_text(encoding="utf-8"))["sizes"]
-    return RemoteWeights(name, info.description, info.licence, (RemoteFile(info.file, "", info.sha256, table[name]),))
+    file = RemoteFile(info.file, "", info.sha256, table[name])
+    return RemoteWeights(name, info.description, info.licence, (file,), "--model")
 
 
 def cached(name: str) -> dict[str, bytes]:
@@ -173,22 +178,24 @@ def fetch(name: str, source: str | None = None, *, progress: Progress = lambda n
         Paths of the files.
 
     Raises:
-        ConfigError: There are no weights of that name, they have no address and no `source` is given, or `source` is
-            not valid.
+        ConfigError: There are no weights of that name; or, unless all files are there already, they have no address
+            and no `source` is given, or `source` is not valid.
         WeightsError: The network failed, or the source has another file.
         OutputError: The cache cannot be written.
     """
     weights = remote_weights(name)
-    origins = [_origin(weights, file, source) for file in weights.files]
     paths = [weights.folder / file.name for file in weights.files]
     try:
-        for file, origin, path in zip(weights.files, origins, paths, strict=True):
-            if not (path.exists() and sha256(path) == file.sha256):
-                _fetch_file(weights, file, origin, path, progress)
+        lacking = [
+            (file, path) for file, path in zip(weights.files, paths, strict=True) if not has_hash(path, file.sha256)
+        ]
+        origins = [_origin(weights, file, source) for file, _ in lacking]
+        for (file, path), origin in zip(lacking, origins, strict=True):
+            _fetch_file(weights, file, origin, path, progress)
     except OSError as error:  # errors of the network have become WeightsErrors by now
         raise OutputError(
             f"{weights.folder}: cannot be written: {error.strerror}",
-            hint="name another cache folder in MIEN_CACHE, or give the file itself: --detector-weights FILE",
+            hint=f"name another cache folder in MIEN_CACHE, or give the file itself: {weights.option} FILE",
         ) from error
     return paths
 
@@ -200,7 +207,7 @@ def _origin(weights: RemoteWeights, file: RemoteFile, source: str | None) -> str
         if clone is None or not (clone / file.name).is_file():
             raise ConfigError(
                 f"'{weights.name}' has no public address",
-                hint=f"it is in the folder `weights` of a clone: mien models fetch {weights.name} --from CLONE/weights",
+                hint=f"it is in the folder `{WEIGHTS}` of a clone of mien: {ways(weights.name, file.name)}",
             )
         return clone / file.name
     if source is None:
@@ -209,11 +216,17 @@ def _origin(weights: RemoteWeights, file: RemoteFile, source: str | None) -> str
     if address and not source.startswith(("https://", "http://")):
         raise ConfigError(f"--from {source}: expected an address with https:// or http://, or a path")
     if source.endswith("/") if address else Path(source).is_dir():
-        return source + file.name if address else Path(source, file.name)
+        return source + file.name if address else _in_folder(Path(source), file.name)
     if len(weights.files) > 1:
         folder = "the address of a folder, ending in /" if address else "a folder"
         raise ConfigError(f"--from {source}: '{weights.name}' has {len(weights.files)} files, expected {folder}")
     return source if address else Path(source)
+
+
+def _in_folder(folder: Path, name: str) -> Path:
+    """The file in a folder, or in the folder `weights` of a clone."""
+    inner = folder / WEIGHTS / name
+    return inner if inner.is_file() and not (folder / name).exists() else folder / name
 
 
 def _fetch_file(weights: RemoteWeights, file: RemoteFile, origin: str | Path, path: Path, progress: Progress) -> None:
@@ -226,12 +239,21 @@ def _fetch_file(weights: RemoteWeights, file: RemoteFile, origin: str | Path, pa
     found = sha256(part)
     if found != file.sha256:
         part.unlink()
-        raise WeightsError(
-            f"{origin}: is not the expected {file.name}, and the download was removed: "
-            f"sha256 {found[:12]}..., expected {file.sha256[:12]}...",
-            hint=f"try again, or another source: mien models fetch {weights.name} --from ADDRESS_OR_FILE",
-        )
+        raise _another(weights, file, origin, found)
     part.replace(path)
+
+
+def _another(weights: RemoteWeights, file: RemoteFile, origin: str | Path, found: str) -> WeightsError:
+    """The error for a file with the hash `found`, which is another one."""
+    hashes = f"sha256 {found[:12]}..., expected {file.sha256[:12]}..."
+    removed = "" if isinstance(origin, Path) else ", and the download was removed"
+    message = f"{origin}: is not the expected {file.name}{removed}: {hashes}"
+    if not file.url:
+        return WeightsError(
+            f"{message}; it is damaged, or of a clone of another version", hint=ways(weights.name, file.name)
+        )
+    again = "try another source" if isinstance(origin, Path) else "try again, or another source"
+    return WeightsError(message, hint=f"{again}: mien models fetch {weights.name} --from ADDRESS_OR_FILE")
 
 
 def _download(weights: RemoteWeights, file: RemoteFile, url: str, part: Path, progress: Progress) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeVar, get_args
 
 import numpy as np
 
+from mien.assets.recipes import recipes, recipes_of
 from mien.assets.recognise import is_path
 from mien.assets.signature import (
     INPUTS,
@@ -32,7 +33,7 @@ from mien.assets.signature import (
     ValenceArousal,
     from_tables,
 )
-from mien.errors import ConfigError, WeightsError, meant
+from mien.errors import ConfigError, WeightsError, meant, nearest
 
 __all__ = [
     "FORMAT",
@@ -301,11 +302,6 @@ def classic_models() -> Mapping[str, ModelInfo]:
     return read_manifest((FOLDER / "classics.toml").read_text(encoding="utf-8"), "classics.toml")
 
 
-def recipes() -> set[str]:
-    """The names of the recipes in the package, for messages; without torch."""
-    return {path.stem for path in (FOLDER.parent / "recipes").glob("*.toml")}
-
-
 def default_model(task: Task = "expression") -> str:
     """Name of the model that is used if none is given: the first of its task in the manifest."""
     return next(iter(shipped_models(task)))
@@ -324,19 +320,49 @@ def model_info(name: str, task: Task | None = None) -> ModelInfo:
     Raises:
         ConfigError: There is no such model, it no longer ships, or it has another task.
     """
-    if found := shipped_models(task).get(name):
-        return found
-    if (found := classic_models().get(name)) and task in (None, found.task):
+    known = {**shipped_models(task), **({} if task not in (None, "expression") else classic_models())}
+    # `mien models list` writes the networks of the classics with _, their recipes with -.
+    found = known.get(name) or classic_models().get(name.replace("_", "-"))
+    if found and task in (None, found.task):
         return found
     if name in REPLACED:
         raise ConfigError(f"the model '{name}' is no longer shipped", hint=f"use {REPLACED[name]}")
-    known = {**shipped_models(task), **({} if task not in (None, "expression") else classic_models())}
-    hint = f"{meant(name, known)}known: {', '.join(known)}; or give the path of an .onnx file"
+    listed = f"known: {', '.join(known)}; or give the path of an .onnx file"
     if other := {**shipped_models(), **classic_models()}.get(name):
+        hint = f"{meant(name, known)}{listed}"
         raise ConfigError(f"the model '{name}' is for {other.task}, expected one for {task}", hint=hint)
-    if task in (None, "expression") and name in recipes():
-        raise ConfigError(
-            f"there is no model '{name}': it is the name of a recipe whose weights are not available",
-            hint=f"train it: mien train {name} --data STORE; then export the run: --model {name}.onnx",
-        )
-    raise ConfigError(f"there is no model '{name}'{', and no such file' * is_path(name)}", hint=hint)
+    if task not in (None, "expression"):
+        near = meant(name, known)
+    elif untrained := without_file(name):
+        reason, hint = untrained
+        raise ConfigError(f"there is no model '{name}': {reason}", hint=f"{hint}; {listed}")
+    else:
+        near = meant_model(name, known)
+    raise ConfigError(f"there is no model '{name}'{', and no such file' * is_path(name)}", hint=f"{near}{listed}")
+
+
+def without_file(name: str) -> tuple[str, str] | None:
+    """Why there is no file of the recipe or the network `name`, and how to train one; None if there is no such name."""
+    found = recipes_of(name)
+    if not found:
+        return None
+    if able := [each.name for each in found if each.name in {**shipped_models(), **classic_models()}]:
+        hint = f"choose a model of this network: {', '.join(able)}"
+        return ("it is the name of a network", hint) if found[0].network == name else None
+    kind, training = "the name of a recipe", found[0].training
+    if found[0].name != name.replace("_", "-"):
+        kind = "the name of a network"
+        training = f"choose one of its recipes, {', '.join(each.name for each in found)}; {training}"
+    return (
+        f"it is {kind} whose trained file is neither in the package nor in the folder `weights` of a clone",
+        training,
+    )
+
+
+def meant_model(name: str, known: Iterable[str]) -> str:
+    """The start of a hint that suggests the nearest name, among the known ones and the recipes; empty if none is."""
+    known = set(known)
+    near = nearest(name, [*known, *recipes()])
+    if near and near not in known:
+        return f"did you mean {near}? It is a recipe without a trained file: mien models show {near}; "
+    return f"did you mean {near}? " if near else ""

@@ -33,8 +33,8 @@ def register(app: typer.Typer) -> None:
 def compare(
     models: Annotated[
         list[str] | None,
-        "Names of shipped models, .onnx files, folders of runs; A,B for an ensemble and its members. The others are "
-        "tested against the first.",
+        "Names of shipped models and classic networks (`mien models list`), .onnx files, folders of runs; A,B for an "
+        "ensemble and its members. The others are tested against the first.",
     ] = None,
     *,
     data: Annotated[Path, "The store to evaluate on, from `mien data build`."],

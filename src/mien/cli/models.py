@@ -1,12 +1,13 @@
 """`mien models`: the models in the package, the weights that can be fetched, and the networks that can be trained."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli import console, print_fitted, print_line, print_table
+from mien.cli import console, print_fitted, print_line, print_table, tell
 from mien.cli.options import Quiet
 
 if TYPE_CHECKING:
@@ -69,25 +70,37 @@ def fetch(
     name: Annotated[str, typer.Argument(help="Weights from `mien models list`.", show_default=False)],
     source: Annotated[
         str | None,
-        typer.Option("--from", help="A mirror: address or path of the file or of its folder.", show_default=False),
+        typer.Option(
+            "--from",
+            help="A mirror: address or path of the file or of its folder. For a classic network: a clone of mien, or "
+            "its folder `weights`.",
+            show_default=False,
+        ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Fetches weights into the cache and checks their hash; an interrupted download is resumed."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
     from mien.assets.download import fetch as fetch_weights
+    from mien.assets.download import remote_weights
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    with Progress(*columns, console=console(), disable=quiet) as bars:
-        tasks = {}
+    bars = Progress(*columns, console=console(), disable=quiet)
+    with ExitStack() as started:
+        tasks: dict[str, TaskID] = {}
 
         def show(file: str, done: int, size: int) -> None:
+            if not tasks:  # the display of no bars is an empty line
+                started.enter_context(bars)
             if file not in tasks:
                 tasks[file] = bars.add_task(file, total=size)
             bars.update(tasks[file], completed=done)
 
+        here = remote_weights(name).state() == "fetched"
         paths = fetch_weights(name, source, progress=show)
+    if here and not quiet:
+        tell("already here, with the expected hash:")
     if not quiet:
         for path in paths:
             print_line(str(path))
@@ -117,17 +130,29 @@ def _included_and_fetched() -> _Lines:
 
 def _classics() -> _Lines:
     """The classic networks, which a clone has in a folder of its own."""
-    from mien.assets.classics import state
+    from mien.assets.classics import state, ways, where
+    from mien.assets.download import remote_weights
     from mien.assets.manifest import classic_models
+    from mien.assets.recipes import recipes_of
 
     if classic_models():
-        yield "classic networks, in the folder `weights` of a clone:", 2
+        yield "classic networks, in the folder `weights` of a clone, for `--model NAME`:", 2
     for info in classic_models().values():
         yield f"  {info.name}: {info.description}", 4
-        yield f"    state   {state(info)}", 12
-        for score in info.scores.values():
-            accuracy = f"{score['accuracy']:.1%} on {score['faces']:,} faces ({score['protocol']})"
-            yield f"    score   accuracy {accuracy}", 12
+        yield f"    state   {where(info)}", 12
+        yield from _scores(info, "".join(f" {brief.shortened}" for brief in recipes_of(info.name) if brief.shortened))
+        size = f"{remote_weights(info.name).size / 1e6:.1f} MB"
+        yield f"    file    {info.file}, {info.form}, {size}, {info.licence}", 12
+    if any(state(info) != "here" for info in classic_models().values()):
+        yield f"  those that are damaged or not here: {ways()}; or train them by their recipes", 4
+
+
+def _scores(info: "ModelInfo", epochs: str = "") -> _Lines:
+    """The scores of a model, with the epochs after which they were measured."""
+    for score in info.scores.values():
+        # The stored figure is rounded already: 0.8765 of 3,199 faces are 2,804 of them, which is 87.7%, not 87.6%.
+        accuracy = round(score["accuracy"] * score["faces"]) / score["faces"]
+        yield f"    score   accuracy {accuracy:.1%} on {score['faces']:,} faces{epochs} ({score['protocol']})", 12
 
 
 def _included(info: "ModelInfo", *, default: bool) -> _Lines:
@@ -140,10 +165,8 @@ def _included(info: "ModelInfo", *, default: bool) -> _Lines:
     yield f"    input   {f'{spec.size}x{spec.size} {spec.channels}' if spec else 'images of any size'}", 12
     for head in info.heads:
         yield f"    head    {head.name}: {', '.join(head.emotions)}", 12
-    for score in info.scores.values() if info.task == "expression" else ():
-        # The stored figure is rounded already: 0.8765 of 3,199 faces are 2,804 of them, which is 87.7%, not 87.6%.
-        accuracy = round(score["accuracy"] * score["faces"]) / score["faces"]
-        yield f"    score   accuracy {accuracy:.1%} on {score['faces']:,} faces ({score['protocol']})", 12
+    if info.task == "expression":
+        yield from _scores(info)
     yield f"    file    {info.file}, {info.form}, {size}, {info.licence}", 12
     if info.pretrained:
         yield f"    from    {_origin(info.pretrained)}", 12
@@ -182,6 +205,8 @@ def _trained(found: "Listed") -> tuple[str, ...]:
 
 
 def _summary(found: "Listed") -> _Lines:
+    from mien.assets.classics import repair, state, where
+    from mien.assets.manifest import classic_models
     from mien.training.catalogue import inputs_text
 
     anatomy = found.anatomy
@@ -191,6 +216,9 @@ def _summary(found: "Listed") -> _Lines:
     yield f"  parameters  {anatomy.parameters:,}{frozen}", 14
     yield f"  operations  {anatomy.fused_operations:,} multiply-adds per face, as exported", 14
     yield f"  score       {found.score}", 14
+    if kept := classic_models().get(found.recipe.name):
+        use = f"--model {kept.name}" if state(kept) == "here" else repair(kept)
+        yield f"  weights     {where(kept)}; {use}", 14
     if found.recipe.model.weights:
         yield f"  from        {_weights(found.recipe.model.weights)}", 14
     if found.others:

@@ -45,8 +45,8 @@ class ClassifierOptions:
 
     model: Annotated[
         str | Path | tuple[str | Path, ...] | None,
-        "A shipped model's name or an exported .onnx file; A,B for an ensemble of several. Without it videos use the "
-        "int8 form of the default model.",
+        "The name of a shipped model or a classic network (`mien models list`), or an exported .onnx file; A,B for an "
+        "ensemble of several. Without it videos use the int8 form of the default model.",
     ] = None
     vote: Annotated[Vote | None, "How the models of an ensemble vote: soft or hard."] = None
     emotions: Annotated[
