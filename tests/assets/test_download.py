@@ -221,8 +221,10 @@ def test_from_the_address_of_the_file_itself(server: Served) -> None:
 def test_a_wrong_file_is_not_taken_from_a_folder_either(tmp_path: Path, cache: Path) -> None:
     wrong = tmp_path / "one.bin"
     wrong.write_bytes(CONTENT[:1000])
-    with pytest.raises(WeightsError, match="is not the expected"):
+    with pytest.raises(WeightsError, match="is not the expected") as caught:
         fetch("one", str(wrong))
+    assert "download" not in caught.value.message  # nothing was
+    assert "try again" not in caught.value.hint
     assert wrong.exists()
     assert left_over(cache) == []
 

@@ -28,6 +28,9 @@ def test_all_weights_have_a_table_and_every_table_is_used() -> None:
         named.update(getattr(importlib.import_module(f"mien.models.{name}"), "WEIGHTS", ()))
     assert named == set(list_remote()) | set(list_packaged())
     assert not set(list_remote()) & set(list_packaged())
+    detectors_use = {module.WEIGHTS for module in modules if hasattr(module, "WEIGHTS")}
+    for name, weights in list_remote().items():  # for the hint that names the option
+        assert weights.option == ("--detector-weights" if name in detectors_use else "--from")
 
 
 @pytest.mark.parametrize(
