@@ -2,11 +2,11 @@
 
 On PublicTest, FER2013's seven labels, for each exported file (or classic network in `weights/`):
 
-- all faces, and the twins alone: faces that are also in Training, bit for bit, and that were left out of the training;
-- all faces if the network had learnt the twins' training labels by heart, as it can where they are kept;
+- all faces, and the duplicates alone: faces that are also in Training, bit for bit, where they were left out;
+- all faces if the network had learnt their training labels by heart, as it can where they are kept;
 - all faces with values of 0-255 in place of 0-1, as programs read them that forget to divide.
 
-STORE is built with `--keep-duplicates`, so that the training labels of the twins are known; with keypoints for a
+STORE is built with `--keep-duplicates`, so that the training labels of the duplicates are known; with keypoints for a
 network that reads them. Written to `benchmarks/results/classic_claims.json`, in percent with Wilson's 95% intervals.
 """
 
@@ -33,7 +33,7 @@ def same_label(samples: Samples) -> NDArray[np.bool_]:
     """Which faces of val (N,) have a training face of the same pixels and the same label.
 
     Raises:
-        ValueError: The training twins were left out of the store.
+        ValueError: The training duplicates were left out of the store.
     """
     training, held = samples.only("train"), samples.only("val")
     known = set(zip(image_hashes(training.images).tolist(), training.labels.tolist(), strict=True))
@@ -65,11 +65,11 @@ def measured(model: str, held: Samples, learnt: NDArray[np.bool_]) -> dict[str, 
     """
     found = evaluate_model(model, held, split="val")
     answers = found.predictions[PROTOCOL]
-    twins = held.duplicate[answers.rows]
+    duplicates = held.duplicate[answers.rows]
     kinds = {
         "all faces": answers.correct,
-        "the twins alone": answers.correct[twins],
-        "all faces, the twins learnt by heart": np.where(twins, learnt[answers.rows], answers.correct),
+        "the duplicates alone": answers.correct[duplicates],
+        "all faces, the duplicates learnt by heart": np.where(duplicates, learnt[answers.rows], answers.correct),
         "all faces, values 0-255": evaluate_model(unscaled(model), held, split="val").predictions[PROTOCOL].correct,
     }
     return {
