@@ -4,6 +4,9 @@ Exports the run, makes the int8 form if one ships under the name, compares both 
 the store, face by face, and replaces the files, their entries in the manifest and their general sets. It stops before
 that if a protocol loses more than `ALLOWED` points, unless `--force` is given. STORE has FER2013's labels and the votes
 of FER+. What has to be measured again afterwards is printed.
+
+A new name, or one whose only form is int8, ships in int8 alone: for networks whose full form is too large. It is
+compared with the default model.
 """
 
 import argparse
@@ -17,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from mien import training
-from mien.assets.manifest import FOLDER, ModelInfo, read_manifest, shipped_models
+from mien.assets.manifest import FOLDER, ModelInfo, default_model, read_manifest, shipped_models
 from mien.datasets import Samples, store
 from mien.evaluation import evaluate_model
 from mien.evaluation.intervals import mean_estimate
@@ -41,13 +44,19 @@ and look at the pictures in docs/, the head of the recipe with its scores, and t
 
 
 def exported(run: Path, samples: Samples, name: str, place: Path) -> dict[str, ModelInfo]:
-    """Exports a run into a folder, with its int8 form if one ships; the entries by name.
+    """Exports a run into a folder, with its int8 form if one ships, or as that alone; the entries by name.
 
     Raises:
         ConfigError: The data has other classes than the run.
         WeightsError: int8 loses accuracy, or the exported network differs from its checkpoint.
     """
     full, small = place / f"{name}.onnx", place / f"{name}-int8.onnx"
+    if small_alone(name):
+        with tempfile.TemporaryDirectory() as folder:
+            large = Path(folder, full.name)
+            export_run(run, samples.only("val"), large, trained=samples.only("train"), licence=LICENCE)
+            training.quantize(large, samples, full, name=name)
+        return {name: _entry(full)}
     export_run(run, samples.only("val"), full, trained=samples.only("train"), licence=LICENCE)
     found = {name: _entry(full)}
     if small.stem in shipped_models():
@@ -55,6 +64,12 @@ def exported(run: Path, samples: Samples, name: str, place: Path) -> dict[str, M
         shared = {part: getattr(found[name], part) for part in ("training_file", "training_sha256")}
         found[small.stem] = replace(_entry(small), **shared)
     return found
+
+
+def small_alone(name: str) -> bool:
+    """Whether a model ships in int8 alone: one that does, and any new one."""
+    known = shipped_models().get(name)
+    return known is None or known.form == "int8"
 
 
 def _entry(file: Path) -> ModelInfo:
@@ -87,7 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("store", type=Path)
-    parser.add_argument("--name", required=True, choices=shipped_models("expression"), help="the model to replace")
+    parser.add_argument("--name", required=True, help="the model to replace, or a new name")
     parser.add_argument("--force", action="store_true", help="replace it even if it loses accuracy")
     asked = parser.parse_args()
     if asked.name.endswith("-int8"):
@@ -103,7 +118,8 @@ def main() -> None:
         entries = exported(asked.run, samples, asked.name, place)
         lost = False
         for name, info in entries.items():
-            for told, gain in changes(name, place / info.file, samples.only("val")):
+            before = name if name in shipped_models() else default_model()
+            for told, gain in changes(before, place / info.file, samples.only("val")):
                 print(told)
                 lost = lost or gain < -ALLOWED
         if lost and not asked.force:

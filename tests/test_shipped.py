@@ -27,7 +27,7 @@ from mien.models import detection
 from mien.models.landmarks.face_landmarks import FaceLandmarks
 
 CLASSIFIERS = list(shipped_models("expression"))
-MEGABYTES = 20  # of weights in the wheel, at most
+MEGABYTES = 26  # of weights in the wheel, at most
 
 # Where the eyes, the nose and the corners of the mouth are in examples/astronaut.jpg, and what the default model gives
 # for the face that is cropped by them: as it is, with the mouth covered, and with the eyes covered.
@@ -43,7 +43,7 @@ GOLDEN = {
 def test_files_are_the_ones_that_the_manifest_names(name: str) -> None:
     info = shipped_models()[name]
     assert len(verified(FOLDER / info.file, info.sha256)) <= 8_000_000
-    assert training_form(name)
+    assert not info.training_file or training_form(name)
     assert info.licence
     assert info.data
     assert info.scores
@@ -96,7 +96,7 @@ def test_the_committed_figures_hold_the_floors(model: str) -> None:
         assert claimed["faces"] == protocols[name]["n"]
 
 
-@pytest.mark.parametrize("name", [name for name in CLASSIFIERS if shipped_models()[name].form == "int8"])
+@pytest.mark.parametrize("name", [name for name in CLASSIFIERS if name.endswith("-int8")])
 def test_int8_falls_by_at_most_a_third_of_a_point(name: str) -> None:
     full, small = (shipped_models()[each].scores for each in (name.removesuffix("-int8"), name))
     assert full.keys() == small.keys()

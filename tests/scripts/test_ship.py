@@ -1,5 +1,6 @@
 """A trained model into the package: exported, compared with what ships, and put in its place."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,18 @@ def test_a_run_takes_the_place_of_a_model(
     assert sha256(assets / info.training_file) == info.training_sha256
     assert info.heads[0].classes is not None  # it knows its class shares, so that it can be read under other priors
     assert OnnxClassifier(assets / info.file).info.outputs == info.outputs
+
+
+def test_a_new_name_ships_in_int8_alone(
+    tiny_run: Path, tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("FALL", "SHIFT", "RISE"):  # the tiny network's few faces make whole points of one
+        monkeypatch.setattr(import_module("mien.training.quantize"), limit, 1.0)
+    (info,) = ship.exported(tiny_run, tiny_samples, "mien-xl", tmp_path).values()
+    assert (info.name, info.file, info.training_file, info.form) == ("mien-xl", "mien-xl.onnx", "", "int8")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mien-xl.entry.toml", "mien-xl.onnx"]
+    assert OnnxClassifier(tmp_path / info.file).name == "mien-xl"
+    assert not ship.small_alone("mien-s")
 
 
 def test_the_change_is_paired(tiny_model: Path, tiny_samples: Samples) -> None:

@@ -30,13 +30,16 @@ SUFFIX: Final = "-int8"
 _BATCH: Final = 64
 
 
-def quantize(model: str | Path, samples: Samples, out: Path, *, count: int = 2048, seed: int = 0) -> list[Path]:
+def quantize(
+    model: str | Path, samples: Samples, out: Path, *, name: str = "", count: int = 2048, seed: int = 0
+) -> list[Path]:
     """Writes the int8 form of an exported model, with its own temperatures, if it is as accurate as the model.
 
     Args:
         model: Name of a shipped model, or path of an ONNX file.
         samples: With the split `train`, which sets the ranges, and `val`, on which both forms are evaluated.
         out: The ONNX file to write; its manifest entry (.entry.toml) is written beside it.
+        name: Of the int8 form; by default that of the model with `SUFFIX`.
         count: Number of training images to calibrate on.
         seed: For their choice.
 
@@ -60,13 +63,13 @@ def quantize(model: str | Path, samples: Samples, out: Path, *, count: int = 204
     with staging_folder(out) as staging:
         full, trial = staging / "full.onnx", staging / "trial.onnx"
         full.write_bytes(model_bytes(model))
-        name = next(iter(session.inputs))
+        source = next(iter(session.inputs))
         heads = [output.name for output in info.outputs if not isinstance(output, Features)]
-        batches = ({name: images[start : start + _BATCH]} for start in range(0, len(images), _BATCH))
+        batches = ({source: images[start : start + _BATCH]} for start in range(0, len(images), _BATCH))
         graph = quantized(full, Calibration(batches), _ends(onnx.load(full), heads))
         small = replace(
             info,
-            name=info.name + SUFFIX,
+            name=name or info.name + SUFFIX,
             description=f"{info.description}; int8",
             form="int8",
             scores={},
