@@ -3,8 +3,8 @@
 Each model is evaluated in three ways: as stored and under all corruptions, with the default detector, and with mirrored
 images; int8 forms only as stored, because they differ from the full models by chance. The default model is also read
 under other priors, as stored and under all corruptions, and with the faces aligned where they are sure. Then the soft
-vote of the full models with mirrored images and, with `--teachers`, that of the default model with these files. The
-results are written to `benchmarks/scores/`, from which `python -m scripts.tables` makes the tables.
+vote of `PAIR`, as stored, aligned, and with mirrored images, and, with `--teachers`, that of the default model with
+these files. The results are written to `benchmarks/scores/`, from which `python -m scripts.tables` makes the tables.
 """
 
 import argparse
@@ -19,6 +19,8 @@ from mien.expression import prior
 FOLDER: Final = Path(__file__).parent.parent / "benchmarks" / "scores"
 DETECTOR: Final = "mien"
 ENSEMBLE: Final = "ensemble"
+PAIR: Final = ("mien-m", "mien-l")  # of different origin: one from scratch, one from face recognition
+PAIR_WAYS: Final = {"": [], ".aligned": ["--align"], ".flip": ["--tta", "flip"]}
 TEACHERS: Final = "ensemble-teachers"  # the default model and large ones that do not ship
 # By the suffix of the file.
 WAYS: Final = {
@@ -31,7 +33,7 @@ PRIORS: Final = tuple(name for name in prior.PRIORS if name != "training")
 
 
 def members() -> list[str]:
-    """The models of the ensemble: int8 forms would only repeat the full models."""
+    """The models that are evaluated in every way: int8 forms of others would only repeat them."""
     return [name for name in shipped_models("expression") if not name.endswith("-int8")]
 
 
@@ -56,7 +58,8 @@ def main() -> None:
             evaluate(arguments.store, f"{model}.aligned", "--model", model, "--align")
         for name in PRIORS if model == members()[0] else ():
             evaluate(arguments.store, f"{model}.{name}", "--model", model, "--prior", name, "--corruption", "all")
-    evaluate(arguments.store, f"{ENSEMBLE}.flip", "--model", ",".join(members()), "--tta", "flip")
+    for ending, options in PAIR_WAYS.items():
+        evaluate(arguments.store, f"{ENSEMBLE}{ending}", "--model", ",".join(PAIR), *options)
     if arguments.teachers:
         evaluate(
             arguments.store,

@@ -19,7 +19,7 @@ from benchmarks.expressions import SETS
 from benchmarks.face_copies import COPIES
 from benchmarks.photographs import OTHERS, goals
 from benchmarks.results import FOLDER, Measurement, Results, load, markdown, origin
-from scripts.score import ENSEMBLE, TEACHERS, members
+from scripts.score import ENSEMBLE, PAIR, TEACHERS, members
 
 from mien.action_units import NAMES, RULES
 from mien.assets.manifest import default_model, shipped_models
@@ -142,13 +142,14 @@ def priors() -> str:
 
 
 def aligned() -> str:
-    """The default model on faces as they are stored, and aligned by the landmark network where it is sure."""
-    model = default_model()
-    lines = ["| faces | protocol | accuracy, % | mean recall, % |", "|---|---|---:|---:|"]
-    for title, file in (("as stored (`--no-align`)", model), ("aligned where sure", f"{model}.aligned")):
-        for name, protocol in PROTOCOLS.items():
-            found = _scores(file)[name]
-            lines.append(f"| {title} | {protocol} | {_percent(found['accuracy'])} | {_mean_recall(found)} |")
+    """Faces as they are stored, and aligned by the landmark network where it is sure, for one model and the vote."""
+    lines = ["| `--model` | faces | protocol | accuracy, % | mean recall, % |", "|---|---|---|---:|---:|"]
+    for model, file in ((default_model(), default_model()), (",".join(PAIR), ENSEMBLE)):
+        for title, ending in (("as stored (`--no-align`)", ""), ("aligned where sure", ".aligned")):
+            for name, protocol in PROTOCOLS.items():
+                found = _scores(f"{file}{ending}")[name]
+                cells = [f"`{model}`", title, protocol, _percent(found["accuracy"]), _mean_recall(found)]
+                lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -230,7 +231,7 @@ def tta() -> str:
     for model, title in titles.items():
         cells = []
         for name in PROTOCOLS:
-            cells += [_percent(_scores(model)[name]["accuracy"]) if model in members() else "-"]
+            cells += [_percent(_scores(model)[name]["accuracy"]) if model != TEACHERS else "-"]
             cells += [_percent(_scores(f"{model}.flip")[name]["accuracy"])]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
