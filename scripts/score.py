@@ -20,7 +20,12 @@ FOLDER: Final = Path(__file__).parent.parent / "benchmarks" / "scores"
 DETECTOR: Final = "mien"
 ENSEMBLE: Final = "ensemble"
 PAIR: Final = ("mien-m", "mien-l")  # of different origin: one from scratch, one from face recognition
-PAIR_WAYS: Final = {"": [], ".aligned": ["--align"], ".flip": ["--tta", "flip"]}
+PAIR_WAYS: Final = {
+    "": [],
+    ".aligned": ["--align"],
+    ".flip": ["--tta", "flip"],
+    ".aligned.flip": ["--align", "--tta", "flip"],
+}
 TEACHERS: Final = "ensemble-teachers"  # the default model and large ones that do not ship
 # By the suffix of the file.
 WAYS: Final = {

@@ -144,8 +144,11 @@ def priors() -> str:
 def aligned() -> str:
     """Faces as they are stored, and aligned by the landmark network where it is sure, for one model and the vote."""
     lines = ["| `--model` | faces | protocol | accuracy, % | mean recall, % |", "|---|---|---|---:|---:|"]
+    ways = {"": "as stored (`--no-align`)", ".aligned": "aligned where sure", ".aligned.flip": "the same, `--tta flip`"}
     for model, file in ((default_model(), default_model()), (",".join(PAIR), ENSEMBLE)):
-        for title, ending in (("as stored (`--no-align`)", ""), ("aligned where sure", ".aligned")):
+        for ending, title in ways.items():
+            if not (SCORES / f"{file}{ending}.json").exists():
+                continue
             for name, protocol in PROTOCOLS.items():
                 found = _scores(f"{file}{ending}")[name]
                 cells = [f"`{model}`", title, protocol, _percent(found["accuracy"]), _mean_recall(found)]
