@@ -52,12 +52,13 @@ class Degradation(Table):
 
 def degrade(images: Tensor, settings: Degradation) -> Tensor:
     """Changes each image (N, C, H, W), values 0-1, differently; draws from torch's generator."""
-    images = _relight(images, settings)
-    images = _darken(images, settings.dark)
-    images = _downscale(images, settings)
-    images = _add_noise(images, settings.noise)
-    images = _compress(images, settings.jpeg)
-    return _erase(_mask(images, settings.mask), settings)
+    with torch.autocast(images.device.type, enabled=False):  # the products of JPEG's transform would be bf16
+        images = _relight(images, settings)
+        images = _darken(images, settings.dark)
+        images = _downscale(images, settings)
+        images = _add_noise(images, settings.noise)
+        images = _compress(images, settings.jpeg)
+        return _erase(_mask(images, settings.mask), settings)
 
 
 def uniform(count: int, reach: float) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mien.training.degradation import compressed
+from mien.training.degradation import Degradation, compressed, degrade
 from mien.training.expression.augmentation import augment, mixup
 from mien.training.expression.recipe import Augmentation
 
@@ -243,6 +243,16 @@ def test_reduced_precision_around_it_does_not_move_images(images: Tensor) -> Non
 
 
 # --- mixup
+
+
+def test_reduced_precision_around_it_does_not_stop_degradation(images: Tensor) -> None:
+    settings = Degradation(downscale=0.5, dark=0.5, noise=0.5, jpeg=0.5, mask=0.5)
+    torch.manual_seed(3)
+    expected = degrade(images.clone(), settings)
+    torch.manual_seed(3)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = degrade(images.clone(), settings)
+    torch.testing.assert_close(found, expected)
 
 
 def test_mixup_of_nothing_is_nothing(images: Tensor) -> None:
