@@ -345,10 +345,11 @@ def ablations() -> str:
 
     found = {name: listed(name) for name in ABLATIONS}
     scores = {name: _scores(name)["labels"] for name in ABLATIONS if (SCORES / f"{name}.json").exists()}
-    epochs = sorted({found[name].recipe.score[0].epochs or found[name].recipe.total_epochs for name in scores})
+    epochs = {name: found[name].recipe.score[0].epochs or found[name].recipe.total_epochs for name in scores}
+    most = max(epochs.values())
     heads = ["recipe", "parameters", "multiply-adds a face, million", "after two epochs, %"]
     heads += [
-        f"after {' or '.join(map(str, epochs))} epochs, %",
+        f"after {most} epochs, %",
         "macro F1, %",
         f"difference to {ABLATIONS[0]}, points",
     ]
@@ -357,8 +358,10 @@ def ablations() -> str:
         begun = proven().get(name, {}).get("scores", {}).get("val_labels")
         cells = [f"{each.anatomy.trained:,}", f"{each.anatomy.fused_operations / 1e6:,.1f}"]
         cells += [f"{100 * begun:.1f}" if begun else "not run"]
-        cells += [_percent(scores[name][key]) if name in scores else "not run" for key in ("accuracy", "macro_f1")]
-        lines.append(f"| `{name}` | {' | '.join([*cells, _ablated(name, scores)])} |")
+        ended = [_percent(scores[name][key]) if name in scores else "not run" for key in ("accuracy", "macro_f1")]
+        if epochs.get(name, most) < most:
+            ended[0] += f", stopped after {epochs[name]}"
+        lines.append(f"| `{name}` | {' | '.join([*cells, *ended, _ablated(name, scores)])} |")
     return "\n".join(lines) + "\n"
 
 
