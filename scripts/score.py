@@ -19,7 +19,7 @@ from mien.expression import prior
 FOLDER: Final = Path(__file__).parent.parent / "benchmarks" / "scores"
 DETECTOR: Final = "mien"
 ENSEMBLE: Final = "ensemble"
-PAIR: Final = ("mien-m", "mien-l")  # of different origin: one from scratch, one from face recognition
+PAIR: Final = ("mien-m-int8", "mien-l")  # of different origin: one from scratch, one from face recognition
 PAIR_WAYS: Final = {
     "": [],
     ".aligned": ["--align"],
