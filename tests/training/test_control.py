@@ -20,7 +20,7 @@ from tests.tiny import tiny_recipe
 from mien.assets.manifest import FOLDER, shipped_models
 from mien.datasets import Samples, store
 from mien.errors import EXIT_CODES, ConfigError, StoppedError
-from mien.training import FitOptions, fit, load_recipe, recipe_names, resolve_recipe, task_spec
+from mien.training import ExpressionRecipe, FitOptions, fit, load_recipe, recipe_names, resolve_recipe, task_spec
 from mien.training import weights as weights_module
 from mien.training.checkpoints import read
 from mien.training.recipe import to_toml
@@ -96,6 +96,30 @@ class TestFrom:
         shipped = safetensors.torch.load((FOLDER / shipped_models()["mien-s"].training_file).read_bytes())
         own = setup.module.network.state_dict()
         assert all(torch.equal(own[name].float(), value.float()) for name, value in shipped.items())
+
+    def test_what_the_recipe_of_the_weights_learns_from_and_the_data_lacks_is_left_out(
+        self, tiny_samples: Samples, tmp_path: Path
+    ) -> None:
+        own = replace(tiny_samples, votes=None)
+        recipe, _ = resolve_recipe(None, ["epochs=1"], init_from="mien-s")
+        assert isinstance(recipe, ExpressionRecipe)
+        covered = recipe.model_copy(update={"augmentation": recipe.augmentation.model_copy(update={"covers": 0.2})})
+        adapted, told = task_spec("expression").adapt(covered, own)
+        assert list(adapted.heads) == ["fer2013"]
+        assert adapted.heads["fer2013"].soft == 0
+        assert adapted.augmentation.covers == 0
+        assert [line.partition(":")[0] for line in told] == [
+            "the head 'votes' is left out",
+            "the head 'fer2013' learns from labels alone",
+            "no covers are drawn",
+        ]
+        with pytest.raises(ConfigError, match="learns from soft targets"):  # as a recipe that was asked for does
+            task_spec("expression").setup(load_recipe("mien-s"), tiny_samples)
+
+    def test_a_shipped_model_is_fine_tuned_on_data_without_soft_targets(self, data: Path, tmp_path: Path) -> None:
+        done = mien("--from", "mien-s", "--data", data, "--out", tmp_path / "own", "--set", "epochs=1", "--quiet")
+        assert done.returncode == 0, done.stderr
+        assert "learns from votes alone: the data has no soft targets" in done.stderr
 
     def test_a_run_that_starts_from_a_run_learns_faster(self, tiny_run: Path, data: Path, tmp_path: Path) -> None:
         done = mien("--from", tiny_run, "--data", data, "--out", tmp_path / "tuned", "--set", "epochs=1", "--quiet")

@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, overload
+from typing import Annotated, Any, Final, Literal, Self, TypeVar, get_args, get_origin, overload
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -199,6 +199,10 @@ class RunRecipe(Table):
     def total_epochs(self) -> int:
         """Epochs of all stages, if none stops early."""
         return sum(stage.epochs for stage in self.all_stages)
+
+    def for_other_data(self) -> Self:
+        """The recipe for data that may lack some of what it learns from: that of weights to start from."""
+        return self
 
     @classmethod
     def metrics(cls, plain: Mapping[str, Any]) -> list[str]:

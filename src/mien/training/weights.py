@@ -189,7 +189,7 @@ def resolve_recipe(
     if source is None:
         if before is None:
             raise ConfigError(f"the recipe of '{init_from}' is not known", hint="give a recipe as well")
-        recipe = changed(before, settings)
+        recipe = changed(before.for_other_data(), settings)
     return _fine_tuned(recipe, before, init_from, {setting.partition("=")[0].strip() for setting in settings})
 
 

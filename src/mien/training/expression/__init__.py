@@ -51,17 +51,31 @@ def _setup(recipe: ExpressionRecipe, samples: Samples) -> TrainingSetup:
 
 
 def _adapt(recipe: ExpressionRecipe, samples: Samples) -> tuple[ExpressionRecipe, list[str]]:
-    """Leaves out optional heads whose labels the data lacks, unless no head that learns classes would remain."""
+    """Leaves out of optional heads what the data lacks.
+
+    That is a head without labels, unless no head that learns classes would remain, soft targets, and, if all heads are
+    optional, the covers of faces without keypoints.
+    """
     absent = {"votes": samples.votes is None, "affect": samples.affect is None}
     missing = [name for name, head in recipe.heads.items() if head.optional and absent.get(head.source)]
-    if not missing or not set(recipe.class_heads) - set(missing):
-        return recipe, []
-    heads = {name: head for name, head in recipe.heads.items() if name not in missing}
+    if not set(recipe.class_heads) - set(missing):
+        missing = []
     what = {"votes": "learns from votes", "affect": "learns valence and arousal"}
-    return recipe.model_copy(update={"heads": heads}), [
+    told = [
         f"the head '{name}' is left out: it {what[recipe.heads[name].source]}, and the data has none"
         for name in missing
     ]
+    heads = {name: head for name, head in recipe.heads.items() if name not in missing}
+    soft = {"labels": samples.soft_labels, "votes": samples.soft_votes}
+    for name, head in heads.items():
+        if head.optional and head.soft and soft[head.source] is None:
+            heads[name] = head.model_copy(update={"soft": 0.0})
+            told.append(f"the head '{name}' learns from {head.source} alone: the data has no soft targets")
+    changes: dict[str, Any] = {"heads": heads}
+    if recipe.augmentation.covers and samples.keypoints is None and all(head.optional for head in heads.values()):
+        changes["augmentation"] = recipe.augmentation.model_copy(update={"covers": 0.0})
+        told.append("no covers are drawn: the data has no keypoints")
+    return (recipe.model_copy(update=changes), told) if told else (recipe, [])
 
 
 def _fingerprint(samples: Samples, recipe: ExpressionRecipe) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The recipe of an expression network: input, heads, augmentation."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, PlainValidator, model_validator
 
@@ -82,7 +82,9 @@ class HeadRecipe(Table):
         ),
     ] = "cross-entropy"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    optional: Annotated[bool, Field(description="leave the head out if the data has no such labels")] = False
+    optional: Annotated[
+        bool, Field(description="leave the head out if the data has no such labels, and its soft targets")
+    ] = False
     soft: Annotated[Fraction, Field(description="share of the teachers' soft targets in the targets")] = 0.0
     class_weights: Annotated[
         Literal["none", "balanced", "sqrt"] | dict[str, float],
@@ -183,6 +185,11 @@ class ExpressionRecipe(RunRecipe):
     def class_heads(self) -> dict[str, HeadRecipe]:
         """The heads that learn classes."""
         return {name: head for name, head in self.heads.items() if head.source != "affect"}
+
+    def for_other_data(self) -> Self:
+        """All heads are optional."""
+        heads = {name: head.model_copy(update={"optional": True}) for name, head in self.heads.items()}
+        return self.model_copy(update={"heads": heads})
 
     @classmethod
     def metrics(cls, plain: Mapping[str, Any]) -> list[str]:
