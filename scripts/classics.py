@@ -148,6 +148,8 @@ def keep(run: Path, store: Path, notes: Notes, out: Path | None = None) -> None:
         elif file.stat().st_size <= LARGEST:
             WEIGHTS.mkdir(exist_ok=True)
             shutil.copyfile(file, WEIGHTS / file.name)
+            for other in {f"{name}.onnx", f"{name}-int8.onnx"} - {file.name}:  # of an earlier run
+                (WEIGHTS / other).unlink(missing_ok=True)
             entry = file.with_suffix(".entry.toml")
             (info,) = read_manifest(entry.read_text(encoding="utf-8"), entry.name).values()
             add_entry(replace(info, name=name, training_file="", training_sha256=""))
@@ -344,34 +346,38 @@ def write_curve(run: Path) -> None:
 
 
 def draw(curves: Iterable[Path], target: Path) -> None:
-    """Draws the accuracy on the validation split after each epoch, one panel for each protocol."""
+    """Draws the accuracy on the validation split after each epoch, a panel for each protocol, a colour for each run."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4.2), layout="constrained", dpi=110)
+    figure = Figure(figsize=(11, 4.6), layout="constrained", dpi=110)
     FigureCanvasAgg(figure)
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(curves)]
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in curves]
     panels = {"FER2013": ("fer2013",), "votes of FER+": ("votes", "ferplus")}
-    for axes, (title, heads) in zip(figure.subplots(1, 2), panels.items(), strict=True):
-        shown = 0
-        for each in found:
-            for head in heads:
-                values = each["series"].get(f"val/{head}/accuracy", [])
-                if values:
-                    planned = "" if each["epochs"] >= each["planned"] else f" ({each['epochs']} of {each['planned']})"
-                    epochs = range(1, len(values) + 1)
-                    style = "-" if shown < _COLOURS else "--"
-                    axes.plot(
-                        epochs, [100 * value for value in values], style, marker=".", label=each["name"] + planned
-                    )
-                    shown += 1
+    lines = {
+        (title, each["name"]): [
+            100 * value for head in heads for value in each["series"].get(f"val/{head}/accuracy", [])
+        ]
+        for title, heads in panels.items()
+        for each in found
+    }
+    # The legend's order is that of the ends of the lines in the first panel; those of the second alone follow.
+    found.sort(key=lambda each: [-max(lines[title, each["name"]] or [0]) for title in panels])
+    grid = figure.subplots(1, len(panels), sharey=False)
+    for number, each in enumerate(found):
+        planned = "" if each["epochs"] >= each["planned"] else f" ({each['epochs']} of {each['planned']})"
+        style = {"color": f"C{number % _COLOURS}", "linestyle": "-" if number < _COLOURS else "--"}
+        label = each["name"] + planned
+        for axes, title in zip(grid, panels, strict=True):
+            if values := lines[title, each["name"]]:
+                axes.plot(range(1, len(values) + 1), values, marker=".", label=label, **style)
+                label = f"_{label}"  # one entry in the legend
+    for axes, title in zip(grid, panels, strict=True):
         axes.set(title=title, xlabel="epoch", ylabel="accuracy on PublicTest, %")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set_xlim(0.5, max((each["epochs"] for each in found), default=1) + 0.5)
-        if shown:
-            axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside right center", frameon=False, fontsize=8)
     figure.savefig(target, format="png")
 
 

@@ -379,8 +379,8 @@ def _ablated(name: str, scores: dict[str, Any]) -> str:
         return "-"
     found = _evaluation("ablations") if (SCORES / "ablations.json").exists() else {"accuracy": {}}
     both = [scores[each]["accuracy"] for each in (name, reference)]
-    measured = [found["accuracy"].get(each, -1) for each in (name, reference)]
-    if any(abs(one["value"] - other) > 1e-6 for one, other in zip(both, measured, strict=True)):
+    measured = [found["accuracy"].get(each, math.nan) for each in (name, reference)]
+    if not all(math.isclose(one["value"], other, abs_tol=1e-6) for one, other in zip(both, measured, strict=True)):
         value = both[0]["value"] - both[1]["value"]
         half = math.hypot(*((each["high"] - each["low"]) / 2 for each in both))
         return f"{points(Estimate(value, value - half, value + half))}, unpaired"

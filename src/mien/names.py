@@ -74,3 +74,8 @@ def escape_unencodable() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def counted(number: int, noun: str) -> str:
+    """The number with the noun, for messages: 1 image, 1,200 images."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -25,7 +25,7 @@ class Brief:
         network: The network that it trains.
         command: That trains it, with the store that it needs.
         epochs: Of all its stages.
-        measured: Epochs of the run that was scored, if it had fewer than the recipe; None otherwise.
+        measured: Epochs of the run that was scored, if it was cut short; None otherwise, also after early stopping.
     """
 
     name: str
@@ -58,7 +58,14 @@ def recipes() -> Mapping[str, Brief]:
             table["model"]["name"],
             texts[name].partition("\n")[0].removeprefix("# "),
             table["epochs"] + sum(stage["epochs"] for stage in table.get("stages", ())),
-            next((score["epochs"] for score in table.get("score", ()) if "epochs" in score), None),
+            next(
+                (
+                    score["epochs"]
+                    for score in table.get("score", ())
+                    if "epochs" in score and not score.get("stopped_early", False)
+                ),
+                None,
+            ),
         )
         for name, table in tables.items()
         if table.get("task", "expression") == "expression"

@@ -1,4 +1,4 @@
-"""`mien report`: what a table says about the people of a video, in numbers and as a picture."""
+"""`mien report`: what a table says about people in videos and faces in images, in numbers and as a picture."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +9,12 @@ import typer
 from mien.cli import print_line, print_table, tell
 from mien.cli.options import AsJson, Quiet
 from mien.errors import ConfigError
-from mien.names import to_json
+from mien.names import counted, to_json
 
 if TYPE_CHECKING:
+    from mien.output.photographs import PhotographSummary
     from mien.output.timeline.measures import Summary
+    from mien.output.timeline.series import Recording
 
 _MOST_EPISODES = 12  # that are printed of each person
 
@@ -25,11 +27,11 @@ def register(app: typer.Typer) -> None:
 def report(
     table: Annotated[
         Path,
-        typer.Argument(
-            help="A table of a video from mien analyze VIDEO --table: .csv, .jsonl or .parquet.", show_default=False
-        ),
+        typer.Argument(help="A table from mien analyze --table: .csv, .jsonl or .parquet.", show_default=False),
     ],
-    out: Annotated[Path | None, typer.Option("--out", help="Also draw it: .html or .png.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Also draw the videos: .html or .png.", show_default=False)
+    ] = None,
     smooth: Annotated[
         float | None,
         typer.Option(
@@ -42,14 +44,18 @@ def report(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Summarises a table of a video: shares of time, changes and episodes of each person, and their curves.
+    """Summarises a table: emotions of people over time in videos, of faces in images.
+
+    Of videos it gives the shares of time, changes and episodes of each person, and their curves; of images how many
+    faces show which emotion.
 
     It needs the table alone. A table with keypoints also gives blinks per minute and the movement of the head. The
-    numbers are those of smoothed probabilities, as in a timeline: the table's, or else the report smooths them.
+    numbers of videos are those of smoothed probabilities, as in a timeline: the table's, or else the report smooths
+    them.
     """
     from mien.expression.smoothing import SECONDS
     from mien.media.picking import TrackingOptions
-    from mien.output.timeline.layout import clock
+    from mien.output.photographs import Photographs
     from mien.output.timeline.measures import summaries
     from mien.output.timeline.render import check_suffix, write_timeline
     from mien.output.timeline.series import read_table
@@ -59,25 +65,61 @@ def report(
         if out.resolve() == table.resolve():
             raise ConfigError(f"the report would replace the table '{table}'", hint="give the report another name")
     TrackingOptions(smooth=smooth)  # refuses numbers without a meaning
-    recordings = read_table(table, SECONDS if smooth is None else smooth)
+    photographs = Photographs()
+    recordings = read_table(table, SECONDS if smooth is None else smooth, photographs)
+    if out is not None and not recordings:
+        raise ConfigError(
+            f"'{table}' has no video to draw in '{out}': none of its rows has a time",
+            hint="without --out the report counts the faces of images",
+        )
     found = summaries(recordings)
     if as_json:
         said = {each.source: each.probabilities for each in recordings}
-        print(to_json([{**each.as_dict(), "probabilities": said[each.source]} for each in found], indent=1))
+        people: list[dict[str, object]] = [{**each.as_dict(), "probabilities": said[each.source]} for each in found]
+        images = [photographs.summary().as_dict()] if photographs.sources else []
+        print(to_json([*people, *images], indent=1))
     else:
         for recording in recordings:
-            of_video = [each for each in found if each.source == recording.source]
-            length, empty = clock(recording.end - recording.begin), recording.empty / max(recording.frames, 1)
-            print_line(f"{recording.source}: {length}, {recording.frames:,} frames, {empty:.0%} of them without a face")
-            if of_video:
-                print_line(f"Probabilities: {recording.probabilities}.")
-                print_table(*_shares(of_video), right=range(1, 20))
-                print_table(*_movement(of_video), right=range(1, 20))
-                print_table(("person", "from", "to", "emotion", "mean"), _episodes(of_video), right=(1, 2, 4))
+            _print_recording(recording, [each for each in found if each.source == recording.source])
+        if photographs.sources:
+            _print_photographs(table, photographs.summary())
     if out is not None:
         write_timeline(out, recordings)
         if not quiet:
             tell(f"written: {out}")
+
+
+def _print_recording(recording: "Recording", people: "list[Summary]") -> None:
+    """One video."""
+    from mien.output.timeline.layout import clock
+
+    length, empty = clock(recording.seconds), recording.empty / max(recording.frames, 1)
+    print_line(f"{recording.source}: {length}, {recording.frames:,} frames, {empty:.0%} of them without a face")
+    if people:
+        print_line(f"Probabilities: {recording.probabilities}.")
+        print_table(*_shares(people), right=range(1, 20))
+        print_table(*_movement(people), right=range(1, 20))
+        print_table(("person", "from", "to", "emotion", "mean"), _episodes(people), right=(1, 2, 4))
+
+
+def _print_photographs(table: Path, found: "PhotographSummary") -> None:
+    """All images of the table."""
+    parts = [counted(found.images, "image"), counted(found.faces, "face")]
+    parts += [f"{counted(found.without_face, 'image')} without a face"] if found.without_face else []
+    if found.unread:
+        parts.append(f"{found.unread:,} could not be read")
+    print_line(f"{table}: {', '.join(parts)}")
+    if not found.emotions:
+        return
+    rows = [
+        (name, f"{each.faces:,}", f"{each.share:.0%}", f"{each.mean:.0%}", f"{each.images:,}")
+        for name, each in found.emotions.items()
+    ]
+    print_table(("emotion", "faces", "share", "mean probability", "images"), rows, right=range(1, 5))
+    known = sum(each.faces for each in found.emotions.values())
+    print_line(f"{found.uncertain:,} of {counted(known, 'face')} {'is' if found.uncertain == 1 else 'are'} uncertain.")
+    if found.valence is not None and found.arousal is not None:
+        print_line(f"Mean valence {found.valence:+.2f}, mean arousal {found.arousal:+.2f} (-1 to 1).")
 
 
 def _person(found: "Summary") -> str:
@@ -106,10 +148,10 @@ def _movement(found: "list[Summary]") -> tuple[list[str], list[list[str]]]:
 
 
 def _episodes(found: "list[Summary]") -> Iterator[list[str]]:
-    from mien.output.timeline.layout import clock
+    from mien.output.console import exact_clock
 
     for each in found:
         for one in each.episodes[:_MOST_EPISODES]:
-            yield [_person(each), clock(one.begin), clock(one.end), one.emotion, f"{one.confidence:.0%}"]
+            yield [_person(each), exact_clock(one.begin), exact_clock(one.end), one.emotion, f"{one.confidence:.0%}"]
         if len(each.episodes) > _MOST_EPISODES:
             yield [_person(each), "", "", f"and {len(each.episodes) - _MOST_EPISODES} more: --json or --out", ""]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.names import printable
+from mien.output.console import exact_clock
 from mien.output.drawing.palette import RGB, colour_of
 from mien.output.timeline.measures import Summary, summary
 from mien.output.timeline.series import Recording, Series
@@ -31,6 +32,7 @@ _RIGHT: Final = WIDTH - _MARGIN - 14
 _LANE: Final = 118
 _CHART: Final = 70  # height of the probabilities
 _STRIP: Final = 9  # height of the line below them
+_VISIBLE: Final = 0.05  # emotions that never have such a probability are not named; their areas are hairlines
 _POINTS: Final = 900  # of a curve; more are averaged
 # Lanes of one video; the people who are seen longest have them.
 MOST_LANES: Final = 24
@@ -103,7 +105,7 @@ def _recording(recording: Recording, top: float, items: list[Item]) -> float:
     y = top + 44
     items.append(Text(_MARGIN, y, _short(printable(PurePath(recording.source).name), 60), 22, bold=True))
     people = f"{len(recording.series)} {'person' if len(recording.series) == 1 else 'people'}"
-    parts = [clock(recording.end - recording.begin), people]
+    parts = [clock(recording.seconds), people]
     if recording.empty:
         parts.append(f"no face in {recording.empty / max(recording.frames, 1):.0%} of the frames")
     if left_out:
@@ -128,13 +130,13 @@ def _recording(recording: Recording, top: float, items: list[Item]) -> float:
 
 
 def _used(shown: Sequence[Series]) -> list[str]:
-    """The emotions that matter somewhere, in their order."""
+    """The emotions that can be seen somewhere, in their order."""
     names = dict.fromkeys(name for series in shown for name in series.emotions)
     return [
         name
         for name in names
         if any(
-            float(series.probabilities[:, series.emotions.index(name)].max(initial=0)) > 0.15
+            float(series.probabilities[:, series.emotions.index(name)].max(initial=0)) > _VISIBLE
             for series in shown
             if name in series.emotions
         )
@@ -156,7 +158,8 @@ def _lane(series: Series, recording: Recording, y: float, items: list[Item]) -> 
         items.extend(_stack(series, part, recording, top))
     for episode in found.episodes:
         begin, end = _across(episode.begin, recording), _across(episode.end, recording)
-        title = f"{episode.emotion}, {clock(episode.begin)} to {clock(episode.end)}, mean {episode.confidence:.0%}"
+        times = f"{exact_clock(episode.begin)} to {exact_clock(episode.end)}"
+        title = f"{episode.emotion}, {times}, mean {episode.confidence:.0%}"
         width = max(end - begin - 1, 1.5)
         items.append(Box(begin, top + _CHART + 9, width, _STRIP, colour_of(episode.emotion), 4, title))
 

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 from mien.errors import ConfigError, OutputError
 from mien.files import new_file, replacing, writable, write_errors
 from mien.names import printable
+from mien.output.console import exact_clock
 from mien.output.drawing.palette import RGB, typeface
 from mien.output.timeline.layout import BACK, WIDTH, Area, Box, Item, Text, Thumbnail, clock, timeline
 from mien.output.timeline.measures import Summary, summaries
@@ -192,7 +193,10 @@ def _episodes(found: Sequence[Summary]) -> str:
     """The episodes of each person, closed until they are wanted."""
     parts = []
     for each in found:
-        rows = [[clock(one.begin), clock(one.end), one.emotion, f"{one.confidence:.0%}"] for one in each.episodes]
+        rows = [
+            [exact_clock(one.begin), exact_clock(one.end), one.emotion, f"{one.confidence:.0%}"]
+            for one in each.episodes
+        ]
         video, person = _name(each)
         name = html.escape(f"{video}, person {person}: {len(rows)} episode{'' if len(rows) == 1 else 's'}")
         parts.append(f"<details><summary>{name}</summary>{_table(['from', 'to', 'emotion', 'mean'], rows)}</details>")

@@ -1,11 +1,7 @@
 """Emotions over time: one series for each track of each video, collected from results or read from a table."""
 
-import csv
-import io
-import json
 import math
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -14,10 +10,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import DataError, InputError, MissingExtraError
-from mien.names import from_cell
-from mien.output.schema import Layout, columns
-from mien.results import AFFECT, POSE, FrameResult
+from mien.errors import DataError
+from mien.output.photographs import Photographs
+from mien.output.saved_tables import number as as_number
+from mien.output.saved_tables import open_rows
+from mien.results import POSE, FrameResult
 
 # A series keeps at most so many points: then neighbours are averaged, so that memory stays flat for any length.
 _MOST_POINTS: Final = 16_384
@@ -25,11 +22,10 @@ _MOST_POINTS: Final = 16_384
 _PACKED: Final = 1024
 # Columns of measures that a report uses.
 _EYES: Final = ("right_eye_openness", "left_eye_openness")
-_FIXED: Final = frozenset(column.name for column in columns(Layout((), keypoints=1)))
+_STEP: Final = 0.04  # seconds between two frames, where there is only one
 # What probabilities are.
 _OF_FRAMES: Final = "those of single frames"
 _SMOOTHED: Final = "smoothed along each track"
-_OTHER: Final = re.compile(r"smoothed_.+|[xy]_\d+")
 
 
 @dataclass(slots=True)
@@ -45,6 +41,7 @@ class Series:
         openness: (N,) mean openness of the eyes; NaN where it is unknown.
         pose: (N, 3) yaw, pitch and roll in degrees; NaN where it is unknown.
         thumbnail: (H, W, 3) uint8 RGB, the best view of the face; None without images.
+        frame_step: The usual time between two frames of the video in seconds, for those seen in one frame only.
     """
 
     source: str
@@ -55,6 +52,7 @@ class Series:
     openness: NDArray[np.float32]
     pose: NDArray[np.float32]
     thumbnail: NDArray[np.uint8] | None = None
+    frame_step: float = _STEP
 
     @property
     def name(self) -> str:
@@ -64,7 +62,7 @@ class Series:
     @property
     def step(self) -> float:
         """The usual time between two frames in seconds."""
-        return float(np.median(np.diff(self.times))) if len(self.times) > 1 else 0.04
+        return float(np.median(np.diff(self.times))) if len(self.times) > 1 else self.frame_step
 
     @property
     def spans(self) -> list[slice]:
@@ -92,6 +90,7 @@ class Recording:
         empty: Number of frames without a face.
         series: The people.
         probabilities: What their probabilities are, in words.
+        steps: Seconds between its first frames.
     """
 
     source: str
@@ -101,6 +100,17 @@ class Recording:
     empty: int = 0
     series: list[Series] = field(default_factory=list)
     probabilities: str = _OF_FRAMES
+    steps: list[float] = field(default_factory=list)
+
+    @property
+    def step(self) -> float:
+        """The usual time between two frames in seconds."""
+        return float(np.median(self.steps)) if self.steps else _STEP
+
+    @property
+    def seconds(self) -> float:
+        """The length, to the end of the last frame."""
+        return self.end - self.begin + self.step
 
 
 class _Growing:
@@ -174,23 +184,23 @@ class Collector:
 
     def add_row(self, row: Mapping[str, Any], emotions: tuple[str, ...]) -> None:
         """Adds one row of a table."""
-        time = _number(row.get("timestamp"))
+        time = as_number(row.get("timestamp"))
         if math.isnan(time) or row.get("error"):
             return
-        values = [_number(row.get(f"smoothed_{name}")) for name in emotions]
+        values = [as_number(row.get(f"smoothed_{name}")) for name in emotions]
         smoothed = not any(map(math.isnan, values))
         if not smoothed:
-            values = [_number(row.get(name)) for name in emotions]
+            values = [as_number(row.get(name)) for name in emotions]
         has_face = row.get("face") not in (None, "")
         self._frame(str(row["source"]), time, not has_face)
         if smoothed:
             self._recordings[str(row["source"])].probabilities = _SMOOTHED
         if not has_face or any(map(math.isnan, values)):
             return
-        track = _number(row.get("track"))
+        track = as_number(row.get("track"))
         growing = self._grow(str(row["source"]), None if math.isnan(track) else int(track), emotions)
-        eyes = [_number(row.get(name)) for name in _EYES]
-        growing.add(time, values, sum(eyes) / 2, [_number(row.get(name)) for name in POSE])
+        eyes = [as_number(row.get(name)) for name in _EYES]
+        growing.add(time, values, sum(eyes) / 2, [as_number(row.get(name)) for name in POSE])
 
     def recordings(self) -> list[Recording]:
         """The videos so far, each with its people."""
@@ -198,11 +208,15 @@ class Collector:
             found = [(key, growing) for key, growing in self._growing.items() if key[0] == recording.source]
             found.sort(key=lambda pair: -1 if pair[0][1] is None else pair[0][1])
             recording.series = [growing.series(*key) for key, growing in found]
+            for series in recording.series:
+                series.frame_step = recording.step
         return list(self._recordings.values())
 
     def _frame(self, source: str, time: float, empty: bool) -> None:
         recording = self._recordings.setdefault(source, Recording(source))
         if time != recording.end:  # the rows of the faces of one frame have the same time
+            if recording.frames and len(recording.steps) < _PACKED:
+                recording.steps.append(abs(time - recording.end))
             recording.frames += 1
             recording.empty += empty
         recording.begin, recording.end = min(recording.begin, time), max(recording.end, time)
@@ -227,13 +241,6 @@ def thumbnail(image: NDArray[np.uint8], box: NDArray[np.floating], side: int = 1
     return np.array(cut)
 
 
-def _number(value: object) -> float:
-    """A cell as a number; NaN if it is empty."""
-    if value is None or value == "":
-        return math.nan
-    return float(value)  # type: ignore[arg-type]
-
-
 def _smooth(series: Series, seconds: float) -> None:
     """Smooths the probabilities in a triangular window of that length, as `mien.expression.smoothing` does."""
     half = seconds / 2
@@ -246,43 +253,33 @@ def _smooth(series: Series, seconds: float) -> None:
     series.probabilities = rows
 
 
-def read_table(path: Path, smooth: float = 0.0) -> list[Recording]:
+def read_table(path: Path, smooth: float = 0.0, photographs: Photographs | None = None) -> list[Recording]:
     """The videos in a table that `mien analyze --table` wrote: CSV, JSON lines or Parquet.
 
     Args:
         path: The table.
         smooth: Seconds over which probabilities are smoothed along a track, where the table has no smoothed ones; 0
             for none.
+        photographs: Counts the rows that have no time; a table may then be of images alone.
 
     Raises:
         InputError: The file cannot be read.
         DataError: It is not such a table, or has no frames of a video.
         MissingExtraError: Parquet needs packages that are not installed.
     """
-    names, rows = _rows(path)
-    missing = [name for name in ("source", "timestamp", "face", "emotion") if name not in names]
-    if missing:
-        raise DataError(
-            f"'{path}' is not a table of mien: it has no column {', '.join(missing)}",
-            hint="make one with mien analyze VIDEO --table faces.csv, without --style",
-        )
-    # The columns of probabilities are all that the schema does not name.
-    # A class may have the name of a dimension; its table has no dimensions, which stand behind `emotion`.
-    own = set(AFFECT) & set(names[: names.index("emotion")])
-    emotions = tuple(name for name in names if name in own or (name not in _FIXED and not _OTHER.fullmatch(name)))
-    collector = Collector()
-    done = 0
-    try:
-        for row in rows:
-            collector.add_row(row, emotions)
-            done += 1
-    except (ValueError, TypeError, KeyError, csv.Error) as error:
-        raise DataError(f"'{path}', row {done + 1}: {error}") from error
+    table, collector = open_rows(path), Collector()
+
+    def use(row: Mapping[str, Any]) -> None:
+        collector.add_row(row, table.emotions)
+        if photographs is not None:
+            photographs.add_row(row, table.emotions)
+
+    done = table.each(use)
     found = collector.recordings()
-    if not found:
+    if not found and not (photographs and photographs.sources):
         raise DataError(
             f"'{path}' has no frames of a video: none of its {done:,} rows has a time",
-            hint="a report is about time; analyze a video",
+            hint="a timeline needs time; analyze a video",
         )
     for recording in found:
         tracks = [series for series in recording.series if series.track is not None]
@@ -291,44 +288,3 @@ def read_table(path: Path, smooth: float = 0.0) -> list[Recording]:
                 _smooth(series, smooth)
             recording.probabilities = f"{_SMOOTHED} over {smooth:g} s"
     return found
-
-
-def _rows(path: Path) -> tuple[list[str], Iterator[Mapping[str, Any]]]:
-    """The names of the columns, and the rows."""
-    suffix = path.suffix.lower()
-    try:
-        if suffix == ".parquet":
-            return _parquet(path)
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"cannot read '{path}': {getattr(error, 'strerror', None) or 'it is not text in UTF-8'}"
-        ) from error
-    if suffix == ".jsonl":
-        try:
-            found = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except ValueError as error:
-            raise DataError(f"'{path}' is not JSON lines: {error}") from error
-        if not all(isinstance(row, dict) for row in found):
-            raise DataError(f"'{path}' is not a table of mien: its lines are no objects")
-        return list(found[0]) if found else [], iter(found)
-    if suffix != ".csv":
-        raise DataError(
-            f"no table format for '{path}': expected the suffix .csv, .jsonl or .parquet, found '{suffix}'",
-            hint="mien analyze VIDEO --table faces.csv makes a table",
-        )
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    names = list(reader.fieldnames or ())
-    return names, ({**row, "source": from_cell(str(row.get("source")))} for row in reader)
-
-
-def _parquet(path: Path) -> tuple[list[str], Iterator[Mapping[str, Any]]]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise MissingExtraError("reading Parquet", "report") from error
-    try:
-        table = parquet.read_table(path)
-    except ArrowException as error:
-        raise DataError(f"'{path}' is not a Parquet file: {error}") from error
-    return list(table.column_names), iter(table.to_pylist())
