@@ -213,6 +213,8 @@ class TestResume:
         done = mien("--resume", cut, "--data", data, "--quiet")
         assert done.returncode == 0, done.stderr
         assert same(weights(whole), weights(cut))
+        done = mien("--resume", cut, "--data", data, "--quiet")
+        assert "the run is complete: there is nothing left to train" in done.stderr
 
     def test_a_folder_that_holds_no_run(self, data: Path, tmp_path: Path) -> None:
         done = mien("--resume", tmp_path, "--data", data)

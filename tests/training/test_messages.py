@@ -17,7 +17,7 @@ from tests.tiny import tiny_recipe
 
 from mien.datasets import Samples, store
 from mien.errors import ConfigError, DivergedError
-from mien.training import FitOptions, fit, load_recipe
+from mien.training import ExpressionRecipe, FitOptions, fit, load_recipe
 from mien.training.checkpoints import read
 from mien.training.expression.module import ExpressionModule
 from mien.training.hardware import Hardware
@@ -25,7 +25,7 @@ from mien.training.logs import MetricsLog
 from mien.training.loop import Callback, Run
 from mien.training.progress import ProgressView
 from mien.training.recipe import load, to_toml
-from mien.training.weights import resolve_recipe
+from mien.training.weights import load_source, resolve_recipe
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +77,17 @@ class TestFurther:
         assert len(recipe.stages) == 1
         assert said == [f"starts from the weights of {tiny_run}"]
 
+    def test_a_file_of_your_own_keeps_its_rate_and_its_stages(self, tiny_run: Path, tmp_path: Path) -> None:
+        own = tiny_recipe(optimizer={"name": "adam", "lr": 0.007}, stages=({"epochs": 1, "lr": 0.001},))
+        (tmp_path / "own.toml").write_text(to_toml(own), encoding="utf-8")
+        recipe, said = resolve_recipe(str(tmp_path / "own.toml"), [], init_from=str(tiny_run))
+        assert (recipe.optimizer.lr, len(recipe.stages)) == (0.007, 1)
+        assert said == [f"starts from the weights of {tiny_run}"]
+
+    def test_the_rate_of_another_optimizer_is_not_taken_over(self, tiny_run: Path) -> None:
+        recipe, _ = resolve_recipe("emonet", [], init_from=str(tiny_run))  # adam, the run has sgd
+        assert recipe.optimizer.lr == pytest.approx(load_recipe("emonet").optimizer.lr / 10)
+
     @pytest.mark.parametrize("name", ["vgg16-imagenet-top", "mien-s", "mien-m"])
     def test_shipped_ones(self, name: str, tiny_run: Path) -> None:
         recipe, _ = resolve_recipe(name, [], init_from=str(tiny_run))
@@ -86,6 +97,34 @@ class TestFurther:
         recipe, said = resolve_recipe("emonet", [], init_from=str(tiny_run))
         assert not recipe.stages
         assert any("the other stages of the recipe are left out (2)" in line for line in said)
+
+    def test_epochs_are_those_of_the_first_stage(self) -> None:
+        recipe, said = resolve_recipe("emonet", ["epochs=1"])
+        assert recipe.total_epochs > 1
+        assert any("for this one alone: --set stages=[]" in line for line in said)
+        assert not resolve_recipe("emonet", ["epochs=1", "stages=[]"])[1]
+
+    def test_a_run_of_own_data_has_its_own_name(self) -> None:
+        recipe, _ = resolve_recipe(None, ["epochs=1"], init_from="mien-s", name="shop")
+        assert (recipe.name, recipe.description) == ("shop", "fine-tuned from mien-s")
+        recipe, _ = resolve_recipe(None, ["name=till"], init_from="mien-m-int8", name="shop")
+        assert recipe.name == "till"
+
+    def test_a_head_that_is_not_there(self) -> None:
+        with pytest.raises(ConfigError, match="the recipe has no head 'labels'; its heads are fer2013"):
+            load_recipe("mini-xception", ["heads.labels.class_weights=balanced"])
+        more = ["heads.labels.source=labels", "heads.labels.weight=0.5"]
+        recipe = load_recipe("mini-xception", more)
+        assert isinstance(recipe, ExpressionRecipe)
+        assert list(recipe.heads) == ["fer2013", "labels"]
+
+    def test_what_can_be_started_from(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            resolve_recipe(None, [], init_from="mini-xception")
+        assert "is for reading alone" in caught.value.message
+        with pytest.raises(ConfigError) as caught:
+            load_source("mien-l")
+        assert (caught.value.hint or "").endswith("one of mien-m, mien-s")
 
     def test_published_weights_are_not_asked_for_where_a_run_has_them(
         self, tiny_run: Path, tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -238,7 +277,7 @@ class TestRecipesThatAreWrong:
         for said in (
             "--set lonely: has no value",
             "name: string should match",
-            "epochs: input should be a valid integer, got many",
+            "epochs: input should be a valid integer, got 'many'",
             "optmizer: unknown key, did you mean optimizer?",
             "monitor: there is no metric 'val/x', choose one of val/loss, val/a/loss",
             "model.name: there is no network 'plane', did you mean plain?",

@@ -1,5 +1,6 @@
 """int8 behind its gate."""
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from onnx import TensorProto, helper
 from mien.assets.store import open_model
 from mien.datasets import Samples
 from mien.errors import ConfigError, WeightsError
+from mien.evaluation import Evaluation, evaluate_model
 from mien.expression import OnnxClassifier
 from mien.training import quantize
 
@@ -62,9 +64,27 @@ def test_the_gate_holds(
     tiny_model: Path, tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LIMITS, "FALL", -1.0)
-    with pytest.raises(WeightsError, match="accuracy falls by"):
+    monkeypatch.setattr(LIMITS, "FACES", -(10**9))
+    with pytest.raises(WeightsError, match="the int8 form's accuracy"):
         quantize(tiny_model, tiny_samples, tmp_path / "tiny-int8.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_two_faces_of_few_may_be_lost(tiny_model: Path, tiny_samples: Samples) -> None:
+    full = evaluate_model(tiny_model, tiny_samples.only("val"), split="val")
+    faces = next(iter(full.scores.values())).n
+
+    def losing(number: int) -> Evaluation:
+        scores = {
+            name: replace(each, accuracy=replace(each.accuracy, value=each.accuracy.value - number / each.n))
+            for name, each in full.scores.items()
+        }
+        return replace(full, scores=scores)
+
+    assert faces < LIMITS.FACES / LIMITS.FALL
+    LIMITS._gate(full, losing(2))
+    with pytest.raises(WeightsError, match=r"accuracy falls by .* points \(it may fall by"):
+        LIMITS._gate(full, losing(3))
 
 
 def test_another_suffix_is_refused(tiny_model: Path, tiny_samples: Samples, tmp_path: Path) -> None:

@@ -89,7 +89,8 @@ def training_form(name: str) -> bytes:
     """
     info = model_info(name)
     if not info.training_file:
-        able = ", ".join(known.name for known in shipped_models().values() if known.training_file)
+        same = [known for known in shipped_models(info.task).values() if known.training_file and known.form != "int8"]
+        able = ", ".join(known.name for known in same)
         raise ConfigError(f"the model '{name}' ships without its training form", hint=f"start from one of {able}")
     return verified(FOLDER / info.training_file, info.training_sha256)
 

@@ -1,5 +1,6 @@
 """`mien train`: a recipe and a store in, a folder with a run out."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -54,7 +55,9 @@ def train(
     """
     from mien import training  # without torch, this raises an error that names what to install
 
-    plan, notes = training.resolve_recipe(recipe, run.settings or (), resume=run.resume, init_from=run.init_from)
+    plan, notes = training.resolve_recipe(
+        recipe, run.settings or (), resume=run.resume, init_from=run.init_from, name=_name(run, data)
+    )
     folder = run.resume or run.out or Path("runs") / plan.name
 
     def tell(line: str) -> None:
@@ -77,3 +80,9 @@ def train(
     if training.first_process():
         print_line(f"best checkpoint: {best}")
         print_line(f"next: mien export {folder} --data {data} --out {plan.name}.onnx")
+
+
+def _name(run: RunOptions, data: Path) -> str:
+    """The name of a run that has the recipe of the weights it starts from: of its folder, or of weights and data."""
+    text = run.out.name if run.out else f"{Path(run.init_from or '').stem}-{data.stem}"
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-._") or "fine-tuned"

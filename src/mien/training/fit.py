@@ -84,7 +84,7 @@ def fit(recipe: RunRecipe, data: Any, folder: Path, options: FitOptions | None =
         check_tensorboard()
     setup = task.setup(recipe, data)
     seed_everything(recipe.seed)
-    last = _resumable(folder, recipe, setup) if options.resume else None
+    last = _resumable(folder, recipe, setup, options.tell) if options.resume else None
     origin: Mapping[str, str] = {}
     if last is None and recipe.init_from:  # these weights replace any published ones
         source = weights.load_source(recipe.init_from)
@@ -116,7 +116,9 @@ def fit(recipe: RunRecipe, data: Any, folder: Path, options: FitOptions | None =
     return folder / "best.ckpt"
 
 
-def _resumable(folder: Path, recipe: RunRecipe, setup: TrainingSetup) -> dict[str, Any] | None:
+def _resumable(
+    folder: Path, recipe: RunRecipe, setup: TrainingSetup, tell: Callable[[str], None]
+) -> dict[str, Any] | None:
     """The last checkpoint of a run of this recipe on this data; None if it was stopped in its first epoch."""
     last, started = folder / "last.ckpt", folder / "recipe.toml"
     if not last.is_file() and not started.is_file():
@@ -139,7 +141,12 @@ def _resumable(folder: Path, recipe: RunRecipe, setup: TrainingSetup) -> dict[st
         changes = "its data.json is missing or damaged"
     if changes:
         raise ConfigError(f"{folder}: was started on other data: {changes}", hint="resume with the same data")
-    return checkpoints.read(last) if last.is_file() else None
+    if not last.is_file():
+        return None
+    found = checkpoints.read(last)
+    if found["state"]["done"] and found["state"]["stage"] == len(recipe.all_stages) - 1:
+        tell("the run is complete: there is nothing left to train")
+    return found
 
 
 def _data_changes(before: dict[str, Any], now: dict[str, Any]) -> str:

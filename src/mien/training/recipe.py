@@ -326,6 +326,7 @@ def _validated(plain: dict[str, Any], overrides: Sequence[str] | Mapping[str, An
             key, value = _setting(setting) if isinstance(setting, str) else setting
             if key in settings:
                 raise ConfigError(f"{key}: is set twice: {settings[key]} and {setting}", hint="leave one out")
+            _check_head(key, plain.get("heads"), overrides)
             if isinstance(setting, str):
                 settings[key] = setting
             _put(plain, key, value)
@@ -343,6 +344,24 @@ def _validated(plain: dict[str, Any], overrides: Sequence[str] | Mapping[str, An
         errors += [_blamed(_error_text(item, form, settings), settings) for item in error.errors()]
     _report([*errors, *(_blamed(line, settings) for line in form.config_errors(plain))], origin)
     return recipe
+
+
+def _check_head(key: str, heads: object, overrides: Sequence[str] | Mapping[str, Any]) -> None:
+    """Refuses a setting of a head that is not there, unless another setting makes the head.
+
+    Raises:
+        ConfigError: The message names the heads.
+    """
+    table, _, rest = key.partition(".")
+    name, dot, _ = rest.partition(".")
+    if table != "heads" or not dot or not isinstance(heads, Mapping) or not heads or name in heads:
+        return
+    if not any(str(other).startswith(f"heads.{name}.source") for other in overrides):
+        near = f"did you mean {found}? " if (found := nearest(name, heads)) else ""
+        raise ConfigError(
+            f"{key}: the recipe has no head '{name}'; its heads are {', '.join(heads)}",
+            hint=f"{near}a new head needs heads.{name}.source",
+        )
 
 
 def _blamed(line: str, settings: Mapping[str, str]) -> str:
@@ -410,7 +429,8 @@ def _error_text(item: ErrorDetails, form: type[BaseModel], settings: Mapping[str
     elif kind == "value_error":
         text = text.removeprefix("Value error, ")
     else:
-        text = f"{text[:1].lower()}{text[1:]}, got {shorten(str(item['input'])) or repr('')}"
+        given = repr(item["input"]) if isinstance(item["input"], str) else str(item["input"])
+        text = f"{text[:1].lower()}{text[1:]}, got {shorten(given)}"
         text += _FORMS.get(kind, "")
         if kind == "float_type" and re.fullmatch(r"\d+,\d+", str(item["input"])):
             text += f"; write {str(item['input']).replace(',', '.')}"

@@ -11,7 +11,7 @@ import safetensors.torch
 from torch import Tensor
 
 from mien import models
-from mien.assets.manifest import REPLACED, ModelInfo, info_in, model_info, shipped_models
+from mien.assets.manifest import REPLACED, ModelInfo, classic_models, info_in, model_info, shipped_models
 from mien.assets.recognise import wrong_source
 from mien.assets.store import read_weights, training_form
 from mien.errors import ConfigError, OutputError, WeightsError, meant
@@ -129,7 +129,12 @@ def _training_form(source: str) -> bytes:
         raise wrong
     if Path(source).suffix == ".safetensors":
         return read_weights(Path(source))
-    able = [name for name, info in shipped_models().items() if info.training_file]
+    able = [name for name, info in shipped_models().items() if info.training_file and name in recipe_names()]
+    if source in classic_models():
+        raise ConfigError(
+            f"cannot start from '{source}': the file of this network is for reading alone",
+            hint=f"train it: mien train {source}, then start from that run's folder",
+        )
     raise ConfigError(
         f"cannot start from '{source}': no such model or run",
         hint=f"{meant(source, able)}give a run's folder, a .safetensors file, or one of {', '.join(able)}",
@@ -147,11 +152,17 @@ def _source_recipe(source: str) -> RunRecipe | None:
     if _is_run(source):
         return load(Path(source) / "recipe.toml")
     info = model_info(source) if _is_shipped(source) else _info(_training_form(source), source)
-    return load(info.name) if info and info.name in recipe_names() else None
+    name = info.name.removesuffix("-int8") if info else ""  # both forms have one training form
+    return load(name) if name in recipe_names() else None
 
 
 def resolve_recipe(
-    source: str | None, settings: Sequence[str], *, resume: Path | None = None, init_from: str | None = None
+    source: str | None,
+    settings: Sequence[str],
+    *,
+    resume: Path | None = None,
+    init_from: str | None = None,
+    name: str = "",
 ) -> tuple[RunRecipe, list[str]]:
     """The recipe of a run, and messages about it.
 
@@ -161,13 +172,28 @@ def resolve_recipe(
         resume: The folder of the run to resume.
         init_from: Weights to start from. Published weights (`models.pretrained`) become the recipe's `model.weights`.
             With others, see `load_source`, the learning rate is a tenth of that of the run before, and there is one
-            stage, unless `settings` name `optimizer.lr` and `stages`, or the recipe says `fine_tune = true`.
+            stage, unless `settings` name `optimizer.lr` and `stages`, or the recipe is a file of your own, or it says
+            `fine_tune = true`.
+        name: Of the run, if it has the recipe of `init_from`; by default that of this recipe. Its model is another.
 
     Raises:
         InputError: There is no such recipe.
         ConfigError: It is wrong, or none is given where one is needed.
         WeightsError: The weights to start from are missing or damaged.
     """
+    recipe, notes = _resolved(source, settings, resume=resume, init_from=init_from, name=name)
+    if recipe.stages and any(setting.partition("=")[0].strip() == "epochs" for setting in settings):
+        notes.append(
+            f"{recipe.epochs} of {recipe.total_epochs} epochs: the recipe has {len(recipe.all_stages)} stages, and "
+            "`epochs` is the length of the first; for this one alone: --set stages=[]"
+        )
+    return recipe, notes
+
+
+def _resolved(
+    source: str | None, settings: Sequence[str], *, resume: Path | None, init_from: str | None, name: str
+) -> tuple[RunRecipe, list[str]]:
+    """The recipe and the messages of `resolve_recipe`, without those about its stages."""
     if source is None and resume:
         if not (resume / "recipe.toml").is_file():
             raise ConfigError(
@@ -189,7 +215,11 @@ def resolve_recipe(
     if source is None:
         if before is None:
             raise ConfigError(f"the recipe of '{init_from}' is not known", hint="give a recipe as well")
-        recipe = changed(before.for_other_data(), settings)
+        own = {"name": name, "description": f"fine-tuned from {Path(init_from).name}"} if name else {}
+        recipe = changed(before.for_other_data().model_copy(update=own), settings)
+    as_it_is = recipe.fine_tune or (source is not None and source not in recipe_names())
+    if as_it_is:
+        return recipe.model_copy(update={"init_from": _lasting(init_from)}), [f"starts from the weights of {init_from}"]
     return _fine_tuned(recipe, before, init_from, {setting.partition("=")[0].strip() for setting in settings})
 
 
@@ -208,9 +238,9 @@ def _recipes_of(source: str) -> str:
 def _fine_tuned(recipe: RunRecipe, before: RunRecipe | None, init: str, given: set[str]) -> tuple[RunRecipe, list[str]]:
     notes = [f"starts from the weights of {init}"]
     changes: dict[str, object] = {"init_from": _lasting(init)}
-    if recipe.fine_tune:
-        return recipe.model_copy(update=changes), notes
     if "optimizer.lr" not in given:
+        if before and before.optimizer.name != recipe.optimizer.name:
+            before = None  # its rate means something else
         known = before or recipe
         rate = known.optimizer.lr / SHARE
         changes["optimizer"] = recipe.optimizer.model_copy(update={"lr": rate})
@@ -248,7 +278,11 @@ def init_weights(module: TrainingModule, source: str | Source) -> list[str]:
     module.network.load_state_dict(own | theirs)
     return [
         f"the head '{name}' is re-initialised: its classes are {', '.join(classes[name])}, "
-        f"those of {found.name} are {', '.join(found.classes.get(name, ['none']))}"
+        + (
+            f"those of {found.name} are {', '.join(found.classes[name])}"
+            if name in found.classes
+            else f"{found.name} has no such head"
+        )
         for name in classes
         if name in new
     ]

@@ -109,7 +109,7 @@ def with_soft_targets(targets: Tensor, samples: Samples, name: str, head: HeadRe
     if source is None:
         raise ConfigError(
             f"the head '{name}' learns from soft targets of {head.source}, and the data has none",
-            hint="make them with `mien data distil`, or set its `soft` to 0",
+            hint="make them with `mien data distil`, or set its `soft` to 0; --from without a recipe leaves them out",
         )
     soft = torch.from_numpy(source)[:, : targets.shape[1]]  # FER+'s modes have the first eight of the ten
     soft = soft / soft.sum(dim=1, keepdim=True).clamp(min=1e-6)
