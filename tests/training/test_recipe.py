@@ -182,7 +182,12 @@ def test_none_is_no_value_where_a_key_may_have_none(tmp_path: Path) -> None:
     path = written(
         tmp_path, LEAST + '[schedule]\nname = "plateau"\nwarmup = 0\n[stopping]\npatience = 3\n[augmentation]\n'
     )
-    settings = ["stopping=none", "schedule.warmup = none", "input.illumination=none", "heads.fer2013.class_weights=none"]
+    settings = [
+        "stopping=none",
+        "schedule.warmup = none",
+        "input.illumination=none",
+        "heads.fer2013.class_weights=none",
+    ]
     recipe = load_recipe(path, settings, form=ExpressionRecipe)
     assert (recipe.stopping, recipe.schedule.warmup) == (None, None)
     assert (recipe.input.illumination, recipe.heads["fer2013"].class_weights) == ("none", "none")  # a value of theirs
