@@ -288,7 +288,7 @@ def _check_one_video(output: OutputOptions, frames: "FrameSource") -> None:
         raise ConfigError("--timeline has no effect on images: they have no time", hint="omit it, or analyze a video")
     if not output.annotates_video or output.annotate is None:
         return
-    if not frames.has_video or len(frames.paths) > 1:
+    if not frames.has_video or len(frames.items) > 1:
         found = "there are several inputs" if frames.has_video else "the inputs are images"
         raise ConfigError(
             f"--annotate {output.annotate} is one video, but {found}",
