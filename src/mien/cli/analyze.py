@@ -326,7 +326,7 @@ def _outputs(
     if options.annotate and options.annotates_video:
         yield AnnotatedVideo(options.annotate, cast("Overlay", options.overlay or "bars"))
     elif options.annotate:
-        yield AnnotatedImages(options.annotate, cast("Overlay", options.overlay or "bars"))
+        yield AnnotatedImages(options.annotate, cast("Overlay", options.overlay or "bars"), frames.folders)
     if options.json:  # --quiet leaves out what is for people, not the data
         yield JsonLines()
     elif not options.quiet and not options.table_is_printed:

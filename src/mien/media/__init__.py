@@ -59,11 +59,13 @@ class FrameSource:
         items: The files, as paths, and the cameras, streams and other addresses, as text.
         passed_over: What is in the folders and not read, one text for each kind: "2 text files (.txt)".
         options: Which frames of videos are read.
+        folders: The folders in which files were found.
     """
 
     items: tuple[Path | str, ...]
     passed_over: tuple[str, ...] = ()
     options: VideoOptions = field(default_factory=VideoOptions)
+    folders: tuple[Path, ...] = ()
     _known: dict[Path | str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -126,6 +128,7 @@ def open_frames(
     """
     items: list[Path | str] = []
     passed_over: list[str] = []
+    folders: list[Path] = []
     for kind, group in groupby(paths, _named):
         if kind == "live":
             items += map(live_name, group)
@@ -135,7 +138,8 @@ def open_frames(
             found = find(list(group), recursive, videos=True)
             items += found.images
             passed_over += found.passed_over
-    return FrameSource(tuple(dict.fromkeys(items)), tuple(passed_over), options or VideoOptions())
+            folders += found.folders
+    return FrameSource(tuple(dict.fromkeys(items)), tuple(passed_over), options or VideoOptions(), tuple(folders))
 
 
 def _named(path: str | Path) -> Literal["live", "address", "files"]:
