@@ -286,9 +286,7 @@ def test_32_bit_pixels_are_refused() -> None:
 def test_colours_in_floats_are_refused_and_not_called_damaged(kind: type) -> None:
     written, content = cv2.imencode(".tiff", np.ones((8, 8, 3), kind))
     assert written
-    with pytest.raises(
-        InputError, match=r"with a kind of pixels that is not read \(32-bit floats, for example"
-    ) as caught:
+    with pytest.raises(InputError, match=r"with a kind of pixels that is not read, such as 32-bit floats") as caught:
         read_image(content.tobytes())
     assert "damaged" not in caught.value.message
     assert caught.value.hint == "convert it to PNG or JPEG"

@@ -103,7 +103,7 @@ def decode(file: BinaryIO, source: str, max_pixels: int) -> Frame:
     except Exception as error:
         if has_unread_pixels(error):
             raise InputError(
-                f"'{name}' is a {kind} file with a kind of pixels that is not read (32-bit floats, for example)",
+                f"'{name}' is a {kind} file with a kind of pixels that is not read, such as 32-bit floats",
                 hint="convert it to PNG or JPEG",
             ) from error
         # For damaged files Pillow raises many kinds of exceptions: OSError, SyntaxError, ValueError, IndexError,
