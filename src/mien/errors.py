@@ -215,5 +215,6 @@ def check_fraction(name: str, value: object) -> None:
     """
     number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
     if not 0 <= number <= 1:  # also refuses nan
-        hint = f"{number:g} percent is {number / 100:g}" if 1 < number <= 100 else "for example 0.5"
+        # Just above 1 it is hardly a percentage.
+        hint = f"{number:g} percent is {number / 100:g}" if 5 <= number <= 100 else "for example 0.5"
         raise ConfigError(f"{name}: expected a number 0-1, got {value}", hint=hint)

@@ -146,6 +146,17 @@ def test_annotated_images(folder: Path, tmp_path: Path, astronaut: Path) -> None
     assert 0.01 < changed.mean() < 0.5
 
 
+def test_annotated_images_keep_the_subfolders_of_a_folder(tmp_path: Path, astronaut: Path) -> None:
+    photos, place = tmp_path / "photos", tmp_path / "seen"
+    for name in ("a", "b"):
+        (photos / name).mkdir(parents=True)
+        (photos / name / "x.jpg").write_bytes(astronaut.read_bytes())
+    for inputs in ([photos], [photos / "a", photos / "b"], [photos / "?"]):
+        mien("analyze", *inputs, "--annotate", place, "-q")
+        drawn = sorted(path.relative_to(place).as_posix() for path in place.rglob("*.*"))
+        assert drawn == ["a/x.annotated.jpg", "b/x.annotated.jpg"]
+
+
 def test_crops(tmp_path: Path, astronaut: Path) -> None:
     crop = tmp_path / "crop.png"
     Image.open(astronaut).crop((165, 65, 285, 205)).save(crop)

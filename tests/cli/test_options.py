@@ -142,6 +142,12 @@ def test_names_of_options_say_what_they_belong_to() -> None:
     assert option_name(DetectorOptions, "min_face") == "--min-face"
 
 
+@pytest.mark.parametrize("words", ["analyze", "compare", "quantize", "personalise", "data distil"])
+def test_the_help_names_every_kind_of_model(words: str) -> None:
+    shown = CliRunner().invoke(build_app(), [*words.split(), "--help"], env={"COLUMNS": "400"}).output
+    assert all(kind in shown for kind in ("shipped model", "classic network", ".onnx file"))
+
+
 def test_a_command_alone_is_the_same_command() -> None:
     def commands(only: str | None = None) -> dict[str, Any]:
         found: Any = typer.main.get_command(build_app(only))

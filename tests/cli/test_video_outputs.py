@@ -98,6 +98,20 @@ def test_one_annotated_video_of_images_or_of_several_videos(astronaut: Path, cli
     assert "there are several inputs" in refused(str(clip), str(astronaut), "--annotate", "out.mp4").message
 
 
+def test_annotated_frames_have_their_number(clip: Path, tmp_path: Path) -> None:
+    run(clip, "--annotate", tmp_path, "--every", "4", "--quiet")
+    names = [f"talk-{number:06}.annotated.png" for number in (0, 4, 8)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+@pytest.mark.parametrize("name", ["out.avi", "out.gif"])
+def test_a_video_of_another_kind_names_those_that_are_written(astronaut: Path, clip: Path, name: str) -> None:
+    error = refused(str(clip), "--annotate", name)
+    assert "or the name of a video that ends with .mp4, .m4v, .mov, .mkv or .webm" in error.message
+    assert "--annotate out.mp4 writes the video, --annotate out its frames" in error.hint
+    assert "--annotate out writes the images" in refused(str(astronaut), "--annotate", name).hint
+
+
 def test_the_annotated_video_does_not_replace_the_input(clip: Path) -> None:
     before = clip.read_bytes()
     assert "would replace the input" in refused(str(clip), "--annotate", str(clip)).message

@@ -61,7 +61,7 @@ def test_a_list_has_an_error_in_the_place_of_each_bad_item(
         "expected shape",
         "is not an image",
         "is a folder",
-        "is a URL",
+        "is the address of an image",
         "None",
     ]
     assert all(word in error for word, error in zip(words, said, strict=True)), said

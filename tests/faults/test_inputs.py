@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from tests.media.test_images import BLUE, GREEN, GREY, RED, encoded, quarters
 
 import mien
 from mien.errors import InputError, LimitError
-from mien.media import frame_of, read_image
+from mien.media import frame_of, open_frames, read_image
 from mien.results import FrameResult
 
 torch = pytest.importorskip("torch")
@@ -241,10 +242,14 @@ LONG = base64.b64encode(PNG * 9).decode()
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("https://example.com/photo.jpg", "'https://example.com/photo.jpg' is a URL"),
-        (Path("https://example.com/photo.jpg"), "'https://example.com/photo.jpg' is a URL"),
-        (f"https://example.com/photo.jpg?token={LONG}", "is a URL"),
-        ("s3://bucket/photo.jpg", "download it"),
+        (
+            "https://example.com/photo.jpg",
+            "'https://example.com/photo.jpg' is the address of an image; only videos and",
+        ),
+        (Path("https://example.com/photo.jpg"), "'https://example.com/photo.jpg' is the address of an image"),
+        (f"https://example.com/photo.jpg?token={LONG}", "is the address of an image"),
+        ("s3://bucket/photo.jpg", "download it first"),
+        ("s3://bucket/photo", "'s3://bucket/photo' is a URL, expected a path"),
         ("file:///tmp/photo.jpg", "leave out 'file://'"),
         ("data:image/png;base64,@@@" + LONG, "base64 is damaged"),
         ("data:image/png;base64" + LONG[:50], "without a comma"),
@@ -299,12 +304,29 @@ def test_a_url_on_the_command_line_is_an_error_row(astronaut: Path) -> None:
         "https://example.com/a.jpg",
         str(astronaut),
         "--faces-are-crops",
+        "--json",
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 3
-    assert "'https://example.com/a.jpg' is a URL" in done.stderr
+    assert "'https://example.com/a.jpg' is the address of an image; only videos and streams are read" in done.stderr
+    assert "download it first" in done.stderr
     assert "Traceback" not in done.stderr
-    assert str(astronaut) in done.stdout
+    sources = [json.loads(line)["source"] for line in done.stdout.splitlines()]
+    assert sources == ["https://example.com/a.jpg", str(astronaut)]
+
+
+def test_an_address_keeps_its_text_and_is_no_stream() -> None:
+    addresses = ("https://example.com//a.jpg?size=[1]", "s3://bucket/a.png")
+    frames = open_frames(addresses)
+    assert (frames.items, frames.paths, frames.is_live, frames.has_video, frames.total) == (
+        addresses,
+        (),
+        False,
+        False,
+        2,
+    )
+    assert [frame.source for frame in frames] == list(addresses)
+    assert open_frames(["https://example.com/a.m3u8"]).is_live
 
 
 def test_tensors_are_taken_without_importing_torch() -> None:

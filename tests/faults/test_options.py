@@ -218,6 +218,15 @@ def test_several_wrong_settings_and_a_wrong_file(tmp_path: Path) -> None:
         ("analyze face.png --annotate labels.csv", "--annotate labels.csv: is a file", "a new folder"),
         ("analyze face.png --annotate out.jpg", "--annotate out.jpg: expected a folder", "--annotate out writes"),
         ("analyze face.png --table x.csv --style pyfeta", "there is no style 'pyfeta'", "did you mean pyfeat?"),
+        ("analyze face.png --table x.csv.gz", "no table format for 'x.csv.gz'", "for example x.csv, and compress"),
+        ("analyze face.png --table photos/.csv", "no table format for 'photos/.csv'", "for example photos/faces.csv"),
+        ("analyze face.png --table x.csv --format jsonl", "x.csv and --format jsonl name two", "--table x.jsonl"),
+        ("analyze face.png --format json", "--format has no effect without a table", "per line, is --json"),
+        ("analyze face.png --format jsonl", "--format has no effect", "--table - --format jsonl prints one face"),
+        ("analyze face.png --format parquet", "--format has no effect", "add --table out.parquet"),
+        ("analyze face.png --min-score 2", "--min-score: expected a number 0-1, got 2", "for example 0.5"),
+        ("analyze face.png --abstain 1.5", "--abstain: expected a number 0-1, got 1.5", "for example 0.5"),
+        ("analyze face.png --every 2 --fps 3", "--every: cannot be combined with --fps", "omit one"),
         ("evaluate faces.h5 --split PublicTest", "unknown split 'PublicTest'", "did you mean val?"),
     ],
 )
@@ -228,6 +237,38 @@ def test_what_is_mistyped_or_contradictory(said: Said, place: Path, words: str, 
     assert hint in text
     assert "Traceback" not in text
     assert not (place / "out.jpg").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        ("analyze face.png --tta foo", "--tta: 'foo' is not one of 'none', 'flip', 'ten-crop'", "mien analyze --help"),
+        ("analyze face.png --start abc", "--start: expected a time in seconds, or as 1:02:03.5, got 'abc'", "--help"),
+        ("analyze face.png --abstain ja", "--abstain: 'ja' is not a number, such as 0.5 or 50%", "--help"),
+        ("analyze face.png --model", "option '--model' requires an argument", "mien analyze --help"),
+        ("analyze face.png --quiet=3", "option '--quiet' does not take a value", "mien analyze --help"),
+        ("analyze", "the argument PATHS is missing", "see mien analyze --help"),
+        ("quantize mien-s --data faces.h5", "option --out is missing", "see mien quantize --help"),
+        ("analyze -help", "No such option: -help", "did you mean --help?"),
+        ("-help", "No such option: -help", "did you mean --help?"),
+        ("data -help", "No such option: -help", "did you mean --help?"),
+        ("--versoin", "No such option: --versoin", "did you mean --version?"),
+        ("--colour", "No such option: --colour", "see mien --help"),
+    ],
+)
+def test_wrong_usage_has_the_form_of_every_other_error(said: Said, words: str, message: str, hint: str) -> None:
+    code, text = said(*words.split())
+    first, second = text.splitlines()
+    assert (code, first) == (2, f"error: {message}")
+    assert second.startswith("  try: ")
+    assert hint in second
+
+
+def test_a_group_alone_still_prints_its_help(said: Said) -> None:
+    for words in ((), ("data",), ("--help",), ("data", "build", "--help")):
+        text = said(*words)[1]
+        assert "Commands" in text
+        assert "error:" not in text
 
 
 def test_percentages(said: Said) -> None:

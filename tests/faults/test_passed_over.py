@@ -137,6 +137,13 @@ def test_a_raw_photo_with_its_suffix_is_not_read_as_its_preview(tmp_path: Path) 
         ("a.avi", b"RIFF\0\0\0\0AVI LIST", "is not an image but a video", "ffmpeg"),
         ("a.pdf", b"%PDF-1.7\n", "is not an image but a PDF document", "pdfimages"),
         ("a.zip", b"PK\3\4" + bytes(99), "is not an image but an archive", "unpack"),
+        ("a.xlsx", b"PK\3\4" + bytes(99), "is not an image but an office document", "mien reads"),
+        (
+            "doc",
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99),
+            "is not an image but an office document",
+            "mien reads",
+        ),
         ("Python.py", b"Python 3.11 is a text that begins as an image of Pillow", "but a text file", "mien reads"),
         ("a.jpg", bytes(300), "is not an image", "mien reads"),
     ],
@@ -238,7 +245,8 @@ def test_a_broken_link_with_the_suffix_of_an_image_is_an_error_row(tmp_path: Pat
     _, result = open_frames([tmp_path])
     assert not isinstance(result, Frame)
     assert result.error is not None
-    assert "does not exist" in result.error
+    assert "b.png' is a link to '" in result.error
+    assert "gone.png', which does not exist" in result.error
 
 
 # A program without the rights of root, which can list every folder.
@@ -314,6 +322,9 @@ def test_everything_that_is_passed_over_is_counted(mixed: Path) -> None:
         "1 file of another kind (.bin)",
         "2 pipes and devices",
     }
+    for name in ("a.xlsx", "b.docx"):  # ZIP files by their content
+        (mixed / name).write_bytes(b"PK\3\4" + bytes(99))
+    assert "2 office documents (.xlsx, .docx)" in find([mixed]).passed_over
     assert found.passed_over[0].startswith("2 raw photos")  # images that could be converted come first
     assert find([mixed], recursive=False).images == found.images
 

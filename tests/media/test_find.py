@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.errors import InputError
-from mien.media import find_images, open_frames, read_frames
+from mien.media import find_images, open_frames, read_frames, read_image
 from mien.media.decode import shown
 from mien.media.find import _natural
 from mien.results import Frame, FrameResult
@@ -84,7 +84,28 @@ def test_a_missing_file_becomes_an_error_row(album: Path) -> None:
     for result, path in zip(results, paths, strict=True):
         assert isinstance(result, FrameResult)
         assert result.source == path
-        assert result.error == f"'{shown(path)}' does not exist"
+    errors = [result.error for result in results if isinstance(result, FrameResult)]
+    assert errors == [f"'{shown(paths[0])}' does not exist", f"no file matches '{shown(paths[1])}'"]
+
+
+def test_a_pattern_that_matches_only_a_folder_without_images_matches_no_file(album: Path) -> None:
+    (result,) = read_frames(find_images([str(album / "oth*")]))
+    assert isinstance(result, FrameResult)
+    assert result.error == f"no file matches '{shown(str(album / 'oth*'))}'"
+
+
+def test_a_pattern_in_the_place_of_one_image_says_what_reads_it(album: Path) -> None:
+    with pytest.raises(InputError, match="is a pattern, expected the name of a file") as caught:
+        read_image(album / "img*")
+    assert "open_frames" in caught.value.hint
+
+
+def test_a_broken_link_names_where_it_leads(album: Path) -> None:
+    link = album / "dead.jpg"
+    link.symlink_to("nowhere.jpg")
+    with pytest.raises(InputError) as caught:
+        read_image(link)
+    assert caught.value.message == f"'{shown(str(link))}' is a link to 'nowhere.jpg', which does not exist"
 
 
 def test_a_folder_without_images_is_an_error(album: Path) -> None:

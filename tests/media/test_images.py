@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -191,7 +192,7 @@ def test_an_image_of_900_million_pixels_is_refused_from_its_header(tmp_path: Pat
     assert caught.value.message == (
         f"'{shown(str(path))}' has 30000 x 30000 = 900,000,000 pixels, the limit is 200,000,000"
     )
-    assert caught.value.hint
+    assert caught.value.hint == "scale the image down"  # the command line has no other limit
 
 
 def test_the_limit_is_checked_before_decoding() -> None:
@@ -279,6 +280,16 @@ def test_32_bit_pixels_are_refused() -> None:
     content = encoded(Image.fromarray(np.ones((8, 8), np.float32)), "TIFF")
     with pytest.raises(InputError, match="32-bit pixels of unknown range, expected 8 or 16 bits"):
         read_image(content)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_colours_in_floats_are_refused_and_not_called_damaged(kind: type) -> None:
+    written, content = cv2.imencode(".tiff", np.ones((8, 8, 3), kind))
+    assert written
+    with pytest.raises(InputError, match=r"with a kind of pixels that is not read, such as 32-bit floats") as caught:
+        read_image(content.tobytes())
+    assert "damaged" not in caught.value.message
+    assert caught.value.hint == "convert it to PNG or JPEG"
 
 
 SAMPLES = [encoded(noise(24, 16), kind) for kind in FORMATS]

@@ -87,9 +87,10 @@ def test_a_run_is_compared_with_all_stages_of_the_recipe(
 
 def test_changes_are_settings_that_make_the_run_out_of_the_recipe(tmp_path: Path) -> None:
     settings = ["schedule.final=0.0", "stages=[{epochs = 5, lr = 0.01}]", "heads.votes.source=votes", "init_from=a.b"]
+    settings += ["stopping=none"]  # as `_value` writes what a run lacks
     own = load("emonet", [*settings, "description=other"])
     changes = classics.trained(written_run(tmp_path / "run", own, 3), load("emonet"))["changes"]
-    assert {"schedule.final=0.0", "stages=[{epochs = 5, lr = 0.01}]", "init_from=a.b"} < set(changes)
+    assert {"schedule.final=0.0", "stages=[{epochs = 5, lr = 0.01}]", "init_from=a.b", "stopping=none"} < set(changes)
     assert load("emonet", [*changes, "description=other"]) == own
 
 

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 import mien
 from mien.errors import ConfigError, InputError
 from mien.training import ExpressionRecipe, load_recipe, recipe_names
-from mien.training.recipe import to_toml
+from mien.training.recipe import changed, to_toml
 from mien.training.tasks import TaskSpec, task_spec
 
 SOURCE = Path(mien.__file__).parent
@@ -176,6 +176,26 @@ def test_settings_override_the_file(tmp_path: Path) -> None:
     assert recipe.stopping is not None
     assert recipe.stopping.patience == 3
     assert recipe.description == "words with = and 'quotes'"
+
+
+def test_none_is_no_value_where_a_key_may_have_none(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, LEAST + '[schedule]\nname = "plateau"\nwarmup = 0\n[stopping]\npatience = 3\n[augmentation]\n'
+    )
+    settings = [
+        "stopping=none",
+        "schedule.warmup = none",
+        "input.illumination=none",
+        "heads.fer2013.class_weights=none",
+    ]
+    recipe = load_recipe(path, settings, form=ExpressionRecipe)
+    assert (recipe.stopping, recipe.schedule.warmup) == (None, None)
+    assert (recipe.input.illumination, recipe.heads["fer2013"].class_weights) == ("none", "none")  # a value of theirs
+    assert load_recipe(written(tmp_path, to_toml(recipe))) == recipe
+    assert changed(recipe, {"schedule.warmup": "none"}) == recipe  # as `mien search` sets it
+    assert "--set epochs=none: input should be a valid integer, got none" in refusal(path, "epochs=none")
+    assert "--set optimizer=none: input should be an object" in refusal(path, "optimizer=none")
+    assert "--set heads.fer2013=none: input should be an object" in refusal(path, "heads.fer2013=none")
 
 
 @pytest.mark.parametrize("setting", ["epochs", "=3", "name.first=3", "epochs.more=3", "optimizer.speed=3", "rate=3"])

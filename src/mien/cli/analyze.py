@@ -16,6 +16,8 @@ from mien.errors import EXIT_CODES, ConfigError, InputError, StoppedError
 from mien.expression.base import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
 from mien.faces.landmarks import LandmarkOptions
+from mien.media import kinds
+from mien.media.find import IMAGE_SUFFIXES
 from mien.media.picking import TrackingOptions, VideoOptions
 from mien.output.drawing.annotated import OVERLAYS
 from mien.output.styles import STYLES
@@ -33,7 +35,7 @@ VIDEOS: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 TIMELINES: Final = (".html", ".png")
 
 # Suffixes of files that someone may expect --annotate to write.
-_NOT_FOLDERS: Final = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "gif", "avif", "avi", "wmv", "pdf")
+_NOT_FOLDERS: Final = IMAGE_SUFFIXES | kinds.VIDEO.suffixes | kinds.PDF.suffixes
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,14 @@ class OutputOptions:
         """Refuses an option without effect: someone who asks for blurred faces must not believe to have them."""
         for name in ("format", "style"):
             if self.table is None and getattr(self, name):
-                raise ConfigError(f"--{name} has no effect without a table", hint="add --table out.csv, or --table -")
+                raise ConfigError(f"--{name} has no effect without a table", hint=self._with_table())
+        if self.table is not None and self.format in table_formats():
+            named = self.table.suffix.lower().removeprefix(".")
+            if named in table_formats() and named != self.format:
+                raise ConfigError(
+                    f"--table {self.table} and --format {self.format} name two formats",
+                    hint=f"write --table {self.table.with_suffix(f'.{self.format}')}, or omit --format",
+                )
         if self.annotate is None and self.overlay:
             raise ConfigError("--overlay has no effect without annotated images", hint="add --annotate FOLDER")
         if self.json and self.table_is_printed:
@@ -68,20 +77,22 @@ class OutputOptions:
                 "--json and --table - both write to standard output", hint="give the table a file name, or omit --json"
             )
 
-        if self.annotate is not None and not self.annotate.is_dir() and not self.annotates_video:
-            if self.annotate.exists():
-                raise ConfigError(f"--annotate {self.annotate}: is a file, expected a folder", hint="give a new folder")
-            if self.annotate.suffix.lower().removeprefix(".") in _NOT_FOLDERS:
-                raise ConfigError(
-                    f"--annotate {self.annotate}: expected a folder, got the name of a file",
-                    hint=f"--annotate {self.annotate.with_suffix('')} writes the images into this folder",
-                )
-
+        place = self.annotate
+        if place is not None and place.exists() and not place.is_dir() and not self.annotates_video:
+            raise ConfigError(f"--annotate {place}: is a file, expected a folder", hint="give a new folder")
         if self.timeline is not None and self.timeline.suffix.lower() not in TIMELINES:
             raise ConfigError(
                 f"--timeline {self.timeline}: expected the suffix {' or '.join(TIMELINES)}",
                 hint=f"for example {self.timeline.with_suffix('.html')}",
             )
+
+    def _with_table(self) -> str:
+        """What to write in place of options of a table that is missing."""
+        if self.format == "json":
+            return "JSON, one image per line, is --json"
+        if self.format == "jsonl":
+            return "--table - --format jsonl prints one face per line, --json one image per line"
+        return f"add --table out.{self.format if self.format in table_formats() else 'csv'}, or --table -"
 
     @property
     def annotates_video(self) -> bool:
@@ -158,6 +169,7 @@ def analyze(
             f"{option_name(TrackingOptions, given)} has no effect on images", hint="only videos have tracks; omit it"
         )
     _check_inputs_stay(output, frames.paths)
+    _check_folder(output, frames)
     _check_one_video(output, frames)
     options = AnalyzerOptions(
         detector=_whole_image(detector) if faces.faces_are_crops else detector,
@@ -254,13 +266,29 @@ def _check_inputs_stay(output: OutputOptions, inputs: Iterable[Path]) -> None:
             raise ConfigError(f"the {name} would replace the input '{place}'", hint=f"give the {name} another name")
 
 
+def _check_folder(output: OutputOptions, frames: "FrameSource") -> None:
+    """Refuses the name of a file as the folder of annotated images; for a video, names the files that are possible."""
+    place = output.annotate
+    if place is None or output.annotates_video or place.is_dir() or place.suffix.lower() not in _NOT_FOLDERS:
+        return
+    message, folder = f"--annotate {place}: expected a folder", place.with_suffix("")
+    if not frames.has_video:
+        raise ConfigError(
+            f"{message}, got the name of a file", hint=f"--annotate {folder} writes the images into this folder"
+        )
+    raise ConfigError(
+        f"{message}, or the name of a video that ends with {', '.join(VIDEOS[:-1])} or {VIDEOS[-1]}",
+        hint=f"--annotate {place.with_suffix('.mp4')} writes the video, --annotate {folder} its frames as images",
+    )
+
+
 def _check_one_video(output: OutputOptions, frames: "FrameSource") -> None:
     """Refuses an annotated video or a timeline without a video, and one annotated video of several inputs."""
     if output.timeline and not frames.has_video:
         raise ConfigError("--timeline has no effect on images: they have no time", hint="omit it, or analyze a video")
     if not output.annotates_video or output.annotate is None:
         return
-    if not frames.has_video or len(frames.paths) > 1:
+    if not frames.has_video or len(frames.items) > 1:
         found = "there are several inputs" if frames.has_video else "the inputs are images"
         raise ConfigError(
             f"--annotate {output.annotate} is one video, but {found}",
@@ -298,7 +326,7 @@ def _outputs(
     if options.annotate and options.annotates_video:
         yield AnnotatedVideo(options.annotate, cast("Overlay", options.overlay or "bars"))
     elif options.annotate:
-        yield AnnotatedImages(options.annotate, cast("Overlay", options.overlay or "bars"))
+        yield AnnotatedImages(options.annotate, cast("Overlay", options.overlay or "bars"), frames.folders)
     if options.json:  # --quiet leaves out what is for people, not the data
         yield JsonLines()
     elif not options.quiet and not options.table_is_printed:

@@ -80,7 +80,8 @@ def distil(
     store: Store,
     *,
     teacher: Annotated[
-        list[str] | None, typer.Option(help="A shipped model or an exported .onnx file; may be repeated.")
+        list[str] | None,
+        typer.Option(help="A shipped model, a classic network or an exported .onnx file; may be repeated."),
     ] = None,
     out: NewStore,
     also: Annotated[

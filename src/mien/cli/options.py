@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, is_dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, partial
 from keyword import iskeyword
 from pathlib import Path
 from types import NoneType
@@ -40,6 +40,9 @@ _VALUES: Final[Mapping[str, Callable[[], tuple[str, ...]]]] = {
     "--detector": detectors.names,
     "--landmarks": landmarks.names,
 }
+
+# Where an error names a second field.
+_COMBINED: Final = re.compile(r"(?<=combined with )\w+")
 
 
 class Only(frozenset[str]):
@@ -216,12 +219,18 @@ class _Group:
 
 
 def _named(error: ConfigError, groups: Iterable["_Group"]) -> ConfigError:
-    """The error with the option in the place of the field of a dataclass, if its message begins with one."""
+    """The error with options in the place of the fields of a dataclass, if its message begins with one."""
     field, colon, rest = error.message.partition(":")
     for group in groups:
         if colon and field in group.options:
+            rest = _COMBINED.sub(partial(_option_in, group), rest)
             return ConfigError(f"{option_name(group.kind, field)}{colon}{rest}", hint=error.hint)
     return error
+
+
+def _option_in(group: "_Group", found: re.Match[str]) -> str:
+    """The option of a field that a message names; any other word as it is."""
+    return option_name(group.kind, found[0]) if found[0] in group.options else found[0]
 
 
 def _fraction(text: str | float) -> float:

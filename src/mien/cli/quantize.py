@@ -15,7 +15,9 @@ def register(app: typer.Typer) -> None:
 
 
 def quantize(
-    model: Annotated[str, "A shipped model's name or an exported .onnx file."],
+    model: Annotated[
+        str, "The name of a shipped model or a classic network (`mien models list`), or an exported .onnx file."
+    ],
     *,
     data: Annotated[Path, "The store: its train split calibrates, its val split evaluates."],
     out: Annotated[Path, "The .onnx file to write."],

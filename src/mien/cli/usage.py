@@ -3,6 +3,7 @@
 - An option that takes one value and is given twice is refused: otherwise the first value would be ignored.
 - A word without an option, where an option is missing, is named together with this option.
 - An unknown command that is a file, and an unknown option that is a key of a recipe, name what was meant.
+- All that is refused is told like every other error: one line for what is wrong, and one for what to do.
 - `~` in `--option=~/file` and in quoted words is the user's home, as in words that the shell expands.
 """
 
@@ -44,20 +45,9 @@ class Command(TyperCommand):
             if loose:
                 return ConfigError(
                     f"option {param.opts[0]} is missing, and '{loose[0]}' is given without an option",
-                    hint=f"write {param.opts[0]} {loose[0]}, or see {ctx.command_path} --help",
+                    hint=f"write {param.opts[0]} {loose[0]}, or see {_command(ctx)} --help",
                 )
-        if kind == "NoSuchOption":
-            known = {option for param in self.get_params(ctx) for option in param.opts}
-            option = str(getattr(error, "option_name", ""))
-            if near := nearest(option, known):
-                return ConfigError(f"No such option: {option}", hint=f"did you mean {near}?")
-            if "--set" in known:
-                key = option.removeprefix("--").replace("-", "_")
-                return ConfigError(
-                    f"No such option: {option}",
-                    hint=f"if it is a key of the recipe: --set {key}=..., see docs/training.md",
-                )
-        return error
+        return _told(error, ctx, given, {option for param in self.get_params(ctx) for option in param.opts})
 
     def _loose(self, ctx: Any, given: list[str]) -> Sequence[str]:
         """The words that belong to no option, beyond the arguments that the command has."""
@@ -68,12 +58,20 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """A group of commands that says what an unknown command may have meant."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See the module."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except UsageError as error:
+            known = {option for param in self.get_params(ctx) for option in param.opts}
+            raise _told(error, ctx, given, known) from None
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """See the module."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
-            group = ctx.command_path.removeprefix(ctx.find_root().command_path)  # which may be python -m mien
-            raise ConfigError(f"there is no command 'mien{group} {name}'", hint=self._meant(ctx, name))
+            raise ConfigError(f"there is no command '{_command(ctx)} {name}'", hint=self._meant(ctx, name))
         return super().resolve_command(ctx, args)
 
     def _meant(self, ctx: Any, name: str) -> str:
@@ -84,6 +82,49 @@ class Group(TyperGroup):
             example = {"mien": f"mien analyze {name}", "build": f"mien data build fer2013 --csv {name}"}
             return example.get(self.name or "mien", f"known: {', '.join(known)}")
         return f"known: {', '.join(known)}"
+
+
+def _command(ctx: Any) -> str:
+    """The words that call a command: "mien data build"."""
+    return f"mien{ctx.command_path.removeprefix(ctx.find_root().command_path)}"  # the root may be python -m mien
+
+
+def _told(error: Exception, ctx: Any, given: Sequence[str], known: set[str]) -> Exception:
+    """The error in the form of all others, without typer's frame and usage line.
+
+    Args:
+        error: Typer's.
+        ctx: Of the command.
+        given: The words of the command.
+        known: The options of the command.
+    """
+    kind, param = type(error).__name__, getattr(error, "param", None)
+    if kind == "NoArgsIsHelpError":  # the help, which is no error
+        return error
+    hint = f"see {_command(ctx)} --help"
+    if kind == "NoSuchOption":
+        option = _unknown_option(str(getattr(error, "option_name", "")), given)
+        if near := nearest(option, known):
+            hint = f"did you mean {near}?"
+        elif "--set" in known:
+            key = option.removeprefix("--").replace("-", "_")
+            hint = f"if it is a key of the recipe: --set {key}=..., see docs/training.md"
+        return ConfigError(f"No such option: {option}", hint=hint)
+    is_option = param is not None and param.param_type_name == "option"
+    name = "" if param is None else max(param.opts, key=len) if is_option else str(param.name).upper()
+    if kind == "MissingParameter" and name:
+        return ConfigError(f"{'option' if is_option else 'the argument'} {name} is missing", hint=hint)
+    text = str(getattr(error, "message", error)).removeprefix("Value error, ").rstrip(".")
+    text = f"{text[:1].lower()}{text[1:]}"
+    return ConfigError(f"{name}: {text}" if name else text, hint=hint)
+
+
+def _unknown_option(option: str, given: Sequence[str]) -> str:
+    """The option as it was written: typer reads `-help` as `-h -e -l -p`, and names the first that it does not know."""
+    if option.startswith("--"):
+        return option
+    words = (word for word in given if word[:1] == "-" and word[1:2] != "-" and option[1:] in word[1:])
+    return next(words, option)
 
 
 def _check_settings(given: Sequence[str]) -> None:

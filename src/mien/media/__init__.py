@@ -11,12 +11,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from mien.media.camera import is_live, live_name, read_camera
 from mien.media.decode import MAX_PIXELS
 from mien.media.find import find, find_images
-from mien.media.images import STANDARD_INPUT, read_frame, read_frames, read_image
+from mien.media.images import STANDARD_INPUT, is_address, read_frame, read_frames, read_image
 from mien.media.inputs import ImageItem, ImageSource, OnError, as_rgb, frame_of, frames_of, is_one
 from mien.media.picking import VideoOptions
 from mien.media.video import expected_frames, is_video, read_video
@@ -56,14 +56,16 @@ class FrameSource:
     """Frames of images, videos and cameras, in order; iterating reads them one after the other, in constant memory.
 
     Attributes:
-        items: The files, as paths, and the cameras and streams, as text.
+        items: The files, as paths, and the cameras, streams and other addresses, as text.
         passed_over: What is in the folders and not read, one text for each kind: "2 text files (.txt)".
         options: Which frames of videos are read.
+        folders: The folders in which files were found.
     """
 
     items: tuple[Path | str, ...]
     passed_over: tuple[str, ...] = ()
     options: VideoOptions = field(default_factory=VideoOptions)
+    folders: tuple[Path, ...] = ()
     _known: dict[Path | str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -74,12 +76,15 @@ class FrameSource:
     @property
     def is_live(self) -> bool:
         """Whether a camera or stream is among the items: frames come in real time, and may never end."""
-        return len(self.paths) < len(self.items)
+        return any(self._kind(item) == "live" for item in self.items if isinstance(item, str))
 
     def _kind(self, item: Path | str) -> str:
         """What an item is, "live", "video" or "image"; kept, because telling a video opens the file."""
         if item not in self._known:
-            self._known[item] = "live" if isinstance(item, str) else "video" if is_video(item) else "image"
+            if isinstance(item, str):  # the address of an image is refused when it is read
+                self._known[item] = "live" if is_live(item) else "image"
+            else:
+                self._known[item] = "video" if is_video(item) else "image"
         return self._known[item]
 
     @property
@@ -92,7 +97,7 @@ class FrameSource:
         """About how many frames there are, by the headers of videos; None if it is unknown before they are read."""
         if self.is_live:
             return None
-        counts = [expected_frames(path, self.options) if self._kind(path) == "video" else 1 for path in self.paths]
+        counts = [expected_frames(item, self.options) if self._kind(item) == "video" else 1 for item in self.items]
         known = [count for count in counts if count is not None]
         return sum(known) if len(known) == len(counts) else None
 
@@ -100,7 +105,7 @@ class FrameSource:
         """A `Frame`, or a `FrameResult` with its `error` for what cannot be read."""
         for kind, group in groupby(self.items, self._kind):
             if kind == "image":
-                yield from read_frames(path for path in group if isinstance(path, Path))
+                yield from read_frames(group)
                 continue
             for item in group:
                 frames = read_camera(str(item), self.options) if kind == "live" else read_video(item, self.options)
@@ -123,14 +128,23 @@ def open_frames(
     """
     items: list[Path | str] = []
     passed_over: list[str] = []
-    for live, group in groupby(paths, is_live):
-        if live:
-            items += [live_name(path) for path in group]
+    folders: list[Path] = []
+    for kind, group in groupby(paths, _named):
+        if kind == "live":
+            items += map(live_name, group)
+        elif kind == "address":  # as text: a path would lose the second slash
+            items += map(os.fsdecode, group)
         else:
             found = find(list(group), recursive, videos=True)
             items += found.images
             passed_over += found.passed_over
-    return FrameSource(tuple(dict.fromkeys(items)), tuple(passed_over), options or VideoOptions())
+            folders += found.folders
+    return FrameSource(tuple(dict.fromkeys(items)), tuple(passed_over), options or VideoOptions(), tuple(folders))
+
+
+def _named(path: str | Path) -> Literal["live", "address", "files"]:
+    """What a text names."""
+    return "live" if is_live(path) else "address" if is_address(path) else "files"
 
 
 def open_video(source: object, options: VideoOptions | None = None) -> FrameSource | None:

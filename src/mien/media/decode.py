@@ -18,6 +18,7 @@ from mien.media.faults import (
     LEAST_ROWS,
     collected_warnings,
     decode_incomplete,
+    has_unread_pixels,
     is_incomplete,
     note_of,
     reason,
@@ -100,6 +101,11 @@ def decode(file: BinaryIO, source: str, max_pixels: int) -> Frame:
     except (Image.DecompressionBombError, MemoryError):
         raise LimitError(f"'{name}' needs more memory than is available") from None
     except Exception as error:
+        if has_unread_pixels(error):
+            raise InputError(
+                f"'{name}' is a {kind} file with a kind of pixels that is not read, such as 32-bit floats",
+                hint="convert it to PNG or JPEG",
+            ) from error
         # For damaged files Pillow raises many kinds of exceptions: OSError, SyntaxError, ValueError, IndexError,
         # struct.error, zlib.error ...
         raise InputError(f"'{name}' is a {kind} file that is damaged or incomplete: {reason(error)}") from error
@@ -225,7 +231,7 @@ def check_size(image: Image.Image, name: str, max_pixels: int) -> None:
     if pixels > max_pixels:
         raise LimitError(
             f"'{name}' has {image.width} x {image.height} = {pixels:,} pixels, the limit is {max_pixels:,}",
-            hint="scale the image down, or read it with a higher max_pixels",
+            hint="scale the image down",
         )
 
 

@@ -85,6 +85,17 @@ def reason(error: Exception) -> str:
     return _one_line(str(error)) or type(error).__name__
 
 
+# How Pillow says that it does not read pixels of this kind; the file itself may be whole.
+_UNREAD_PIXELS: Final = re.compile(
+    r"unknown pixel mode|cannot handle \d+-(bit layers|layer images)|unable to determine J2K image mode"
+)
+
+
+def has_unread_pixels(error: Exception) -> bool:
+    """Whether Pillow refused a file for the kind of its pixels, such as 32-bit floats, and not for damage."""
+    return _UNREAD_PIXELS.search(str(error)) is not None
+
+
 def _one_line(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"

@@ -45,10 +45,12 @@ class Found:
     Attributes:
         images: The images, and the videos if they were asked for, each once.
         passed_over: What was passed over in folders, one text for each kind: "3 videos (.mp4): ...".
+        folders: The folders that were named, or matched a pattern.
     """
 
     images: tuple[Path, ...]
     passed_over: tuple[str, ...] = ()
+    folders: tuple[Path, ...] = ()
 
 
 def find_images(paths: Sequence[str | Path], recursive: bool = True) -> list[Path]:
@@ -94,7 +96,7 @@ def find(paths: Sequence[str | Path], recursive: bool = True, *, videos: bool = 
             f"no {wanted} in the folder '{empty}'{others}",
             hint=f"image files end with {' '.join(sorted(IMAGE_SUFFIXES))}",
         )
-    return Found(tuple(found.values()), passed_over)
+    return Found(tuple(found.values()), passed_over, tuple(walk.named))
 
 
 def _path(name: str | Path) -> Path:
@@ -130,6 +132,7 @@ class _Walk:
         seen: The real paths of the folders that were listed.
         counts: What was passed over, by kind.
         suffixes: The suffixes of the files that were passed over, by kind.
+        named: The folders that were named and listed.
         closed: The folders that were named and cannot be listed, with the reason.
         listed_before: Whether a part of the folder that is being listed was listed before.
     """
@@ -139,6 +142,7 @@ class _Walk:
     seen: set[str] = field(default_factory=set)
     counts: Counter[Kind] = field(default_factory=Counter)
     suffixes: dict[Kind, Counter[str]] = field(default_factory=dict)
+    named: list[Path] = field(default_factory=list)
     closed: dict[Path, OSError] = field(default_factory=dict)
     listed_before: bool = False
 
@@ -152,6 +156,7 @@ class _Walk:
         except OSError as error:
             self.closed[folder] = error
             return None
+        self.named.append(folder)
         links: list[Path] = []
         found = list(self._inside(folder, links))
         while links:  # the folders behind links may have links themselves

@@ -171,6 +171,8 @@ def _refused(prefix: bytes, name: str) -> InputError:
     kind = kinds.RAW if _is_raw(prefix, name) else by_content or by_suffix
     if kind is kinds.TEXT and by_suffix in (kinds.VECTOR, kinds.HTML):  # text as well, which says less
         kind = by_suffix
+    if kind is kinds.ARCHIVE and by_suffix is kinds.DOCUMENT:  # a ZIP file as well
+        kind = by_suffix
     if kind is None:
         return InputError(f"'{name}' is not an image", hint=f"mien reads {', '.join(FORMATS)}")
     return _unread(kind, name)

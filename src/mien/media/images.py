@@ -5,6 +5,7 @@ Each way in which an input can fail to be a readable file has its own message.
 
 import base64
 import binascii
+import glob
 import io
 import os
 import re
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 from typing import BinaryIO, Final
 from urllib.parse import unquote_to_bytes
 
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from mien.errors import InputError, LimitError
 from mien.media.decode import MAX_PIXELS, decode, first_bytes, most_bytes, shown
 from mien.media.faults import reason
+from mien.media.find import IMAGE_SUFFIXES
 from mien.media.formats import image_format
 from mien.results import Frame, FrameResult
 
@@ -113,7 +116,7 @@ def opened(path: str) -> Iterator[BinaryIO]:
             raise InputError(f"'{name}' is not a regular file", hint="read a pipe with: mien analyze - < PIPE")
         file = open(path, "rb")  # noqa: SIM115  (closed below; only opening it is inside of `try`)
     except FileNotFoundError:
-        raise _not_a_path(path) or InputError(f"'{name}' does not exist") from None
+        raise _not_a_path(path) or _missing(path) from None
     except PermissionError:
         raise InputError(f"'{name}' cannot be read: permission denied") from None
     except (OSError, ValueError) as error:  # a name too long, or with a null byte
@@ -121,6 +124,27 @@ def opened(path: str) -> Iterator[BinaryIO]:
         raise _not_a_path(path) or InputError(f"'{name}' cannot be opened: {cause}") from None
     with file:
         yield file
+
+
+def _missing(path: str) -> InputError:
+    """The error for a path at which there is no file."""
+    name = shown(path)
+    if os.path.islink(path):  # which a listing of the folder shows
+        return InputError(f"'{name}' is a link to '{shown(os.readlink(path))}', which does not exist")
+    if not glob.has_magic(path):
+        return InputError(f"'{name}' does not exist")
+    if all(map(os.path.isdir, glob.iglob(path, recursive=True))):
+        return InputError(f"no file matches '{name}'")
+    return InputError(
+        f"'{name}' is a pattern, expected the name of a file",
+        hint="in Python, analyze(mien.media.open_frames([PATTERN]))",
+    )
+
+
+def is_address(source: str | os.PathLike[str]) -> bool:
+    """Whether this is a URL, which names no file: "https://example.com/photo.jpg"."""
+    found = _URL.match(os.fsdecode(source))
+    return found is not None and not os.path.isdir(f"{found[1]}:")
 
 
 def _not_a_path(text: str) -> InputError | None:
@@ -131,9 +155,11 @@ def _not_a_path(text: str) -> InputError | None:
         if found[1].lower() == "file":
             return InputError(f"'{shown(text)}' is a URL, expected a path", hint="leave out 'file://'")
         url = shown(f"{found[1]}://{text[found.end() :]}")
-        return InputError(
-            f"'{url}' is a URL, and mien does not use the network", hint="download it, and give the file or its content"
-        )
+        if PurePosixPath(text.partition("?")[0]).suffix.lower() in IMAGE_SUFFIXES:
+            what = "the address of an image; only videos and streams are read from the network"
+        else:
+            what = "a URL, expected a path"
+        return InputError(f"'{url}' is {what}", hint="download it first, and give the file")
     if _BASE64.match(text):
         return InputError(
             f"'{shown(text)}' looks like an image in base64, expected a path", hint="pass base64.b64decode(TEXT)"
@@ -212,5 +238,5 @@ def _check_bytes(size: int, name: str, max_pixels: int) -> None:
     if size > limit:
         raise LimitError(
             f"'{name}' has more than {limit:,} bytes, the limit for an image",
-            hint="scale the image down, or read it with a higher max_pixels",
+            hint="scale the image down",
         )

@@ -88,6 +88,12 @@ VIDEO: Final = Kind(
 )
 AUDIO: Final = Kind("an audio file", "audio files", "", _suffixes("aac aiff flac m4a mp3 ogg opus wav wma"))
 ARCHIVE: Final = Kind("an archive", "archives", "unpack first", _suffixes("7z bz2 cbr cbz gz rar tar tgz xz zip zst"))
+DOCUMENT: Final = Kind(
+    "an office document",
+    "office documents",
+    "",
+    _suffixes("doc docm docx dotx epub odp ods odt pages potx pps ppsx ppt pptm pptx rtf xls xlsb xlsm xlsx xltx"),
+)
 HTML: Final = Kind("an HTML page", "HTML pages", "a failed download? open it in a browser", _suffixes("htm html xhtml"))
 LFS: Final = Kind("a Git LFS pointer", "Git LFS pointers", "fetch the file itself: git lfs pull")
 TEXT: Final = Kind(
@@ -100,7 +106,7 @@ OTHER: Final = Kind("a file of another kind", "files of other kinds")
 
 _BY_SUFFIX: Final = {
     suffix: kind
-    for kind in (RAW, DICOM, PHOTOSHOP, VECTOR, PDF, OTHER_IMAGE, VIDEO, AUDIO, ARCHIVE, HTML, TEXT)
+    for kind in (RAW, DICOM, PHOTOSHOP, VECTOR, PDF, OTHER_IMAGE, VIDEO, AUDIO, ARCHIVE, DOCUMENT, HTML, TEXT)
     for suffix in kind.suffixes
 }
 
@@ -150,6 +156,7 @@ _SIGNATURES: Final[tuple[tuple[int, bytes, Kind], ...]] = (
     (0, b"7z\xbc\xaf\x27\x1c", ARCHIVE),
     (0, b"Rar!", ARCHIVE),
     (257, b"ustar", ARCHIVE),
+    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", DOCUMENT),  # Microsoft Office before 2007; later ones are ZIP files
     (0, b"version https://git-lfs", LFS),
 )
 

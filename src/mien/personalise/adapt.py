@@ -52,7 +52,11 @@ class PersonaliseOptions:
         ConfigError: `threads` is not a number from 1.
     """
 
-    model: Annotated[str | Path | None, "A shipped model's name or an exported .onnx file; by default mien-m."] = None
+    model: Annotated[
+        str | Path | None,
+        "The name of a shipped model or a classic network (`mien models list`), or an exported .onnx file; by default "
+        "mien-m.",
+    ] = None
     neutral: Annotated[bool, "Only learn from the neutral faces how the person looks without an expression."] = False
     force: Annotated[bool, "Write the model even if it does not help."] = False
     general: Annotated[

@@ -37,7 +37,7 @@ def quantize(
     """Writes the int8 form of an exported model, with its own temperatures, if it is as accurate as the model.
 
     Args:
-        model: Name of a shipped model, or path of an ONNX file.
+        model: Name of a shipped model or a classic network, or path of an ONNX file.
         samples: With the split `train`, which sets the ranges, and `val`, on which both forms are evaluated.
         out: The ONNX file to write; its manifest entry (.entry.toml) is written beside it.
         name: Of the int8 form; by default that of the model with `SUFFIX`.

@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any, Final, Literal, Self, TypeVar, get_args, get_origin, overload
 
 import tomli_w
@@ -24,6 +25,7 @@ _RECIPES: Final = Path(__file__).parent.parent / "recipes"
 _TASKS: Final = Path(__file__).parent
 _LONG: Final = 60  # characters of a value that are shown
 _LIST: Final = 12  # known keys that are listed; if there are more, only the nearest is named
+_EMPTY: Final = "none"  # how a setting writes no value, for which TOML has no notation
 # Keys with another name, which spelling alone would not suggest.
 _RENAMED: Final = {
     "averaging": "ema_decay",
@@ -321,6 +323,7 @@ def to_toml(recipe: RunRecipe) -> str:
 def _validated(plain: dict[str, Any], overrides: Sequence[str] | Mapping[str, Any], origin: str) -> RunRecipe:
     """The recipe made of plain types with `overrides` set."""
     errors, settings = [], dict[str, str]()  # the settings by key, as they were written
+    empty = []  # keys set to `none`, which is also the text of some values: the form tells
     for setting in overrides.items() if isinstance(overrides, Mapping) else overrides:
         try:
             key, value = _setting(setting) if isinstance(setting, str) else setting
@@ -330,6 +333,7 @@ def _validated(plain: dict[str, Any], overrides: Sequence[str] | Mapping[str, An
             if isinstance(setting, str):
                 settings[key] = setting
             _put(plain, key, value)
+            empty += [key] * (value == _EMPTY)
         except ConfigError as error:
             errors.append(f"--set {error.message}; {error.hint}")
     try:
@@ -337,6 +341,9 @@ def _validated(plain: dict[str, Any], overrides: Sequence[str] | Mapping[str, An
     except ConfigError as error:
         raise ConfigError(_blamed(error.message, settings), hint=error.hint) from None
     form: type[RunRecipe] = importlib.import_module(f"mien.training.{task}.recipe").RECIPE
+    for key in empty:
+        if _may_be_empty(form, key):
+            _put(plain, key, None)
     try:
         # As JSON, strictly: "128" is not a number and true is not 1, but a list may stand for a tuple.
         recipe = form.model_validate_json(json.dumps(plain, default=str), strict=True)
@@ -414,6 +421,18 @@ def _put(plain: dict[str, Any], key: str, value: Any) -> None:
         if not isinstance(plain, dict):
             raise ConfigError(f"{key}: {name} is not a table", hint="write it as optimizer.lr=0.01")
     plain[last] = value
+
+
+def _may_be_empty(form: type[BaseModel], key: str) -> bool:
+    """Whether a dotted key may have no value."""
+    *tables, last = key.split(".")
+    for name in tables:
+        if name in form.model_fields:  # otherwise it is the name of a head
+            found = _table_in(form.model_fields[name].annotation)
+            if found is None:
+                return False
+            form = found
+    return last in form.model_fields and NoneType in get_args(form.model_fields[last].annotation)
 
 
 def _error_text(item: ErrorDetails, form: type[BaseModel], settings: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -232,6 +233,59 @@ def test_names_are_unique_and_keep_the_kind(tmp_path: Path) -> None:
     )
     assert Image.open(folder / "x.annotated.jpg").format == "JPEG"
     assert np.array_equal(read_image(folder / "sea.annotated.png"), annotate(blank_image(), result("sea.webp").faces))
+
+
+def written(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+
+
+def test_frames_of_videos_have_their_number_which_sorts(tmp_path: Path) -> None:
+    frames = [("a/clip.mp4", 0), ("a/clip.mp4", 25), ("b/clip.avi", 25), ("a/clip.mp4", 1000), ("b/clip.avi", 50)]
+    with AnnotatedImages(tmp_path) as output:
+        for source, number in frames:
+            output.write(replace(result(source, blank_image()), frame=number, timestamp=number / 25))
+        output.write(result("clip.jpg", blank_image()))
+    assert written(tmp_path) == [
+        "clip-000000.annotated.png",
+        "clip-000025.annotated.png",
+        "clip-001000.annotated.png",
+        "clip-2-000025.annotated.png",
+        "clip-2-000050.annotated.png",
+        "clip.annotated.jpg",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        ((), ["x-2.annotated.jpg", "x-3.annotated.jpg", "x-4.annotated.jpg", "x-5.annotated.jpg", "x.annotated.jpg"]),
+        (
+            ("a",),
+            ["b/x.annotated.jpg", "x-2.annotated.jpg", "x-3.annotated.jpg", "x-4.annotated.jpg", "x.annotated.jpg"],
+        ),
+        (
+            ("a", "e", "a/b"),
+            ["a/x.annotated.jpg", "b/x.annotated.jpg", "e/f/x.annotated.jpg", "x-2.annotated.jpg", "x.annotated.jpg"],
+        ),
+        (
+            (".",),
+            ["a/b/x.annotated.jpg", "a/x.annotated.jpg", "e/f/x.annotated.jpg", "x-2.annotated.jpg", "x.annotated.jpg"],
+        ),
+    ],
+)
+def test_images_from_folders_keep_their_subfolder(
+    tmp_path: Path, sources: tuple[str, ...], expected: list[str]
+) -> None:
+    with AnnotatedImages(tmp_path / "out", sources=sources) as output:
+        for source in ("a/x.jpg", "a/b/x.jpg", "e/f/x.jpg", "../x.jpg", "https://example.com/x.jpg"):
+            output.write(result(source, blank_image()))
+    assert written(tmp_path) == [f"out/{name}" for name in expected]
+
+
+def test_a_subfolder_that_is_a_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "b").touch()
+    with AnnotatedImages(tmp_path, sources=["a"]) as output, pytest.raises(OutputError, match=r"cannot write '.*b'"):
+        output.write(result("a/b/x.jpg", blank_image()))
 
 
 def test_the_original_in_the_same_folder_is_not_touched(tmp_path: Path) -> None:

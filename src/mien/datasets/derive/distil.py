@@ -34,7 +34,8 @@ class Teachers:
     """Trained models whose probabilities are the targets.
 
     Args:
-        models: Names of shipped models, or paths of exported ONNX files; their probabilities are calibrated.
+        models: Names of shipped models or classic networks, or paths of exported ONNX files; their probabilities are
+            calibrated.
         classes: The classes of the data.
         tta: Test-time augmentation: "none", "flip" or "ten-crop".
         align: Whether each face is also read aligned by its landmarks, where they are sure; the mean of both is taken.

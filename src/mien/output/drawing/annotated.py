@@ -149,26 +149,32 @@ def _legible(image: NDArray[np.uint8], faces: Sequence[Face]) -> tuple[NDArray[n
 class AnnotatedImages:
     """Writes `<stem>.annotated.png`, for JPEG sources `.jpg`, for each result that carries its image.
 
-    The name never replaces the original, also if both are in one folder. Results with the same stem get a number,
-    `<stem>-2.annotated.png`, so that nothing is overwritten within a run; images of an earlier run are replaced.
-    Images of less than 480 pixels are enlarged by a whole number, so that the text has room.
+    The name never replaces the original, also if both are in one folder. A frame of a video has its number in its name,
+    `<stem>-000025.annotated.png`. Results with the same name get a further number, `<stem>-2.annotated.png`, so that
+    nothing is overwritten within a run; images of an earlier run are replaced. Images of less than 480 pixels are
+    enlarged by a whole number, so that the text has room: coordinates of the results do not fit them.
 
     Only the pixels of the source file are written: no EXIF, no location, no preview.
 
     Args:
         folder: Where to write; it is created if it does not exist.
         overlay: What is drawn for each face, as in `annotate`.
+        sources: Folders in which the sources were found: images from a subfolder of theirs are written into a subfolder
+            of the same name, and if there are several, into one for each.
 
     Raises:
         ConfigError: There is no such overlay.
         OutputError: On entering, the folder cannot be created; on writing, an image cannot be written.
     """
 
-    def __init__(self, folder: str | Path, overlay: Overlay = "bars") -> None:
+    def __init__(self, folder: str | Path, overlay: Overlay = "bars", sources: Sequence[str | Path] = ()) -> None:
         check_overlay(overlay)
         self.folder = Path(folder)
         self.overlay = overlay
+        # The deepest first: one may be inside of another.
+        self._sources = sorted(map(Path, sources), key=lambda source: -len(source.parts))
         self._taken: set[str] = set()
+        self._videos: dict[str, Path] = {}  # the names of videos without the number of a frame
         self._open = False
 
     def __enter__(self) -> Self:
@@ -179,6 +185,7 @@ class AnnotatedImages:
         except OSError as error:
             raise cannot_write(self.folder, error) from error
         self._taken.clear()
+        self._videos.clear()
         self._open = True
         return self
 
@@ -193,7 +200,11 @@ class AnnotatedImages:
             raise ValueError("the output is not open: use it in a with statement")
         if result.image is None:
             return
-        path = self._path(result.source)
+        path = self._path(result)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(path.parent, error) from error
         image = Image.fromarray(annotate(*_legible(result.image, result.faces), self.overlay))
         with replacing(path) as partial:
             try:
@@ -210,14 +221,35 @@ class AnnotatedImages:
     ) -> None:
         self._open = False
 
-    def _path(self, source: str) -> Path:
-        """The path for a source's image, with a name not yet used in this run."""
-        stem, suffix = Path(source).stem or "image", Path(source).suffix.lower()
-        ending = ".annotated.jpg" if suffix in _JPEG else ".annotated.png"
-        name, number = stem + ending, 1
+    def _path(self, result: FrameResult) -> Path:
+        """The path for a result's image, with a name not yet used in this run."""
+        source = Path(result.source)
+        ending = ".annotated.jpg" if source.suffix.lower() in _JPEG else ".annotated.png"
+        place = self._subfolder(result.source) / (source.stem or "image")
+        if result.timestamp is not None:
+            if result.source not in self._videos:
+                self._videos[result.source] = self._free(place)
+            # Zeros in front, so that a listing sorts the frames.
+            place = self._videos[result.source]
+            place = place.with_name(f"{place.name}-{result.frame:06}")
+        return self.folder / self._free(place, ending)
+
+    def _free(self, place: Path, ending: str = "") -> Path:
+        """A name that was not yet used in this run: the given one, or one with a number."""
+        name, number = f"{place}{ending}", 1
         # Some file systems do not distinguish upper and lower case.
         while name.casefold() in self._taken:
             number += 1
-            name = f"{stem}-{number}{ending}"
+            name = f"{place}-{number}{ending}"
         self._taken.add(name.casefold())
-        return self.folder / name
+        return Path(name)
+
+    def _subfolder(self, source: str) -> Path:
+        """Where the image of a source goes below the folder: where it lies below the folder in which it was found."""
+        for folder in self._sources:
+            if "://" in source or not Path(source).is_relative_to(folder):
+                continue
+            below = Path(source).parent.relative_to(folder)
+            if ".." not in below.parts:  # every relative path is below "."
+                return Path(folder.resolve().name) / below if len(self._sources) > 1 else below
+        return Path()

@@ -78,9 +78,19 @@ def open_table(
 
 def _instead(path: Path) -> str:
     """The name to give to a table instead of this one."""
-    name = path.with_suffix(".jsonl" if path.suffix.lower() in (".json", ".ndjson") else ".csv")
-    opens = ", which Excel opens" if path.suffix.lower().startswith(".xls") else ""
+    suffix = path.suffix.lower()
+    if suffix in _COMPRESSED:
+        inner = path.with_suffix("")
+        is_table = inner.suffix.lower().removeprefix(".") in table_formats()
+        return f"for example {inner if is_table else inner.with_suffix('.csv')}, and compress it afterwards"
+    if path.name.lower().removeprefix(".") in table_formats():  # a suffix alone
+        return f"for example {path.with_name(f'faces{path.name}')}"
+    name = path.with_suffix(".jsonl" if suffix in (".json", ".ndjson") else ".csv")
+    opens = ", which Excel opens" if suffix.startswith(".xls") else ""
     return f"for example {name}{opens}"
+
+
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zip", ".zst")
 
 
 # Types that can be empty and keep their values as they are.
