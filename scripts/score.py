@@ -19,7 +19,7 @@ from mien.expression import prior
 FOLDER: Final = Path(__file__).parent.parent / "benchmarks" / "scores"
 DETECTOR: Final = "mien"
 ENSEMBLE: Final = "ensemble"
-PAIR: Final = ("mien-m-int8", "mien-l")  # of different origin: one from scratch, one from face recognition
+PAIR: Final = "mien-x"  # whose members are of different origin: one from scratch, one from face recognition
 PAIR_WAYS: Final = {
     "": [],
     ".aligned": ["--align"],
@@ -64,7 +64,7 @@ def main() -> None:
         for name in PRIORS if model == members()[0] else ():
             evaluate(arguments.store, f"{model}.{name}", "--model", model, "--prior", name, "--corruption", "all")
     for ending, options in PAIR_WAYS.items():
-        evaluate(arguments.store, f"{ENSEMBLE}{ending}", "--model", ",".join(PAIR), *options)
+        evaluate(arguments.store, f"{ENSEMBLE}{ending}", "--model", PAIR, *options)
     if arguments.teachers:
         evaluate(
             arguments.store,

@@ -145,7 +145,7 @@ def aligned() -> str:
     """Faces as they are stored, and aligned by the landmark network where it is sure, for one model and the vote."""
     lines = ["| `--model` | faces | protocol | accuracy, % | mean recall, % |", "|---|---|---|---:|---:|"]
     ways = {"": "as stored (`--no-align`)", ".aligned": "aligned where sure", ".aligned.flip": "the same, `--tta flip`"}
-    for model, file in ((default_model(), default_model()), (",".join(PAIR), ENSEMBLE)):
+    for model, file in ((default_model(), default_model()), (PAIR, ENSEMBLE)):
         for ending, title in ways.items():
             if not (SCORES / f"{file}{ending}.json").exists():
                 continue

@@ -13,7 +13,16 @@ from onnx import TensorProto, helper
 from tests.drawn import draw_face
 
 import mien
-from mien.assets.manifest import METADATA_KEY, Head, InputSpec, ModelInfo, default_model, model_info
+from mien.assets.manifest import (
+    ENSEMBLES,
+    METADATA_KEY,
+    Head,
+    InputSpec,
+    ModelInfo,
+    default_model,
+    model_info,
+    shipped_models,
+)
 from mien.assets.signature import ImageInput
 from mien.emotions import ALL, vocabulary
 from mien.errors import ConfigError
@@ -342,3 +351,21 @@ def test_mien_analyze_takes_an_ensemble(astronaut: Path) -> None:
     assert result[0].emotion == "happiness"
     crops = mien.analyze(np.zeros((48, 48), np.uint8), classifier=["mien-s", "mien-m-int8"], detector="whole-image")
     assert len(crops) == 1
+
+
+def test_the_ensemble_that_ships_has_a_name() -> None:
+    for name, members in ENSEMBLES.items():
+        assert name not in shipped_models()
+        assert ClassifierOptions(name).models == members
+        assert ClassifierOptions(f"{name},mien-s").models == (*members, "mien-s")
+        assert set(members) <= set(shipped_models("expression"))
+        with pytest.raises(ConfigError, match=f"'{name}' is the vote of '{members[0]}' and"):
+            model_info(name)
+    with pytest.raises(ConfigError) as caught:
+        model_info("mien-q")
+    assert "mien-x" in (caught.value.hint or "")
+
+
+def test_a_file_with_the_name_of_the_ensemble_is_that_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ClassifierOptions("./mien-x").models == ("./mien-x",)

@@ -36,6 +36,7 @@ from mien.assets.signature import (
 from mien.errors import ConfigError, WeightsError, meant, nearest
 
 __all__ = [
+    "ENSEMBLES",
     "FORMAT",
     "METADATA_KEY",
     "CropSpec",
@@ -62,6 +63,8 @@ REPLACED: Final = {
     "mien-s-int8": "mien-s or mien-m-int8",
     "mien-s-third-int8": "mien-s or mien-m-int8",
 }
+# Names for several models that vote, wherever a command takes several: the most accurate that ships.
+ENSEMBLES: Final[Mapping[str, tuple[str, ...]]] = {"mien-x": ("mien-m-int8", "mien-l")}
 Task = Literal["expression", "detection", "landmarks"]
 _Part = TypeVar("_Part")
 
@@ -327,7 +330,11 @@ def model_info(name: str, task: Task | None = None) -> ModelInfo:
         return found
     if name in REPLACED:
         raise ConfigError(f"the model '{name}' is no longer shipped", hint=f"use {REPLACED[name]}")
-    listed = f"known: {', '.join(known)}; or give the path of an .onnx file"
+    if name in ENSEMBLES:
+        members = " and ".join(f"'{member}'" for member in ENSEMBLES[name])
+        raise ConfigError(f"'{name}' is the vote of {members}, and one model is needed here", hint="name one of them")
+    names = [*known, *(ENSEMBLES if task in (None, "expression") else ())]
+    listed = f"known: {', '.join(names)}; or give the path of an .onnx file"
     if other := {**shipped_models(), **classic_models()}.get(name):
         hint = f"{meant(name, known)}{listed}"
         raise ConfigError(f"the model '{name}' is for {other.task}, expected one for {task}", hint=hint)

@@ -108,12 +108,14 @@ def fetch(
 
 def _included_and_fetched() -> _Lines:
     from mien.assets.download import list_remote
-    from mien.assets.manifest import default_model, shipped_models
+    from mien.assets.manifest import ENSEMBLES, default_model, shipped_models
     from mien.assets.packages import list_packaged
 
     yield "included:", 2
     for info in shipped_models().values():
         yield from _included(info, default=info.name == default_model(info.task))
+    for name, members in ENSEMBLES.items():
+        yield f"  {name}: the vote of {' and '.join(members)}, the most accurate", 4
     yield "fetched by `mien models fetch NAME`:", 2
     for weights in list_remote().values():
         files = ", ".join(file.name for file in weights.files)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import emotions as vocabularies
-from mien.assets.manifest import CropSpec
+from mien.assets.manifest import ENSEMBLES, CropSpec
 from mien.errors import ConfigError, check_fraction, meant
 from mien.expression.affect import AffectTable, coordinates
 from mien.expression.affect import checked as checked_table
@@ -46,7 +46,7 @@ class ClassifierOptions:
     model: Annotated[
         str | Path | tuple[str | Path, ...] | None,
         "The name of a shipped model or a classic network (`mien models list`), or an exported .onnx file; A,B for an "
-        "ensemble of several. Without it videos use the int8 form of the default model.",
+        "ensemble of several, mien-x for the most accurate one. Without it, videos use the int8 form of the default.",
     ] = None
     vote: Annotated[Vote | None, "How the models of an ensemble vote: soft or hard."] = None
     emotions: Annotated[
@@ -94,15 +94,17 @@ class ClassifierOptions:
     def models(self) -> tuple[str | Path, ...]:
         """The models of the ensemble, or the one model; empty for the default model.
 
-        Text with commas names several, unless it is the path of a file that exists. `~` is the user's home.
+        Text with commas names several, unless it is the path of a file that exists. A name of `ENSEMBLES` stands for
+        several. `~` is the user's home.
         """
         given = self.model if isinstance(self.model, tuple) else () if self.model is None else (self.model,)
-        return tuple(
+        named = (
             (name if isinstance(name, Path) or not name.startswith("~") else str(Path(name).expanduser()))
             for item in given
             for name in ((item,) if isinstance(item, Path) or Path(item).exists() else map(str.strip, item.split(",")))
             if name
         )
+        return tuple(member for name in named for member in ENSEMBLES.get(str(name), (name,)))
 
 
 def _emotions(given: object) -> Emotions:
