@@ -88,7 +88,7 @@ def test_a_reader_who_leaves_only_ends_the_printing(
     assert not list(tmp_path.rglob("*.partial"))
 
 
-def test_a_table_longer_than_a_pipe_buffer_with_head(folder: Path, tmp_path: Path) -> None:
+def test_head_gets_what_it_wants_and_the_table_is_complete(folder: Path, tmp_path: Path) -> None:
     table = tmp_path / "keep.csv"
     command = f"{' '.join(PROGRAM)} {folder} --table {table} | head -c 5"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=WAIT)
