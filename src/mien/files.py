@@ -13,19 +13,27 @@ import platformdirs
 from mien.errors import OutputError
 
 
+class DiscardError(Exception):
+    """Ends a block of `replacing` without a file: nothing in it is worth keeping, and an existing file stays."""
+
+
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """Yields the path to write, `<name>.partial`, which is renamed to `target` if the block ends without an error.
 
     An existing file is replaced in one step. After an exception or a crash it is unchanged, and what was written so
-    far is in `<name>.partial` beside it.
+    far is in `<name>.partial` beside it; after a `DiscardError` this is removed.
 
     Raises:
         OutputError: The folder is missing, the target is a folder or a device, or the file cannot be renamed.
     """
     target = writable(target)
     partial = target.with_name(target.name + ".partial")
-    yield partial
+    try:
+        yield partial
+    except DiscardError:
+        partial.unlink(missing_ok=True)
+        raise
     try:
         os.replace(partial, target)
     except OSError as error:

@@ -171,7 +171,44 @@ def test_a_glob_and_a_missing_path(folder: Path) -> None:
     assert result.returncode == 3
     assert len(result.stdout.splitlines()) == 3
     assert "missing.jpg" in result.stderr
-    assert "2 images" in result.stderr
+    assert "1 image, 1 face, 1 failed" in result.stderr
+
+
+@pytest.mark.parametrize("names", [["typo.jpg"], ["typo.jpg", "other.mp4"], ["*.tiff"]], ids=str)
+def test_names_that_do_not_exist_leave_older_files_alone(tmp_path: Path, names: list[str]) -> None:
+    (tmp_path / "keep.csv").write_text("176 rows")
+    result = mien("analyze", *names, "--table", "keep.csv", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (3, "")
+    assert result.stderr.splitlines() == [f"error: '{name}' does not exist" for name in names]
+    assert [path.name for path in tmp_path.iterdir()] == ["keep.csv"]
+    assert (tmp_path / "keep.csv").read_text() == "176 rows"
+
+
+def test_images_of_which_none_can_be_read_leave_an_older_table_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"")
+    (tmp_path / "keep.csv").write_text("176 rows")
+    result = mien("analyze", "a.jpg", "--table", "keep.csv", cwd=tmp_path)
+    assert result.returncode == 3
+    assert "there is no result, so 'keep.csv' stays as it was" in result.stderr
+    assert "written" not in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "keep.csv"]
+    assert (tmp_path / "keep.csv").read_text() == "176 rows"
+
+
+def test_an_empty_name_is_not_the_current_folder(tmp_path: Path, astronaut: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(astronaut.read_bytes())
+    result = mien("analyze", "", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (3, "")
+    assert "error: the path is empty" in result.stderr
+
+
+def test_rows_of_longer_names_stand_under_the_header(tmp_path: Path, astronaut: Path) -> None:
+    names = ["a.jpg", "b_with_a_longer_name.jpg", "c_with_a_name_that_is_the_longest_of_them_all.jpg"]
+    for name in names:
+        (tmp_path / name).write_bytes(astronaut.read_bytes())
+    head, *rows = mien("analyze", *names, cwd=tmp_path).stdout.splitlines()
+    assert {row.index("happiness") for row in rows} == {head.index("emotion")}
+    assert len({len(row) for row in [head, *rows]}) == 1
 
 
 def test_a_huge_picture_is_refused(tmp_path: Path) -> None:

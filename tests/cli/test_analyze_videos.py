@@ -3,6 +3,7 @@
 import csv
 import itertools
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -178,7 +179,7 @@ def test_an_animated_gif_is_a_video(astronaut: Path, tmp_path: Path) -> None:
 ENDLESS = "lavfi:testsrc=size=160x120:rate=50,realtime"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["Ctrl-C", "SIGTERM", "SIGHUP"])
 def test_a_camera_is_logged_until_it_is_stopped(tmp_path: Path, number: signal.Signals) -> None:
     table, partial = tmp_path / "log.csv", tmp_path / "log.csv.partial"
     command = [sys.executable, "-m", "mien", "analyze", ENDLESS, "--table", str(table)]
@@ -212,9 +213,15 @@ def test_ctrl_c_in_a_video_keeps_the_rows(astronaut: Path, tmp_path: Path) -> No
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=WAIT)
     assert process.returncode == 130, said
-    assert "stopped; the results so far are kept" in said
+    assert f"stopped after '{long}' at " in said
+    assert "the results so far are kept" in said
+    assert "give --table another name, or this one is replaced" in said
     assert "Traceback" not in said
     found = rows(table)
+    (start,) = re.findall(r"the rest: --start (\S+);", said)
+    rest = tmp_path / "rest.csv"
+    assert analyze(long, "--start", start, "--end", float(start) + 0.1, "--table", rest, "-q").returncode == 0
+    assert int(rows(rest)[0]["frame"]) == len(found)
     assert 2 <= len(found) < 1500
     assert [int(row["frame"]) for row in found] == list(range(len(found)))
     assert all(row["emotion"] for row in found)

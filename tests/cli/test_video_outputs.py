@@ -6,11 +6,12 @@ from pathlib import Path
 
 import av
 import pytest
+from tests.commands import run_command
 from tests.videos import packet_times, portrait, write_video
 from typer.testing import CliRunner
 
 from mien.cli import build_app
-from mien.cli.analyze import TIMELINES, VIDEOS
+from mien.cli.outputs import TIMELINES, VIDEOS
 from mien.errors import ConfigError
 from mien.output.timeline.render import SUFFIXES
 from mien.output.video import FORMATS
@@ -110,6 +111,19 @@ def test_a_video_of_another_kind_names_those_that_are_written(astronaut: Path, c
     assert "or the name of a video that ends with .mp4, .m4v, .mov, .mkv or .webm" in error.message
     assert "--annotate out.mp4 writes the video, --annotate out its frames" in error.hint
     assert "--annotate out writes the images" in refused(str(astronaut), "--annotate", name).hint
+
+
+def test_a_range_after_the_end_is_one_error_and_a_complete_table(clip: Path, tmp_path: Path) -> None:
+    table, video, timeline = tmp_path / "t.csv", tmp_path / "out.mp4", tmp_path / "t.html"
+    done = run_command("analyze", clip, "--start", 20, "--table", table, "--annotate", video, "--timeline", timeline)
+    assert done.returncode == 3
+    assert done.stderr.count("error:") == 1
+    assert f"no video was written to '{video}'" in done.stderr
+    assert f"no timeline was written to '{timeline}'" in done.stderr
+    assert done.stderr.splitlines()[-1].endswith(f"written: {table}")
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+    (row,) = csv.DictReader(table.open(newline=""))
+    assert "no frame in the range" in row["error"]
 
 
 def test_the_annotated_video_does_not_replace_the_input(clip: Path) -> None:

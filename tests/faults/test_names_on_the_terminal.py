@@ -161,6 +161,7 @@ def test_cells_and_json_give_the_name_back(name: str) -> None:
     ],
 )
 def test_errors_name_what_was_typed(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "x.png").touch()
     result = mien(*arguments, encoding="ascii:strict", cwd=tmp_path)
     assert result.returncode in (2, 3, 5, 7)
     assert b"Traceback" not in result.stderr

@@ -129,6 +129,13 @@ def test_images_drawn_by_mien_are_left_out(album: Path) -> None:
     assert find_images([album]) == before
 
 
+def test_an_empty_path_is_an_error(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(album)
+    with pytest.raises(InputError, match="the path is empty"):
+        find_images(["trip", ""])
+    assert len(find_images(["."])) == 5
+
+
 def test_no_paths_give_no_images() -> None:
     assert find_images([]) == []
 

@@ -15,6 +15,7 @@ from tests.videos import packet_times, portrait, write_video
 
 from mien.errors import ConfigError, OutputError
 from mien.media import open_frames, read_video
+from mien.output import Overlay
 from mien.output.video import AnnotatedVideo, Covers
 from mien.results import Expression, Face, Frame, FrameResult
 
@@ -282,10 +283,14 @@ def test_two_videos_do_not_fit_into_one(clip: Path, tmp_path: Path) -> None:
             output.write(FrameResult("other.mp4", 0, 0.0, *SIZE, image=first.image))
 
 
-def test_nothing_to_draw_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="there was no frame"), AnnotatedVideo(tmp_path / "out.mp4") as output:
+@pytest.mark.parametrize("overlay", ["bars", "blur"])
+def test_nothing_to_draw_writes_no_file(tmp_path: Path, overlay: Overlay) -> None:
+    (tmp_path / "out.mp4").write_text("an older video")
+    with AnnotatedVideo(tmp_path / "out.mp4", overlay) as output:
         output.write(FrameResult("v.mp4", error="cannot be read"))
-    assert not (tmp_path / "out.mp4").exists()
+    assert not output.has_frames
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+    assert (tmp_path / "out.mp4").read_text() == "an older video"
 
 
 def test_a_folder_that_is_missing(tmp_path: Path) -> None:

@@ -6,28 +6,25 @@ where an error becomes a line of text and an exit code.
 
 import errno
 import importlib
-import os
 import pkgutil
 import shutil
 import signal
 import sys
 import textwrap
-import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn
 
-import typer
-
-from mien.errors import MienError, OutputError, exit_code
+from mien.cli.ending import discard
+from mien.errors import EXIT_CODES, MienError, OutputError, StoppedError, exit_code
 from mien.names import escape_unencodable, printable
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # typer is imported by `main`, where Ctrl-C during imports ends the command without a traceback
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
+    import typer
     from rich.console import Console
 
 __all__ = [
-    "Stop",
     "bar",
     "build_app",
     "console",
@@ -41,15 +38,15 @@ __all__ = [
 ]
 
 
-Item = TypeVar("Item")
-_END: Any = object()
-
-
 def console() -> "Console":
     """Messages for people go to standard error, so that standard output holds only data."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    class Messages(Console):
+        def on_broken_pipe(self) -> None:  # `mien ... 2>&1 | head` ends the messages, and not the command
+            discard(sys.stderr)
+
+    return Messages(stderr=True, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -65,53 +62,6 @@ def bar(text: str) -> "Iterator[Callable[[int, int | None], None]]":
             view.update(task, completed=done, total=total)
 
         yield report
-
-
-class Stop:
-    """Lets Ctrl-C and SIGTERM end a loop between two items; use it in a `with` statement.
-
-    While the loop waits for its next item it ends at once. While it handles one, that is finished first: no row is cut.
-
-    Attributes:
-        asked: Whether the user asked to stop.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._waits = False
-
-    def __enter__(self) -> "Stop":
-        self._before = {}
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, before in self._before.items():
-            signal.signal(number, before)
-
-    def until(self, items: "Iterator[Item]") -> "Iterator[Item]":
-        """The items until the user asks to stop."""
-        try:
-            while True:
-                self._waits = True
-                if self.asked:
-                    return
-                item = next(items, _END)
-                self._waits = False
-                if item is _END:
-                    return
-                yield item
-        except KeyboardInterrupt:
-            if not self.asked:
-                raise
-        finally:
-            self._waits = False
-
-    def _handle(self, number: int, frame: object) -> None:
-        again, self.asked = self.asked, True
-        if self._waits or again:
-            raise KeyboardInterrupt
 
 
 def say(word: str, colour: str, text: str) -> None:
@@ -168,12 +118,14 @@ def say_error(error: MienError) -> None:
         say("  try", "default", error.hint)
 
 
-def build_app(only: str | None = None) -> typer.Typer:
+def build_app(only: str | None = None) -> "typer.Typer":
     """The application, with every command of this folder.
 
     Args:
         only: A command whose module is enough, for a quick start; all are imported if there is none of this name.
     """
+    import typer
+
     app = typer.Typer(
         name="mien",
         help="Recognises facial expressions, and trains, evaluates and exports the models for this task.",
@@ -205,7 +157,7 @@ def _register(module: str) -> "Callable[[typer.Typer], None] | None":
     return getattr(importlib.import_module(f"{__name__}.{module}"), "register", None)
 
 
-def _with_checks(app: typer.Typer) -> None:
+def _with_checks(app: "typer.Typer") -> None:
     """Gives every command and group the class that checks how it is used, unless it has one of that kind."""
     from mien.cli.usage import Command, Group
 
@@ -221,7 +173,22 @@ def _with_checks(app: typer.Typer) -> None:
 
 
 def main() -> None:
-    """Runs the command line; a `MienError`, or a full disk behind standard output, becomes a line and an exit code."""
+    """Runs the command line; a `MienError`, or a full disk behind standard output, becomes a line and an exit code.
+
+    Ctrl-C ends it without a word, unless the command has more to say.
+    """
+    try:
+        _run()
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # Python before 3.12 makes a RuntimeError of Ctrl-C while a class is made.
+        if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # pressed again, it ends at once, and without a traceback
+        _drop_output()
+        sys.exit(EXIT_CODES[StoppedError])
+
+
+def _run() -> None:
     escape_unencodable()
     try:
         try:
@@ -252,4 +219,4 @@ def _drop_output() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)

@@ -124,7 +124,8 @@ def open_frames(
         options: Which frames of videos are read.
 
     Raises:
-        InputError: Nothing was found but folders without an image or video, or a folder cannot be listed.
+        InputError: Nothing was found but folders without an image or video, a folder cannot be listed, or a path is
+            empty.
     """
     items: list[Path | str] = []
     passed_over: list[str] = []

@@ -75,7 +75,7 @@ def find(paths: Sequence[str | Path], recursive: bool = True, *, videos: bool = 
         videos: Include the videos in folders, by their suffix.
 
     Raises:
-        InputError: There are only folders without images, or that cannot be listed.
+        InputError: There are only folders without images, or that cannot be listed; or a path is empty.
     """
     found: dict[str, Path] = {}
     empty = None
@@ -100,6 +100,8 @@ def find(paths: Sequence[str | Path], recursive: bool = True, *, videos: bool = 
 
 
 def _path(name: str | Path) -> Path:
+    if str(name) == "":  # pathlib takes it for the current folder
+        raise InputError("the path is empty", hint="check the variable it comes from; the current folder is .")
     path = Path(name)
     # Path("./-") drops the folder, and would be standard input.
     return Path.cwd() / path if str(path) == "-" and str(name) != "-" else path

@@ -1,12 +1,12 @@
 """Results on standard output while they are computed: a table for people, or JSON lines for programs.
 
-Both take one result at a time and need to know neither the sources nor their number in advance.
+Both take one result at a time, as soon as it is known.
 """
 
 import math
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -17,7 +17,7 @@ from mien.output.schema import BOX, document
 from mien.results import Face, FrameResult
 
 _GAP: Final = "  "
-_STEP: Final = 8  # the first column grows in steps of this many characters, like tab stops
+_STEP: Final = 8  # of the width of the first column if the sources are not known, in characters
 _NARROWEST: Final = 16  # of the first column, in characters
 _TIME: Final = len("0:00:00.00")
 
@@ -51,22 +51,26 @@ class ConsoleTable(_StandardOutput):
 
     Args:
         emotions: The classes, in the order of the results' probabilities.
+        sources: The sources of all results, as far as they are known: the first column has room for each of them, so
+            that all rows stand under the header.
         videos: Whether there are videos or cameras: the time and the track then have columns.
     """
 
-    def __init__(self, emotions: Sequence[str], *, videos: bool = False) -> None:
+    def __init__(self, emotions: Sequence[str], sources: Iterable[str] = (), *, videos: bool = False) -> None:
         self.emotions = tuple(emotions)
         self._videos = videos
         self._names = tuple(map(printable, emotions))
         self._emotion = max(map(cell_len, [*self._names, "no face"])) + 1
-        self._source = 0  # width of the first column; 0 before the first row
+        self._source = max((cell_len(printable(source)) for source in sources), default=0)  # width of its column
+        self._has_head = False
         self._classes = self._box = True
         self._limit: float = math.inf
 
     def write(self, result: FrameResult) -> None:
         """Prints the rows of one image."""
         source = printable(result.source)
-        if not self._source:
+        if not self._has_head:
+            self._has_head = True
             self._fit(source)
             print(self._row("image", ("time", "track", "face", "emotion", "confidence"), self._names, BOX))
         time = "" if result.timestamp is None else exact_clock(result.timestamp)
@@ -77,7 +81,8 @@ class ConsoleTable(_StandardOutput):
 
     def _fit(self, source: str) -> None:
         """Chooses the columns by the width of the terminal and the first source."""
-        self._source = max(len("image"), _STEP * math.ceil(cell_len(source) / _STEP))
+        width = self._source or _STEP * math.ceil(cell_len(source) / _STEP)
+        self._source = max(len("image"), width, cell_len(source))
         if not sys.stdout.isatty():
             return
         fixed = len(f"{_GAP}face{_GAP}{_GAP}confidence") + self._emotion

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.containers import duration_of, open_file, origin_of
-from mien.errors import ConfigError, OutputError
-from mien.files import cannot_write, replacing
+from mien.errors import ConfigError
+from mien.files import DiscardError, cannot_write, replacing
 from mien.output.drawing.annotated import Overlay, annotate, check_overlay
 from mien.results import Face, FrameResult
 
@@ -122,12 +122,15 @@ class AnnotatedVideo:
     The sound is copied where the format can hold it, and else encoded again. With the overlay "blur", `Covers` keeps
     lost faces covered. Labels show the smoothed expression if there is one, and else that of the frame.
 
-    After an error or Ctrl-C, what was written stays, playable, in `<name>.partial`.
+    After an error, what was written stays, playable, in `<name>.partial`. Without a frame there is no file.
 
     Args:
         target: The file; its suffix chooses the format, one of `FORMATS`.
         overlay: What is drawn for each face, as in `mien.output.annotate`.
         sound: The file whose sound is taken; None for the source of the first frame.
+
+    Attributes:
+        has_frames: Whether there was a frame; if not, no file is written, and an older one stays.
 
     Raises:
         ConfigError: There is no such overlay or format.
@@ -147,6 +150,11 @@ class AnnotatedVideo:
         self._partial = Path()
         self._writer: _Writer | None = None
         self._source: str | None = None
+
+    @property
+    def has_frames(self) -> bool:
+        """See the class."""
+        return self._writer is not None
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -193,14 +201,15 @@ class AnnotatedVideo:
                 if self._writer is not None:
                     with _encoding(self.target):
                         self._writer.close()
-            if self._writer is None and error is None:
-                raise OutputError(f"no video was written to '{self.target}': there was no frame to annotate")
         except BaseException as failed:
             stack.__exit__(type(failed), failed, failed.__traceback__)
             if error is None:
                 raise
         else:
-            stack.__exit__(kind, error, trace)
+            if self._writer is None:  # not an error here, which would keep the other outputs from their names
+                stack.__exit__(DiscardError, DiscardError(), None)
+            else:
+                stack.__exit__(kind, error, trace)
 
     def _draw(self, result: FrameResult) -> None:
         if result.image is None:

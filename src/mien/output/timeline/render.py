@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from mien.errors import ConfigError, OutputError
+from mien.errors import ConfigError
 from mien.files import new_file, replacing, writable, write_errors
 from mien.names import printable
 from mien.output.console import exact_clock
@@ -83,6 +83,9 @@ class Timeline:
     Args:
         target: An .html or .png file; it is written at the end, also after an error, with what there is until then.
 
+    Attributes:
+        has_frames: Whether there was a frame of a video; if not, no file is written, and an older one stays.
+
     Raises:
         ConfigError: There is no such format.
         OutputError: On entering, nothing can be written there; at the end, the file cannot be written.
@@ -92,10 +95,11 @@ class Timeline:
         self.target = Path(target)
         check_suffix(self.target)
         self._collector: Collector | None = None
+        self.has_frames = False
 
     def __enter__(self) -> Self:
         writable(self.target)
-        self._collector = Collector()
+        self._collector, self.has_frames = Collector(), False
         return self
 
     def write(self, result: FrameResult) -> None:
@@ -113,13 +117,9 @@ class Timeline:
     ) -> None:
         collector, self._collector = self._collector, None
         found = collector.recordings() if collector else []
+        self.has_frames = bool(found)
         if found:
             write_timeline(self.target, found)
-        elif error is None:
-            raise OutputError(
-                f"no timeline was written to '{self.target}': there was no frame of a video",
-                hint="a timeline is about time; analyze a video",
-            )
 
 
 def page(recordings: Sequence[Recording]) -> str:
