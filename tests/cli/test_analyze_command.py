@@ -179,7 +179,8 @@ def test_names_that_do_not_exist_leave_older_files_alone(tmp_path: Path, names: 
     (tmp_path / "keep.csv").write_text("176 rows")
     result = mien("analyze", *names, "--table", "keep.csv", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (3, "")
-    assert result.stderr.splitlines() == [f"error: '{name}' does not exist" for name in names]
+    told = [f"no file matches '{name}'" if "*" in name else f"'{name}' does not exist" for name in names]
+    assert result.stderr.splitlines() == [f"error: {line}" for line in told]
     assert [path.name for path in tmp_path.iterdir()] == ["keep.csv"]
     assert (tmp_path / "keep.csv").read_text() == "176 rows"
 
