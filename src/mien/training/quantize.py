@@ -32,7 +32,7 @@ _BATCH: Final = 64
 
 
 def quantize(
-    model: str | Path, samples: Samples, out: Path, *, name: str = "", count: int = 2048, seed: int = 0
+    model: str | Path, samples: Samples, out: Path, *, name: str = "", count: int = 4096, seed: int = 0
 ) -> list[Path]:
     """Writes the int8 form of an exported model, with its own temperatures, if it is as accurate as the model.
 
