@@ -72,6 +72,8 @@ def test_the_type_of_the_result_follows_from_what_is_analyzed(astronaut: Path) -
     assert isinstance(assert_type(crops.analyze([image]), list[FrameResult]), list)
     assert_type(crops.analyze(iter([image])), Iterator[FrameResult])
     assert_type(crops.stream([Frame(image)], max_delay=0), Iterator[FrameResult])
+    result = mien.analyze(astronaut)
+    assert assert_type(result[0:1], tuple[Face, ...]) == (assert_type(result[0], Face),)
     (face,) = assert_type(mien.detect(astronaut, min_score=0.5, detector="mien"), list[Face])
     assert face.expression is None
 
