@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import numpy as np
 import pytest
@@ -72,8 +72,17 @@ def test_the_type_of_the_result_follows_from_what_is_analyzed(astronaut: Path) -
     assert isinstance(assert_type(crops.analyze([image]), list[FrameResult]), list)
     assert_type(crops.analyze(iter([image])), Iterator[FrameResult])
     assert_type(crops.stream([Frame(image)], max_delay=0), Iterator[FrameResult])
+    result = mien.analyze(astronaut)
+    assert assert_type(result[0:1], tuple[Face, ...]) == (assert_type(result[0], Face),)
     (face,) = assert_type(mien.detect(astronaut, min_score=0.5, detector="mien"), list[Face])
     assert face.expression is None
+
+
+def test_submodules_are_there_without_an_import_of_their_own() -> None:
+    """`mien.media.open_frames` is what documents and hints write."""
+    program = "import sys, mien; before = 'mien.media' in sys.modules; print(before, mien.media.open_frames.__module__)"
+    assert _run(program).split() == ["False", "mien.media"]
+    assert _run("import mien; print(mien.output.to_pandas.__module__)").strip() == "mien.output.tables"
 
 
 def test_wrong_arguments_are_type_errors() -> None:
@@ -81,3 +90,50 @@ def test_wrong_arguments_are_type_errors() -> None:
         mien.analyze("a.png", modle="mien-s")  # type: ignore[call-overload]
     with pytest.raises(TypeError):
         mien.detect("a.png", score=1)  # type: ignore[call-arg]
+
+
+ARGUMENTS = {
+    "model": "write classifier='mien-s'",
+    "min_score": r"write detector=DetectorOptions\(min_score=",
+    "tta": r"write classifier=ClassifierOptions\(tta=",
+    "fps": r"write video=VideoOptions\(fps=",
+    "smooth": r"write options=AnalyzerOptions\(tracking=TrackingOptions\(smooth=",
+    "largest_only": r"write options=AnalyzerOptions\(largest_only=",
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_an_argument_of_another_place_is_told_where_it_belongs(name: str) -> None:
+    analyze: Any = mien.analyze
+    with pytest.raises(TypeError, match=f"analyze has no argument '{name}'; {ARGUMENTS[name]}"):
+        analyze("a.png", **{name: 1})
+
+
+OPTIONS = [
+    ("mien-s", "got str; for a model write classifier='mien-s'"),
+    (mien.DetectorOptions(), r"got DetectorOptions; write AnalyzerOptions\(detector=\.\.\.\)"),
+    ({"keypoints": True}, r"got dict; write AnalyzerOptions\(\*\*options\)"),
+    (7, "got int$"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), OPTIONS)
+def test_something_else_as_options_is_told_what_to_write(options: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=f"options: expected AnalyzerOptions, {message}"):
+        mien.Analyzer(options)
+    with pytest.raises(TypeError, match=f"options: expected AnalyzerOptions, {message}"):
+        mien.analyze("a.png", options=options)
+
+
+def test_values_of_options_have_their_types() -> None:
+    wrong: Any = "no"
+    with pytest.raises(mien.errors.ConfigError, match="keypoints: expected True or False, got 'no'"):
+        mien.AnalyzerOptions(keypoints=wrong)
+    with pytest.raises(mien.errors.ConfigError, match="keypoints: expected True or False, got 'no'"):
+        mien.Analyzer(keypoints=wrong)
+    with pytest.raises(mien.errors.ConfigError, match=r"detector: expected DetectorOptions, got str \(write Det"):
+        mien.AnalyzerOptions(detector=wrong)
+    with pytest.raises(mien.errors.ConfigError, match=r"start: expected a number, got '0:01' \(write start=1\)"):
+        mien.media.VideoOptions(start="0:01")  # type: ignore[arg-type]
+    with pytest.raises(mien.errors.ConfigError, match="every: expected a number, got 'two'"):
+        mien.media.VideoOptions(every="two")  # type: ignore[arg-type]

@@ -34,6 +34,21 @@ class Halves:
         return Detections(boxes, np.array([0.9, 0.8], np.float32))
 
 
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (np.zeros((8, 8, 3), np.uint8), r"got ndarray; write Frame\(array, 'camera', index, seconds\)"),
+        ("clip.mp4", r"got str; for files write stream\(mien\.media\.open_frames\(\[PATH\]\)\)"),
+        (7, "got int; analyze takes images of other kinds"),
+    ],
+)
+def test_what_is_no_frame_is_named_after_the_results_before_it(item: object, message: str) -> None:
+    results = mien.Analyzer(detector=Halves()).stream([Frame(np.zeros((8, 8, 3), np.uint8)), item])  # type: ignore[list-item]
+    assert next(results).width == 8
+    with pytest.raises(TypeError, match=f"stream takes Frames, {message}"):
+        next(results)
+
+
 class CountingTracker:
     """Gives the faces of each frame the tracks 0, 1, ...; its state is the list of the frames it saw."""
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mien import emotions as emotions
     from mien import errors as errors
+    from mien import media as media
+    from mien import output as output
     from mien.analyzer import Analyzer as Analyzer
     from mien.analyzer import AnalyzerOptions as AnalyzerOptions
     from mien.analyzer import analyze as analyze
@@ -34,7 +36,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is 
 
 # The modules of the public names.
 _MODULES = {
-    "mien": ("emotions", "errors"),
+    "mien": ("emotions", "errors", "media", "output"),
     "mien.analyzer": ("Analyzer", "AnalyzerOptions", "analyze", "detect"),
     "mien.expression.base": ("ClassifierOptions",),
     "mien.faces.detectors": ("DetectorOptions",),

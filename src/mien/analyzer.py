@@ -5,7 +5,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Final, Generic, Protocol, Self, TypedDict, TypeVar, Unpack, cast, overload
@@ -41,6 +41,7 @@ from mien.media import (
     open_frames,
     open_video,
 )
+from mien.media.decode import shown
 from mien.media.feed import Feed
 from mien.media.picking import TrackingOptions
 from mien.results import Expression, Face, Frame, FrameResult
@@ -69,6 +70,29 @@ class AnalyzerOptions:
         bool, "Align faces, also images that are cropped faces (whole-image), by landmarks of a network of their own."
     ] = True
     keep_images: Annotated[bool, "Results carry the pixels of their frames, for drawing."] = False
+
+    def __post_init__(self) -> None:
+        """Refuses values of other types: text such as "no" would count as yes.
+
+        Raises:
+            ConfigError: There is one.
+        """
+        for name, kind in _PARTS.items():
+            if not isinstance(value := getattr(self, name), kind):
+                hint = f"write {kind.__name__}({shown(repr(value))})" if isinstance(value, (str, Path)) else ""
+                raise ConfigError(f"{name}: expected {kind.__name__}, got {type(value).__name__}", hint=hint)
+        for name in ("keypoints", "largest_only", "align", "keep_images"):
+            if not isinstance(value := getattr(self, name), (bool, np.bool_)):
+                raise ConfigError(f"{name}: expected True or False, got {shown(repr(value))}")
+
+
+# The fields of the options that are options themselves.
+_PARTS: Final[Mapping[str, type]] = {
+    "detector": DetectorOptions,
+    "classifier": ClassifierOptions,
+    "landmarks": LandmarkOptions,
+    "tracking": TrackingOptions,
+}
 
 
 class Tracker(Protocol):
@@ -105,6 +129,65 @@ class Smoother(Protocol):
 
     def flush(self) -> Iterable[FrameResult]:
         """The remaining results, at the end of the source."""
+
+
+def _checked_options(options: object) -> AnalyzerOptions | None:
+    """The options, if they are.
+
+    Raises:
+        TypeError: They are something else; the message has what to write.
+    """
+    if options is None or isinstance(options, AnalyzerOptions):
+        return options
+    message = f"options: expected AnalyzerOptions, got {type(options).__name__}"
+    if isinstance(options, (str, Path)):
+        raise TypeError(f"{message}; for a model write classifier={shown(repr(options))}")
+    name = next((name for name, kind in _PARTS.items() if isinstance(options, kind)), None)
+    if name is not None:
+        raise TypeError(f"{message}; write AnalyzerOptions({name}=...)")
+    raise TypeError(f"{message}; write AnalyzerOptions(**options)" if isinstance(options, dict) else message)
+
+
+def _checked_names(names: Iterable[str]) -> None:
+    """Refuses further arguments of `analyze` that it does not have; many of them are fields of its options.
+
+    Raises:
+        TypeError: There is one; the message has what to write.
+    """
+    for name in names:
+        if name in ("detector", "keypoints"):
+            continue
+        whole = f"analyze has no argument '{shown(name)}'"
+        if name == "model":
+            raise TypeError(f"{whole}; write classifier='mien-s', for example")
+        for argument, kind in {
+            "classifier": ClassifierOptions,
+            "detector": DetectorOptions,
+            "video": VideoOptions,
+        }.items():
+            if name in (each.name for each in fields(kind)):
+                raise TypeError(f"{whole}; write {argument}={kind.__name__}({name}=...)")
+        if name in (each.name for each in fields(TrackingOptions)):
+            raise TypeError(f"{whole}; write options=AnalyzerOptions(tracking=TrackingOptions({name}=...))")
+        if name in (each.name for each in fields(AnalyzerOptions)):
+            raise TypeError(f"{whole}; write options=AnalyzerOptions({name}=...)")
+        raise TypeError(whole)
+
+
+def _check_frame(frame: object) -> None:
+    """Refuses what `stream` does not take.
+
+    Raises:
+        TypeError: It is no frame; the message has what to write.
+    """
+    if isinstance(frame, (Frame, FrameResult)):
+        return
+    write = "analyze takes images of other kinds"
+    if isinstance(frame, np.ndarray):
+        write = "write Frame(array, 'camera', index, seconds)"
+    elif isinstance(frame, (str, PathLike)):
+        write = "for files write stream(mien.media.open_frames([PATH]))"
+    raise TypeError(f"stream takes Frames, got {type(frame).__name__}; {write}")
 
 
 def _loaded(options: ClassifierOptions) -> Classifier:
@@ -173,6 +256,7 @@ class Analyzer:
 
     Raises:
         ConfigError: There is no such detector or model, or an option has a value that cannot be used.
+        TypeError: `options` are something else; the message has what to write.
         WeightsError: The weights of the model or the detector are missing or damaged.
         UnsupportedError: The detector cannot run here.
     """
@@ -189,7 +273,7 @@ class Analyzer:
         prior: Prior | Mapping[str, float] | None = None,
         keypoints: bool | None = None,
     ) -> None:
-        options = options or AnalyzerOptions()
+        options = _checked_options(options) or AnalyzerOptions()
         if keypoints is not None:
             options = replace(options, keypoints=keypoints)
         made: dict[str, Any] = {"tracker": tracker, "smoother": smoother}
@@ -308,7 +392,8 @@ class Analyzer:
             on_error: What becomes of an image among several that cannot be read, or of a damaged part of a video:
                 "result" gives a result with its `error` in its place; "raise" raises the exception, after the results
                 before it.
-            video: Which frames of a video are analyzed. With it, the file is always read as a video.
+            video: Which frames of a video are analyzed. With it, the answer for a path is always an iterator; an image
+                gives its one result.
 
         Returns:
             A result; for a collection a list of results; for a generator, a video and a camera an iterator, in constant
@@ -345,6 +430,7 @@ class Analyzer:
 
         Raises:
             ConfigError: `max_delay` is below 0.
+            TypeError: An item is no frame; the message has what to write.
         """
         if max_delay is not None and not max_delay >= 0:  # also refuses nan
             raise ConfigError(f"max_delay: expected a number of seconds from 0, got {max_delay}")
@@ -373,6 +459,8 @@ class Analyzer:
             while True:
                 try:
                     got = feed.get(batch[0].due - time.monotonic() if batch and max_delay < math.inf else None)
+                    if got is not None:
+                        _check_frame(got[0])
                 except StopIteration:
                     break
                 except Exception:
@@ -563,7 +651,10 @@ def analyze(
     Raises:
         InputError: A single image cannot be read; or one of several, with `on_error="raise"`.
         ConfigError: There is no such detector or model, or an option has a value that cannot be used.
+        TypeError: There is no such argument, or `images` is not an image; the message has what to write.
     """
+    _checked_names(parts)
+    options = _checked_options(options)
     classifier = tuple(classifier) if isinstance(classifier, list) else classifier
     emotions = tuple(emotions) if isinstance(emotions, list) else emotions
     prior = None if prior is None else checked_prior(prior)

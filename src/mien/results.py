@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Final
+from typing import Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -301,7 +301,11 @@ class FrameResult:
     def __len__(self) -> int:
         return len(self.faces)
 
-    def __getitem__(self, number: int) -> Face:
+    @overload
+    def __getitem__(self, number: int) -> Face: ...
+    @overload
+    def __getitem__(self, number: slice) -> tuple[Face, ...]: ...
+    def __getitem__(self, number: int | slice) -> Face | tuple[Face, ...]:
         return self.faces[number]
 
     def as_dict(self) -> dict[str, object]:

@@ -16,7 +16,7 @@ from tests.commands import run_command
 from tests.conftest import ROOT
 
 from mien.assets.download import remote_weights
-from mien.assets.manifest import shipped_models
+from mien.assets.manifest import classic_models, shipped_models
 from mien.assets.packages import list_packaged
 from mien.errors import ConfigError, MissingExtraError, OutputError, WeightsError, exit_code
 from mien.training.catalogue import catalogue
@@ -96,7 +96,7 @@ def test_without_torch_the_shipped_models_are_listed_all_the_same(cache: Path) -
         "import sys; sys.modules['torch'] = None; sys.argv = ['mien', *sys.argv[1:]]; import mien.cli as c; c.main()"
     )
     environment = os.environ | {"MIEN_CACHE": str(cache)}
-    listed, shown = (
+    listed, shown, entry = (
         subprocess.run(
             [sys.executable, "-c", program, "models", *command],
             capture_output=True,
@@ -104,13 +104,16 @@ def test_without_torch_the_shipped_models_are_listed_all_the_same(cache: Path) -
             timeout=600,
             env=environment,
         )
-        for command in (["list"], ["show", "vgg13"])
+        for command in (["list"], ["show", "vgg13"], ["show", "mien-m-int8"])
     )
     assert listed.returncode == 0
     assert f"{next(iter(shipped_models()))} (default)" in listed.stdout
     assert "pip install 'mien[train]'" in listed.stdout
     assert shown.returncode == exit_code(MissingExtraError("", ""))
     assert "pip install 'mien[train]'" in shown.stderr
+    assert entry.returncode == 0, entry.stderr
+    assert "head    votes: " in entry.stdout
+    assert "layers are shown after pip install 'mien[train]'" in entry.stdout
 
 
 def test_a_network_is_shown_and_drawn(cache: Path, tmp_path: Path) -> None:
@@ -122,10 +125,36 @@ def test_a_network_is_shown_and_drawn(cache: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.svg"]
 
 
+def test_everything_in_the_list_can_be_shown(cache: Path) -> None:
+    """What `mien models list` shows first is what a user asks about first."""
+    for name, info in {**shipped_models(), **classic_models()}.items():
+        done = mien(cache, "models", "show", name)
+        assert done.returncode == 0, done.stderr
+        assert f"  {name}" in done.stdout
+        assert f"file    {info.file}, {info.form}, " in done.stdout
+        for head in info.heads:
+            assert f"head    {head.name}: {', '.join(head.emotions)}" in done.stdout
+        assert ("multiply-adds" in done.stdout) == (info.task == "expression")
+    shown = mien(cache, "models", "show", "mien-m-int8").stdout
+    assert "plain, by the recipe mien-m: " in shown
+    assert "dlib-resnet also trains this network" in mien(cache, "models", "show", "mien-l").stdout
+    done = mien(cache, "models", "show", "mien-detector", "--svg", cache / "net.svg")
+    assert done.returncode == exit_code(ConfigError(""))
+
+
+def test_an_exported_file_is_shown(cache: Path) -> None:
+    done = mien(cache, "models", "show", OTHER_NETWORK)
+    assert done.returncode == 0, done.stderr
+    assert f"  {OTHER_NETWORK}: " in done.stdout
+    assert "head    fer2013: " in done.stdout
+    assert "plain, by the recipe mien-s: " in done.stdout
+    assert mien(cache, "models", "show", "none.onnx").returncode == exit_code(WeightsError(""))
+
+
 def test_a_network_that_is_none_or_a_drawing_that_has_no_place(cache: Path, tmp_path: Path) -> None:
     done = mien(cache, "models", "show", "vgg14")
     assert done.returncode == exit_code(ConfigError(""))
-    assert "no network or recipe 'vgg14'" in done.stderr
+    assert "no model, network or recipe 'vgg14'" in done.stderr
     (tmp_path / "file").write_text("text", encoding="utf-8")
     done = mien(cache, "models", "show", "plain", "--svg", tmp_path / "file" / "net.svg")
     assert done.returncode == exit_code(OutputError(""))

@@ -42,9 +42,9 @@ def comparison(tiny_model: Path, seven: Path, val: Samples, tmp_path_factory: py
 
 
 def test_every_candidate_has_its_row(comparison: Comparison) -> None:
-    assert [row.name for row in comparison.rows] == ["mien-s", "nobody", "seven<b>", "tiny", "mien-s + tiny"]
+    assert [row.name for row in comparison.rows] == ["mien-s", "nobody", "seven<b>", "mien-s + tiny", "tiny"]
     assert [row.name for row in comparison.failed] == ["nobody"]
-    assert comparison.rows[-1].members == ("mien-s", "tiny")
+    assert comparison.rows[-2].members == ("mien-s", "tiny")
     assert list(comparison.protocols) == ["labels", "majority", "argmax"]
 
 
@@ -83,6 +83,7 @@ def test_the_text_has_every_score(comparison: Comparison) -> None:
             assert f"{test.second_only:,} / {test.first_only:,}" in text
     assert "there is no model 'nobody'" in text
     assert all(line == line.rstrip() for line in text.splitlines())
+    assert "two-sided, against mien-s, the\nfirst model" in text
 
 
 def test_the_page_is_whole(comparison: Comparison, val: Samples) -> None:
@@ -174,15 +175,22 @@ def test_runs_are_exported_and_names_differ(tmp_path: Path) -> None:
     (tmp_path / "place").mkdir()
     found = candidates([a, b, empty, "x.onnx", f"{a},{b}", f"{a},y.onnx"], export, tmp_path / "place")
     assert told == [Path(a), Path(b)]  # once each
-    assert [each.name for each in found] == ["run", b, "empty", "x", "y", f"run + {b}", "run + y"]
+    assert [each.name for each in found] == ["run", b, "empty", "x", f"run + {b}", "run + y", "y"]
     assert [type(each.error) for each in found] == [
-        type(None), WeightsError, ConfigError, type(None), type(None), WeightsError, type(None),
+        type(None), WeightsError, ConfigError, type(None), WeightsError, type(None), type(None),
     ]  # fmt: skip
     assert isinstance(found[0].models[0], Path)
     assert found[0].models[0].read_bytes() == b"onnx"
-    assert found[-1].models == (found[0].models[0], "y.onnx")
+    assert found[-2].models == (found[0].models[0], "y.onnx")
     assert isinstance(found[2].error, MienError)
     assert "is not the folder of a run" in found[2].error.message
+
+
+def test_the_order_is_that_of_the_user(tmp_path: Path) -> None:
+    """The first is what the others are tested against: also if it is an ensemble."""
+    found = candidates(["a.onnx,b.onnx", "c.onnx", "a.onnx"], lambda *_: None, tmp_path)
+    assert [each.name for each in found] == ["a + b", "b", "c", "a"]
+    assert [each.part for each in found] == [False, True, False, False]
 
 
 def test_the_command(tiny_run: Path, tiny_samples: Samples, tmp_path: Path) -> None:
@@ -214,11 +222,11 @@ def test_the_command(tiny_run: Path, tiny_samples: Samples, tmp_path: Path) -> N
 def test_members_without_all_the_classes_may_vote(seven: Path, val: Samples, tmp_path: Path) -> None:
     three = linear_model(tmp_path / "three.onnx", ("anger", "fear", "neutral"), size=24)
     given = candidates([str(seven), f"{seven},{three},mien-s"], lambda *_: None, tmp_path / "place")
-    assert [each.part for each in given] == [False, True, True, False]
+    assert [each.part for each in given] == [False, False, True, True]
     found = compare(given, val, split="val", protocols=["labels"], repeats=3)
     assert [row.name for row in found.failed] == ["three"]
     assert all(row.part for row in found.failed)
-    assert found.rows[-1].evaluation is not None
+    assert found.rows[1].evaluation is not None
     store.save(val, tmp_path / "faces.h5")
     line = ["compare", f"mien-s,{three}", "--data", "faces.h5", "--protocol", "labels"]
     done = run_command(*line, cwd=tmp_path)

@@ -86,6 +86,15 @@ def test_models_of_all_kinds(kind: str, crop: Path, tiny_run: Path, tiny_model: 
     done = run_command("explain", crop, "--model", model, "--faces-are-crops", "--out", crop.parent / "out")
     assert done.returncode == 0, done.stderr
     assert len(list((crop.parent / "out").glob("crop.face0.*.png"))) == len(METHODS)
+    assert ("not calibrated: a run has no temperature" in done.stderr) == (kind in ("run", "best.ckpt"))
+
+
+def test_a_model_whose_network_does_not_ship_has_occlusion(crop: Path) -> None:
+    """And no word of gradients, of which it has none."""
+    done = run_command("explain", crop, "--model", "mien-l", "--faces-are-crops", "--out", crop.parent / "out")
+    assert done.returncode == 0, done.stderr
+    assert "its training form does not ship" in done.stderr
+    assert "gradients come from" not in done.stderr
 
 
 def test_an_onnx_file_alone_has_occlusion(crop: Path, tiny_model: Path) -> None:

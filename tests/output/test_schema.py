@@ -169,6 +169,15 @@ def test_tables_on_request_in_every_format_and_in_pandas(tmp_path: Path) -> None
     assert to_pandas(dense_face(), keypoints=2)["y_1"].tolist() == [4.5]
 
 
+def test_pandas_has_all_that_the_faces_have() -> None:
+    """Keypoints that were asked for would be lost without a word."""
+    table = to_pandas([FrameResult("none.jpg", width=9, height=9), dense_face()])
+    assert tuple(table.columns) == tuple(column.name for column in columns(EVERYTHING))
+    assert table.loc[1, "pitch"] == 4
+    assert tuple(to_pandas(dense_face(), keypoints=0, smoothed=False).columns) == table_columns(SIX)
+    assert "yaw" not in to_pandas(dense_face(), style="openface")
+
+
 def test_styles_of_other_programs_refuse_columns_that_they_do_not_have() -> None:
     with pytest.raises(ConfigError, match="the style 'pyfeat' has no columns for keypoints"):
         open_table("-", SIX, style="pyfeat", keypoints=68)

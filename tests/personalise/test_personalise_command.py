@@ -108,9 +108,11 @@ def test_nothing_is_written_that_does_not_help(tmp_path: Path) -> None:
         if name in chosen:
             (tmp_path / "faces" / name).mkdir(parents=True, exist_ok=True)
             (drawn / source).rename(tmp_path / "faces" / name / source.replace("/", "-"))
+    (tmp_path / "faces" / chosen[0] / "broken.png").write_bytes(b"no image")
     out = tmp_path / "me.onnx"
     done = run_command("personalise", tmp_path / "faces", "--out", out, "--detector", "whole-image")
     assert done.returncode == 4, done.stderr
+    assert done.stderr.index(f"left out: {chosen[0]}/broken.png") < done.stderr.index("error")
     assert "nothing was written" in done.stderr
     assert "accuracy on held-out faces" in done.stderr
     assert "--force" in done.stderr

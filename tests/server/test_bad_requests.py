@@ -1,5 +1,7 @@
 """Requests that are wrong: each has its status, one form of error, and leaves the server well."""
 
+import base64
+import inspect
 import io
 import json
 from collections.abc import Iterator
@@ -8,6 +10,10 @@ from typing import Any
 import pytest
 from PIL import Image
 from tests.server.conftest import Server, Starter, error_in
+
+from mien.cli.options import command
+from mien.cli.serve import serve
+from mien.server.app import SERVE_OPTIONS
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +154,42 @@ def test_a_form_without_a_boundary(server: Server) -> None:
 )
 def test_bad_options_of_videos(server: Server, photo: bytes, query: str, status: int, kind: str) -> None:
     error_in(server.http.post(f"/v1/video?{query}", files={"video": ("x.mp4", photo)}), status, kind)
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "hint"),
+    [
+        ("POST", "/v1/analyze?emotions=7", "an option of the server, for all requests: mien serve --emotions"),
+        ("POST", "/v1/analyze?min-score=0.9", "an option of the server, for all requests: mien serve --min-score"),
+        ("POST", "/v1/analyze?fps=5", "this address has no parameters"),
+        ("POST", "/v1/video?fp=5", "did you mean fps? expected every, fps, start, end"),
+        ("POST", "/v1/video?fps=5&model=mien-s", "an option of the server, for all requests: mien serve --model"),
+        ("GET", "/v1/video/x?wiat=3", "did you mean wait? expected wait"),
+        ("GET", "/v1/video/x/result?part=1", "did you mean partial? expected partial"),
+        ("DELETE", "/v1/video/x?force=1", "this address has no parameters"),
+    ],
+)
+def test_parameters_that_an_address_does_not_have(server: Server, method: str, address: str, hint: str) -> None:
+    """They would be ignored, and the answer be that to another question."""
+    error = error_in(server.http.request(method, address), 422, "InputError")
+    assert "in the query" in error["message"]
+    assert error["hint"] == hint
+
+
+def test_options_of_the_server_are_named_as_it_takes_them() -> None:
+    assert set(SERVE_OPTIONS) <= set(inspect.signature(command(serve)).parameters)
+
+
+def test_a_video_among_images_is_sent_elsewhere(server: Server) -> None:
+    content = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom"
+    encoded = base64.b64encode(content).decode()
+    for response in (
+        server.post(("clip.mp4", content)),
+        server.http.post("/v1/analyze", json={"images": [{"name": "clip.mp4", "data": encoded}]}),
+    ):
+        hint = error_in(response, 422, "InputError")["hint"]
+        assert hint.startswith("POST /v1/video; ")
+        assert "mien.analyze" not in hint
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", _image(20, 20), b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom"])

@@ -5,10 +5,12 @@ import io
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tests.server.conftest import KEY, Server, Starter
 
 from mien import errors
 from mien.analyzer import Analyzer, AnalyzerOptions
+from mien.media.images import read_image
 from mien.media.picking import VideoOptions
 from mien.results import FrameResult
 from mien.server.client import AsyncClient, Client, Job
@@ -46,6 +48,19 @@ def test_several_images(client: Client, astronaut: Path) -> None:
         assert [len(each) for each in found] == [1, 0]
         assert "not an image" in (found[1].error or "")
         assert len(client.analyze([astronaut])) == 1
+        found = client.analyze([astronaut, "nope.jpg", None, astronaut])
+        assert [len(each) for each in found] == [1, 0, 0, 1]
+        assert found[1].error == "'nope.jpg' does not exist"
+
+
+def test_pixels_are_sent_without_a_loss(client: Client, astronaut: Path) -> None:
+    pixels = read_image(astronaut)
+    expected = Analyzer(AnalyzerOptions(keypoints=True)).analyze(pixels)
+    with client:
+        _same(client.analyze(pixels), expected, "array")
+        one, other = client.analyze([pixels, Image.open(astronaut)])
+    _same(one, expected, "array")
+    _same(other, expected, "astronaut.jpg")
 
 
 def test_a_video(client: Client, clip: Path) -> None:
@@ -77,7 +92,7 @@ def test_errors_are_those_of_the_server(client: Client, server: Server, tmp_path
         with pytest.raises(errors.InputError, match="not an image") as found:
             client.analyze(b"no image")
         assert found.value.hint.startswith("mien reads")
-        with pytest.raises(errors.InputError, match="cannot be read"):
+        with pytest.raises(errors.InputError, match="does not exist"):
             client.analyze(tmp_path / "missing.jpg")
         with pytest.raises(errors.NotFoundError):
             client.job("unknown")

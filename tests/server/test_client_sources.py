@@ -10,42 +10,53 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError
+from mien.results import FrameResult
 from mien.server.client import AsyncClient, Client
 
 # Nobody listens there: a request would raise UnavailableError.
 NOWHERE = "http://127.0.0.1:9"
 
-SOURCES: list[tuple[Callable[[Path], Any], str, str]] = [
-    (lambda path: [], "there are no images", "at least one"),
-    (lambda path: (), "there are no images", "at least one"),
-    (lambda path: (each for each in [path]), "of the type generator", "expected a list"),
-    (lambda path: {path}, "of the type set", "expected a list"),
-    (lambda path: map(str, [path]), "of the type map", "expected a list"),
-    (lambda path: None, "of the type NoneType", "expected a path"),
-    (lambda path: [path, None], "of the type NoneType", "expected a path"),
-    (lambda path: np.zeros((4, 4, 3), np.uint8), "of the type ndarray", "as bytes"),
-    (lambda path: bytearray(b"x"), "of the type bytearray", "as bytes"),
-    (lambda path: io.StringIO("x"), "of the type StringIO", '"rb"'),
-    (lambda path: "no such file.jpg", "'no such file.jpg' cannot be read", ""),
-    (lambda path: path.parent, "cannot be read: is a directory", ""),
-    (lambda path: "a\0b", "cannot be read", ""),
+SOURCES: list[tuple[Callable[[Path], Any], type[Exception], str]] = [
+    (lambda path: [], InputError, "there are no images"),
+    (lambda path: (), InputError, "there are no images"),
+    (lambda path: (each for each in [path]), TypeError, r"got generator; write list\(generator\)"),
+    (lambda path: map(str, [path]), TypeError, "got map"),
+    (lambda path: None, TypeError, "expected a path or an array, got None"),
+    (lambda path: [path, 42], TypeError, r"images\[1\]: expected a path"),
+    (lambda path: np.zeros((4, 4, 3)), TypeError, "expected dtype uint8"),
+    (lambda path: [np.zeros((2, 4, 4, 3), np.uint8)], ValueError, r"images\[0\]: expected shape"),
+    (lambda path: io.StringIO("x"), TypeError, "in text mode"),
+    (lambda path: "no such file.jpg", InputError, "'no such file.jpg' does not exist"),
+    (lambda path: path.parent, InputError, "is a folder"),
+    (lambda path: "a\0b", InputError, "cannot be opened"),
 ]
 
 
-@pytest.mark.parametrize(("source", "message", "hint"), SOURCES)
-def test_what_cannot_be_sent_is_refused(tmp_path: Path, source: Callable[[Path], Any], message: str, hint: str) -> None:
+@pytest.mark.parametrize(("source", "kind", "message"), SOURCES)
+def test_what_cannot_be_sent_is_refused(
+    tmp_path: Path, source: Callable[[Path], Any], kind: type[Exception], message: str
+) -> None:
+    """With the errors of `mien.analyze`."""
     path = tmp_path / "x.jpg"
     path.write_bytes(b"x")
-    with Client(NOWHERE) as client, pytest.raises(InputError, match=message) as found:
+    with Client(NOWHERE) as client, pytest.raises(kind, match=message):
         client.analyze(source(path))
-    assert hint in found.value.hint
 
     async def use() -> None:
         async with AsyncClient(NOWHERE) as other:
-            with pytest.raises(InputError, match=message):
+            with pytest.raises(kind, match=message):
                 await other.analyze(source(path))
 
     asyncio.run(use())
+
+
+def test_images_that_are_not_here_are_results_without_a_request() -> None:
+    given: list[Any] = ["some/nope.jpg", None, np.zeros((0, 0, 3), np.uint8), FrameResult("a.jpg", error="damaged")]
+    with Client(NOWHERE) as client:
+        found = client.analyze(given)
+    assert [each.source for each in found] == ["nope.jpg", "array", "array", "a.jpg"]
+    assert found[0].error == "'some/nope.jpg' does not exist"
+    assert all(each.error for each in found)
 
 
 @pytest.mark.parametrize("video", [None, [b"x"], io.StringIO("x"), "no such video.mp4"])

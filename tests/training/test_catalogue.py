@@ -39,7 +39,7 @@ def test_by_recipe_or_by_network(asked: str, recipe: str) -> None:
 
 
 def test_neither() -> None:
-    with pytest.raises(ConfigError, match="no network or recipe 'vgg14'") as caught:
+    with pytest.raises(ConfigError, match="no model, network or recipe 'vgg14'") as caught:
         listed("vgg14")
     assert "vgg13" in caught.value.hint
 

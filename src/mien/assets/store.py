@@ -39,13 +39,7 @@ def open_model(
     """
     chosen = model or default_model(task)
     if _is_file(chosen):
-        session = Session(_read_model(Path(chosen)), str(chosen), threads=threads)
-        info = info_in(session.metadata, session.origin)
-        if info is None:
-            raise WeightsError(
-                f"{chosen}: mien did not export this file, so its classes and preprocessing are unknown",
-                hint="make the file with `mien export`",
-            )
+        info, session = _opened_file(Path(chosen), threads)
         if info.task != task:
             raise WeightsError(
                 f"{chosen}: is a model for {info.task}, expected one for {task}", hint="check that it is the right file"
@@ -54,6 +48,34 @@ def open_model(
         info = model_info(str(chosen), task)
         session = Session(_known_bytes(info), info.file, threads=threads)
     _check_shapes(info, session)
+    return info, session
+
+
+def known_model(model: str | Path) -> ModelInfo | None:
+    """The description of a shipped model, a classic network or an exported file, whatever its task; None for no model.
+
+    Raises:
+        WeightsError: It is a file that is damaged, is something else, or was not exported by mien.
+    """
+    if _is_file(model):
+        return _opened_file(Path(model))[0]
+    name = str(model).replace("_", "-")
+    return shipped_models().get(name) or classic_models().get(name)
+
+
+def _opened_file(path: Path, threads: int = 1) -> tuple[ModelInfo, Session]:
+    """The description in an exported file, and its network.
+
+    Raises:
+        WeightsError: It is missing or damaged, is something else, or was not exported by mien.
+    """
+    session = Session(_read_model(path), str(path), threads=threads)
+    info = info_in(session.metadata, session.origin)
+    if info is None:
+        raise WeightsError(
+            f"{path}: mien did not export this file, so its classes and preprocessing are unknown",
+            hint="make the file with `mien export`",
+        )
     return info, session
 
 

@@ -34,7 +34,7 @@ def compare(
     models: Annotated[
         list[str] | None,
         "Names of shipped models and classic networks (`mien models list`), .onnx files, folders of runs; A,B for an "
-        "ensemble and its members. The others are tested against the first.",
+        "ensemble and its members. The others are tested against the first one named.",
     ] = None,
     *,
     data: Annotated[Path, "The store to evaluate on, from `mien data build`."],

@@ -43,15 +43,37 @@ def list_models() -> None:
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A network or a recipe from `mien models list`.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A model, a network or a recipe from `mien models list`, or an exported .onnx file.",
+            show_default=False,
+        ),
+    ],
     svg: Annotated[Path | None, typer.Option(help="Draw it into this SVG file.", show_default=False)] = None,
 ) -> None:
-    """Prints the layers of the network that a recipe trains, and draws it with --svg."""
+    """Prints what is known of a model, and the layers of the network that a recipe trains; draws it with --svg."""
+    from mien.assets.store import known_model
+    from mien.errors import ConfigError, MissingExtraError
     from mien.files import replacing
-    from mien.training.catalogue import listed
 
-    found = listed(name)
-    print_fitted(_summary(found))
+    recipe, info = name, known_model(name)
+    if info is not None:
+        recipe = _recipe_of(info)
+        print_fitted(_entry_of(info, name))
+        if not recipe and svg is not None:
+            raise ConfigError(f"'{name}' has no recipe, so its layers cannot be drawn", hint="omit --svg")
+        if not recipe:
+            return
+    try:
+        from mien.training.catalogue import listed
+    except MissingExtraError as error:
+        if info is None or svg is not None:
+            raise
+        print(f"its layers are shown after {error.hint}")
+        return
+    found = listed(recipe)
+    print_fitted(_summary(found, is_known=info is not None))
     rows = [
         (layer.name, layer.title, "x".join(map(str, layer.shape)), f"{layer.parameters:,}", f"{layer.operations:,}")
         for layer in found.anatomy.layers
@@ -152,6 +174,8 @@ def _classics() -> _Lines:
 def _scores(info: "ModelInfo", epochs: str = "") -> _Lines:
     """The scores of a model, with the epochs after which they were measured."""
     for score in info.scores.values():
+        if "accuracy" not in score:  # that of a personalised file
+            continue
         # The stored figure is rounded already: 0.8765 of 3,199 faces are 2,804 of them, which is 87.7%, not 87.6%.
         accuracy = round(score["accuracy"] * score["faces"]) / score["faces"]
         yield f"    score   accuracy {accuracy:.1%} on {score['faces']:,} faces{epochs} ({score['protocol']})", 12
@@ -160,18 +184,61 @@ def _scores(info: "ModelInfo", epochs: str = "") -> _Lines:
 def _included(info: "ModelInfo", *, default: bool) -> _Lines:
     from mien.assets.manifest import FOLDER
 
-    path = FOLDER / info.file
-    size = f"{path.stat().st_size / 1e6:.1f} MB" if path.exists() else "missing"
-    spec = info.image.spec
-    yield f"  {info.name}{' (default)' if default else ''}: {info.description}", 4
-    yield f"    input   {f'{spec.size}x{spec.size} {spec.channels}' if spec else 'images of any size'}", 12
+    yield from _entry(info, f"{info.name}{' (default)' if default else ''}", FOLDER / info.file)
+
+
+def _entry_of(info: "ModelInfo", given: str) -> _Lines:
+    """What is known of a model that the user names: a shipped one, a classic one, or a file."""
+    from mien.assets.classics import repair, state, where
+    from mien.assets.manifest import classic_models, default_model, shipped_models
+
+    if info is shipped_models().get(info.name):
+        yield from _included(info, default=info.name == default_model(info.task))
+    elif info is classic_models().get(info.name):
+        yield from _entry(info, info.name, None)
+        yield f"    state   {where(info)}; {f'--model {info.name}' if state(info) == 'here' else repair(info)}", 12
+    else:
+        yield from _entry(info, given, Path(given))
+
+
+def _entry(info: "ModelInfo", title: str, path: Path | None) -> _Lines:
+    """What is known of a model; without a path, it is a classic one."""
+    from mien.assets.download import remote_weights
+    from mien.assets.recipes import recipes_of
+
+    if path is None:
+        size = f"{remote_weights(info.name).size / 1e6:.1f} MB"
+    else:
+        size = f"{path.stat().st_size / 1e6:.1f} MB" if path.exists() else "missing"
+    yield f"  {title}: {info.description}", 4
+    yield f"    input   {_input(info)}", 12
     for head in info.heads:
         yield f"    head    {head.name}: {', '.join(head.emotions)}", 12
     if info.task == "expression":
-        yield from _scores(info)
-    yield f"    file    {info.file}, {info.form}, {size}, {info.licence}", 12
+        briefs = recipes_of(info.name) if path is None else []
+        yield from _scores(info, "".join(f" {brief.shortened}" for brief in briefs if brief.shortened))
+    yield f"    file    {', '.join(filter(None, (info.file or str(path), info.form, size, info.licence)))}", 12
     if info.pretrained:
         yield f"    from    {_origin(info.pretrained)}", 12
+
+
+def _input(info: "ModelInfo") -> str:
+    """What a model reads, in a few words."""
+    from mien.assets.signature import ImageInput
+
+    image = next((part for part in info.inputs if isinstance(part, ImageInput)), None)
+    if image is None:
+        return "keypoints"
+    return f"{image.spec.size}x{image.spec.size} {image.spec.channels}" if image.spec else "images of any size"
+
+
+def _recipe_of(info: "ModelInfo") -> str:
+    """The recipe that trains the network of a model; empty if there is none for expressions."""
+    from mien.assets.manifest import shipped_models
+    from mien.assets.recipes import recipes
+
+    same = [info, *(each for each in shipped_models().values() if each.training_file == info.training_file != "")]
+    return next((each.name for each in same if each.name in recipes()), "")
 
 
 def _origin(pretrained: Mapping[str, str]) -> str:
@@ -206,7 +273,8 @@ def _trained(found: "Listed") -> tuple[str, ...]:
     )
 
 
-def _summary(found: "Listed") -> _Lines:
+def _summary(found: "Listed", *, is_known: bool) -> _Lines:
+    """A network by its recipe; for a model that is known, without what its entry says."""
     from mien.assets.classics import repair, state, where
     from mien.assets.manifest import classic_models
     from mien.training.catalogue import inputs_text
@@ -214,14 +282,17 @@ def _summary(found: "Listed") -> _Lines:
     anatomy = found.anatomy
     frozen = f" ({anatomy.trained:,} of them are trained)" if anatomy.trained != anatomy.parameters else ""
     yield f"{found.recipe.model.name}, by the recipe {found.recipe.name}: {found.recipe.description}", 4
-    yield f"  input       {inputs_text(found.recipe)}", 14
+    if not is_known:
+        yield f"  input       {inputs_text(found.recipe)}", 14
     yield f"  parameters  {anatomy.parameters:,}{frozen}", 14
     yield f"  operations  {anatomy.fused_operations:,} multiply-adds per face, as exported", 14
-    yield f"  score       {found.score}", 14
-    if kept := classic_models().get(found.recipe.name):
+    if not is_known:
+        yield f"  score       {found.score}", 14
+    if not is_known and (kept := classic_models().get(found.recipe.name)):
         use = f"--model {kept.name}" if state(kept) == "here" else repair(kept)
         yield f"  weights     {where(kept)}; {use}", 14
     if found.recipe.model.weights:
         yield f"  from        {_weights(found.recipe.model.weights)}", 14
     if found.others:
-        yield f"  recipes     {', '.join(found.others)} also train this network", 14
+        trains = "train" if len(found.others) > 1 else "trains"
+        yield f"  recipes     {', '.join(found.others)} also {trains} this network", 14

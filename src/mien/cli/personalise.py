@@ -1,6 +1,7 @@
 """`mien personalise`: a few labelled faces of one person in, a model that is better on them out."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -36,16 +37,16 @@ def personalise(
     measured on held-out faces and on a general set of other people. If it does not help, nothing is written. Images
     that are faces already need --detector whole-image.
     """
+    from mien.personalise import NotHelpfulError
     from mien.personalise import personalise as run
 
-    with console().status("looking at the faces"):
-        done = run(source, out, options, names=names, detector=detector)
-    for note in done.notes:
-        say("note", "cyan", note)
-    for name, reason in done.left_out[:_SHOWN]:
-        say("left out", "yellow", f"{name}: {reason}")
-    if len(done.left_out) > _SHOWN:
-        say("left out", "yellow", f"and {len(done.left_out) - _SHOWN} more")
+    try:
+        with console().status("looking at the faces"):
+            done = run(source, out, options, names=names, detector=detector)
+    except NotHelpfulError as error:
+        _say_what_was_used(error.notes, error.left_out)
+        raise
+    _say_what_was_used(done.notes, done.left_out)
     if as_json:
         print(json.dumps(done.as_dict(), indent=1))
     else:
@@ -56,3 +57,13 @@ def personalise(
     tell(f"written: {done.out}; use it with --model {done.out}")
     if done.left_out:
         raise typer.Exit(EXIT_CODES[InputError])
+
+
+def _say_what_was_used(notes: Sequence[str], left_out: Sequence[tuple[str, str]]) -> None:
+    """Says what was done with the images that the user may not expect, and which were left out."""
+    for note in notes:
+        say("note", "cyan", note)
+    for name, reason in left_out[:_SHOWN]:
+        say("left out", "yellow", f"{name}: {reason}")
+    if len(left_out) > _SHOWN:
+        say("left out", "yellow", f"and {len(left_out) - _SHOWN} more")

@@ -126,30 +126,34 @@ def candidates(models: Sequence[str], export: Callable[[Path, Path], object], pl
         place: An empty folder for these files.
 
     Returns:
-        The models, the members that are not among them, and the ensembles. A run that cannot be exported has an error,
-        and so has an ensemble that contains it.
+        In the order of the user: the others are tested against the first. The members of an ensemble that are not named
+        alone follow it. A run that cannot be exported has an error, and so has an ensemble that contains it.
     """
     words = [[str(name) for name in ClassifierOptions(word).models] for word in models]
     single = [names[0] for names in words if len(names) == 1]
     together = [names for names in words if len(names) > 1]
     alone = list(dict.fromkeys([*single, *(name for names in together for name in names)]))
     files = {name: _file(name, export, place / str(number)) for number, name in enumerate(alone)}
-    found: list[Candidate] = []
     shown: dict[str, str] = {}
     for name in alone:
         shown[name] = _unique([_short(name), name], shown.values())
-        file = files[name]
-        if isinstance(file, MienError):
-            found.append(Candidate(shown[name], (), error=file))
-        else:
-            found.append(Candidate(shown[name], (file,), part=name not in single))
-    for names in together:
-        members = tuple(shown[name] for name in names)
-        title = _unique([" + ".join(members)], [each.name for each in found])
-        errors = [file for name in names if isinstance(file := files[name], MienError)]
-        usable = tuple(file for name in names if not isinstance(file := files[name], MienError))
-        found.append(Candidate(title, usable, members, errors[0] if errors else None))
-    return found
+    found: dict[str, Candidate] = {}
+    for names in words:
+        if len(names) > 1:
+            members = tuple(shown[name] for name in names)
+            title = _unique([" + ".join(members)], [*shown.values(), *found])
+            errors = [file for name in names if isinstance(file := files[name], MienError)]
+            usable = tuple(file for name in names if not isinstance(file := files[name], MienError))
+            found[title] = Candidate(title, usable, members, errors[0] if errors else None)
+        for name in names:
+            if len(names) > 1 and name in single:
+                continue  # it has a place of its own
+            file = files[name]
+            error = file if isinstance(file, MienError) else None
+            usable = () if isinstance(file, MienError) else (file,)
+            part = error is None and name not in single
+            found.setdefault(shown[name], Candidate(shown[name], usable, error=error, part=part))
+    return list(found.values())
 
 
 def _file(name: str, export: Callable[[Path, Path], object], place: Path) -> str | Path | MienError:

@@ -81,6 +81,7 @@ class ExplainedModel:
         network: The training form, fused and in evaluation mode; None if it is not known.
         architecture: Its name; empty if it is not known.
         missing: Why there is no network, and what to do.
+        notes: What the user may not expect.
     """
 
     classifier: KeepingClassifier
@@ -134,7 +135,8 @@ def load(options: ClassifierOptions) -> ExplainedModel:
         info = model_info(name, "expression")
         network = _network(info, load_source(_full_form(info))) if info.training_file else None
         classifier = KeepingClassifier(replace(options, model=name))
-        note = (f"gradients come from the full form of '{name}'",) if info.form == "int8" else ()
+        quantised = network is not None and info.form == "int8"
+        note = (f"gradients come from the full form of '{name}'",) if quantised else ()
         return _explained(classifier, network, info, "its training form does not ship", note)
     kind = recognise(name).kind
     if kind in ("run", "checkpoint"):
@@ -197,7 +199,8 @@ def _from_run(path: Path, options: ClassifierOptions) -> ExplainedModel:
     recipe = load_recipe(folder / "recipe.toml", form=ExpressionRecipe)
     module = load_module(ExpressionModule, folder / f"{checkpoint or 'best'}.ckpt")
     network = module.network.float().fused()
-    return explained(network, network_info(recipe, module.classes, network.width), options)
+    found = explained(network, network_info(recipe, module.classes, network.width), options)
+    return replace(found, notes=("the probabilities are not calibrated: a run has no temperature; export it",))
 
 
 def explained(network: Network, info: ModelInfo, options: ClassifierOptions | None = None) -> ExplainedModel:

@@ -95,7 +95,7 @@ def frames_of(images: Iterable[ImageItem], on_error: OnError = "result") -> Iter
         )
     if isinstance(images, Collection):
         for number, image in enumerate(images):
-            _check_item(image, number)
+            check_item(image, number)
     return _frames(images, on_error)
 
 
@@ -111,12 +111,17 @@ def _frames(images: Iterable[ImageItem], on_error: OnError) -> Iterator[Frame | 
         except (InputError, TypeError, ValueError) as error:
             if on_error == "raise":
                 raise
-            frame = FrameResult(_source(image), error=str(error))
+            frame = FrameResult(source_of(image), error=str(error))
         yield frame
 
 
-def _check_item(image: object, number: int) -> None:
-    """Refuses what can never be an image. None and an empty array can: a file that was not read, an empty crop."""
+def check_item(image: object, number: int) -> None:
+    """Refuses what can never be an image. None and an empty array can: a file that was not read, an empty crop.
+
+    Raises:
+        TypeError: It is of another type; the message has the conversion.
+        ValueError: It is an array of another shape.
+    """
     if image is None or isinstance(image, (Frame, FrameResult, Image.Image)):
         return
     try:
@@ -127,8 +132,8 @@ def _check_item(image: object, number: int) -> None:
         raise type(error)(f"images[{number}]: {str(error).removeprefix('image: ')}") from error
 
 
-def _source(image: object) -> str:
-    """The source of an error: the path, or the kind of input."""
+def source_of(image: object) -> str:
+    """The source of the error of an image: its path, or the kind of input."""
     if isinstance(image, (str, os.PathLike)):
         path = os.fsdecode(image)
         return {"-": "stdin"}.get(path, "data: URI" if path[:5].lower() == "data:" else path)

@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
+from numbers import Real
 from typing import Annotated, Final
 
 from mien.errors import ConfigError
@@ -24,6 +25,20 @@ def seconds(text: str) -> float:
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest)
 
 
+def _check_number(name: str, value: object) -> None:
+    """Refuses what is not a number; only the command line takes times as text.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if value is None or isinstance(value, Real):
+        return
+    hint = ""
+    if isinstance(value, str) and _TIME.fullmatch(value.strip()):
+        hint = f"write {name}={seconds(value):g}"
+    raise ConfigError(f"{name}: expected a number, got {shown(repr(value))}", hint=hint)
+
+
 _AS_TIME: Final = {"time": True}
 
 
@@ -38,6 +53,8 @@ class VideoOptions:
 
     def __post_init__(self) -> None:
         """Refuses numbers without a meaning."""
+        for name in ("every", "fps", "start", "end"):
+            _check_number(name, getattr(self, name))
         if self.every is not None and self.every < 1:
             raise ConfigError(f"every: expected a number of frames from 1, got {self.every}")
         if self.fps is not None and not 0 < self.fps < math.inf:

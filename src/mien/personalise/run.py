@@ -47,7 +47,18 @@ _INTERVAL: Final = 1.96  # standard errors from the middle of a 95% interval to 
 
 
 class NotHelpfulError(DataError):
-    """The personalised model is not better on held-out faces, or costs too much on others; nothing was written."""
+    """The personalised model is not better on held-out faces, or costs too much on others; nothing was written.
+
+    Attributes:
+        left_out: Images that could not be used, with the reason: they may be why it does not help.
+        notes: What was done that the user may not expect.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", left_out: Sequence[tuple[str, str]] = (), notes: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.left_out, self.notes = tuple(left_out), tuple(notes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,7 +199,7 @@ def personalise(
     if target is None:
         return done
     if not done.helps and not options.force:
-        raise NotHelpfulError(_why_not(done), hint=_what_then(done, options))
+        raise NotHelpfulError(_why_not(done), hint=_what_then(done, options), left_out=done.left_out, notes=done.notes)
     content = personalised(
         model_bytes(options.model or default_model()), info, done.adaptation, _described(info, done, target)
     )

@@ -4,15 +4,15 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mien import __version__
 from mien.analyzer import AnalyzerOptions
 from mien.assets.manifest import default_model, shipped_models
-from mien.errors import InputError, MienError, MissingExtraError, http_status
+from mien.errors import InputError, MienError, MissingExtraError, http_status, meant
 
 try:
-    from fastapi import FastAPI, Request
+    from fastapi import Depends, FastAPI, Request
     from fastapi.exceptions import RequestValidationError
     from pydantic import BaseModel
     from starlette.exceptions import HTTPException
@@ -33,6 +33,12 @@ from mien.server.options import ServerOptions
 from mien.server.pool import AnalyzerPool
 
 _log = logging.getLogger("mien.server")
+
+# Options of `mien serve` that a request cannot choose, and that its sender may expect to.
+SERVE_OPTIONS: Final = (
+    *("model", "vote", "emotions", "abstain", "tta", "prior", "detector", "detect_size", "min_face", "min_score"),
+    *("any_rotation", "landmarks", "keypoints", "largest_only", "detect_every", "smooth"),
+)
 
 
 class Health(BaseModel):
@@ -108,8 +114,9 @@ def create_app(
             allow_headers=["Authorization", "X-API-Key", "Content-Type"],
             expose_headers=["Location", "Retry-After"],
         )
-    app.include_router(images.router(options, pool, reader, metrics))
-    app.include_router(video.router(jobs, reader))
+    checks = [Depends(_check_query)]
+    app.include_router(images.router(options, pool, reader, metrics), dependencies=checks)
+    app.include_router(video.router(jobs, reader), dependencies=checks)
     _add_information(app)
     if live:
         from mien.server.live.pages import add_live
@@ -120,6 +127,25 @@ def create_app(
 
         add_collecting(app, Collection(collect, tuple(pool.emotions)))
     return app
+
+
+async def _check_query(request: Request) -> None:
+    """Refuses query keys that the route does not declare: a wrong one would be ignored without a word.
+
+    Raises:
+        InputError: There is one.
+    """
+    known = [each.alias for each in request.scope["route"].dependant.query_params]
+    for key in request.query_params:
+        if key in known:
+            continue
+        given = shown(key)
+        if (option := key.lower().replace("-", "_")) in SERVE_OPTIONS:
+            hint = f"an option of the server, for all requests: mien serve --{option.replace('_', '-')}"
+        else:
+            expected = f"expected {', '.join(known)}" if known else "this address has no parameters"
+            hint = f"{meant(given, known)}{expected}"
+        raise InputError(f"there is no parameter '{given}' in the query", hint=hint)
 
 
 def _add_information(app: FastAPI) -> None:

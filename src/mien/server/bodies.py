@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from mien.errors import InputError, LimitError, MediaTypeError, SlowRequestError, UnavailableError
 from mien.media.decode import decode, shown
+from mien.media.formats import ALONE
 from mien.results import Frame
 from mien.server.options import LONGEST_NAME, ServerOptions
 from mien.server.pool import Upload
@@ -276,7 +277,11 @@ async def _files(
 
 
 def _decoded(name: str, content: bytes, max_pixels: int) -> Frame:
-    return decode(io.BytesIO(content), name, max_pixels)
+    try:
+        return decode(io.BytesIO(content), name, max_pixels)
+    except InputError as error:
+        error.hint = error.hint.replace(ALONE, "POST /v1/video")  # a client need not be in Python
+        raise
 
 
 def _decoded_text(name: str, text: str, max_pixels: int) -> Frame:
@@ -289,7 +294,7 @@ def _decoded_text(name: str, text: str, max_pixels: int) -> Frame:
         content = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise InputError(f"'{shown(name)}' is not base64: {str(error).lower()}") from None
-    return decode(io.BytesIO(content), name, max_pixels)
+    return _decoded(name, content, max_pixels)
 
 
 def _content_type(request: Request) -> str:

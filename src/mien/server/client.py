@@ -8,11 +8,12 @@ It needs `httpx` and neither FastAPI nor a model. `Client` blocks, `AsyncClient`
 """
 
 import asyncio
+import inspect
 import io
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -20,20 +21,25 @@ from types import TracebackType
 from typing import Any, BinaryIO, Final, Generic, Self, TypeVar, cast, overload
 
 import numpy as np
+from PIL import Image
 
 from mien import errors
 from mien.errors import InputError, MienError, MissingExtraError, UnavailableError
+from mien.media.images import STANDARD_INPUT, opened
+from mien.media.inputs import ImageItem, ImageSource, check_item, frame_of, is_one, source_of
 from mien.media.picking import VideoOptions
-from mien.names import printable
-from mien.results import LANDMARKS, POSE, Affect, Expression, Face, FrameResult, Measures
+from mien.results import LANDMARKS, POSE, Affect, Expression, Face, Frame, FrameResult, Measures
 
 try:
     import httpx
 except ModuleNotFoundError as error:
     raise MissingExtraError("the client of the server", "serve") from error
 
-# A path, the content of a file, or an open binary file.
+# A video: a path, the content of a file, or an open binary file. Images may also be pixels.
 Source = str | os.PathLike[str] | bytes | BinaryIO
+
+# A file to send: its name, None for that of its path or its number; and the file.
+_Upload = tuple[str | None, Source]
 
 # A part of a form: its field, the name of the file, and the file.
 _Part = tuple[str, tuple[str, bytes | BinaryIO]]
@@ -88,21 +94,27 @@ class Client:
         self._http = httpx.Client(base_url=url, headers=_headers(api_key), timeout=timeout)
 
     @overload
-    def analyze(self, images: Source) -> FrameResult: ...  # type: ignore[overload-overlap]  # a str is a sequence
+    def analyze(self, images: ImageSource | Frame) -> FrameResult: ...  # type: ignore[overload-overlap]  # as a str
     @overload
-    def analyze(self, images: Sequence[Source]) -> list[FrameResult]: ...
-    def analyze(self, images: Source | Sequence[Source]) -> FrameResult | list[FrameResult]:
+    def analyze(self, images: Collection[ImageItem]) -> list[FrameResult]: ...
+    def analyze(self, images: ImageSource | Frame | Collection[ImageItem]) -> FrameResult | list[FrameResult]:
         """The result of one image, or a list of results for several.
 
-        An image among several that cannot be read has a result with its `error`.
+        An image among several that cannot be read has a result with its `error`, also if it is not on this side.
+
+        Args:
+            images: As for `mien.analyze`: an image, or a list or another collection. Files are sent as they are,
+                pixels as PNG.
 
         Raises:
-            InputError: A single image cannot be read, there is no image, or something is neither a path, the content of
-                a file, nor an open binary file.
+            InputError: A single image cannot be read, or there is no image.
+            TypeError: Something can never be an image; the message has the conversion.
+            ValueError: An array has another shape.
             MienError: What the server answered, as the same class.
             UnavailableError: The server cannot be reached, or is busy.
         """
-        return self._send(_analyze(images))
+        given = _Images(images)
+        return given.answer(self._send(given.request()) if given.sent else ())
 
     def submit_video(self, video: Source, options: VideoOptions | None = None) -> Job:
         """Sends a video; the server analyzes it in the background.
@@ -191,12 +203,13 @@ class AsyncClient:
         self._http = httpx.AsyncClient(base_url=url, headers=_headers(api_key), timeout=timeout)
 
     @overload
-    async def analyze(self, images: Source) -> FrameResult: ...  # type: ignore[overload-overlap]  # a str is a sequence
+    async def analyze(self, images: ImageSource | Frame) -> FrameResult: ...  # type: ignore[overload-overlap]
     @overload
-    async def analyze(self, images: Sequence[Source]) -> list[FrameResult]: ...
-    async def analyze(self, images: Source | Sequence[Source]) -> FrameResult | list[FrameResult]:
+    async def analyze(self, images: Collection[ImageItem]) -> list[FrameResult]: ...
+    async def analyze(self, images: ImageSource | Frame | Collection[ImageItem]) -> FrameResult | list[FrameResult]:
         """As `Client.analyze`."""
-        return await self._send(_analyze(images))
+        given = _Images(images)
+        return given.answer(await self._send(given.request()) if given.sent else ())
 
     async def submit_video(self, video: Source, options: VideoOptions | None = None) -> Job:
         """As `Client.submit_video`."""
@@ -278,7 +291,7 @@ class _Request(Generic[Answer]):
     read: Callable[[Any], Answer]
     params: Mapping[str, float] = field(default_factory=dict)
     form: str = ""
-    files: Sequence[Source] = ()
+    files: Sequence[_Upload] = ()
 
     @contextmanager
     def opened(self) -> Iterator[list[_Part]]:
@@ -289,16 +302,12 @@ class _Request(Generic[Answer]):
         """
         with ExitStack() as stack:
             parts: list[_Part] = []
-            for number, source in enumerate(self.files):
-                if not isinstance(source, (str, os.PathLike)):
-                    parts.append((self.form, (f"{self.form}[{number}]", source)))
-                    continue
-                path = Path(source)
-                try:
-                    parts.append((self.form, (path.name, stack.enter_context(path.open("rb")))))
-                except (OSError, ValueError) as error:
-                    reason = (getattr(error, "strerror", None) or str(error)).lower()
-                    raise InputError(f"'{printable(str(path))}' cannot be read: {reason}") from None
+            for number, (name, source) in enumerate(self.files):
+                if isinstance(source, (str, os.PathLike)):
+                    path = os.fsdecode(source)
+                    parts.append((self.form, (Path(path).name, stack.enter_context(opened(path)))))
+                else:
+                    parts.append((self.form, (name or f"{self.form}[{number}]", source)))
             yield parts
 
     def arguments(self, parts: list[_Part]) -> dict[str, Any]:
@@ -306,18 +315,95 @@ class _Request(Generic[Answer]):
         return {"method": self.method, "url": self.path, "params": dict(self.params), "files": parts or None}
 
 
-def _analyze(images: Source | Sequence[Source]) -> _Request[FrameResult | list[FrameResult]]:
-    if isinstance(images, Sequence) and not isinstance(images, (str, bytes, bytearray, memoryview)):
-        if not images:
+class _Images:
+    """The images of one call.
+
+    Args:
+        images: As for `Client.analyze`.
+
+    Attributes:
+        sent: What is sent to the server.
+
+    Raises:
+        MienError: As for `Client.analyze`, before anything is sent.
+    """
+
+    def __init__(self, images: object) -> None:
+        self.sent: list[_Upload] = []
+        self._unread: dict[int, FrameResult] = {}  # by their number
+        self._is_one = is_one(images)
+        if self._is_one:
+            self.sent.append(_upload(images))
+            return
+        if not isinstance(images, Collection):
+            kind = type(images).__name__
+            raise TypeError(f"expected an image, or a list of them, got {kind}; write list({kind})")
+        if not len(images):
             raise InputError("there are no images", hint="expected at least one")
-        return _Request("POST", "/v1/analyze", results_of, form="images", files=[_checked(each) for each in images])
-    files = [_checked(cast(Source, images))]
-    return _Request("POST", "/v1/analyze", lambda found: results_of(found)[0], form="images", files=files)
+        for number, image in enumerate(images):
+            check_item(image, number)
+            try:
+                if isinstance(image, FrameResult):
+                    self._unread[number] = image
+                else:
+                    self.sent.append(_upload(image))
+            except (InputError, TypeError, ValueError) as error:
+                self._unread[number] = FrameResult(Path(source_of(image)).name, error=str(error))
+
+    def request(self) -> _Request[Sequence[FrameResult]]:
+        """The request for what is sent."""
+        return _Request("POST", "/v1/analyze", results_of, form="images", files=self.sent)
+
+    def answer(self, results: Sequence[FrameResult]) -> FrameResult | list[FrameResult]:
+        """The answer to the caller, with the server's results in the places of what was sent."""
+        if self._is_one:
+            return results[0]
+        rest = iter(results)
+        return [
+            found if (found := self._unread.get(number)) is not None else next(rest)
+            for number in range(len(self._unread) + len(results))
+        ]
+
+
+def _upload(image: object) -> _Upload:
+    """An image as a file to send, whose path can be opened.
+
+    Raises:
+        InputError: It cannot be read.
+        TypeError: It is not an image; the message has the conversion.
+        ValueError: An array has another shape.
+    """
+    is_path = not (isinstance(image, str) and (image == STANDARD_INPUT or image[:5].lower() == "data:"))
+    if is_path and (file := _file(image)) is not None:
+        if isinstance(file, (str, os.PathLike)):
+            with opened(os.fsdecode(file)):
+                pass
+        return None, file
+    frame = frame_of(image)
+    content = io.BytesIO()
+    Image.fromarray(frame.image).save(content, "PNG", compress_level=1)
+    return Path(frame.source).name, content.getvalue()
+
+
+def _file(source: object) -> Source | None:
+    """A source that is sent as it is; None for anything else, such as pixels."""
+    if isinstance(source, (bytearray, memoryview)):
+        return bytes(source)
+    if isinstance(source, (str, os.PathLike, bytes)):
+        return source
+    read = getattr(source, "read", None)
+    if read is None or isinstance(source, io.TextIOBase) or inspect.iscoroutinefunction(read):
+        return None
+    return cast(BinaryIO, source)
 
 
 def _submit(video: Source, options: VideoOptions | None) -> _Request[Job]:
     query = {name: value for name, value in asdict(options or VideoOptions()).items() if value is not None}
-    return _Request("POST", "/v1/video", _job, query, "video", [_checked(video)])
+    if (file := _file(video)) is None:
+        hint = 'open the file with "rb"' if isinstance(video, io.TextIOBase) else ""
+        expected = "expected a path, the content of a file as bytes, or an open binary file"
+        raise InputError(f"an object of the type {type(video).__name__} is not a video", hint=hint or expected)
+    return _Request("POST", "/v1/video", _job, query, "video", [(None, file)])
 
 
 def _state(job: Job | str, wait: float) -> _Request[Job]:
@@ -334,25 +420,6 @@ def _cancel(job: Job | str) -> _Request[None]:
 
 def _models() -> _Request[dict[str, Any]]:
     return _Request("GET", "/v1/models", dict)
-
-
-def _checked(source: Source) -> Source:
-    """A source of one of the types that can be sent.
-
-    Raises:
-        InputError: It is of another type.
-    """
-    if isinstance(source, (str, os.PathLike, bytes)):
-        return source
-    if hasattr(source, "read") and not isinstance(source, io.TextIOBase):
-        return source
-    kind = type(source).__name__
-    hint = "expected a path, the content of a file as bytes, or an open binary file"
-    if isinstance(source, io.TextIOBase):
-        hint = 'open the file with "rb"'
-    elif isinstance(source, Iterable) and not isinstance(source, (bytearray, memoryview, np.ndarray)):
-        hint = f"for several images, expected a list: list({kind})"
-    raise InputError(f"an object of the type {kind} cannot be sent", hint=hint)
 
 
 class _Waiting:

@@ -81,7 +81,7 @@ _STATUS: Final = {
     409: "The job is in another state.",
     413: "The request exceeds a limit: bytes, images, pixels or frames.",
     415: "The body has another type.",
-    422: "The body, or the only image or video, cannot be read.",
+    422: "The body, or the only image or video, cannot be read, or the query has another parameter or a wrong value.",
     429: "There were too many requests.",
     503: "The server is busy or shutting down; try again later.",
 }

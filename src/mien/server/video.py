@@ -403,7 +403,11 @@ def router(jobs: Jobs, reader: Reader) -> APIRouter:
         return StreamingResponse(_joined(list(job.lines)), media_type="application/json")
 
     @routes.delete(
-        "/v1/video/{id}", summary="Cancel a job", status_code=204, response_class=Response, responses=errors_of(404)
+        "/v1/video/{id}",
+        summary="Cancel a job",
+        status_code=204,
+        response_class=Response,
+        responses=errors_of(404, 422),
     )
     async def cancel(request: Request, id: str) -> Response:
         """Cancels a job if it runs, and removes its results."""

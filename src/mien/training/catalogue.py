@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from mien import emotions, models
+from mien.assets.manifest import shipped_models
 from mien.errors import ConfigError, meant
 from mien.models.blocks.counting import Anatomy, anatomy
 from mien.training.expression.affect import DIMENSIONS
@@ -46,9 +47,9 @@ def listed(name: str) -> Listed:
     of_network = [recipe for recipe in recipes if recipe.model.name == name]
     named = [recipe for recipe in recipes if recipe.name in (name, name.replace("_", "-"))]
     if not (found := named or of_network):
-        known = sorted({*models.names(), *(recipe.name for recipe in recipes)})
+        known = sorted({*models.names(), *(recipe.name for recipe in recipes), *shipped_models()})
         raise ConfigError(
-            f"there is no network or recipe '{name}'", hint=f"{meant(name, known)}known: {', '.join(known)}"
+            f"there is no model, network or recipe '{name}'", hint=f"{meant(name, known)}known: {', '.join(known)}"
         )
     chosen = found[0]
     others = (each.name for each in recipes if each.model.name == chosen.model.name and each != chosen)

@@ -50,9 +50,9 @@ def comparison_text(comparison: Comparison) -> str:
         errors = [(row.name, f"{row.error}") for row in comparison.failed]
         parts.append("Failed:\n" + columns(errors, "<<"))
     parts.append(
-        "In brackets: 95% bootstrap intervals. McNemar: exact, two-sided, against the first model, not corrected for\n"
-        "the number of models. MMAC: million multiply-adds for one face. ms: median on one thread."
-        + ("" if all(row.cost and row.cost.parameters for row in comparison.good) else _UNCOUNTED)
+        f"In brackets: 95% bootstrap intervals. McNemar: exact, two-sided, against {comparison.good[0].name}, the\n"
+        "first model, not corrected for the number of models. MMAC: million multiply-adds for one face. ms: median on\n"
+        "one thread." + ("" if all(row.cost and row.cost.parameters for row in comparison.good) else _UNCOUNTED)
     )
     return "\n\n".join(parts) + "\n"
 

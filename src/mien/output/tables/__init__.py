@@ -44,7 +44,8 @@ def open_table(
         emotions: The columns of probabilities; the results must have the same, in this order.
         format: Name of the format; None for the suffix of `path`, and for CSV on standard output.
         style: Whose column names to use: mien's, or those of another program.
-        keypoints: Number of dense keypoints per face to write: adds `keypoint_scheme`, `x_0`, `y_0`, `x_1`, ...
+        keypoints: Number of dense keypoints per face to write, 70 of `mien` and 68 of dlib's predictor: adds the pose,
+            the measures, `keypoint_scheme`, `x_0`, `y_0`, `x_1`, ...
         smoothed: Also write the probabilities that are smoothed along a track: `smoothed_anger`, ...
 
     Raises:
@@ -102,8 +103,8 @@ def to_pandas(
     emotions: Sequence[str] | None = None,
     *,
     style: str = MIEN.name,
-    keypoints: int = 0,
-    smoothed: bool = False,
+    keypoints: int | None = None,
+    smoothed: bool | None = None,
 ) -> "DataFrame":
     """A pandas table with one row per face and the same columns as the files.
 
@@ -112,8 +113,8 @@ def to_pandas(
         emotions: The columns of probabilities, as `Analyzer.emotions`; None for those of the first face that has
             any, or the eight of the default.
         style: As in `open_table`.
-        keypoints: As in `open_table`.
-        smoothed: As in `open_table`.
+        keypoints: As in `open_table`; None for as many as the first face has that has any, in mien's own style.
+        smoothed: As in `open_table`; None for whether any face has them, in mien's own style.
 
     Raises:
         MissingExtraError: pandas is not installed.
@@ -128,6 +129,12 @@ def to_pandas(
     if emotions is None:
         known = (face.expression.emotions for result in results for face in result if face.expression)
         emotions = next(known, vocabulary(8))
+    own = style == MIEN.name  # other styles have no columns for more
+    faces = [face for result in results for face in result] if own else []
+    if keypoints is None:
+        keypoints = next((len(face.keypoints) for face in faces if face.keypoints is not None), 0)
+    if smoothed is None:
+        smoothed = any(face.smoothed is not None for face in faces)
     layout = Layout(tuple(emotions), keypoints, smoothed)
     names = style_named(style, layout)
     rows = [
