@@ -213,3 +213,8 @@ def test_wrong_weights(cache: Path, astronaut: Path) -> None:
     done = mien(cache, "analyze", astronaut, "--detector", "yunet", "--detector-weights", OTHER_NETWORK)
     assert done.returncode == exit_code(WeightsError(""))
     assert "mien-s.onnx: is not YuNet" in done.stderr
+
+
+def test_an_ensemble_is_shown_by_its_members() -> None:
+    result = CliRunner().invoke(build_app(), ["models", "show", "mien-x"])
+    assert "is the vote of mien-m-int8 and mien-l" in str(result.exception)

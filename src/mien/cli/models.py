@@ -53,10 +53,13 @@ def show(
     svg: Annotated[Path | None, typer.Option(help="Draw it into this SVG file.", show_default=False)] = None,
 ) -> None:
     """Prints what is known of a model, and the layers of the network that a recipe trains; draws it with --svg."""
+    from mien.assets.manifest import ENSEMBLES
     from mien.assets.store import known_model
     from mien.errors import ConfigError, MissingExtraError
     from mien.files import replacing
 
+    if name in ENSEMBLES:
+        raise ConfigError(f"'{name}' is the vote of {' and '.join(ENSEMBLES[name])}", hint="show one of them")
     recipe, info = name, known_model(name)
     if info is not None:
         recipe = _recipe_of(info)
