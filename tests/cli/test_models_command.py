@@ -216,5 +216,6 @@ def test_wrong_weights(cache: Path, astronaut: Path) -> None:
 
 
 def test_an_ensemble_is_shown_by_its_members() -> None:
-    result = CliRunner().invoke(build_app(), ["models", "show", "mien-x"])
-    assert "is the vote of mien-m-int8 and mien-l" in str(result.exception)
+    result = run_command("models", "show", "mien-x")
+    assert result.returncode == exit_code(ConfigError(""))
+    assert "is the vote of mien-m-int8 and mien-l" in result.stderr
