@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,3 +59,11 @@ def official(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
             script = shared / "data" / "fer2013" / "unpack.py"
             subprocess.run([sys.executable, script, folder], check=True, timeout=600)
     return folder / "fer2013.csv", folder / "fer2013new.csv"
+
+
+@pytest.fixture
+def no_nohup() -> Iterator[None]:
+    """The programs of a test heed SIGHUP: under nohup they would inherit that it is ignored, which mien respects."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

@@ -251,13 +251,13 @@ def test_the_list_and_the_summary_say_how_long_a_classic_was_trained_and_where_i
         assert file.split(maxsplit=1)[1] == f"{info.file}, {info.form}, {size / 1e6:.1f} MB, {info.licence}"
     (name, info), *_ = classic_models().items()
     shown = run_command("models", "show", name).stdout
-    assert f"  weights     in {ROOT / 'weights' / info.file}; --model {name}\n" in shown
+    assert f"    state   in {ROOT / 'weights' / info.file}; --model {name}\n" in shown
     assert "weights" not in run_command("models", "show", "fourlayer-dropout").stdout
 
 
 def test_recipes_in_short() -> None:
     assert recipes()["emonet"].epochs == 100  # of all stages
-    assert recipes()["emonet"].shortened == "after 10 of 100 epochs"
+    assert recipes()["emonet"].shortened == "after 44 of 100 epochs"
     assert recipes()["capsnet"].shortened == ""
     assert "detector-from-scratch" not in recipes()
     assert "--data points.h5" in recipes()["image-landmark"].training

@@ -179,6 +179,7 @@ def test_an_animated_gif_is_a_video(astronaut: Path, tmp_path: Path) -> None:
 ENDLESS = "lavfi:testsrc=size=160x120:rate=50,realtime"
 
 
+@pytest.mark.usefixtures("no_nohup")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["Ctrl-C", "SIGTERM", "SIGHUP"])
 def test_a_camera_is_logged_until_it_is_stopped(tmp_path: Path, number: signal.Signals) -> None:
     table, partial = tmp_path / "log.csv", tmp_path / "log.csv.partial"

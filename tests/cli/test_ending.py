@@ -230,6 +230,7 @@ def test_nohup_is_respected() -> None:
     assert not stop.asked
 
 
+@pytest.mark.usefixtures("no_nohup")
 def test_a_closed_terminal_keeps_the_table(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     camera = "lavfi:testsrc=size=160x120:rate=50,realtime"

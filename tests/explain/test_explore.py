@@ -234,7 +234,7 @@ def test_the_faces_of_the_data_are_those_that_excite_the_unit_most(
         (("mien-s",), 2, "--out is missing"),
         (("mien-s", "--out", "out", "--layers", "nothing.*"), 2, "fits no layer"),
         (("mien-s", "--out", "out", "--units", "0"), 2, "--units: expected a number from 1"),
-        (("mien-x", "--out", "out"), 2, "there is no model 'mien-x'"),
+        (("mien-q", "--out", "out"), 2, "there is no model 'mien-q'"),
         (("alone.onnx", "--out", "out"), 2, "the inside of 'tiny' is not known: there is no alone.safetensors"),
         (("mien-s", "--out", "out", "--image", "wall.png"), 3, "no face was found"),
         (("mien-s", "--out", "out", "--image", "missing.png"), 3, "missing.png"),

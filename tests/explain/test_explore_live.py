@@ -119,7 +119,7 @@ def test_an_image_without_a_face_and_a_detector(tmp_path: Path) -> None:
         (("mien-s", "--live", "--out", "out"), "--out has no effect with --live"),
         (("mien-s", "--live", "--image", "photo.jpg"), "--image has no effect with --live"),
         (("mien-s", "--live", "--layers", "nothing.*"), "fits no layer"),
-        (("mien-x", "--live"), "there is no model 'mien-x'"),
+        (("mien-q", "--live"), "there is no model 'mien-q'"),
         (("mien-s", "--live", "--port", "99999"), "port: expected a number 0-65535"),
     ],
 )

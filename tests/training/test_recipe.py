@@ -193,7 +193,7 @@ def test_none_is_no_value_where_a_key_may_have_none(tmp_path: Path) -> None:
     assert (recipe.input.illumination, recipe.heads["fer2013"].class_weights) == ("none", "none")  # a value of theirs
     assert load_recipe(written(tmp_path, to_toml(recipe))) == recipe
     assert changed(recipe, {"schedule.warmup": "none"}) == recipe  # as `mien search` sets it
-    assert "--set epochs=none: input should be a valid integer, got none" in refusal(path, "epochs=none")
+    assert "--set epochs=none: input should be a valid integer, got 'none'" in refusal(path, "epochs=none")
     assert "--set optimizer=none: input should be an object" in refusal(path, "optimizer=none")
     assert "--set heads.fer2013=none: input should be an object" in refusal(path, "heads.fer2013=none")
 

@@ -38,7 +38,10 @@ class Degradation(Table):
     downscale: Annotated[Fraction, Field(description="chance of fewer details, as of a face of `details` its size")] = (
         0.1
     )
-    details: Annotated[tuple[Fraction, Fraction], Field(description="smallest and largest share of the details")] = (
+    details: Annotated[
+        tuple[Fraction, Fraction],
+        Field(description="smallest and largest share of the details, of the side of the input"),
+    ] = (
         0.4,
         0.8,
     )
