@@ -30,19 +30,19 @@ class Job:
 
 # One cosine to a rate of 0 in place of a constant rate, stages or early stopping: what suits few epochs.
 _SHORT: Final = ("schedule.warmup=0.5", "schedule.final=0.0", "stages=[]")
-_EMONET: Final = (*_SHORT, "epochs=10", "augmentation.rotation=15.0", "augmentation.scale=1.2")
+_EMONET: Final = (*_SHORT, "augmentation.rotation=15.0", "augmentation.scale=1.2")
 
 RUNS: Final = (
     Job("mini-xception", "mini-xception", (*_SHORT, "epochs=16", "optimizer.lr=0.003")),
     Job("capsnet", "capsnet"),
-    Job("emonet", "emonet", _EMONET),
-    Job("emonet6", "emonet", (*_EMONET, "name=emonet6"), six=True),
+    Job("emonet", "emonet", (*_EMONET, "epochs=44")),
+    Job("emonet6", "emonet", (*_EMONET, "epochs=20", "name=emonet6"), six=True),
     Job("tflearn", "tflearn", (*_SHORT, "epochs=8", "optimizer.lr=0.0003")),
     Job("inception-v1", "inception-v1", (*_SHORT, "epochs=20")),
     Job("image-twin", "image-twin"),
     Job("image-landmark", "image-landmark"),
     Job("landmark", "landmark"),
-    Job("fourlayer", "fourlayer", ("epochs=20",)),
+    Job("fourlayer", "fourlayer"),
     Job("fourlayer-strided", "fourlayer-strided", ("epochs=20",)),
     Job("fourlayer-dropout", "fourlayer-dropout", ("epochs=20",)),
     Job("fourlayer-large-rate", "fourlayer-large-rate", ("epochs=20",)),
