@@ -363,7 +363,7 @@ def draw(curves: Iterable[Path], target: Path) -> None:
     }
     # The legend's order is that of the ends of the lines in the first panel; those of the second alone follow.
     found.sort(key=lambda each: [-max(lines[title, each["name"]] or [0]) for title in panels])
-    grid = figure.subplots(1, len(panels), sharey=False)
+    grid = figure.subplots(1, len(panels))
     for number, each in enumerate(found):
         planned = "" if each["epochs"] >= each["planned"] else f" ({each['epochs']} of {each['planned']})"
         style = {"color": f"C{number % _COLOURS}", "linestyle": "-" if number < _COLOURS else "--"}

@@ -98,17 +98,21 @@ class OutputOptions:
     @property
     def files(self) -> dict[str, Path]:
         """The files that are written, and replaced if they exist, by option."""
-        places = {
-            "--table": None if self.table_is_printed else self.table,
-            "--annotate": self.annotate if self.annotates_video else None,
-            "--timeline": self.timeline,
+        return {
+            option: place for option, place in self._places.items() if option != "--annotate" or self.annotates_video
         }
-        return {option: place for option, place in places.items() if place is not None}
 
     @property
     def written(self) -> list[Path]:
         """The files and the folder that are written."""
-        return [path for path in (None if self.table_is_printed else self.table, self.annotate, self.timeline) if path]
+        return list(self._places.values())
+
+    @property
+    def _places(self) -> dict[str, Path]:
+        """The files and the folder that are written, by option."""
+        table = None if self.table_is_printed else self.table
+        places = {"--table": table, "--annotate": self.annotate, "--timeline": self.timeline}
+        return {option: place for option, place in places.items() if place is not None}
 
 
 def check_inputs_stay(output: OutputOptions, inputs: Iterable[Path]) -> None:

@@ -217,10 +217,14 @@ def _resolved(
             raise ConfigError(f"the recipe of '{init_from}' is not known", hint="give a recipe as well")
         own = {"name": name, "description": f"fine-tuned from {Path(init_from).name}"} if name else {}
         recipe = changed(before.for_other_data().model_copy(update=own), settings)
-    as_it_is = recipe.fine_tune or (source is not None and source not in recipe_names())
-    if as_it_is:
-        return recipe.model_copy(update={"init_from": _lasting(init_from)}), [f"starts from the weights of {init_from}"]
-    return _fine_tuned(recipe, before, init_from, {setting.partition("=")[0].strip() for setting in settings})
+    recipe, notes = (
+        recipe.model_copy(update={"init_from": _lasting(init_from)}),
+        [f"starts from the weights of {init_from}"],
+    )
+    if recipe.fine_tune or (source is not None and source not in recipe_names()):
+        return recipe, notes
+    recipe, more = _fine_tuned(recipe, before, {setting.partition("=")[0].strip() for setting in settings})
+    return recipe, notes + more
 
 
 def _lasting(source: str) -> str:
@@ -235,9 +239,10 @@ def _recipes_of(source: str) -> str:
     return f"mien train RECIPE --from {source}, with one of {', '.join(fitting or recipes)}"
 
 
-def _fine_tuned(recipe: RunRecipe, before: RunRecipe | None, init: str, given: set[str]) -> tuple[RunRecipe, list[str]]:
-    notes = [f"starts from the weights of {init}"]
-    changes: dict[str, object] = {"init_from": _lasting(init)}
+def _fine_tuned(recipe: RunRecipe, before: RunRecipe | None, given: set[str]) -> tuple[RunRecipe, list[str]]:
+    """The recipe with a tenth of the rate and one stage, where they are not given, and messages about that."""
+    notes: list[str] = []
+    changes: dict[str, object] = {}
     if "optimizer.lr" not in given:
         if before and before.optimizer.name != recipe.optimizer.name:
             before = None  # its rate means something else
