@@ -1,4 +1,4 @@
-"""Expressions in natural photographs: which classes the default model gives, and whether a viewer agrees.
+"""Expressions in natural photographs: which classes the default gives, and whether a viewer agrees.
 
     python -m benchmarks.expressions sheets --out sheets
     python -m benchmarks.expressions score

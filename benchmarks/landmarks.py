@@ -182,7 +182,7 @@ def second_stage(landmarker: MienLandmarker, title: str) -> dict[str, Measuremen
 
 
 def timed(landmarker: MienLandmarker) -> dict[str, Measurement]:
-    """Milliseconds a face: of the network alone, of all that is done for a face, and of the default classifier."""
+    """Milliseconds a face: of the network alone, of all that is done for a face, and of the default network for one."""
     portrait = read_image(ROOT / "examples" / "astronaut.jpg")
     aligner = Aligner("mien")
     faces = aligner.find(portrait)[:1]

@@ -34,6 +34,7 @@ from PIL import Image
 
 from benchmarks.results import Measurement, Results, markdown, save
 from mien.analyzer import Analyzer
+from mien.assets.manifest import DEFAULT, ENSEMBLES
 from mien.assets.session import Session
 from mien.assets.store import open_model
 from mien.media.decode import decode
@@ -148,18 +149,25 @@ def parts() -> None:
     analyzer = Analyzer()
     _, detector = open_model(None, task="detection")
     _, refiner = open_model(None, task="landmarks")
-    _, classifier = open_model(None)
     sheet = np.asarray(Image.fromarray(frame.image).resize((640, 640)))  # as large as the detector searches this one
-    points, faces = (np.zeros((1, 1, side, side), np.float32) for side in (80, 48))
+    points = np.zeros((1, 1, 80, 80), np.float32)
 
     def networks(session: Session, array: NDArray[Any], output: str) -> Callable[[int], object]:
         return lambda images: session.run(np.repeat(array, images, axis=0), outputs=[output])
+
+    voters = []
+    for info, session in map(open_model, ENSEMBLES[DEFAULT]):
+        face = np.zeros((1, info.input.depth, info.input.size, info.input.size), np.float32)
+        voters.append(networks(session, face, info.heads[0].name))
+
+    def votes(images: int) -> object:
+        return [run(images) for run in voters]
 
     ways: dict[str, Callable[[int], object]] = {
         "reading of the JPEG file": lambda images: [decode(io.BytesIO(content), "x", 10**9) for _ in range(images)],
         "detector's network": networks(detector, sheet[None], "cells"),
         "landmarks' network": networks(refiner, points, "points"),
-        "classifier's network": networks(classifier, faces, "votes"),
+        "classifier's networks": votes,
         "whole analysis, without reading": lambda images: list(analyzer.stream([frame] * images)),
     }
     measurements, ratios = {}, {}

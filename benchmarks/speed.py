@@ -3,16 +3,20 @@
 PYTHON is the interpreter of an environment with only the core of mien, by default `.venv/bin/python` from `make demo`.
 """
 
+import functools
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.results import Measurement, Results, markdown, measure, save
-from mien.expression import OnnxClassifier
+from mien.assets.manifest import DEFAULT, ENSEMBLES, CropSpec, default_model, quick_model
+from mien.expression import OnnxClassifier, load_classifier
 from mien.expression.preprocess import fitted, normalised
 from mien.faces import detectors
 from mien.faces.crop import crop_face, landmark_points
@@ -20,6 +24,7 @@ from mien.media import read_image
 
 ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "examples" / "astronaut.jpg"
+WHOLE, ALONE = "a cropped face to its expression", "networks alone, one face"
 IMPORT = """
 import time
 start = time.perf_counter()
@@ -36,26 +41,43 @@ def inference() -> dict[str, Measurement]:
     image = read_image(PICTURE)
     detector = detectors.load()
     found = detector.detect(image)
-    classifier = OnnxClassifier()
-    info = classifier.info
     points = landmark_points(
         found.boxes[0], None if found.landmarks is None else found.landmarks[0], detector.mean_landmarks
     )
-    crop_spec = info.crop_spec
-    crop = crop_face(image, points, crop_spec)
-    tensor = normalised(fitted([crop], info.input), info.input)
     frame = np.asarray(cv2.resize(image, (640, 480)), np.uint8)
-    crowd = [crop] * 32
-    batch = measure(lambda: classifier(crowd), repeats=100)
-    return {
-        "network alone, one face": measure(lambda: classifier._session.run(tensor), repeats=1000, warm_up=50),
-        "a cropped face to its expression": measure(lambda: classifier([crop]), repeats=1000, warm_up=50),
-        "the same in batches of 32, each": Measurement(
-            median=batch.median / 32, lower=batch.lower / 32, upper=batch.upper / 32, repeats=batch.repeats
-        ),
-        "cutting a face out": measure(lambda: crop_face(image, points, crop_spec), repeats=300),
-        f"detector {detector.name}, 640x480": measure(lambda: detector.detect(frame), repeats=40),
-    }
+    figures: dict[str, Measurement] = {}
+    for name in (DEFAULT, quick_model(), default_model()):
+        classifier = load_classifier(name)
+        networks = [OnnxClassifier(member) for member in ENSEMBLES.get(name, (name,))]
+        specs = classifier.crop_specs
+        cropped = functools.partial(_cropped, image, points, specs)
+        one, crowd = ([crops * count for crops in cropped()] for count in (1, 32))
+        tensors = [
+            normalised(fitted(_cropped(image, points, network.crop_specs)[0], network.info.input), network.info.input)
+            for network in networks
+        ]
+        alone = functools.partial(_run, list(zip(networks, tensors, strict=True)))
+        batch = measure(functools.partial(classifier, *crowd), repeats=100)
+        figures |= {
+            f"{name}: {ALONE}": measure(alone, repeats=500, warm_up=50),
+            f"{name}: {WHOLE}": measure(functools.partial(classifier, *one), repeats=500, warm_up=50),
+            f"{name}: the same in batches of 32, each": Measurement(
+                batch.median / 32, batch.lower / 32, batch.upper / 32, batch.repeats
+            ),
+            f"{name}: cutting a face out": measure(cropped, repeats=300),
+        }
+    return figures | {f"detector {detector.name}, 640x480": measure(lambda: detector.detect(frame), repeats=40)}
+
+
+def _cropped(
+    image: NDArray[np.uint8], points: NDArray[np.float32], specs: Sequence[CropSpec]
+) -> list[list[NDArray[np.uint8]]]:
+    return [[crop_face(image, points, spec)] for spec in specs]
+
+
+def _run(networks: Sequence[tuple[OnnxClassifier, NDArray[np.float32]]]) -> None:
+    for network, tensor in networks:
+        network._session.run(tensor)
 
 
 def starting(python: str) -> dict[str, Measurement]:
@@ -82,11 +104,15 @@ def starting(python: str) -> dict[str, Measurement]:
 def main() -> None:
     python = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / ".venv" / "bin" / "python")
     figures = inference() | starting(python)
+    whole, alone, single = (
+        figures[f"{name}: {part}"].median
+        for name, part in ((DEFAULT, WHOLE), (DEFAULT, ALONE), (default_model(), WHOLE))
+    )
     ratios = {
         "mien analyze / an empty Python process": figures["mien analyze, one photograph, whole process"].median
         / figures["an empty Python process"].median,
-        "a cropped face to its expression / network alone": figures["a cropped face to its expression"].median
-        / figures["network alone, one face"].median,
+        f"{DEFAULT}: {WHOLE} / {ALONE}": whole / alone,
+        f"{DEFAULT} / {default_model()}, one face": whole / single,
     }
     results = Results.here("speed", "ms", figures, ratios=ratios, packages=("dlib-bin", "pillow", "typer"))
     print(markdown(results))

@@ -37,7 +37,7 @@ from typer.testing import CliRunner
 from benchmarks.results import Measurement, Results, markdown, save
 from mien.analyzer import Analyzer, detect
 from mien.cli import build_app
-from mien.faces.align import Aligner
+from mien.faces.align import Aligner, Crops
 from mien.media import VideoOptions, read_video
 from mien.results import Frame
 
@@ -132,10 +132,14 @@ def parts_of(clip: Path, detections: int, frames: int) -> dict[str, float]:
     aligner = analyzer._aligner
     found = [aligner.refined(frame.image, aligner.find(frame.image)) for frame in decoded]
     detecting = seconds_of(lambda: [aligner.refined(frame.image, aligner.find(frame.image)) for frame in decoded])
-    crops = [aligner.crop(frame.image, each) for frame, each in zip(decoded, found, strict=True)]
-    cropping = seconds_of(lambda: [aligner.crop(frame.image, each) for frame, each in zip(decoded, found, strict=True)])
-    flat = [[crop for each in crops for crop in each[kind]] for kind in range(len(crops[0]))]
     size, classifier = analyzer.options.classifier.batch_size, analyzer.video_classifier
+
+    def cropped() -> list[Crops]:
+        pairs = zip(decoded, found, strict=True)
+        return [aligner.crop(frame.image, each, classifier.crop_specs) for frame, each in pairs]
+
+    crops, cropping = cropped(), seconds_of(cropped)
+    flat = [[crop for each in crops for crop in each[kind]] for kind in range(len(crops[0]))]
     batches = [[kind[start : start + size] for kind in flat] for start in range(0, len(flat[0]), size)]
     for batch in batches[:1]:
         classifier(*batch)

@@ -1,10 +1,10 @@
 """Evaluates the shipped models for the documents: `python -m scripts.score STORE [MODEL ...]`, by `mien evaluate`.
 
-Each model is evaluated in three ways: as stored and under all corruptions, with the default detector, and with mirrored
-images; int8 forms only as stored, because they differ from the full models by chance. The default model is also read
-under other priors, as stored and under all corruptions, and with the faces aligned where they are sure. Then the soft
-vote of `PAIR`, as stored, aligned, and with mirrored images, and, with `--teachers`, that of the default model with
-these files. The results are written to `benchmarks/scores/`, from which `python -m scripts.tables` makes the tables.
+Each model is evaluated in several ways, `WAYS`: as stored and under all corruptions, with the default detector, with
+mirrored images, and aligned where the faces are sure; int8 forms only as stored: they differ from the full models by
+chance. The default is also read under other priors, as stored and under all corruptions. With `--teachers`, the vote
+of these files with the default network is evaluated too. The results are written to `benchmarks/scores/`, from which
+`python -m scripts.tables` makes the tables.
 """
 
 import argparse
@@ -13,33 +13,32 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from mien.assets.manifest import shipped_models
+from mien.assets.manifest import DEFAULT, ENSEMBLES, default_model, shipped_models
 from mien.expression import prior
 
 FOLDER: Final = Path(__file__).parent.parent / "benchmarks" / "scores"
 DETECTOR: Final = "mien"
-ENSEMBLE: Final = "ensemble"
-PAIR: Final = "mien-x"  # whose members are of different origin: one from scratch, one from face recognition
-PAIR_WAYS: Final = {
-    "": [],
-    ".aligned": ["--align"],
-    ".flip": ["--tta", "flip"],
-    ".aligned.flip": ["--align", "--tta", "flip"],
-}
-TEACHERS: Final = "ensemble-teachers"  # the default model and large ones that do not ship
+TEACHERS: Final = "ensemble-teachers"  # the default network and large ones that do not ship
 # By the suffix of the file.
 WAYS: Final = {
     "": ["--corruption", "all"],
     ".detector": ["--detector", DETECTOR],
     ".flip": ["--tta", "flip"],
+    ".aligned": ["--align"],
+    ".aligned.flip": ["--align", "--tta", "flip"],
 }
 
 PRIORS: Final = tuple(name for name in prior.PRIORS if name != "training")
 
 
-def members() -> list[str]:
-    """The models that are evaluated in every way: int8 forms of others would only repeat them."""
-    return [name for name in shipped_models("expression") if not name.endswith("-int8")]
+def evaluated() -> list[str]:
+    """What is evaluated: the votes that have a name, and every shipped model."""
+    return [*ENSEMBLES, *shipped_models("expression")]
+
+
+def leading() -> list[str]:
+    """What is evaluated in every way: int8 forms of others would only repeat them."""
+    return [name for name in evaluated() if not name.endswith("-int8")]
 
 
 def evaluate(store: Path, file: str, *options: str) -> None:
@@ -54,23 +53,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("store", type=Path)
     parser.add_argument("models", nargs="*")
-    parser.add_argument("--teachers", nargs="+", help="exported teachers that vote with the default model")
+    parser.add_argument("--teachers", nargs="+", help="exported teachers that vote with the default network")
     arguments = parser.parse_args()
-    for model in arguments.models or shipped_models("expression"):
-        for ending, options in WAYS.items() if model in members() else [("", [])]:
+    chosen = arguments.models or evaluated()
+    votes = [name for name, members in ENSEMBLES.items() if {*members} & {*chosen}]
+    for model in dict.fromkeys([*votes, *chosen]):
+        for ending, options in WAYS.items() if model in leading() else [("", [])]:
             evaluate(arguments.store, f"{model}{ending}", "--model", model, *options)
-        if model == members()[0]:
-            evaluate(arguments.store, f"{model}.aligned", "--model", model, "--align")
-        for name in PRIORS if model == members()[0] else ():
+        for name in PRIORS if model == DEFAULT else ():
             evaluate(arguments.store, f"{model}.{name}", "--model", model, "--prior", name, "--corruption", "all")
-    for ending, options in PAIR_WAYS.items():
-        evaluate(arguments.store, f"{ENSEMBLE}{ending}", "--model", PAIR, *options)
     if arguments.teachers:
         evaluate(
             arguments.store,
             f"{TEACHERS}.flip",
             "--model",
-            ",".join([members()[0], *arguments.teachers]),
+            ",".join([default_model(), *arguments.teachers]),
             "--tta",
             "flip",
         )

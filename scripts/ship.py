@@ -6,7 +6,7 @@ that if a protocol loses more than `ALLOWED` points, unless `--force` is given. 
 of FER+. What has to be measured again afterwards is printed.
 
 A new name, or one whose only form is int8, ships in int8 alone: for networks whose full form is too large. It is
-compared with the default model, which stays.
+compared with `default_model`, which stays.
 """
 
 import argparse
@@ -35,6 +35,8 @@ TRAINING_FACES: Final = 7000  # from which the means of a general set are learnt
 NEXT: Final = """\
 now measure again and commit:
   python -m scripts.score STORE
+  python -m benchmarks.speed
+  python -m benchmarks.server --parts
   python -m benchmarks.expressions score
   python -m benchmarks.personalise --data STORE
   python -m benchmarks.explanations STORE

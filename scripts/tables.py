@@ -19,10 +19,10 @@ from benchmarks.expressions import SETS
 from benchmarks.face_copies import COPIES
 from benchmarks.photographs import OTHERS, goals
 from benchmarks.results import FOLDER, Measurement, Results, load, markdown, origin
-from scripts.score import ENSEMBLE, PAIR, TEACHERS, members
+from scripts.score import TEACHERS, evaluated, leading
 
 from mien.action_units import NAMES, RULES
-from mien.assets.manifest import default_model, shipped_models
+from mien.assets.manifest import DEFAULT
 from mien.emotions import vocabulary
 from mien.evaluation import metrics
 from mien.evaluation.intervals import Estimate, resampled_confusions, wilson
@@ -74,12 +74,12 @@ def _nats(estimate: dict[str, float]) -> str:
 
 
 def summary() -> str:
-    """Every shipped model in one row: its accuracy under two protocols."""
+    """Every shipped model and vote in one row: its accuracy under two protocols."""
     lines = [
         f"| model | {', accuracy % | '.join(PROTOCOLS.values())}, accuracy % |",
         "|---|" + "---:|" * len(PROTOCOLS),
     ]
-    for model in shipped_models("expression"):
+    for model in evaluated():
         cells = [_percent(_scores(model)[name]["accuracy"]) for name in PROTOCOLS]
         lines.append(f"| `{model}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -98,10 +98,10 @@ def _mean_recall(found: dict[str, Any], size: int = 0) -> str:
 
 
 def accuracy() -> str:
-    """Every shipped model under every protocol."""
+    """Every shipped model and vote under every protocol."""
     heads = ["model", "protocol", "faces", "accuracy, %", "mean recall, %", "macro F1, %", "calibration error, %"]
     lines = [f"| {' | '.join([*heads, 'above chance, %'])} |", "|---|---|---:|---:|---:|---:|---:|---:|"]
-    for model in shipped_models("expression"):
+    for model in evaluated():
         for found in _scores(model).values():
             title = ", ".join(found["protocol"].split(", ")[:-2])
             cells = [
@@ -114,12 +114,12 @@ def accuracy() -> str:
 
 
 def _under(prior: str) -> dict[str, Any]:
-    """The scores of the default model under a prior, by protocol."""
-    return _scores(default_model() if prior == "training" else f"{default_model()}.{prior}")
+    """The scores of the default under a prior, by protocol."""
+    return _scores(DEFAULT if prior == "training" else f"{DEFAULT}.{prior}")
 
 
 def priors() -> str:
-    """The default model, read under each prior."""
+    """The default, read under each prior."""
     heads = ["prior", "protocol", "accuracy, %", "mean recall, %", "of seven, %", "disgust found", "contempt found"]
     heads += ["calibration error above chance, %", "at assumed shares, %"]
     lines = [f"| {' | '.join(heads)} |", "|---|---|" + "---:|" * (len(heads) - 2)]
@@ -142,15 +142,13 @@ def priors() -> str:
 
 
 def aligned() -> str:
-    """Faces as they are stored, and aligned by the landmark network where it is sure, for one model and the vote."""
+    """Faces as they are stored, and aligned by the landmark network where it is sure."""
     lines = ["| `--model` | faces | protocol | accuracy, % | mean recall, % |", "|---|---|---|---:|---:|"]
     ways = {"": "as stored (`--no-align`)", ".aligned": "aligned where sure", ".aligned.flip": "the same, `--tta flip`"}
-    for model, file in ((default_model(), default_model()), (PAIR, ENSEMBLE)):
+    for model in leading():
         for ending, title in ways.items():
-            if not (SCORES / f"{file}{ending}.json").exists():
-                continue
             for name, protocol in PROTOCOLS.items():
-                found = _scores(f"{file}{ending}")[name]
+                found = _scores(f"{model}{ending}")[name]
                 cells = [f"`{model}`", title, protocol, _percent(found["accuracy"]), _mean_recall(found)]
                 lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -161,7 +159,7 @@ def abstaining() -> str:
     heads = ["model", "protocol", "accuracy, %", "selective accuracy at 80% coverage, %"]
     heads += ["JS to the votes, nats", "five votes to five, nats"]
     lines = [f"| {' | '.join(heads)} |", "|---|---|---:|---:|---:|---:|"]
-    for model in members():
+    for model in leading():
         for name in ("labels", "majority"):
             found = _scores(model)[name]
             cells = [_percent(found["accuracy"]), _percent(found["selective_accuracy_80"])]
@@ -174,8 +172,8 @@ def robustness() -> str:
     """The accuracy drop of every model under every corruption, and with a detector, in points."""
     parts = []
     for name, title in PROTOCOLS.items():
-        lines = [f"| {title}: accuracy drop, points | {' | '.join(members())} |", "|---|" + "---:|" * len(members())]
-        scores = {model: _scores(model)[name] for model in members()}
+        lines = [f"| {title}: accuracy drop, points | {' | '.join(leading())} |", "|---|" + "---:|" * len(leading())]
+        scores = {model: _scores(model)[name] for model in leading()}
         for number, each in enumerate(next(iter(scores.values()))["corruptions"]):
             falls = [points(Estimate(**found["corruptions"][number]["fall"])) for found in scores.values()]
             lines.append(f"| `{each['corruption']}`: {each['meaning']} | {' | '.join(falls)} |")
@@ -190,7 +188,7 @@ def robustness() -> str:
 
 
 def overconfidence() -> str:
-    """Whether the default model knows that it reads corrupted faces worse: calibration under each corruption."""
+    """Whether the default knows that it reads corrupted faces worse: calibration under each corruption."""
     found = {(prior, name): _under(prior)[name]["corruptions"] for prior in ("training", "soft") for name in PROTOCOLS}
     heads = [f"{PROTOCOLS[name]}, `{prior}`" for prior, name in found]
     lines = [f"| overconfident by, points [calibration error above chance, %] | {' | '.join(heads)} |"]
@@ -205,7 +203,7 @@ def overconfidence() -> str:
 
 
 def expressions() -> str:
-    """How often a viewer agrees with the default model on photographs, and which classes it gives, under each prior."""
+    """How often a viewer agrees with the default on photographs, and which classes it gives, under each prior."""
     results = load(FOLDER / "expressions.json")
     lines = [f"| faces of 40 px and more | {' | '.join(f'`{prior}`, %' for prior in PRIORS)} |"]
     lines.append("|---|" + "---:|" * len(PRIORS))
@@ -224,13 +222,12 @@ def expressions() -> str:
 
 
 def tta() -> str:
-    """Test-time augmentation by mirroring, for each model and for their soft vote."""
+    """Test-time augmentation by mirroring, for each model and for the votes."""
     lines = ["| model | FER2013, one view, % | with mirrored, % | FER+ majority, one view, % | with mirrored, % |"]
     lines.append("|---|---:|---:|---:|---:|")
-    titles = {model: model for model in members()}
-    for name in (ENSEMBLE, TEACHERS):
-        voters = Counter(_evaluation(f"{name}.flip")["model"].split(" + "))
-        titles[name] = "soft vote of " + ", ".join(f"{n} {each}" if n > 1 else each for each, n in voters.items())
+    titles = {model: model for model in leading()}
+    voters = Counter(_evaluation(f"{TEACHERS}.flip")["model"].split(" + "))
+    titles[TEACHERS] = "soft vote of " + ", ".join(f"{n} {each}" if n > 1 else each for each, n in voters.items())
     for model, title in titles.items():
         cells = []
         for name in PROTOCOLS:
@@ -241,11 +238,10 @@ def tta() -> str:
 
 
 def classes() -> str:
-    """Per-class figures of the default model."""
-    model = default_model()
+    """Per-class figures of the default."""
     parts = []
     for name in ("labels", "majority"):
-        found = _scores(model)[name]
+        found = _scores(DEFAULT)[name]
         parts += [f"**{found['protocol']}**", "", "| emotion | faces | precision, % | recall, % | F1, % |"]
         parts.append("|---|---:|---:|---:|---:|")
         for row in found["classes"]:
@@ -401,7 +397,7 @@ def classics() -> str:
         lines.append(f"| `{name}` | {' | '.join(_classic_cells(name, claim, score))} |")
         if score and score.other_changes:
             changes.append(f"- `{name}`: {', '.join(f'`{change}`' for change in score.other_changes)}")
-    others = {ENSEMBLE: "classic networks, soft vote", **{name: f"`{name}`" for name in members()}}
+    others = {ENSEMBLE: "classic networks, soft vote", **{name: f"`{name}`" for name in leading()}}
     others[RIVAL] = "the network of the package `fer`"
     for name, title in others.items():
         found = _scores(name) if (SCORES / f"{name}.json").exists() else {}

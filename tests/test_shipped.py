@@ -11,7 +11,7 @@ from benchmarks.face_copies import COPIES
 from tests.conftest import ROOT
 
 from mien import detect, models
-from mien.assets.manifest import FOLDER, default_model, model_info, shipped_models
+from mien.assets.manifest import DEFAULT, ENSEMBLES, FOLDER, default_model, model_info, shipped_models
 from mien.assets.store import open_model, read_weights, training_form, verified
 from mien.datasets import Samples, face_images
 from mien.datasets.builders import builder
@@ -29,7 +29,7 @@ from mien.models.landmarks.face_landmarks import FaceLandmarks
 CLASSIFIERS = list(shipped_models("expression"))
 MEGABYTES = 26  # of weights in the wheel, at most
 
-# Where the eyes, the nose and the corners of the mouth are in examples/astronaut.jpg, and what the default model gives
+# Where the eyes, the nose and the corners of the mouth are in examples/astronaut.jpg, and what `default_model` gives
 # for the face that is cropped by them: as it is, with the mouth covered, and with the eyes covered.
 POINTS = np.array([[204, 104], [247, 105], [226, 134], [207, 157], [244, 158]], np.float32)
 GOLDEN = {
@@ -83,6 +83,25 @@ def test_the_training_form_is_the_same_network(name: str) -> None:
         np.testing.assert_allclose(found, expected[output], atol=0.05)  # half precision on the one side
 
 
+def test_the_committed_figures_of_the_default_are_above_those_of_its_members() -> None:
+    voted, *alone = (
+        json.loads((ROOT / "benchmarks" / "scores" / f"{name}.json").read_text(encoding="utf-8"))["protocols"]
+        for name in (DEFAULT, *ENSEMBLES[DEFAULT])
+    )
+    for name in ("labels", "majority"):
+        assert voted[name]["accuracy"]["value"] >= max(each[name]["accuracy"]["value"] for each in alone)
+        assert voted[name]["calibration_error_above_chance"]["value"] <= 0.01
+
+
+@pytest.mark.real_data
+def test_the_figures_of_the_default_are_measured_again(public_test: Samples) -> None:
+    again = evaluate_model(None, public_test, split="val")
+    claimed = json.loads((ROOT / "benchmarks" / "scores" / f"{DEFAULT}.json").read_text(encoding="utf-8"))
+    assert again.model == DEFAULT
+    for name, scores in again.scores.items():
+        assert scores.accuracy.value == pytest.approx(claimed["protocols"][name]["accuracy"]["value"], abs=0.002)
+
+
 @pytest.mark.parametrize("model", CLASSIFIERS)
 def test_the_committed_figures_hold_the_floors(model: str) -> None:
     found = json.loads((ROOT / "benchmarks" / "scores" / f"{model}.json").read_text(encoding="utf-8"))
@@ -104,7 +123,7 @@ def test_int8_falls_by_at_most_a_third_of_a_point(name: str) -> None:
         assert small[protocol]["accuracy"] >= figures["accuracy"] - 0.003
 
 
-def test_the_default_model_gives_the_same_probabilities_everywhere() -> None:
+def test_a_network_gives_the_same_probabilities_everywhere() -> None:
     image = read_image(ROOT / "examples" / "astronaut.jpg")
     crop = crop_face(image, POINTS, model_info(default_model()).crop_spec)
     mouth, eyes = crop.copy(), crop.copy()

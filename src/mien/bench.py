@@ -11,6 +11,8 @@ from typing import Final
 import numpy as np
 
 from mien.analyzer import AnalyzerOptions
+from mien.assets.manifest import quick_model
+from mien.errors import ConfigError
 from mien.expression import Classifier, load_classifier
 from mien.expression.observation import Observation
 from mien.faces import detectors
@@ -56,11 +58,15 @@ def bench(options: AnalyzerOptions | None = None, *, repeats: int = 200) -> list
     finder = detectors.load(options.detector)
     slow = max(5, repeats // 10)
     one = face_timing(classifier, repeats)
-    many = [seconds / _BATCH for seconds in _timed(lambda: classifier(crowd), slow)]
+    many = [seconds / _BATCH for seconds in _timed(lambda: classifier(*crowd), slow)]
     found = _timed(lambda: finder.detect(frame), slow)
     cold = [_cold_start(options) for _ in range(5)]
+    moving = []
+    if not options.classifier.models:
+        moving = [face_timing(load_classifier(replace(options.classifier, model=quick_model())), repeats)]
     return [
         one,
+        *moving,
         _timing(f"{classifier.name}, faces in batches of {_BATCH}", [1 / seconds for seconds in many], "faces/s"),
         _timing(f"detector {finder.name}, 640x480", [1000 * seconds for seconds in found], "ms"),
         _timing("cold start of a new process, with its first frame", cold, "s"),
@@ -71,21 +77,29 @@ def bench(options: AnalyzerOptions | None = None, *, repeats: int = 200) -> list
 def face_timing(classifier: Classifier, repeats: int) -> Timing:
     """The time of a classifier for one face of its input size: ms, median of `repeats`."""
     face = _faces(classifier, 1)
-    times = _timed(lambda: classifier(face), repeats)
+    times = _timed(lambda: classifier(*face), repeats)
     return _timing(f"{classifier.name}, one face", [1000 * seconds for seconds in times], "ms")
 
 
-def _faces(classifier: Classifier, count: int) -> list[Observation]:
-    """Made-up faces that have all that a classifier reads: images of its size, windows and keypoints."""
+def _faces(classifier: Classifier, count: int) -> list[list[Observation]]:
+    """Made-up faces, for each kind of crop, that have all that a classifier reads: images, windows and keypoints."""
     rng = np.random.default_rng(0)
-    frames, size = classifier.frames, classifier.input_size
-    points = COUNTS.get(classifier.keypoint_scheme or "", 0)
+    frames, points = classifier.frames, COUNTS.get(classifier.keypoint_scheme or "", 0)
+    try:
+        specs = classifier.crop_specs
+    except ConfigError:  # a model that does not know how its faces were cropped
+        specs = ()
+    side = classifier.input_size
+    shapes = [(spec.size, spec.size) if spec.grey else (spec.size, spec.size, 3) for spec in specs] or [(side, side, 3)]
     return [
-        Observation(
-            tuple(rng.integers(0, 256, (frames, size, size, 3), dtype=np.uint8)),
-            rng.random((frames, points, 2), dtype=np.float32) if points else None,
-        )
-        for _ in range(count)
+        [
+            Observation(
+                tuple(rng.integers(0, 256, (frames, *shape), dtype=np.uint8)),
+                rng.random((frames, points, 2), dtype=np.float32) if points else None,
+            )
+            for _ in range(count)
+        ]
+        for shape in shapes
     ]
 
 

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 import mien
 from mien.assets.manifest import (
+    DEFAULT,
+    ENSEMBLES,
     FOLDER,
     METADATA_KEY,
     Head,
@@ -23,6 +25,7 @@ from mien.assets.manifest import (
     default_model,
     info_in,
     model_info,
+    quick_model,
     read_manifest,
     shipped_models,
 )
@@ -248,6 +251,7 @@ def test_models_by_task() -> None:
         assert {known.task for known in models.values()} == {task}
         assert default_model(task) == next(iter(models))
     assert default_model() == "mien-m"
+    assert quick_model() in ENSEMBLES[DEFAULT]  # so that videos need no further network
     assert default_model("detection") == "mien-detector"
 
 

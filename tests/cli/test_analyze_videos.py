@@ -137,24 +137,39 @@ def test_a_video_is_an_iterator_in_constant_memory(clip: Path) -> None:
     assert [(result.frame, len(result)) for result in results] == [(0, 1), (2, 1), (4, 1), (6, 1), (8, 0), (10, 0)]
 
 
-def test_without_a_model_videos_use_the_int8_form_and_images_the_default(astronaut: Path, clip: Path) -> None:
+def test_without_a_model_two_networks_vote_on_images_and_one_of_them_reads_videos(astronaut: Path, clip: Path) -> None:
     def shown(results: Iterable[FrameResult]) -> NDArray[np.float32]:
         (face,) = next(iter(results))
         assert face.expression is not None
         return face.expression.probabilities
 
-    chosen, small, full = (
+    chosen, small, vote = (
         shown(mien.Analyzer(classifier=model).stream(open_frames([str(clip)])))
-        for model in (None, "mien-m-int8", "mien-m")
+        for model in (None, "mien-m-int8", "mien-x")
     )
     assert np.array_equal(chosen, small)
-    assert not np.array_equal(chosen, full)
-    assert np.abs(chosen - full).max() < 0.1
+    assert not np.array_equal(chosen, vote)
+    assert np.abs(chosen - vote).max() < 0.1
     first = next(iter(open_frames([str(clip)])))
     assert isinstance(first, Frame)
     image, frame = mien.analyze([astronaut, first])  # one batch with both
     assert np.array_equal(shown([frame]), small)
-    assert np.array_equal(shown([image]), shown([mien.analyze(astronaut, classifier="mien-m")]))
+    assert np.array_equal(shown([image]), shown([mien.analyze(astronaut, classifier="mien-m-int8,mien-l")]))
+    hard = mien.Analyzer(classifier=mien.ClassifierOptions(vote="hard"))
+    assert hard.video_classifier is hard.classifier  # one network has nothing to vote on
+    assert len(next(iter(hard.stream([first])))) == 1
+
+
+def test_videos_of_cropped_faces_get_the_crops_of_their_network(astronaut: Path, tmp_path: Path) -> None:
+    image = np.asarray(Image.open(astronaut).convert("RGB"))
+    frame = Frame(np.ascontiguousarray(image[40:190, 160:290]), "crops", 0, 0.0)
+    chosen, small = (
+        next(iter(mien.Analyzer(detector="whole-image", classifier=model).stream([frame])))
+        for model in (None, "mien-m-int8")
+    )
+    assert chosen[0].expression is not None
+    assert small[0].expression is not None
+    assert np.array_equal(chosen[0].expression.probabilities, small[0].expression.probabilities)
 
 
 def test_an_iterator_can_be_closed(clip: Path) -> None:

@@ -61,7 +61,7 @@ def test_evaluate(place: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message", "hint"),
     [
-        (("--vote", "hard"), "--vote needs several models", "--model A,B"),
+        (("--model", "mien-m", "--vote", "hard"), "--vote needs several models", "--model A,B"),
         (("--model", "mien-s,seven.onnx", "--vote", "loud"), "'loud' is not one of", "hard"),
         (("--model", "seven.onnx", "--emotions", "8"), "contempt", "7"),
         (("--model", "mien-s,nobody"), "no model 'nobody'", "mien-m"),

@@ -16,7 +16,7 @@ from tests.commands import run_command
 from tests.conftest import ROOT
 
 from mien.assets.download import remote_weights
-from mien.assets.manifest import classic_models, shipped_models
+from mien.assets.manifest import DEFAULT, ENSEMBLES, classic_models, default_model, quick_model, shipped_models
 from mien.assets.packages import list_packaged
 from mien.errors import ConfigError, MissingExtraError, OutputError, WeightsError, exit_code
 from mien.training.catalogue import catalogue
@@ -107,7 +107,9 @@ def test_without_torch_the_shipped_models_are_listed_all_the_same(cache: Path) -
         for command in (["list"], ["show", "vgg13"], ["show", "mien-m-int8"])
     )
     assert listed.returncode == 0
-    assert f"{next(iter(shipped_models()))} (default)" in listed.stdout
+    assert f"{DEFAULT} (default for images)" in listed.stdout
+    assert f"{default_model()} (default where one network is needed)" in listed.stdout
+    assert f"{quick_model()} (default for videos)" in listed.stdout
     assert "pip install 'mien[train]'" in listed.stdout
     assert shown.returncode == exit_code(MissingExtraError("", ""))
     assert "pip install 'mien[train]'" in shown.stderr
@@ -215,7 +217,13 @@ def test_wrong_weights(cache: Path, astronaut: Path) -> None:
     assert "mien-s.onnx: is not YuNet" in done.stderr
 
 
-def test_an_ensemble_is_shown_by_its_members() -> None:
-    result = run_command("models", "show", "mien-x")
-    assert result.returncode == exit_code(ConfigError(""))
-    assert "is the vote of mien-m-int8 and mien-l" in result.stderr
+def test_an_ensemble_is_shown_by_its_members(cache: Path, tmp_path: Path) -> None:
+    shown = mien(cache, "models", "show", DEFAULT)
+    assert shown.returncode == 0, shown.stderr
+    assert f"{DEFAULT} (default for images): the vote of mien-m-int8 and mien-l" in shown.stdout
+    for name in ENSEMBLES[DEFAULT]:
+        assert f"file    {shipped_models()[name].file}, int8, " in shown.stdout
+    drawn = mien(cache, "models", "show", DEFAULT, "--svg", tmp_path / "net.svg")
+    assert drawn.returncode == exit_code(ConfigError(""))
+    assert "is the vote of mien-m-int8 and mien-l" in drawn.stderr
+    assert "draw one of them" in drawn.stderr

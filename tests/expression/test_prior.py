@@ -101,7 +101,7 @@ def test_ensembles_read_each_member_under_the_prior(faces: list[NDArray[np.uint8
 
 def test_in_python(faces: list[NDArray[np.uint8]]) -> None:
     face = np.repeat(faces[1][:, :, None], 3, axis=2)
-    (expected,) = OnnxClassifier(ClassifierOptions(prior="soft"))([face])
+    (expected,) = load_classifier(ClassifierOptions(prior="soft"))([face])
     for result in (
         mien.analyze(face, options=AnalyzerOptions(align=False), detector="whole-image", prior="soft"),
         Analyzer(AnalyzerOptions(align=False), detector="whole-image", prior="soft").analyze(face),
@@ -116,7 +116,7 @@ def test_the_analyzer_reads_under_soft_and_a_classifier_under_training(faces: li
     face = np.repeat(faces[1][:, :, None], 3, axis=2)
     analyzer = Analyzer(AnalyzerOptions(align=False), detector="whole-image")
     (read,) = analyzer.analyze(face)
-    (soft,) = OnnxClassifier(ClassifierOptions(prior="soft"))([face])
+    (soft,) = load_classifier(ClassifierOptions(prior="soft"))([face])
     assert read.expression is not None
     assert read.expression.as_dict() == pytest.approx(soft.as_dict(), abs=1e-6)
     assert analyzer.classifier.prior == "soft"

@@ -13,7 +13,7 @@ from tests.commands import run_command
 from mien import Analyzer
 from mien.analyzer import AnalyzerOptions
 from mien.assets.manifest import default_model, model_info
-from mien.expression import ClassifierOptions, Ensemble, OnnxClassifier
+from mien.expression import ClassifierOptions, Ensemble, load_classifier
 from mien.faces.align import Aligner, CropAligner
 from mien.media.images import read_image
 
@@ -53,9 +53,10 @@ def test_what_is_no_face_stays(noise: NDArray[np.uint8], crop: NDArray[np.uint8]
 
 
 def test_the_analyzer_aligns_by_default(crop: NDArray[np.uint8], noise: NDArray[np.uint8]) -> None:
-    classifier = OnnxClassifier(ClassifierOptions(prior="soft"))
-    (aligned,) = CropAligner(classifier.crop_specs)(crop) or (crop,)
-    expected = [classifier([face])[0].as_dict() for face in (aligned, noise, crop)]
+    classifier = load_classifier(ClassifierOptions(prior="soft"))
+    aligned = CropAligner(classifier.crop_specs)(crop)
+    assert aligned is not None
+    expected = [classifier(*[[seen] for seen in each])[0].as_dict() for each in (aligned, (noise,), (crop,))]
     both = Analyzer(detector="whole-image").analyze([crop, noise])
     as_it_is = Analyzer(AnalyzerOptions(align=False), detector="whole-image").analyze(crop)
     for result, values in zip([*both, as_it_is], expected, strict=True):
@@ -82,7 +83,7 @@ def test_the_command(crop: NDArray[np.uint8], astronaut: NDArray[np.uint8], tmp_
 
     default, plain = (json.loads(read("--faces-are-crops", *more).stdout) for more in ((), ("--no-align",)))
     assert default["faces"][0]["emotions"] != plain["faces"][0]["emotions"]
-    (expected,) = OnnxClassifier(ClassifierOptions(prior="soft"))([crop])
+    (expected,) = load_classifier(ClassifierOptions(prior="soft"))([crop])
     assert plain["faces"][0]["emotions"] == pytest.approx(expected.as_dict(), abs=1e-6)
     Image.fromarray(astronaut).save(tmp_path / "crop.png")
     refined, plain = (json.loads(read(*more).stdout)["faces"][0] for more in ((), ("--no-align",)))

@@ -47,7 +47,7 @@ def test_frames_of_a_camera_have_tracks_times_and_smoothing(session: LiveSession
 
 
 def test_a_video_is_classified_as_by_analyze(session: LiveSession, analyzer: Analyzer, frames: list[bytes]) -> None:
-    """By the int8 form of the default model, which a still image is not."""
+    """By one network, where two vote on a still image."""
     found = session.analyze(frames[0], 0.0)[0].expression
     video = [Frame(np.asarray(Image.open(io.BytesIO(frames[0]))), "camera", 0, 0.0)]
     expected = next(analyzer.stream(video, 0))[0].expression

@@ -10,6 +10,7 @@ from tests.server.conftest import KEY, Server, Starter
 
 from mien import errors
 from mien.analyzer import Analyzer, AnalyzerOptions
+from mien.assets.manifest import DEFAULT, ENSEMBLES
 from mien.media.images import read_image
 from mien.media.picking import VideoOptions
 from mien.results import FrameResult
@@ -109,7 +110,7 @@ def test_asynchronous(server: Server, astronaut: Path, clip: Path) -> None:
             assert one.as_dict() == several[0].as_dict()
             assert several[1].error is not None
             assert len(await client.analyze_video(clip)) == 12
-            assert (await client.models())["classifier"] == ["mien-m"]
+            assert (await client.models())["classifier"] == list(ENSEMBLES[DEFAULT])
             with pytest.raises(errors.InputError):
                 await client.analyze(b"nothing")
             job = await client.submit_video(clip)

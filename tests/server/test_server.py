@@ -13,6 +13,7 @@ import pytest
 from tests.server.conftest import Server, Starter, error_in, running
 
 from mien.analyzer import Analyzer
+from mien.assets.manifest import DEFAULT, ENSEMBLES
 from mien.media.picking import VideoOptions
 from mien.output.schema import document
 
@@ -71,7 +72,7 @@ def test_metrics_count_faces(server: Server, photo: bytes) -> None:
 def test_it_says_what_it_is(server: Server) -> None:
     assert server.http.get("/healthz").json()["status"] == "ok"
     models = server.http.get("/v1/models").json()
-    assert [each["name"] for each in models["models"] if each["in_use"]] == ["mien-m", "mien-detector"]
+    assert {each["name"] for each in models["models"] if each["in_use"]} == {*ENSEMBLES[DEFAULT], "mien-detector"}
     assert len(models["emotions"]) == 8
     document = server.http.get("/openapi.json").json()
     assert {"/v1/analyze", "/v1/video", "/v1/models", "/healthz", "/metrics"} <= set(document["paths"])

@@ -7,7 +7,7 @@ repeated elsewhere.
 
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -36,6 +36,7 @@ from mien.assets.signature import (
 from mien.errors import ConfigError, WeightsError, meant, nearest
 
 __all__ = [
+    "DEFAULT",
     "ENSEMBLES",
     "FORMAT",
     "METADATA_KEY",
@@ -46,6 +47,7 @@ __all__ = [
     "Task",
     "classic_models",
     "default_model",
+    "ensemble_name",
     "info_in",
     "model_info",
     "read_manifest",
@@ -65,6 +67,7 @@ REPLACED: Final = {
 }
 # Names for several models that vote, wherever a command takes several: the most accurate that ships.
 ENSEMBLES: Final[Mapping[str, tuple[str, ...]]] = {"mien-x": ("mien-m-int8", "mien-l")}
+DEFAULT: Final = "mien-x"  # which of them reads images unless a model is named
 Task = Literal["expression", "detection", "landmarks"]
 _Part = TypeVar("_Part")
 
@@ -306,12 +309,18 @@ def classic_models() -> Mapping[str, ModelInfo]:
 
 
 def default_model(task: Task = "expression") -> str:
-    """Name of the model that is used if none is given: the first of its task in the manifest."""
+    """Name of the model where one network is needed and none is named: the first of its task in the manifest."""
     return next(iter(shipped_models(task)))
 
 
+def ensemble_name(models: Sequence[object]) -> str | None:
+    """The name in `ENSEMBLES` of some models that vote, if there is one."""
+    given = sorted(map(str, models))
+    return next((name for name, members in ENSEMBLES.items() if sorted(members) == given), None)
+
+
 def quick_model(task: Task = "expression") -> str:
-    """Name of the model for many images: the int8 form of the default, which is as accurate, if it is shipped."""
+    """Name of the model for many images: the int8 form of `default_model`, which is as accurate, if it is shipped."""
     default = default_model(task)
     forms = [name for name, info in shipped_models(task).items() if info.form == "int8" and name.startswith(default)]
     return next(iter(forms), default)

@@ -79,7 +79,7 @@ def web(
     """Writes the live page as a folder of files, in which the browser itself finds and classifies faces, offline.
 
     Any web server can serve the folder; over HTTPS, or on the own machine, browsers give it the camera. The model is
-    the int8 form of the default one unless --model is given.
+    mien-m-int8, which reads videos elsewhere, unless --model is given.
     """
     from mien.server.live.site import write_site
 

@@ -59,7 +59,10 @@ def show(
     from mien.files import replacing
 
     if name in ENSEMBLES:
-        raise ConfigError(f"'{name}' is the vote of {' and '.join(ENSEMBLES[name])}", hint="show one of them")
+        if svg is not None:
+            raise ConfigError(f"'{name}' is the vote of {' and '.join(ENSEMBLES[name])}", hint="draw one of them")
+        print_fitted(_of_ensemble(name))
+        return
     recipe, info = name, known_model(name)
     if info is not None:
         recipe = _recipe_of(info)
@@ -133,14 +136,14 @@ def fetch(
 
 def _included_and_fetched() -> _Lines:
     from mien.assets.download import list_remote
-    from mien.assets.manifest import ENSEMBLES, default_model, shipped_models
+    from mien.assets.manifest import ENSEMBLES, shipped_models
     from mien.assets.packages import list_packaged
 
     yield "included:", 2
+    for name in ENSEMBLES:
+        yield _vote(name), 4
     for info in shipped_models().values():
-        yield from _included(info, default=info.name == default_model(info.task))
-    for name, members in ENSEMBLES.items():
-        yield f"  {name}: the vote of {' and '.join(members)}, the most accurate", 4
+        yield from _included(info)
     yield "fetched by `mien models fetch NAME`:", 2
     for weights in list_remote().values():
         files = ", ".join(file.name for file in weights.files)
@@ -184,19 +187,38 @@ def _scores(info: "ModelInfo", epochs: str = "") -> _Lines:
         yield f"    score   accuracy {accuracy:.1%} on {score['faces']:,} faces{epochs} ({score['protocol']})", 12
 
 
-def _included(info: "ModelInfo", *, default: bool) -> _Lines:
-    from mien.assets.manifest import FOLDER
+def _vote(name: str) -> str:
+    """What is said of a name for several models."""
+    from mien.assets.manifest import DEFAULT, ENSEMBLES
 
-    yield from _entry(info, f"{info.name}{' (default)' if default else ''}", FOLDER / info.file)
+    role = " (default for images)" if name == DEFAULT else ""
+    return f"  {name}{role}: the vote of {' and '.join(ENSEMBLES[name])}, the most accurate"
+
+
+def _of_ensemble(name: str) -> _Lines:
+    """The entries of the models that vote under a name."""
+    from mien.assets.manifest import ENSEMBLES, shipped_models
+
+    yield _vote(name), 4
+    for member in ENSEMBLES[name]:
+        yield from _included(shipped_models()[member])
+
+
+def _included(info: "ModelInfo") -> _Lines:
+    from mien.assets.manifest import FOLDER, default_model, quick_model
+
+    roles = {quick_model(): " (default for videos)", default_model(): " (default where one network is needed)"}
+    roles |= {default_model(task): " (default)" for task in ("detection", "landmarks")}
+    yield from _entry(info, f"{info.name}{roles.get(info.name, '')}", FOLDER / info.file)
 
 
 def _entry_of(info: "ModelInfo", given: str) -> _Lines:
     """What is known of a model that the user names: a shipped one, a classic one, or a file."""
     from mien.assets.classics import repair, state, where
-    from mien.assets.manifest import classic_models, default_model, shipped_models
+    from mien.assets.manifest import classic_models, shipped_models
 
     if info is shipped_models().get(info.name):
-        yield from _included(info, default=info.name == default_model(info.task))
+        yield from _included(info)
     elif info is classic_models().get(info.name):
         yield from _entry(info, info.name, None)
         yield f"    state   {where(info)}; {f'--model {info.name}' if state(info) == 'here' else repair(info)}", 12

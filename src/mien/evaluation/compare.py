@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from mien.assets.manifest import ensemble_name
 from mien.assets.recognise import recognise
 from mien.datasets import Samples
 from mien.errors import ConfigError, MienError
@@ -141,7 +142,7 @@ def candidates(models: Sequence[str], export: Callable[[Path, Path], object], pl
     for names in words:
         if len(names) > 1:
             members = tuple(shown[name] for name in names)
-            title = _unique([" + ".join(members)], [*shown.values(), *found])
+            title = _unique([ensemble_name(names) or " + ".join(members)], [*shown.values(), *found])
             errors = [file for name in names if isinstance(file := files[name], MienError)]
             usable = tuple(file for name in names if not isinstance(file := files[name], MienError))
             found[title] = Candidate(title, usable, members, errors[0] if errors else None)

@@ -135,9 +135,12 @@ def load(options: ClassifierOptions) -> ExplainedModel:
         info = model_info(name, "expression")
         network = _network(info, load_source(_full_form(info))) if info.training_file else None
         classifier = KeepingClassifier(replace(options, model=name))
-        quantised = network is not None and info.form == "int8"
-        note = (f"gradients come from the full form of '{name}'",) if quantised else ()
-        return _explained(classifier, network, info, "its training form does not ship", note)
+        notes = []
+        if not chosen:
+            notes.append(f"'{name}' is explained alone; without --model, `mien analyze` lets two networks vote")
+        if network is not None and info.form == "int8":
+            notes.append(f"gradients come from the full form of '{name}'")
+        return _explained(classifier, network, info, "its training form does not ship", notes)
     kind = recognise(name).kind
     if kind in ("run", "checkpoint"):
         return _from_run(Path(name), options)

@@ -46,9 +46,13 @@ class ClassifierOptions:
     model: Annotated[
         str | Path | tuple[str | Path, ...] | None,
         "The name of a shipped model or a classic network (`mien models list`), or an exported .onnx file; A,B for an "
-        "ensemble of several, mien-x for the most accurate one. Without it, videos use the int8 form of the default.",
+        "ensemble, where a command takes several. By default mien-x, the vote of two networks, for images, mien-m-int8 "
+        "for videos, and mien-m where one network is needed.",
     ] = None
-    vote: Annotated[Vote | None, "How the models of an ensemble vote: soft or hard."] = None
+    vote: Annotated[
+        Vote | None,
+        "How the models of an ensemble vote: soft or hard. Given without --model, videos are read by a vote, too.",
+    ] = None
     emotions: Annotated[
         Emotions,
         "Number of classes, 6, 7, 8 or 10; or names, with commas: happiness,sadness. Probabilities then sum to 1 over "
@@ -92,7 +96,7 @@ class ClassifierOptions:
 
     @property
     def models(self) -> tuple[str | Path, ...]:
-        """The models of the ensemble, or the one model; empty for the default model.
+        """The models of the ensemble, or the one model; empty for the default.
 
         Text with commas names several, unless it is the path of a file that exists. A name of `ENSEMBLES` stands for
         several. `~` is the user's home.

@@ -69,7 +69,7 @@ class OnnxClassifier(Classifier):
 
     Args:
         source: Options with one model; or the name of a shipped model, or the path of an exported ONNX file; None for
-            the default model.
+            `default_model`.
         opened: The description and the session of a network that is in no ONNX file, such as a checkpoint of a run; in
             the place of the model of the options.
 
@@ -88,7 +88,9 @@ class OnnxClassifier(Classifier):
         options = as_options(source)
         models = options.models
         if len(models) > 1:
-            raise ConfigError(f"expected one model, got {len(models)}: {', '.join(map(str, models))}")
+            raise ConfigError(
+                f"expected one model, got {len(models)}: {', '.join(map(str, models))}", hint="name one of them"
+            )
         self.options = options
         self.info, self._session = opened or open_model(models[0] if models else None, threads=options.threads)
         self.name = self.info.name
@@ -111,6 +113,11 @@ class OnnxClassifier(Classifier):
         self.factors = prior.factors(self.head, emotions, self.prior, self.name)
         affect.coordinates(emotions, self.affect_table)  # refuses a table that lacks a class
         self.threshold = threshold if self.options.abstain is None else self.options.abstain
+
+    @property
+    def opened(self) -> tuple[ModelInfo, Session]:
+        """The network, for another classifier that reads it in another way."""
+        return self.info, self._session
 
     @property
     def assumed_shares(self) -> NDArray[np.float64] | None:

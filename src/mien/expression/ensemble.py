@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import emotions as vocabularies
-from mien.assets.manifest import CropSpec, ModelInfo
+from mien.assets.manifest import DEFAULT, ENSEMBLES, CropSpec, ModelInfo, ensemble_name
 from mien.errors import ConfigError
 from mien.expression import affect
 from mien.expression.base import Classifier, ClassifierSource, Emotions, Images, Logits, Vote, as_options
@@ -127,10 +127,10 @@ class Ensemble(Classifier):
     """Classifies cropped faces by the vote of several models.
 
     Args:
-        source: Options, or the models: names of shipped models or paths of exported ONNX files. A model that is named
-            twice has two votes. Without `abstain`, a result is uncertain in a soft vote below the mean of the members'
-            thresholds, which is a little strict because a mean is less confident than its members; in a hard vote if
-            the class does not have a majority.
+        source: Options, or the models: names of shipped models or paths of exported ONNX files; none for the default. A
+            model that is named twice has two votes. Without `abstain`, a result is uncertain in a soft vote below the
+            mean of the members' thresholds, which is a little strict because a mean is less confident than its members;
+            in a hard vote if the class does not have a majority.
 
     Raises:
         ConfigError: There is no such model; no member knows all the emotions, or a member knows none of them.
@@ -141,9 +141,11 @@ class Ensemble(Classifier):
         options = as_options(source)
         self.vote: Vote = options.vote or "soft"
         self._abstain = options.abstain
+        models = options.models or ENSEMBLES[DEFAULT]
         alone = replace(options, vote=None, abstain=None, emotions="model", affect_table=None)
-        members = [OnnxClassifier(replace(alone, model=model)) for model in options.models or (None,)]
-        self.name = " + ".join(member.name for member in members) + (" (hard vote)" if self.vote == "hard" else "")
+        members = [OnnxClassifier(replace(alone, model=model)) for model in models]
+        name = ensemble_name(models) or " + ".join(member.name for member in members)
+        self.name = name + (" (hard vote)" if self.vote == "hard" else "")
         self.input_size = members[0].input_size
         self.frames = max(member.frames for member in members)
         schemes = [member.keypoint_scheme for member in members if member.keypoint_scheme]
@@ -244,7 +246,7 @@ def load_classifier(source: ClassifierSource = None) -> Classifier:
         WeightsError: Weights are missing or damaged.
     """
     options = as_options(source)
-    if len(options.models) > 1:
+    if len(options.models) != 1:
         return Ensemble(options)
     if options.vote is not None:
         raise ConfigError("--vote needs several models", hint="name them: --model A,B")

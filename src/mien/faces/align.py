@@ -72,14 +72,18 @@ class CropAligner:
                 (five,) = landmarks.sure_landmarks(self.landmarker(crop, box, five[None]), least)
         return five
 
-    def __call__(self, crop: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...] | None:
+    def __call__(
+        self, crop: NDArray[np.uint8], crop_specs: Sequence[CropSpec] | None = None
+    ) -> tuple[NDArray[np.uint8], ...] | None:
         """The aligned crops, one for each crop spec, as `crop_face` gives them; None if the face is not sure.
 
         Args:
             crop: (H, W, 3) uint8 RGB.
+            crop_specs: In the place of the aligner's own.
         """
         points = self.points(crop)
-        return None if points is None else tuple(crop_face(crop, points, spec) for spec in self.crop_specs)
+        wanted = self.crop_specs if crop_specs is None else crop_specs
+        return None if points is None else tuple(crop_face(crop, points, spec) for spec in wanted)
 
 
 class Aligner:
@@ -160,8 +164,15 @@ class Aligner:
         points = [landmark_points(face.box, face.landmarks, mean_landmarks) for face in faces]
         return np.stack(points) if points else np.empty((0, 5, 2), np.float32)
 
-    def crop(self, image: NDArray[np.uint8], faces: Sequence[Face]) -> Crops:
-        """The crops of some faces, from an image (H, W, 3) uint8 RGB, by the landmarks that they have.
+    def crop(
+        self, image: NDArray[np.uint8], faces: Sequence[Face], crop_specs: Sequence[CropSpec] | None = None
+    ) -> Crops:
+        """The crops of some faces, by the landmarks that they have.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            faces: Faces of this image.
+            crop_specs: In the place of the aligner's own.
 
         Returns:
             For each crop spec a list of N crops, (size, size, 3) uint8 RGB or (size, size) if it is grey. If the boxes
@@ -170,9 +181,10 @@ class Aligner:
         """
         if self.boxes_are_crops:
             inside = [_inside(image, face.box) for face in faces]
-            return (inside,) if self.crop_aligner is None else aligned(inside, self.crop_aligner)
+            return (inside,) if self.crop_aligner is None else aligned(inside, self.crop_aligner, crop_specs)
         points = self.landmarks(faces)
-        return tuple([crop_face(image, each, crop_spec) for each in points] for crop_spec in self.crop_specs)
+        wanted = self.crop_specs if crop_specs is None else crop_specs
+        return tuple([crop_face(image, each, crop_spec) for each in points] for crop_spec in wanted)
 
     def align(self, image: NDArray[np.uint8]) -> AlignedFaces:
         """Finds and crops all faces of an image (H, W, 3) uint8 RGB."""
@@ -203,12 +215,15 @@ class Aligner:
         return tuple(crops[0] for crops in self.crop(image, self.refined(image, [face])))
 
 
-def aligned(crops: Sequence[NDArray[np.uint8]], aligner: CropAligner) -> Crops:
-    """Crops (H, W, 3) uint8 RGB, aligned where the face is sure, for each crop spec of the aligner."""
-    found = [aligner(crop) for crop in crops]
+def aligned(
+    crops: Sequence[NDArray[np.uint8]], aligner: CropAligner, crop_specs: Sequence[CropSpec] | None = None
+) -> Crops:
+    """Crops (H, W, 3) uint8 RGB, aligned where the face is sure, for each crop spec, or each of the aligner's."""
+    wanted = aligner.crop_specs if crop_specs is None else crop_specs
+    found = [aligner(crop, wanted) for crop in crops]
     return tuple(
         [crop if each is None else each[place] for crop, each in zip(crops, found, strict=True)]
-        for place in range(len(aligner.crop_specs))
+        for place in range(len(wanted))
     )
 
 

@@ -53,7 +53,7 @@ def write_site(
     Args:
         out: The folder to make; it may exist if it is empty.
         runtime: The archive `onnxruntime-web-VERSION.tgz` of the pinned version.
-        classifier: The options of the classifier; by default the int8 form of the default model.
+        classifier: The options of the classifier; by default the one that reads videos.
         smooth: Seconds over which probabilities are smoothed in videos; 0 for none, None for the usual.
 
     Raises:
