@@ -62,8 +62,9 @@ def bench(options: AnalyzerOptions | None = None, *, repeats: int = 200) -> list
     found = _timed(lambda: finder.detect(frame), slow)
     cold = [_cold_start(options) for _ in range(5)]
     moving = []
-    if not options.classifier.models:
-        moving = [face_timing(load_classifier(replace(options.classifier, model=quick_model())), repeats)]
+    if not (options.classifier.models or options.classifier.vote):
+        alone = face_timing(load_classifier(replace(options.classifier, model=quick_model())), repeats)
+        moving = [replace(alone, what=f"{alone.what} of a video")]
     return [
         one,
         *moving,
