@@ -191,6 +191,8 @@ def test_the_order_is_that_of_the_user(tmp_path: Path) -> None:
     found = candidates(["a.onnx,b.onnx", "c.onnx", "a.onnx"], lambda *_: None, tmp_path)
     assert [each.name for each in found] == ["a + b", "b", "c", "a"]
     assert [each.part for each in found] == [False, True, False, False]
+    named = candidates(["mien-x", "mien-m"], lambda *_: None, tmp_path)
+    assert [each.name for each in named] == ["mien-x", "mien-m-int8", "mien-l", "mien-m"]
 
 
 def test_the_command(tiny_run: Path, tiny_samples: Samples, tmp_path: Path) -> None:

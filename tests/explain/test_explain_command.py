@@ -97,6 +97,16 @@ def test_a_model_whose_network_does_not_ship_has_occlusion(crop: Path) -> None:
     assert "gradients come from" not in done.stderr
 
 
+def test_without_a_model_one_network_is_explained_and_that_is_said(crop: Path) -> None:
+    chosen, default = (
+        run_command("explain", crop, "--faces-are-crops", *model, "--out", crop.with_name(name))
+        for name, model in (("a.html", ("--model", "mien-m")), ("b.html", ()))
+    )
+    assert chosen.returncode == default.returncode == 0, default.stderr
+    assert "'mien-m' is explained alone" in " ".join(default.stderr.split())
+    assert "explained alone" not in chosen.stderr
+
+
 def test_an_onnx_file_alone_has_occlusion(crop: Path, tiny_model: Path) -> None:
     alone = crop.parent / "alone.onnx"
     shutil.copy(tiny_model, alone)

@@ -14,6 +14,7 @@ from tests.drawn import draw_face
 
 import mien
 from mien.assets.manifest import (
+    DEFAULT,
     ENSEMBLES,
     METADATA_KEY,
     Head,
@@ -361,9 +362,18 @@ def test_the_ensemble_that_ships_has_a_name() -> None:
         assert set(members) <= set(shipped_models("expression"))
         with pytest.raises(ConfigError, match=f"'{name}' is the vote of '{members[0]}' and"):
             model_info(name)
+        assert Ensemble(ClassifierOptions(members)).name == Ensemble(ClassifierOptions(members[::-1])).name == name
     with pytest.raises(ConfigError) as caught:
         model_info("mien-q")
     assert "mien-x" in (caught.value.hint or "")
+
+
+def test_without_a_model_the_default_votes(faces: NDArray[np.uint8]) -> None:
+    ready = Ensemble(ClassifierOptions()), load_classifier(), load_classifier(ClassifierOptions(DEFAULT))
+    assert [each.name for each in ready] == [DEFAULT] * 3
+    first, *others = (each.predict_proba(faces) for each in ready)
+    for found in others:
+        np.testing.assert_array_equal(found, first)
 
 
 def test_a_file_with_the_name_of_the_ensemble_is_that_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

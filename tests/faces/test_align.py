@@ -42,6 +42,14 @@ def test_the_crops_are_those_of_the_analyzer_and_of_the_parts(astronaut: NDArray
     np.testing.assert_array_equal(expression.probabilities, reference.expression.probabilities)
 
 
+def test_other_crop_specs_for_one_call(astronaut: NDArray[np.uint8]) -> None:
+    aligner, both = Aligner("mien", [SPEC]), Aligner("mien", [SPEC, SMALL]).align(astronaut)
+    (small,) = aligner.crop(astronaut, both.faces, [SMALL])
+    np.testing.assert_array_equal(small, both.crops[1])
+    (own,) = aligner.crop(astronaut, both.faces)
+    np.testing.assert_array_equal(own, both.crops[0])
+
+
 def test_without_landmarks_their_mean_place_in_the_box_counts(astronaut: NDArray[np.uint8]) -> None:
     crops = Aligner(Square(), [SPEC], align=False).align(astronaut).crops
     points = landmark_points(np.array([100, 50, 200, 150], np.float32), None, Square.mean_landmarks)

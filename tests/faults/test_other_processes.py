@@ -14,6 +14,7 @@ from mien.expression import OnnxClassifier, load_classifier
 from mien.expression.base import ClassifierOptions
 from mien.faces import detectors
 from mien.faces.detectors import Detections, DetectorOptions
+from mien.media import read_image
 
 
 class LeftHalf:
@@ -37,6 +38,16 @@ def test_an_analyzer_works_in_a_process_that_was_started_anew(astronaut: Path) -
         # The method carries its analyzer along; the result comes back.
         results = list(pool.map(analyzer.analyze, [astronaut, str(astronaut)]))
     assert [result.as_dict() for result in results] == [expected, expected]
+
+
+def test_the_default_goes_along_with_its_network_for_videos(astronaut: Path) -> None:
+    analyzer = mien.Analyzer()
+    frame = mien.Frame(read_image(astronaut), "clip", 0, 0.0)
+    copy = pickle.loads(pickle.dumps(analyzer))
+    for source in (astronaut, frame):
+        assert copy.analyze(source).as_dict() == analyzer.analyze(source).as_dict()
+    assert analyzer.video_classifier.name == "mien-m-int8"
+    assert analyzer.analyze(astronaut).as_dict() != analyzer.analyze(frame).as_dict()
 
 
 @pytest.mark.parametrize("name", ["mien", "hog", "whole-image"])
