@@ -31,6 +31,8 @@ class Job:
 # One cosine to a rate of 0 in place of a constant rate, stages or early stopping: what suits few epochs.
 _SHORT: Final = ("schedule.warmup=0.5", "schedule.final=0.0", "stages=[]")
 _EMONET: Final = (*_SHORT, "augmentation.rotation=15.0", "augmentation.scale=1.2")
+# FER2013's own size: half the time, and as much to see.
+_VGG13: Final = ("epochs=16", "input.size=48")
 
 RUNS: Final = (
     Job("mini-xception", "mini-xception", (*_SHORT, "epochs=16", "optimizer.lr=0.003")),
@@ -46,10 +48,10 @@ RUNS: Final = (
     Job("fourlayer-strided", "fourlayer-strided", ("epochs=20",)),
     Job("fourlayer-dropout", "fourlayer-dropout", ("epochs=20",)),
     Job("fourlayer-large-rate", "fourlayer-large-rate", ("epochs=20",)),
-    Job("vgg13-pld", "vgg13-pld", ("epochs=20",)),
-    Job("vgg13-cel", "vgg13-cel", ("epochs=20",)),
-    Job("vgg13-majority", "vgg13-majority", ("epochs=20",)),
-    Job("vgg13-multi", "vgg13-multi", ("epochs=20",)),
+    Job("vgg13-pld", "vgg13-pld", _VGG13),
+    Job("vgg13-cel", "vgg13-cel", _VGG13),
+    Job("vgg13-majority", "vgg13-majority", _VGG13),
+    Job("vgg13-multi", "vgg13-multi", _VGG13),
     Job("vgg16", "vgg16", (*_SHORT, "epochs=16")),
     Job("resnet18", "resnet18", ("epochs=16", "ema_decay=0.998")),
     Job("emonet-deep", "emonet-deep", (*_SHORT, "epochs=12")),
@@ -85,7 +87,7 @@ def mien(folder: Path, *arguments: object) -> bool:
     words = [str(argument) for argument in arguments]
     with (folder / "queue.log").open("a") as log:
         print(f"{time.strftime('%F %T')} mien {' '.join(words)}", file=log, flush=True)
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
         done = subprocess.run(
             [sys.executable, "-m", "mien", *words], stdout=log, stderr=log, check=False, env=environment
         )
