@@ -13,7 +13,6 @@ from typing import Annotated, Any, Final, Generic, Protocol, Self, TypedDict, Ty
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.assets.manifest import quick_model
 from mien.errors import ConfigError
 from mien.expression import Ensemble, OnnxClassifier, load_classifier
 from mien.expression.base import Classifier, ClassifierOptions, ClassifierSource, Emotions
@@ -190,9 +189,9 @@ def _check_frame(frame: object) -> None:
     raise TypeError(f"stream takes Frames, got {type(frame).__name__}; {write}")
 
 
-def _loaded(options: ClassifierOptions) -> Classifier:
-    """The classifier of some options, under the analyzer's own prior if they give none."""
-    return load_classifier(replace(options, prior=options.prior or AUTO))
+def _analyzing(options: ClassifierOptions) -> ClassifierOptions:
+    """Options of a classifier, with the analyzer's own prior if they give none."""
+    return replace(options, prior=options.prior or AUTO)
 
 
 Stage = TypeVar("Stage")
@@ -238,7 +237,7 @@ class Analyzer:
         detector: Name of a detector, the file of an exported one, its options, or a ready object.
         classifier: Name of a shipped model, the path of an exported ONNX file, several of them for an ensemble ("A,B"
             or a sequence), options, or a ready object. None for the default, the vote of two networks; the frames of
-            videos and cameras are then classified by one of them, in about a third of the time.
+            videos and cameras are then classified by one of them, in less time.
         tracker: Makes a tracker for each source: a class or another callable. By default frames with a time, those of
             videos and cameras, are tracked by `FaceTracker` and smoothed by `TrackSmoother`.
         smoother: Makes a smoother for each source: a class or another callable.
@@ -287,7 +286,7 @@ class Analyzer:
                 options = replace(options, classifier=replace(options.classifier, emotions=cast(Emotions, emotions)))
             if prior is not None:
                 options = replace(options, classifier=replace(options.classifier, prior=prior))
-            self.classifier: Classifier = _loaded(options.classifier)
+            self.classifier: Classifier = load_classifier(_analyzing(options.classifier))
         elif prior is not None:
             raise ConfigError(
                 "prior: has no effect on a ready classifier",
@@ -329,13 +328,12 @@ class Analyzer:
     @functools.cached_property
     def video_classifier(self) -> Classifier:
         """The classifier of videos and cameras: `classifier`, or one network of the vote that is the default."""
-        chosen = self.options.classifier
-        if "classifier" in self._made_from or chosen.models or chosen.vote:
+        alone = self.options.classifier.for_videos()
+        if "classifier" in self._made_from or alone is self.options.classifier:
             return self.classifier
-        alone = replace(chosen, model=quick_model(), prior=chosen.prior or AUTO)
         members = self.classifier.members if isinstance(self.classifier, Ensemble) else ()
         opened = (member.opened for member in members if member.name == alone.model)
-        return OnnxClassifier(alone, opened=next(opened, None))
+        return OnnxClassifier(_analyzing(alone), opened=next(opened, None))
 
     def _crops(self, frame: Frame, faces: tuple[Face, ...]) -> tuple[Sequence[NDArray[np.uint8]], ...]:
         """The crops of some faces of a frame, as the classifier of such frames takes them."""

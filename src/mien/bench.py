@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 
 from mien.analyzer import AnalyzerOptions
-from mien.assets.manifest import quick_model
 from mien.errors import ConfigError
 from mien.expression import Classifier, load_classifier
 from mien.expression.observation import Observation
@@ -62,8 +61,8 @@ def bench(options: AnalyzerOptions | None = None, *, repeats: int = 200) -> list
     found = _timed(lambda: finder.detect(frame), slow)
     cold = [_cold_start(options) for _ in range(5)]
     moving = []
-    if not (options.classifier.models or options.classifier.vote):
-        alone = face_timing(load_classifier(replace(options.classifier, model=quick_model())), repeats)
+    if (of_videos := options.classifier.for_videos()) is not options.classifier:
+        alone = face_timing(load_classifier(of_videos), repeats)
         moving = [replace(alone, what=f"{alone.what} of a video")]
     return [
         one,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -205,10 +205,10 @@ def _of_ensemble(name: str) -> _Lines:
 
 
 def _included(info: "ModelInfo") -> _Lines:
-    from mien.assets.manifest import FOLDER, default_model, quick_model
+    from mien.assets.manifest import FOLDER, Task, default_model, quick_model
 
-    roles = {quick_model(): " (default for videos)", default_model(): " (default where one network is needed)"}
-    roles |= {default_model(task): " (default)" for task in ("detection", "landmarks")}
+    roles = {default_model(task): " (default)" for task in get_args(Task)}
+    roles |= {quick_model(): " (default for videos)", default_model(): " (default where one network is needed)"}
     yield from _entry(info, f"{info.name}{roles.get(info.name, '')}", FOLDER / info.file)
 
 

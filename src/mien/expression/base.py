@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import emotions as vocabularies
-from mien.assets.manifest import ENSEMBLES, CropSpec
+from mien.assets.manifest import DEFAULT, ENSEMBLES, CropSpec, quick_model
 from mien.errors import ConfigError, check_fraction, meant
 from mien.expression.affect import AffectTable, coordinates
 from mien.expression.affect import checked as checked_table
@@ -109,6 +109,15 @@ class ClassifierOptions:
             if name
         )
         return tuple(member for name in named for member in ENSEMBLES.get(str(name), (name,)))
+
+    @property
+    def members(self) -> tuple[str | Path, ...]:
+        """`models`, or those of the default."""
+        return self.models or ENSEMBLES[DEFAULT]
+
+    def for_videos(self) -> "ClassifierOptions":
+        """These options for videos and cameras: themselves if they say what reads, else with one network."""
+        return self if self.models or self.vote else replace(self, model=quick_model())
 
 
 def _emotions(given: object) -> Emotions:

@@ -70,8 +70,8 @@ class OnnxClassifier(Classifier):
     Args:
         source: Options with one model; or the name of a shipped model, or the path of an exported ONNX file; None for
             `default_model`.
-        opened: The description and the session of a network that is in no ONNX file, such as a checkpoint of a run; in
-            the place of the model of the options.
+        opened: The description and the session of a network that is open already, or in no ONNX file, such as a
+            checkpoint of a run; in the place of the model of the options.
 
     Attributes:
         info: All that is known of the model.

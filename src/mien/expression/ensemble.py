@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import emotions as vocabularies
-from mien.assets.manifest import DEFAULT, ENSEMBLES, CropSpec, ModelInfo, ensemble_name
+from mien.assets.manifest import CropSpec, ModelInfo, ensemble_name
 from mien.errors import ConfigError
 from mien.expression import affect
 from mien.expression.base import Classifier, ClassifierSource, Emotions, Images, Logits, Vote, as_options
@@ -141,10 +141,9 @@ class Ensemble(Classifier):
         options = as_options(source)
         self.vote: Vote = options.vote or "soft"
         self._abstain = options.abstain
-        models = options.models or ENSEMBLES[DEFAULT]
         alone = replace(options, vote=None, abstain=None, emotions="model", affect_table=None)
-        members = [OnnxClassifier(replace(alone, model=model)) for model in models]
-        name = ensemble_name(models) or " + ".join(member.name for member in members)
+        members = [OnnxClassifier(replace(alone, model=model)) for model in options.members]
+        name = ensemble_name(options.members) or " + ".join(member.name for member in members)
         self.name = name + (" (hard vote)" if self.vote == "hard" else "")
         self.input_size = members[0].input_size
         self.frames = max(member.frames for member in members)

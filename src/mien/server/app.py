@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mien import __version__
 from mien.analyzer import AnalyzerOptions
-from mien.assets.manifest import DEFAULT, ENSEMBLES, shipped_models
+from mien.assets.manifest import shipped_models
 from mien.errors import InputError, MienError, MissingExtraError, http_status, meant
 
 try:
@@ -155,7 +155,7 @@ def _add_information(app: FastAPI) -> None:
     @app.get("/v1/models", tags=["server"], summary="The models")
     async def models() -> Models:
         """The models in the package, and which of them this server uses."""
-        used = [str(name) for name in options.classifier.models or ENSEMBLES[DEFAULT]]
+        used = [str(name) for name in options.classifier.members]
         detector = options.detector.name
         in_use = {*used, "mien-detector" if detector == "mien" else detector}
         if options.keypoints:

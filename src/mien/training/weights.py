@@ -217,10 +217,8 @@ def _resolved(
             raise ConfigError(f"the recipe of '{init_from}' is not known", hint="give a recipe as well")
         own = {"name": name, "description": f"fine-tuned from {Path(init_from).name}"} if name else {}
         recipe = changed(before.for_other_data().model_copy(update=own), settings)
-    recipe, notes = (
-        recipe.model_copy(update={"init_from": _lasting(init_from)}),
-        [f"starts from the weights of {init_from}"],
-    )
+    recipe = recipe.model_copy(update={"init_from": _lasting(init_from)})
+    notes = [f"starts from the weights of {init_from}"]
     if recipe.fine_tune or (source is not None and source not in recipe_names()):
         return recipe, notes
     recipe, more = _fine_tuned(recipe, before, {setting.partition("=")[0].strip() for setting in settings})
