@@ -69,7 +69,7 @@ def test_a_generator_gives_a_lazy_iterator(astronaut: Path, analyzer: mien.Analy
     results = analyzer.analyze(endless())
     assert not isinstance(results, (list, mien.FrameResult))
     assert taken == 0
-    assert [next(results).source for _ in range(2)] == ["array", str(astronaut)]
+    assert [next(results).source for _ in range(2)] == ["images[0]", str(astronaut)]
     assert taken <= analyzer.options.classifier.batch_size
     assert [result.source for result in mien.analyze(iter([astronaut]))] == [str(astronaut)]
     assert isinstance(mien.analyze((pixels,)), list)

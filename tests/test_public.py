@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -65,13 +65,13 @@ def test_the_type_of_the_result_follows_from_what_is_analyzed(astronaut: Path) -
     assert isinstance(assert_type(mien.analyze((astronaut, str(astronaut))), list[FrameResult]), list)
     paths: list[Path] = [astronaut]
     assert isinstance(assert_type(mien.analyze(paths), list[FrameResult]), list)
-    results = assert_type(mien.analyze(each for each in paths), Iterator[FrameResult])
+    results = assert_type(mien.analyze(each for each in paths), Generator[FrameResult])
     assert assert_type(next(results), FrameResult).source == str(astronaut)
     with astronaut.open("rb") as file:
         assert isinstance(assert_type(crops.analyze(file), FrameResult), FrameResult)
     assert isinstance(assert_type(crops.analyze([image]), list[FrameResult]), list)
-    assert_type(crops.analyze(iter([image])), Iterator[FrameResult])
-    assert_type(crops.stream([Frame(image)], max_delay=0), Iterator[FrameResult])
+    assert_type(crops.analyze(iter([image])), Generator[FrameResult])
+    assert_type(crops.stream([Frame(image)], max_delay=0), Generator[FrameResult])
     result = mien.analyze(astronaut)
     assert assert_type(result[0:1], tuple[Face, ...]) == (assert_type(result[0], Face),)
     (face,) = assert_type(mien.detect(astronaut, min_score=0.5, detector="mien"), list[Face])
@@ -89,7 +89,7 @@ def test_wrong_arguments_are_type_errors() -> None:
     with pytest.raises(TypeError):
         mien.analyze("a.png", modle="mien-s")  # type: ignore[call-overload]
     with pytest.raises(TypeError):
-        mien.detect("a.png", score=1)  # type: ignore[call-arg]
+        mien.detect("a.png", score=1)  # type: ignore[arg-type]
 
 
 ARGUMENTS = {
@@ -135,5 +135,5 @@ def test_values_of_options_have_their_types() -> None:
         mien.AnalyzerOptions(detector=wrong)
     with pytest.raises(mien.errors.ConfigError, match=r"start: expected a number, got '0:01' \(write start=1\)"):
         mien.media.VideoOptions(start="0:01")  # type: ignore[arg-type]
-    with pytest.raises(mien.errors.ConfigError, match="every: expected a number, got 'two'"):
+    with pytest.raises(mien.errors.ConfigError, match="every: expected a whole number, got 'two'"):
         mien.media.VideoOptions(every="two")  # type: ignore[arg-type]

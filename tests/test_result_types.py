@@ -1,15 +1,22 @@
 """The types that carry results: validated when they are made; the messages name the expected and the actual shape."""
 
+import copy
 import dataclasses
 import json
+import math
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mien import Expression, Face, Frame, FrameResult, emotions
+from mien.results import Affect
 
 EIGHT = emotions.vocabulary(8)
 BOX = np.array([1, 2, 30, 40], np.float32)
+IMAGE = np.zeros((4, 4, 3), np.uint8)
 
 
 def _expression() -> Expression:
@@ -24,6 +31,31 @@ def test_an_expression_is_read_by_name() -> None:
     assert list(expression.as_dict()) == list(EIGHT)
     with pytest.raises(KeyError, match="envy"):
         expression["envy"]
+
+
+def test_an_expression_is_a_mapping() -> None:
+    expression = _expression()
+    assert isinstance(expression, Mapping)
+    assert list(expression) == list(expression.keys()) == list(EIGHT)
+    assert len(expression) == 8
+    assert dict(expression) == dict(expression.items()) == expression.as_dict()
+    assert sum(expression.values()) == pytest.approx(1)
+    assert max(expression, key=expression.__getitem__) == "happiness"
+
+
+@pytest.mark.parametrize("name", ["happiness", "happy", "Joy"])
+def test_every_way_to_read_an_expression_accepts_aliases(name: str) -> None:
+    expression = _expression()
+    assert name in expression
+    assert expression[name] == expression.get(name) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("name", ["envy", "", 0, None])
+def test_an_expression_has_no_other_keys(name: object) -> None:
+    expression = _expression()
+    assert name not in expression
+    assert expression.get(name) is None  # type: ignore[call-overload]
+    assert expression.get(name, 0.25) == 0.25  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize(
@@ -60,12 +92,59 @@ def test_the_error_of_a_frame_names_expected_and_actual(image: np.ndarray, found
         ({"keypoints": np.full((68, 2), np.nan), "keypoint_scheme": "300w-68"}, "keypoints: expected finite"),
         ({"keypoints": np.zeros((68, 2))}, "got keypoints without a scheme"),
         ({"keypoint_scheme": "300w-68"}, "got a scheme without keypoints"),
-        ({"track": -1}, "track: expected a number from 0"),
+        ({"track": -1}, "track: expected a whole number from 0, got -1"),
+        ({"track": 1.5}, "track: expected a whole number from 0, got 1.5"),
     ],
 )
 def test_the_error_of_a_face_names_expected_and_actual(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Face(**({"box": BOX, "score": 0.5} | change))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"index": -3}, "index: expected a whole number from 0, got -3"),
+        ({"index": 1.5}, "index: expected a whole number from 0, got 1.5"),
+        ({"index": True}, "index: expected a whole number from 0, got True"),
+        ({"index": "3"}, "index: expected a whole number from 0, got '3'"),
+        ({"index": math.inf}, "index: expected a whole number from 0, got inf"),
+        ({"timestamp": math.nan}, "timestamp: expected a number of seconds, or None for an image, got nan"),
+        ({"timestamp": "0:01"}, "timestamp: expected a number of seconds, or None for an image, got '0:01'"),
+        ({"source": None}, "source: expected text or a path, got None"),
+        ({"source": 0}, "source: expected text or a path, got 0; for a camera write 'camera:0'"),
+    ],
+)
+def test_what_a_frame_cannot_have(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Frame(IMAGE, **change)  # type: ignore[arg-type]
+    renamed = {"frame" if name == "index" else name: value for name, value in change.items()}
+    with pytest.raises(ValueError, match=message.replace("index", "frame")):
+        FrameResult(**({"source": "a.png"} | renamed))  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_and_paths_become_plain_types() -> None:
+    frame = Frame(IMAGE, Path("clips") / "c.mp4", np.int64(3), np.float32(0.5))  # type: ignore[arg-type]
+    assert (frame.source, frame.index, frame.timestamp) == (str(Path("clips") / "c.mp4"), 3, 0.5)
+    affect = Affect(*np.array([0.5, -0.25, 0.5, 0], np.float32))
+    expression = Expression(np.eye(8, dtype=np.float32)[0], EIGHT, np.bool_(True), affect)  # type: ignore[arg-type]
+    face = Face(BOX, np.float32(0.5), track=np.int64(2), expression=expression)  # type: ignore[arg-type]
+    result = FrameResult(
+        Path("c.mp4"),  # type: ignore[arg-type]
+        np.int64(3),  # type: ignore[arg-type]
+        np.float64(0.5),
+        np.uint16(4),  # type: ignore[arg-type]
+        np.uint16(4),  # type: ignore[arg-type]
+        [face],  # type: ignore[arg-type]
+    )
+    plain = json.loads(json.dumps(result.as_dict()))
+    assert [plain[name] for name in ("source", "frame", "timestamp", "width")] == ["c.mp4", 3, 0.5, 4]
+    (shown,) = plain["faces"]
+    assert [shown[name] for name in ("score", "track", "uncertain")] == [0.5, 2, True]
+    assert shown["affect"]["arousal"] == -0.25
+    assert {type(value) for value in (frame.index, result.frame, face.track, result.width)} == {int}
+    assert {type(value) for value in (frame.timestamp, result.timestamp, face.score, affect.valence)} == {float}
+    assert result.faces == (face,)
 
 
 def test_results_cannot_be_changed() -> None:
@@ -76,6 +155,79 @@ def test_results_cannot_be_changed() -> None:
         face.box[0] = 3
     BOX_COPY = BOX.copy()
     assert (face.box == BOX_COPY).all()
+
+
+def _everything() -> FrameResult:
+    expression = dataclasses.replace(_expression(), affect=Affect.of(0.5, 0.25))
+    face = Face(
+        BOX,
+        0.9,
+        np.arange(10, dtype=np.float32).reshape(5, 2),
+        keypoints=np.arange(4, dtype=np.float32).reshape(2, 2),
+        keypoint_scheme="pair",
+        pose=np.array([1, 2, 3], np.float32),
+        expression=expression,
+        smoothed=expression,
+    )
+    return FrameResult("a.png", width=4, height=4, faces=(face, Face(BOX, 0.8)), image=IMAGE.copy())
+
+
+COPIES: dict[str, Callable[[FrameResult], FrameResult]] = {
+    "pickle": lambda result: pickle.loads(pickle.dumps(result)),
+    "an older pickle": lambda result: pickle.loads(pickle.dumps(result, protocol=2)),
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_copies_are_equal_and_read_only(name: str) -> None:
+    result = _everything()
+    other = COPIES[name](result)
+    assert other == result
+    assert hash(other) == hash(result)
+    assert len({other, result, *other, *result}) == 3
+    assert other[0].expression is not None
+    assert other[0].expression == result[0].expression
+    for array in (
+        other[0].box,
+        other[0].landmarks,
+        other[0].keypoints,
+        other[0].pose,
+        other[0].expression.probabilities,
+    ):
+        assert array is not None
+        assert not array.flags.writeable
+    assert other.image is not None
+    assert other.image.flags.writeable  # pixels are the caller's
+
+
+def test_results_that_differ_are_not_equal() -> None:
+    result = _everything()
+    face, plain = result
+    assert face.expression is not None
+    expression = face.expression
+    for other in (
+        dataclasses.replace(expression, uncertain=True),
+        dataclasses.replace(expression, affect=None),
+        dataclasses.replace(expression, emotions=expression.emotions[::-1]),
+        dataclasses.replace(expression, probabilities=expression.probabilities[::-1]),
+        dict(expression),
+    ):
+        assert expression != other
+    for changed in ({"box": BOX + 1}, {"pose": None}, {"smoothed": None}, {"track": 1}):
+        assert dataclasses.replace(face, **changed) != face
+    assert plain != face
+    assert dataclasses.replace(result, source="b.png") != result
+    assert dataclasses.replace(result, faces=(face,)) != result
+    assert dataclasses.replace(result, image=None) == result  # as for frames, pixels do not count
+
+
+def test_equal_results_have_equal_hashes() -> None:
+    """Both zeros are equal, although their bytes differ."""
+    zero, minus = (Face(np.array([x, x, 3, 4], np.float32), 0.5) for x in (0.0, -0.0))
+    assert zero == minus
+    assert hash(zero) == hash(minus)
 
 
 def test_a_result_is_a_sequence_of_faces_and_plain_json() -> None:
@@ -89,7 +241,11 @@ def test_a_result_is_a_sequence_of_faces_and_plain_json() -> None:
     assert plain["faces"][0]["emotions"]["happiness"] == pytest.approx(0.6)
     assert plain["faces"][1]["landmarks"] is None
     assert plain["faces"][1]["keypoints"] is plain["faces"][1]["smoothed"] is None
-    assert "emotion" not in plain["faces"][1]
+    assert list(plain["faces"][1]) == list(plain["faces"][0])
+    for face, shown in zip(faces, plain["faces"], strict=True):
+        for name in ("emotion", "confidence", "uncertain", "emotions", "affect"):
+            assert getattr(face, name) == shown[name]
+            assert (shown[name] is None) == (face.expression is None or name == "affect")
 
 
 def test_a_face_of_a_video_has_its_track_keypoints_and_both_expressions() -> None:

@@ -213,7 +213,7 @@ def test_leaving_a_stream_early_closes_its_source(crops: mien.Analyzer) -> None:
 
     results = crops.stream(endless(), max_delay=0.01)
     next(results)
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert closed.wait(WAIT)
 
 

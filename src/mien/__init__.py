@@ -22,8 +22,14 @@ if TYPE_CHECKING:
     from mien.analyzer import AnalyzerOptions as AnalyzerOptions
     from mien.analyzer import analyze as analyze
     from mien.analyzer import detect as detect
+    from mien.errors import ConfigError as ConfigError
+    from mien.errors import InputError as InputError
+    from mien.errors import MienError as MienError
     from mien.expression.base import ClassifierOptions as ClassifierOptions
     from mien.faces.detectors import DetectorOptions as DetectorOptions
+    from mien.faces.landmarks import LandmarkOptions as LandmarkOptions
+    from mien.media.picking import TrackingOptions as TrackingOptions
+    from mien.media.picking import VideoOptions as VideoOptions
     from mien.results import LANDMARKS as LANDMARKS
     from mien.results import Expression as Expression
     from mien.results import Face as Face
@@ -39,7 +45,10 @@ _MODULES = {
     "mien": ("emotions", "errors", "media", "output"),
     "mien.analyzer": ("Analyzer", "AnalyzerOptions", "analyze", "detect"),
     "mien.expression.base": ("ClassifierOptions",),
+    "mien.errors": ("ConfigError", "InputError", "MienError"),
     "mien.faces.detectors": ("DetectorOptions",),
+    "mien.faces.landmarks": ("LandmarkOptions",),
+    "mien.media.picking": ("TrackingOptions", "VideoOptions"),
     "mien.results": ("LANDMARKS", "Expression", "Face", "Frame", "FrameResult"),
 }
 

@@ -1,8 +1,11 @@
 """Frames, faces and expressions: frozen dataclasses over numpy arrays, validated when they are made."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Final, overload
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from numbers import Real
+from typing import Any, Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +36,69 @@ def checked(value: NDArray[np.floating], shape: tuple[int | str, ...], name: str
     return array
 
 
+def _number(value: object) -> float:
+    """A number, of Python or numpy, as a float; NaN for everything else."""
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+
+
+def _whole(value: object, name: str) -> int:
+    """A whole number from 0; anything else is refused."""
+    number = _number(value)
+    if not 0 <= number < math.inf or number % 1:
+        raise ValueError(f"{name}: expected a whole number from 0, got {value!r}")
+    return int(number)
+
+
+def _timestamp(value: object) -> float | None:
+    """Seconds, or None; anything else is refused."""
+    if value is not None and not math.isfinite(_number(value)):
+        raise ValueError(f"timestamp: expected a number of seconds, or None for an image, got {value!r}")
+    return None if value is None else _number(value)
+
+
+def _source(value: object) -> str:
+    """Text, or a path as text; anything else is refused."""
+    if not isinstance(value, (str, bytes, os.PathLike)):
+        camera = f"; for a camera write 'camera:{value}'" if isinstance(value, int) else ""
+        raise ValueError(f"source: expected text or a path, got {value!r}{camera}")
+    return str(os.fsdecode(value))
+
+
+# The methods of results with arrays. A dataclass compares its fields with `==`, which has no single answer for arrays;
+# and the copy of a read-only array could be changed.
+
+
+def _values(one: Any) -> tuple[object, ...]:
+    """The values of the fields that are compared; of arrays, whose shapes follow from their fields, the numbers."""
+    values = (getattr(one, each.name) for each in fields(one) if each.compare)
+    return tuple(tuple(value.ravel().tolist()) if isinstance(value, np.ndarray) else value for value in values)
+
+
+def _equal(one: object, other: object) -> Any:
+    """`__eq__`: both are of one class and have equal values."""
+    return _values(one) == _values(other) if type(one) is type(other) else NotImplemented
+
+
+def _hash(one: object) -> int:
+    """`__hash__`, of the values that `_equal` compares."""
+    return hash(_values(one))
+
+
+def _reduce(one: Any) -> tuple[Any, ...]:
+    """`__reduce__`: copies and pickles are read by `_restored`."""
+    return _restored, (type(one), *(getattr(one, each.name) for each in fields(one)))
+
+
+def _restored(kind: Any, *values: object) -> object:
+    """A result of values that were checked before; its arrays are read-only again."""
+    one = object.__new__(kind)
+    for each, value in zip(fields(kind), values, strict=True):
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+        object.__setattr__(one, each.name, value)
+    return one
+
+
 def seconds_at(position: int, timestamp: float | None) -> float:
     """The time of a frame: its timestamp, or without one its position at 25 frames a second."""
     return position * _FRAME if timestamp is None else timestamp
@@ -44,10 +110,13 @@ class Frame:
 
     Attributes:
         image: (H, W, 3) uint8, RGB.
-        source: Where the image comes from: a path, a camera, or "array".
+        source: Where the image comes from: a path or URL, a camera, or a name such as "array". A path becomes text.
         index: Position in the source, from 0; an image file has 0.
         timestamp: Seconds from the start of a video; None for an image.
         note: What was ignored or not read of the image ("only the first of 12 frames was read"); None for nothing.
+
+    Raises:
+        ValueError: An attribute has another shape or type, or a number has no meaning.
     """
 
     image: NDArray[np.uint8] = field(repr=False, compare=False)
@@ -65,6 +134,9 @@ class Frame:
         shape, dtype = np.shape(self.image), getattr(self.image, "dtype", type(self.image))
         if len(shape) != 3 or shape[2] != 3 or 0 in shape or dtype != np.uint8:
             raise ValueError(f"image: expected (H, W, 3) uint8 RGB, got {shape} {dtype}")
+        object.__setattr__(self, "source", _source(self.source))
+        object.__setattr__(self, "index", _whole(self.index, "index"))
+        object.__setattr__(self, "timestamp", _timestamp(self.timestamp))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +160,7 @@ class Affect:
             value = getattr(self, name)
             if not low - 1e-6 <= value <= 1 + 1e-6:  # also refuses nan
                 raise ValueError(f"{name}: expected a number from {low} to 1, got {value}")
+            object.__setattr__(self, name, float(value))
 
     @classmethod
     def of(cls, valence: float, arousal: float) -> "Affect":
@@ -96,8 +169,14 @@ class Affect:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Expression:
-    """The probabilities of the emotions that a face shows.
+class Expression(Mapping[str, float]):
+    """The probabilities of the emotions that a face shows: a mapping from each emotion to its probability.
+
+    `expression["happy"]`, `"happy" in expression` and `expression.get("happy")` also accept aliases; iterating gives
+    the names in `emotions`, in order.
+
+    Two expressions are equal if all their attributes are, and then have the same hash. An expression is not equal to
+    another mapping: compare `dict(expression)`.
 
     Attributes:
         probabilities: (C,) float32, each 0-1, summing to 1.
@@ -116,6 +195,9 @@ class Expression:
         if (probabilities < 0).any() or abs(float(probabilities.sum()) - 1) > 1e-3:
             raise ValueError(f"probabilities: expected numbers 0-1 that sum to 1, got {probabilities.tolist()}")
         object.__setattr__(self, "probabilities", probabilities)
+        object.__setattr__(self, "uncertain", bool(self.uncertain))
+
+    __eq__, __hash__, __reduce__ = _equal, _hash, _reduce
 
     @property
     def emotion(self) -> str:
@@ -133,6 +215,12 @@ class Expression:
             return float(self.probabilities[self.emotions.index(find(str(emotion), self.emotions))])
         except ConfigError:
             raise KeyError(f"{emotion!r}; this expression has {', '.join(self.emotions)}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.emotions)
+
+    def __len__(self) -> int:
+        return len(self.emotions)
 
     def as_dict(self) -> dict[str, float]:
         """Probabilities by emotion."""
@@ -170,6 +258,8 @@ class Measures:
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
     """One face in a frame.
+
+    Two faces are equal if all their attributes are, and then have the same hash.
 
     Attributes:
         box: (4,) float32 x0, y0, x1, y1 in pixels of the frame; may reach over its border.
@@ -215,33 +305,46 @@ class Face:
             object.__setattr__(self, "pose", checked(self.pose, (3,), "pose"))
         if not 0 <= self.score <= 1:
             raise ValueError(f"score: expected 0-1, got {self.score}")
-        if self.track is not None and self.track < 0:
-            raise ValueError(f"track: expected a number from 0, got {self.track}")
+        object.__setattr__(self, "score", float(self.score))
+        if self.track is not None:
+            object.__setattr__(self, "track", _whole(self.track, "track"))
+
+    __eq__, __hash__, __reduce__ = _equal, _hash, _reduce
 
     @property
     def emotion(self) -> str | None:
         """The most probable emotion; None without an expression."""
-        return self.expression.emotion if self.expression else None
+        return None if self.expression is None else self.expression.emotion
 
     @property
     def confidence(self) -> float | None:
         """The probability of that emotion; None without an expression."""
-        return self.expression.confidence if self.expression else None
+        return None if self.expression is None else self.expression.confidence
+
+    @property
+    def uncertain(self) -> bool | None:
+        """Whether that probability is below the model's threshold; None without an expression."""
+        return None if self.expression is None else self.expression.uncertain
+
+    @property
+    def emotions(self) -> dict[str, float] | None:
+        """The probabilities by emotion; None without an expression."""
+        return None if self.expression is None else self.expression.as_dict()
 
     @property
     def affect(self) -> Affect | None:
         """Valence and arousal for this frame; None without an expression, or without coordinates of its classes."""
-        return self.expression.affect if self.expression else None
+        return None if self.expression is None else self.expression.affect
 
     @property
     def smoothed_affect(self) -> Affect | None:
         """Valence and arousal smoothed over the frames of a track; None without smoothing."""
-        return self.smoothed.affect if self.smoothed else None
+        return None if self.smoothed is None else self.smoothed.affect
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON."""
         points = None if self.landmarks is None else dict(zip(LANDMARKS, self.landmarks.tolist(), strict=True))
-        info: dict[str, object] = {
+        return {
             "box": self.box.tolist(),
             "score": self.score,
             "landmarks": points,
@@ -252,21 +355,19 @@ class Face:
             "measures": None if self.measures is None else asdict(self.measures),
             "smoothed": None if self.smoothed is None else self.smoothed.as_dict(),
             "smoothed_affect": None if self.smoothed_affect is None else asdict(self.smoothed_affect),
+            "emotion": self.emotion,
+            "confidence": self.confidence,
+            "uncertain": self.uncertain,
+            "emotions": self.emotions,
+            "affect": None if self.affect is None else asdict(self.affect),
         }
-        if self.expression:
-            info |= {
-                "emotion": self.expression.emotion,
-                "confidence": self.expression.confidence,
-                "uncertain": self.expression.uncertain,
-                "emotions": self.expression.as_dict(),
-                "affect": None if self.affect is None else asdict(self.affect),
-            }
-        return info
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameResult:
-    """The result of one frame; iterating gives its faces.
+    """The result of one frame: a sequence of its faces.
+
+    Two results are equal if all their attributes but `image` are, and then have the same hash.
 
     Attributes:
         source: The frame's source.
@@ -287,8 +388,17 @@ class FrameResult:
     height: int = 0
     faces: tuple[Face, ...] = ()
     error: str | None = None
-    image: NDArray[np.uint8] | None = field(default=None, repr=False)
+    image: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
     note: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source", _source(self.source))
+        object.__setattr__(self, "timestamp", _timestamp(self.timestamp))
+        object.__setattr__(self, "faces", tuple(self.faces))
+        for name in ("frame", "width", "height"):
+            object.__setattr__(self, name, _whole(getattr(self, name), name))
+
+    __eq__, __hash__ = _equal, _hash
 
     @property
     def seconds(self) -> float:

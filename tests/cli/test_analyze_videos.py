@@ -175,7 +175,7 @@ def test_videos_of_cropped_faces_get_the_crops_of_their_network(astronaut: Path,
 def test_an_iterator_can_be_closed(clip: Path) -> None:
     results = mien.analyze(clip, video=VideoOptions())
     assert next(results).frame == 0
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert not any(thread.name == "mien-feed" for thread in threading.enumerate())
     assert list(results) == []
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mien.assets.signature import ClassShares, Head
 from mien.emotions import vocabulary
 from mien.errors import ConfigError
 from mien.expression import ClassifierOptions, Ensemble, OnnxClassifier, load_classifier, prior
+from mien.expression.base import Emotions
 
 SHARES = (0.1, 0.01, 0.04, 0.3, 0.15, 0.1, 0.3)
 HEAD = Head("labels", vocabulary(7), classes=ClassShares(SHARES))
@@ -99,6 +101,24 @@ def test_ensembles_read_each_member_under_the_prior(faces: list[NDArray[np.uint8
     assert together.assumed_shares == pytest.approx(np.full(7, 1 / 7))
 
 
+@pytest.mark.parametrize("emotions", [None, 6, 7, 8, 10, ("happiness", "sadness")])
+@pytest.mark.parametrize("model", [None, "mien-x"])
+def test_the_default_takes_a_share_for_each_class_of_the_answer(
+    faces: list[NDArray[np.uint8]], emotions: Emotions, model: str | None
+) -> None:
+    """Its members have heads with more classes, which do not count."""
+    classes = load_classifier(ClassifierOptions(model, emotions=emotions)).emotions
+    even = dict.fromkeys(classes, 1.0)
+    own = load_classifier(ClassifierOptions(model, emotions=emotions, prior=even))
+    assert own.assumed_shares == pytest.approx(np.full(len(classes), 1 / len(classes)))
+    assert own.predict_proba(faces).shape == (len(faces), len(classes))
+    only = own.emotions[-1]
+    sure = ClassifierOptions(model, emotions=emotions, prior=dict.fromkeys(classes, 0.0) | {only: 1.0})
+    np.testing.assert_allclose(load_classifier(sure).predict_proba(faces)[:, -1], 1, atol=1e-5)
+    with pytest.raises(ConfigError, match=f"prior: no share for {only}"):
+        load_classifier(ClassifierOptions(model, emotions=emotions, prior=dict.fromkeys(classes[:-1], 1.0)))
+
+
 def test_in_python(faces: list[NDArray[np.uint8]]) -> None:
     face = np.repeat(faces[1][:, :, None], 3, axis=2)
     (expected,) = load_classifier(ClassifierOptions(prior="soft"))([face])
@@ -133,12 +153,24 @@ def test_auto_is_training_if_the_shares_are_not_known(tmp_path: Path, faces: lis
     np.testing.assert_allclose(mixed.predict_proba(faces), expected, atol=1e-6)
 
 
+def test_shares_may_be_numbers_of_numpy() -> None:
+    given: list[dict[str, Any]] = [
+        {"happy": np.float32(0.5), "sad": np.int64(1)},
+        {"happy": Fraction(1, 2), "sad": 1.0},
+    ]
+    for shares in given:
+        assert ClassifierOptions(prior=shares) == ClassifierOptions(prior={"happy": 0.5, "sad": 1})
+
+
 WRONG: dict[str, tuple[Any, str]] = {
     "another word": ("even", "unknown value 'even'"),
     "a misspelling": ("unifrom", "unknown value 'unifrom'"),
     "a number": (0.5, "unknown value '0.5'"),
     "an empty table": ({}, "expected a number for each class"),
-    "text as a share": ({"anger": "much"}, "expected a number for each class"),
+    "text as a share": ({"anger": "much"}, "expected a number for each class, got {'anger': 'much'}"),
+    "a truth as a share": ({"anger": True, "fear": 1}, "expected a number for each class"),
+    "a truth of numpy": ({"anger": np.bool_(True), "fear": 1}, "expected a number for each class"),
+    "no share": ({"anger": None}, "expected a number for each class"),
     "a share below 0": ({"anger": -1, "fear": 2}, "expected shares from 0"),
     "only zeros": ({"anger": 0, "fear": 0}, "not all of them 0"),
     "nan": ({"anger": float("nan")}, "expected shares from 0"),

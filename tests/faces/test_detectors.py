@@ -225,6 +225,31 @@ def test_a_score_is_between_0_and_1(min_score: float) -> None:
         DetectorOptions(min_score=min_score)
 
 
+def test_a_name_is_text() -> None:
+    with pytest.raises(ConfigError, match="name: expected the name of a detector, got None") as caught:
+        DetectorOptions(name=None)  # type: ignore[arg-type]
+    assert caught.value.hint == f"choose one of {', '.join(names())}"
+    with pytest.raises(ConfigError, match=r"name: expected the name of a detector, .*weights=\.\.\."):
+        DetectorOptions(Path("own.onnx"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", ["no", 0, None])
+def test_any_rotation_is_true_or_false(given: Any) -> None:
+    with pytest.raises(ConfigError, match=f"any_rotation: expected True or False, got {given!r}"):
+        DetectorOptions(any_rotation=given)
+    assert DetectorOptions(any_rotation=np.bool_(True)) == DetectorOptions(any_rotation=True)  # type: ignore[arg-type]
+
+
+def test_weights_are_a_path_or_text_and_may_be_in_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    for given in ("~/x.onnx", Path("~/x.onnx"), tmp_path / "x.onnx"):
+        assert DetectorOptions(weights=given).weights == tmp_path / "x.onnx"  # type: ignore[arg-type]
+        assert as_options(given).weights == tmp_path / "x.onnx"
+    with pytest.raises(ConfigError, match="weights: expected the path of a file, got 3"):
+        DetectorOptions(weights=3)  # type: ignore[arg-type]
+
+
 def test_options_are_made_from_names_and_files() -> None:
     base = DetectorOptions("hog", min_face=30)
     assert as_options("haar", base) == DetectorOptions("haar", min_face=30)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -65,7 +66,8 @@ def test_the_json_is_as_defined() -> None:
         fits(shown, (VERSION, *keys(FRAME)))
         assert shown["schema"] == SCHEMA
         for face, given in zip(shown["faces"], result, strict=True):
-            fits(face, keys(FACE, EXPRESSION) if given.expression else keys(FACE))
+            fits(face, keys(FACE, EXPRESSION))
+            assert (face["emotion"] is None) == (given.expression is None)
 
 
 def test_every_column_is_explained() -> None:
@@ -260,10 +262,62 @@ def test_pandas_has_the_rows_and_types_of_the_schema() -> None:
             assert pd.isna(found[name]) if value is None else found[name] == value
     kinds = {"text": "string", "integer": "Int64", "number": "float64", "boolean": "boolean"}
     assert [str(kind) for kind in table.dtypes] == [kinds[column.type] for column in columns(COLUMNS)]
+    assert to_pandas(RESULTS, 6).equals(table)
     # Without being told, it takes the emotions that the faces have.
     assert to_pandas(RESULTS).equals(table)
     assert to_pandas(one_face(), style="deepface").loc[0, "emotion.happy"] == pytest.approx(60)
     assert tuple(to_pandas([]).columns) == table_columns(vocabulary(8))
+
+
+def test_faces_are_refused_where_results_are_expected(tmp_path: Path) -> None:
+    face = one_face()[0]
+    for given in (face, [face], [one_face(), face]):
+        with pytest.raises(
+            TypeError, match=r"got Face; to write faces, .*FrameResult\('photo.jpg', faces=tuple\(faces\)"
+        ):
+            to_pandas(given)  # type: ignore[arg-type]
+    with (
+        open_table(tmp_path / "a.csv", 8) as table,
+        pytest.raises(TypeError, match=r"expected a FrameResult .* got Face"),
+    ):
+        table.write(face)  # type: ignore[arg-type]
+    for other, kind in ((None, "NoneType"), ("a.jpg", "str"), (["a.jpg"], "str")):
+        with pytest.raises(TypeError, match=f"expected a FrameResult of mien.analyze, got {kind}$"):
+            to_pandas(other)  # type: ignore[arg-type]
+    assert len(to_pandas(FrameResult("photo.jpg", faces=(face,)))) == 1
+
+
+def test_the_classes_of_a_table_may_be_a_number(tmp_path: Path) -> None:
+    for given in (6, cast(int, np.int64(6)), list(SIX)):
+        with open_table(tmp_path / "a.csv", given) as table:
+            table.write(RESULTS[0])
+        assert tuple(pd.read_csv(tmp_path / "a.csv").columns) == table_columns(SIX)
+    detected = FrameResult("a.jpg", faces=(replace(one_face()[0], expression=None),))
+    assert tuple(to_pandas(detected, [])) == table_columns(())
+    with pytest.raises(ConfigError, match="there is no vocabulary of 5 emotions"):
+        open_table(tmp_path / "a.csv", 5)
+
+
+@pytest.mark.parametrize("given", ["happiness", None, True, [1, 2]])
+def test_classes_that_no_table_has(given: Any) -> None:
+    with pytest.raises(ConfigError, match="emotions: expected the names of the classes, got") as caught:
+        open_table("-", given)
+    assert caught.value.hint == "pass Analyzer.emotions, or the size of a vocabulary, for example 8"
+
+
+def test_keypoints_are_a_number(tmp_path: Path) -> None:
+    for given in (True, -1, 1.5, "70", None):
+        with pytest.raises(ConfigError, match="keypoints: expected the number of keypoints of a face, got") as caught:
+            open_table(tmp_path / "a.csv", SIX, keypoints=given)  # type: ignore[arg-type]
+        assert "70" in caught.value.hint
+    with open_table(tmp_path / "a.csv", SIX, keypoints=False) as table:
+        table.write(dense_face())
+    assert tuple(pd.read_csv(tmp_path / "a.csv").columns) == table_columns(SIX)
+    # A data frame is made of faces that are known.
+    assert to_pandas(dense_face(), keypoints=True).equals(to_pandas(dense_face()))
+    assert to_pandas(dense_face(), keypoints=False).equals(to_pandas(dense_face(), keypoints=0))
+    with pytest.raises(ConfigError, match="the style 'openface' has no columns for keypoints"):
+        to_pandas(dense_face(), keypoints=True, style="openface")
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

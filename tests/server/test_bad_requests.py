@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from PIL import Image
 from tests.server.conftest import Server, Starter, error_in
@@ -78,11 +79,42 @@ def test_too_many_bytes(server: Server, stated: bool) -> None:
     error_in(server.http.post("/v1/analyze", content=sent, headers=headers), 413, "LimitError")
 
 
-@pytest.mark.parametrize("kind", ["", "text/plain", "image/jpeg", "application/x-www-form-urlencoded", "video/mp4"])
-def test_bodies_of_other_types(server: Server, photo: bytes, kind: str) -> None:
-    error_in(server.http.post("/v1/analyze", content=photo, headers={"Content-Type": kind}), 415, "MediaTypeError")
-    if not kind.startswith("video"):
-        error_in(server.http.post("/v1/video", content=photo, headers={"Content-Type": kind}), 415, "MediaTypeError")
+_CURL = "curl -F {0}=@{1} URL, or curl --data-binary @{1} -H 'Content-Type: {2}' URL"
+_IMAGES_HINT = _CURL.format("images", "photo.jpg", "image/jpeg")
+_VIDEO_HINT = _CURL.format("video", "clip.mp4", "video/mp4")
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "hint"),
+    [
+        ("/v1/analyze", "", _IMAGES_HINT),
+        ("/v1/analyze", "text/plain", _IMAGES_HINT),
+        ("/v1/analyze", "application/x-www-form-urlencoded", _IMAGES_HINT),  # curl without -H
+        ("/v1/analyze", "video/mp4", "videos: POST /v1/video"),
+        ("/v1/video", "", _VIDEO_HINT),
+        ("/v1/video", "text/plain", _VIDEO_HINT),
+        ("/v1/video", "application/x-www-form-urlencoded", _VIDEO_HINT),
+        ("/v1/video", "image/jpeg", "images: POST /v1/analyze"),
+    ],
+)
+def test_bodies_of_other_types(server: Server, photo: bytes, path: str, kind: str, hint: str) -> None:
+    response = server.http.post(path, content=photo, headers={"Content-Type": kind})
+    error = error_in(response, 415, "MediaTypeError")
+    assert f"the body is '{kind}', expected" in error["message"] or not kind
+    assert error["hint"] == hint
+
+
+@pytest.mark.parametrize("kind", ["image/png", "application/octet-stream"])
+def test_an_image_as_the_body_has_the_same_limits(server: Server, kind: str) -> None:
+    def sent(content: Any) -> httpx.Response:
+        return server.http.post("/v1/analyze", content=content, headers={"Content-Type": kind})
+
+    error_in(sent(b"x" * 1_500_000), 413, "LimitError")
+    error_in(sent(iter([b"x" * 700_000] * 2)), 413, "LimitError")
+    assert "1,001,000 pixels" in error_in(sent(_image(1001, 1000)), 413, "LimitError")["message"]
+    for content in BAD_IMAGES.values():
+        assert "images[0]" in error_in(sent(content), 422, "InputError")["message"]
+    assert error_in(sent(BAD_IMAGES["video"]), 422, "InputError")["hint"].startswith("POST /v1/video")
 
 
 BAD_JSON = {

@@ -2,7 +2,10 @@
 
 import asyncio
 import io
+import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -13,7 +16,7 @@ from mien.analyzer import Analyzer, AnalyzerOptions
 from mien.assets.manifest import DEFAULT, ENSEMBLES
 from mien.media.images import read_image
 from mien.media.picking import VideoOptions
-from mien.results import FrameResult
+from mien.results import Frame, FrameResult
 from mien.server.client import AsyncClient, Client, Job
 
 
@@ -41,6 +44,8 @@ def test_one_image(client: Client, astronaut: Path) -> None:
         _same(client.analyze(str(astronaut)), expected, "astronaut.jpg")
         _same(client.analyze(astronaut.read_bytes()), expected, "images[0]")
         _same(client.analyze(io.BytesIO(astronaut.read_bytes())), expected, "images[0]")
+        with astronaut.open("rb") as file:
+            _same(client.analyze(file), expected, "astronaut.jpg")
 
 
 def test_several_images(client: Client, astronaut: Path) -> None:
@@ -52,6 +57,62 @@ def test_several_images(client: Client, astronaut: Path) -> None:
         found = client.analyze([astronaut, "nope.jpg", None, astronaut])
         assert [len(each) for each in found] == [1, 0, 0, 1]
         assert found[1].error == "'nope.jpg' does not exist"
+        assert client.analyze([]) == []
+        assert client.analyze(()) == []
+
+
+def test_images_are_numbered_as_in_the_list_of_the_caller(client: Client, astronaut: Path) -> None:
+    content = astronaut.read_bytes()
+    with client, astronaut.open("rb") as file:
+        found = client.analyze([astronaut, file, "nope.jpg", None, b"xx", content, io.BytesIO(content)])
+    sources = ["astronaut.jpg", "astronaut.jpg", "nope.jpg", "array", "images[4]", "images[5]", "images[6]"]
+    assert [each.source for each in found] == sources
+    assert [len(each) for each in found] == [1, 1, 0, 0, 0, 1, 1]
+    assert (found[4].error or "").startswith("'images[4]' is not an image")
+
+
+@pytest.mark.parametrize("images", [[b"xx"], [None, b"xx"], ["nope.jpg", b"xx", "nope.jpg"]])
+def test_the_only_image_that_is_sent_of_a_list_has_a_result(client: Client, images: list[Any]) -> None:
+    """As by `mien.analyze`, though the server answers a single image that cannot be read with an error."""
+    place = images.index(b"xx")
+    with client:
+        found = client.analyze(images)
+    assert [each.source == f"images[{place}]" for each in found] == [each == b"xx" for each in images]
+    assert f"'images[{place}]' is not an image" in (found[place].error or "")
+
+
+@pytest.mark.parametrize("name", ['a "quoted"\n name.jpg', "日本.jpg", os.fsdecode(b"not-utf8-\xff.jpg")])
+def test_names_of_files_keep_every_character(client: Client, photo: bytes, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(photo)
+    with client:
+        (found,) = client.analyze([path])
+    assert (found.source, len(found)) == (name, 1)
+
+
+def test_a_frame_keeps_its_source_its_index_and_its_time(client: Client, astronaut: Path) -> None:
+    pixels = read_image(astronaut)
+    frame = Frame(pixels, "holiday/day 1.jpg", 7, note="only the first of 12 frames was read")
+    later = Frame(pixels, "camera:0", 8, 0.32)
+    expected = Analyzer(AnalyzerOptions(keypoints=True)).analyze(frame)
+    with client:
+        one, (other, timed) = client.analyze(frame), client.analyze([frame, later])
+    assert one.as_dict() == other.as_dict() == expected.as_dict()
+    assert (timed.source, timed.frame, timed.timestamp, timed.note) == ("camera:0", 8, 0.32, None)
+    assert len(timed) == 1
+
+
+def test_a_file_that_is_closed_is_an_error_of_its_own(client: Client, astronaut: Path) -> None:
+    with astronaut.open("rb") as closed:
+        pass
+    with client:
+        found = client.analyze([astronaut, closed])
+        assert [len(each) for each in found] == [1, 0]
+        assert found[1].source == "astronaut.jpg"
+        assert "the file is closed" in (found[1].error or "")
+        for send in (client.analyze, client.submit_video):
+            with pytest.raises(errors.InputError, match="the file is closed"):
+                send(closed)
 
 
 def test_pixels_are_sent_without_a_loss(client: Client, astronaut: Path) -> None:
@@ -75,6 +136,14 @@ def test_a_video(client: Client, clip: Path) -> None:
     for result, other in zip(found, expected, strict=True):
         _same(result, other, "clip.mp4")
     assert states[-1].is_finished
+
+
+def test_the_source_of_a_video_is_the_name_of_its_file(client: Client, clip: Path) -> None:
+    with client, clip.open("rb") as file:
+        jobs = [client.submit_video(video) for video in (clip, file, clip.read_bytes())]
+        assert [job.source for job in jobs] == ["clip.mp4", "clip.mp4", "video"]
+        for job in jobs:
+            client.cancel(job)
 
 
 def test_a_video_that_is_cancelled(client: Client, long_clip: Path) -> None:
@@ -103,12 +172,35 @@ def test_errors_are_those_of_the_server(client: Client, server: Server, tmp_path
         nobody.models()
 
 
+def test_pixels_are_compressed_beside_the_event_loop(
+    server: Server, astronaut: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+    save = Image.Image.save
+
+    def recorded(image: Image.Image, *args: Any, **options: Any) -> None:
+        threads.append(threading.current_thread())
+        save(image, *args, **options)
+
+    monkeypatch.setattr(Image.Image, "save", recorded)
+
+    async def use() -> None:
+        async with AsyncClient(server.url, api_key=KEY, timeout=600) as client:
+            assert len(await client.analyze(read_image(astronaut))) == 1
+
+    asyncio.run(use())
+    assert len(threads) == 1
+    assert threads[0] is not threading.current_thread()
+
+
 def test_asynchronous(server: Server, astronaut: Path, clip: Path) -> None:
     async def use() -> None:
         async with AsyncClient(server.url, api_key=KEY, timeout=600) as client:
             one, several = await asyncio.gather(client.analyze(astronaut), client.analyze([astronaut, b"nothing"]))
             assert one.as_dict() == several[0].as_dict()
             assert several[1].error is not None
+            assert await client.analyze([]) == []
+            assert [each.source for each in await client.analyze(["nope.jpg", b"nothing"])] == ["nope.jpg", "images[1]"]
             assert len(await client.analyze_video(clip)) == 12
             assert (await client.models())["classifier"] == list(ENSEMBLES[DEFAULT])
             with pytest.raises(errors.InputError):

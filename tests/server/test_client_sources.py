@@ -17,8 +17,6 @@ from mien.server.client import AsyncClient, Client
 NOWHERE = "http://127.0.0.1:9"
 
 SOURCES: list[tuple[Callable[[Path], Any], type[Exception], str]] = [
-    (lambda path: [], InputError, "there are no images"),
-    (lambda path: (), InputError, "there are no images"),
     (lambda path: (each for each in [path]), TypeError, r"got generator; write list\(generator\)"),
     (lambda path: map(str, [path]), TypeError, "got map"),
     (lambda path: None, TypeError, "expected a path or an array, got None"),

@@ -45,8 +45,8 @@ def test_examples_with_curl(server: Server, place: Path) -> None:
         found = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=place, timeout=600)
         assert found.returncode == 0, f"{block}\n{found.stderr}"
         answers = [json.loads(each) for each in re.split(r"(?<=\})(?=\{)", found.stdout.replace("\n", "")) if each]
-        assert answers
-        assert any(face for each in answers for result in each.get("results", ()) for face in result["faces"])
+        faces = [face for each in answers for result in each.get("results", ()) for face in result["faces"]]
+        assert faces or [each["source"] for each in answers] == ["video"]  # a job
 
 
 def test_examples_in_python(server: Server, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

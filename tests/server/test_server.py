@@ -6,16 +6,21 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 from tests.server.conftest import Server, Starter, error_in, running
 
-from mien.analyzer import Analyzer
-from mien.assets.manifest import DEFAULT, ENSEMBLES
+from mien.analyzer import Analyzer, AnalyzerOptions
+from mien.assets.manifest import DEFAULT, ENSEMBLES, FOLDER, shipped_models
+from mien.expression.base import ClassifierOptions
+from mien.faces.detectors import DetectorOptions
+from mien.faces.landmarks import LandmarkOptions
 from mien.media.picking import VideoOptions
 from mien.output.schema import document
+from mien.server.app import models_in_use
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +44,15 @@ def test_several_images_keep_their_order_and_their_errors(server: Server, photo:
     assert results[0]["error"] is None
     assert "not an image" in results[1]["error"]
     assert "damaged or incomplete" in results[2]["error"]
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", "IMAGE/png; q=1", "application/octet-stream"])
+def test_an_image_as_the_body(server: Server, photo: bytes, kind: str) -> None:
+    """Its content says which format it has."""
+    expected = server.post(("images[0]", photo)).json()
+    response = server.http.post("/v1/analyze", content=photo, headers={"Content-Type": kind})
+    assert response.status_code == 200
+    assert response.json() == expected
 
 
 @pytest.mark.parametrize("prefix", ["", "data:image/jpeg;base64,"])
@@ -72,11 +86,57 @@ def test_metrics_count_faces(server: Server, photo: bytes) -> None:
 def test_it_says_what_it_is(server: Server) -> None:
     assert server.http.get("/healthz").json()["status"] == "ok"
     models = server.http.get("/v1/models").json()
-    assert {each["name"] for each in models["models"] if each["in_use"]} == {*ENSEMBLES[DEFAULT], "mien-detector"}
+    used = {each["name"] for each in models["models"] if each["in_use"]}
+    assert used == {*ENSEMBLES[DEFAULT], "mien-detector", "mien-landmarks"}
     assert len(models["emotions"]) == 8
     document = server.http.get("/openapi.json").json()
     assert {"/v1/analyze", "/v1/video", "/v1/models", "/healthz", "/metrics"} <= set(document["paths"])
     assert document["components"]["schemas"]["FrameResult"]["properties"]["faces"]["items"]
+
+
+FACES, POINTS = "mien-detector", "mien-landmarks"
+OWN_FACES, OWN_POINTS = (FOLDER / shipped_models()[name].file for name in (FACES, POINTS))
+WHOLE = DetectorOptions("whole-image")
+OTHER_LANDMARKS = LandmarkOptions(weights=OWN_POINTS)
+
+
+@pytest.mark.parametrize(
+    ("options", "used"),
+    [
+        (AnalyzerOptions(), {FACES, POINTS}),  # it aligns
+        (AnalyzerOptions(align=False), {FACES}),
+        (AnalyzerOptions(align=False, keypoints=True), {FACES, POINTS}),
+        (AnalyzerOptions(WHOLE), {POINTS}),
+        (AnalyzerOptions(WHOLE, align=False), set()),
+        (AnalyzerOptions(DetectorOptions(weights=OWN_FACES)), {POINTS}),
+        (AnalyzerOptions(landmarks=OTHER_LANDMARKS), {FACES, POINTS}),
+        (AnalyzerOptions(landmarks=OTHER_LANDMARKS, keypoints=True), {FACES}),  # it aligns by the keypoints' network
+        (AnalyzerOptions(WHOLE, landmarks=OTHER_LANDMARKS, keypoints=True), {POINTS}),
+    ],
+)
+def test_models_in_use_are_those_that_an_analyzer_runs(options: AnalyzerOptions, used: set[str]) -> None:
+    options = replace(options, classifier=ClassifierOptions("mien-s"))
+    assert models_in_use(Analyzer(options)) == {"mien-s", *used}
+
+
+@pytest.mark.parametrize("address", ["/healthz", "/v1/models", "/openapi.json", "/v2"])
+def test_head_is_get_without_a_body(server: Server, address: str) -> None:
+    head, get = server.http.head(address), server.http.get(address)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers["content-length"] == get.headers["content-length"]
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
+def test_a_wrong_method_is_told_the_right_ones(server: Server) -> None:
+    response = server.http.head("/v1/analyze")
+    assert (response.status_code, response.headers["allow"], response.content) == (405, "POST", b"")
+    allowed = {
+        "/healthz": "GET, HEAD",
+        "/openapi.json": "GET, HEAD",
+        "/v1/video": "POST",
+        "/v1/video/x": "DELETE, GET, HEAD",
+    }
+    assert {address: server.http.put(address).headers["allow"] for address in allowed} == allowed
 
 
 def test_a_video_is_a_job(server: Server, clip: Path) -> None:

@@ -1,8 +1,10 @@
 """ONNX networks on onnxruntime: the only module that runs them."""
 
 import functools
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
+from weakref import WeakValueDictionary
 
 import numpy as np
 import onnxruntime
@@ -76,6 +78,32 @@ class Session:
                 f"{self.origin}: cannot be run: {reason}", hint="check that it is the right network"
             ) from error
         return dict(zip(wanted, results, strict=True))
+
+
+_shared: Final[WeakValueDictionary[tuple[bytes, str, int], Session]] = WeakValueDictionary()
+_sharing: Final = threading.Lock()
+
+
+def shared_session(model: bytes, origin: str, *, threads: int = 1) -> Session:
+    """The session of a network: the one that is open already, or a new one.
+
+    So each further thread, and each further way of reading the same network, costs neither its memory nor the time to
+    open it.
+
+    Args:
+        model: The ONNX file.
+        origin: Where it comes from, for messages.
+        threads: That the network may use.
+
+    Raises:
+        WeightsError: It is no network.
+    """
+    key = model, origin, threads
+    with _sharing:
+        session = _shared.get(key)
+        if session is None:
+            session = _shared[key] = Session(model, origin, threads=threads)
+    return session
 
 
 def _shape(shape: list[int | str | None]) -> tuple[int | None, ...]:

@@ -16,7 +16,7 @@ from mien.assets.manifest import (
     shipped_models,
 )
 from mien.assets.recognise import wrong_model
-from mien.assets.session import Session
+from mien.assets.session import Session, shared_session
 from mien.errors import ConfigError, WeightsError
 
 REINSTALL: Final = "install mien again: pip install --force-reinstall --no-deps mien"
@@ -46,7 +46,7 @@ def open_model(
             )
     else:
         info = model_info(str(chosen), task)
-        session = Session(_known_bytes(info), info.file, threads=threads)
+        session = shared_session(_known_bytes(info), info.file, threads=threads)
     _check_shapes(info, session)
     return info, session
 
@@ -69,7 +69,7 @@ def _opened_file(path: Path, threads: int = 1) -> tuple[ModelInfo, Session]:
     Raises:
         WeightsError: It is missing or damaged, is something else, or was not exported by mien.
     """
-    session = Session(_read_model(path), str(path), threads=threads)
+    session = shared_session(_read_model(path), str(path), threads=threads)
     info = info_in(session.metadata, session.origin)
     if info is None:
         raise WeightsError(

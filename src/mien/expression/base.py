@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Final, Literal, Protocol, cast, get_args
 
 import numpy as np
@@ -78,7 +79,12 @@ class ClassifierOptions:
     def __post_init__(self) -> None:
         if isinstance(self.model, list):
             object.__setattr__(self, "model", tuple(self.model))
-        object.__setattr__(self, "emotions", _emotions(self.emotions))
+        for model in self.model if isinstance(self.model, tuple) else (self.model,):
+            if not isinstance(model, (str, Path, NoneType)):
+                raise ConfigError(
+                    f"model: expected a name or a path, got {type(model).__name__}", hint="for example 'mien-s'"
+                )
+        object.__setattr__(self, "emotions", checked_emotions(self.emotions))
         if self.prior is not None:
             object.__setattr__(self, "prior", checked_prior(self.prior))
         object.__setattr__(self, "affect_table", checked_table(self.affect_table))
@@ -120,13 +126,13 @@ class ClassifierOptions:
         return self if self.models or self.vote else replace(self, model=quick_model())
 
 
-def _emotions(given: object) -> Emotions:
+def checked_emotions(given: object) -> Emotions:
     """The classes as the options keep them: a number, a tuple of names, "model" or None.
 
     Raises:
         ConfigError: They are none of these, or cannot be right for any model.
     """
-    if given is None or given == "model":
+    if given is None or (isinstance(given, str) and given == "model"):
         return cast(Emotions, given)
     if isinstance(given, Integral) and not isinstance(given, bool):
         vocabularies.vocabulary(int(given))  # refuses other sizes

@@ -14,7 +14,16 @@ from mien.assets.signature import Features, ImageInput, KeypointInput, ValenceAr
 from mien.assets.store import open_model
 from mien.errors import ConfigError
 from mien.expression import affect, prior
-from mien.expression.base import Classifier, ClassifierSource, Emotions, Images, Logits, as_options, softmax
+from mien.expression.base import (
+    Classifier,
+    ClassifierOptions,
+    ClassifierSource,
+    Emotions,
+    Images,
+    Logits,
+    as_options,
+    softmax,
+)
 from mien.expression.observation import Observation, observed
 from mien.expression.preprocess import fitted, normalised
 from mien.expression.tta import TTA
@@ -136,13 +145,18 @@ class OnnxClassifier(Classifier):
         """See `Classifier.with_classes`."""
         return self.aimed_at(classes_of(emotions, [self.info]))
 
-    def aimed_at(self, classes: tuple[str, ...]) -> "OnnxClassifier":
+    def aimed_at(self, classes: tuple[str, ...], options: ClassifierOptions | None = None) -> "OnnxClassifier":
         """`with_classes` for names as the model spells them; a member of an ensemble may know only one of the target.
 
+        Args:
+            classes: The names.
+            options: In the place of those of this classifier, with the same model.
+
         Raises:
-            ConfigError: No head of the network knows them all.
+            ConfigError: No head of the network knows them all, or the prior does not fit them.
         """
         other = copy.copy(self)
+        other.options = options or self.options
         other._aim(classes)
         return other
 

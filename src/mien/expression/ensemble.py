@@ -142,20 +142,26 @@ class Ensemble(Classifier):
         self.vote: Vote = options.vote or "soft"
         self._abstain = options.abstain
         alone = replace(options, vote=None, abstain=None, emotions="model", affect_table=None)
-        members = [OnnxClassifier(replace(alone, model=model)) for model in options.members]
+        # Shares of one's own are of the classes of the answer, not of those of each member: they come with the classes.
+        members = [OnnxClassifier(replace(alone, model=model, prior=None)) for model in options.members]
+        self._prior = options.prior
         name = ensemble_name(options.members) or " + ".join(member.name for member in members)
         self.name = name + (" (hard vote)" if self.vote == "hard" else "")
         self.input_size = members[0].input_size
         self.frames = max(member.frames for member in members)
         schemes = [member.keypoint_scheme for member in members if member.keypoint_scheme]
         self.keypoint_scheme = schemes[0] if schemes else None
-        self.tta, self.prior = options.tta, members[0].prior
+        self.tta = options.tta
         self.affect_table = affect.loaded(options.affect_table)  # type: ignore[arg-type]  # a mapping became rows
         self._aim(members, classes_of(options.emotions, [member.info for member in members]))
 
     def _aim(self, members: Sequence[OnnxClassifier], emotions: tuple[str, ...]) -> None:
         self.emotions = emotions
-        self.members = tuple(member.aimed_at(known_of(member.info, emotions)) for member in members)
+        self.members = tuple(
+            member.aimed_at(known_of(member.info, emotions), replace(member.options, prior=self._prior))
+            for member in members
+        )
+        self.prior = self.members[0].prior
         if not any(len(member.emotions) == len(emotions) for member in self.members):
             known = "; ".join(f"{member.name}: {', '.join(member.emotions)}" for member in self.members)
             raise ConfigError(

@@ -16,6 +16,7 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Final
 
@@ -80,15 +81,12 @@ def _pairs(given: Sequence[object], named: str) -> tuple[tuple[str, float], ...]
     """
     pairs = [each for each in given if isinstance(each, Sequence) and len(each) == 2]
     shares = {str(name): share for name, share in pairs}
-    numbers = [
-        float(share) for share in shares.values() if isinstance(share, (int, float)) and not isinstance(share, bool)
-    ]
+    got = str(shares if len(shares) == len(given) else given)[:80]
+    numbers = [float(share) for share in shares.values() if isinstance(share, Real) and not isinstance(share, bool)]
     if len(numbers) != len(given) or not numbers:
-        raise ConfigError(f"{named}: expected a number for each class, got {str(given)[:80]}", hint=f"write {_SHAPE}")
+        raise ConfigError(f"{named}: expected a number for each class, got {got}", hint=f"write {_SHAPE}")
     if not all(math.isfinite(share) and share >= 0 for share in numbers) or sum(numbers) <= 0:
-        raise ConfigError(
-            f"{named}: expected shares from 0, not all of them 0, got {str(given)[:80]}", hint=f"write {_SHAPE}"
-        )
+        raise ConfigError(f"{named}: expected shares from 0, not all of them 0, got {got}", hint=f"write {_SHAPE}")
     return tuple(zip(shares, numbers, strict=True))
 
 

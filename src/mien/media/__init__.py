@@ -6,7 +6,7 @@ camera; `frame_of` and `frames_of` take whatever Python has as an image, and `as
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -15,9 +15,9 @@ from typing import Final, Literal
 
 from mien.media.camera import is_live, live_name, read_camera
 from mien.media.decode import MAX_PIXELS
-from mien.media.find import find, find_images
+from mien.media.find import Paths, find, find_images, several
 from mien.media.images import STANDARD_INPUT, is_address, read_frame, read_frames, read_image
-from mien.media.inputs import ImageItem, ImageSource, OnError, as_rgb, frame_of, frames_of, is_one
+from mien.media.inputs import ImageItem, ImageSource, OnError, as_rgb, check_on_error, frame_of, frames_of, is_one
 from mien.media.picking import VideoOptions
 from mien.media.video import expected_frames, is_video, read_video
 from mien.results import Frame, FrameResult
@@ -32,6 +32,7 @@ __all__ = [
     "OnError",
     "VideoOptions",
     "as_rgb",
+    "check_on_error",
     "find",
     "find_images",
     "frame_of",
@@ -113,13 +114,12 @@ class FrameSource:
                     yield from frames
 
 
-def open_frames(
-    paths: Sequence[str | Path], *, recursive: bool = True, options: VideoOptions | None = None
-) -> FrameSource:
+def open_frames(paths: Paths, *, recursive: bool = True, options: VideoOptions | None = None) -> FrameSource:
     """The frames of everything that `paths` name: files, folders and patterns, as for `find`, cameras and streams.
 
     Args:
-        paths: Images, videos, folders and patterns; `camera:0` for the first camera; URLs of streams (RTSP, HTTP, ...).
+        paths: One or several: images, videos, folders and patterns; `camera:0` for the first camera; URLs of streams
+            (RTSP, HTTP, ...).
         recursive: Include the files in subfolders.
         options: Which frames of videos are read.
 
@@ -130,7 +130,7 @@ def open_frames(
     items: list[Path | str] = []
     passed_over: list[str] = []
     folders: list[Path] = []
-    for kind, group in groupby(paths, _named):
+    for kind, group in groupby(several(paths), _named):
         if kind == "live":
             items += map(live_name, group)
         elif kind == "address":  # as text: a path would lose the second slash
@@ -143,7 +143,7 @@ def open_frames(
     return FrameSource(tuple(dict.fromkeys(items)), tuple(passed_over), options or VideoOptions(), tuple(folders))
 
 
-def _named(path: str | Path) -> Literal["live", "address", "files"]:
+def _named(path: str | os.PathLike[str]) -> Literal["live", "address", "files"]:
     """What a text names."""
     return "live" if is_live(path) else "address" if is_address(path) else "files"
 

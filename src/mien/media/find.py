@@ -8,7 +8,7 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -53,12 +53,21 @@ class Found:
     folders: tuple[Path, ...] = ()
 
 
-def find_images(paths: Sequence[str | Path], recursive: bool = True) -> list[Path]:
+# One path or several.
+Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+
+
+def several(paths: Paths) -> list[str | os.PathLike[str]]:
+    """The paths; a single one is no list of letters."""
+    return [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+
+
+def find_images(paths: Paths, recursive: bool = True) -> list[Path]:
     """The images that `paths` name, as `find` gives them."""
     return list(find(paths, recursive).images)
 
 
-def find(paths: Sequence[str | Path], recursive: bool = True, *, videos: bool = False) -> Found:
+def find(paths: Paths, recursive: bool = True, *, videos: bool = False) -> Found:
     """The images that `paths` name, each once, in the given order, and what was passed over.
 
     A folder stands for its images in natural order (2 before 10): the files with the suffix of an image, and those
@@ -70,7 +79,7 @@ def find(paths: Sequence[str | Path], recursive: bool = True, *, videos: bool = 
     input; a file of that name is "./-".
 
     Args:
-        paths: Files, folders and patterns.
+        paths: Files, folders and patterns, one or several.
         recursive: Include the images in subfolders.
         videos: Include the videos in folders, by their suffix.
 
@@ -80,7 +89,7 @@ def find(paths: Sequence[str | Path], recursive: bool = True, *, videos: bool = 
     found: dict[str, Path] = {}
     empty = None
     walk = _Walk(recursive, videos)
-    for path in map(_path, paths):
+    for path in map(_path, several(paths)):
         images = _expand(path, walk)
         if images is None:
             empty, images = path, [path]
@@ -99,7 +108,7 @@ def find(paths: Sequence[str | Path], recursive: bool = True, *, videos: bool = 
     return Found(tuple(found.values()), passed_over, tuple(walk.named))
 
 
-def _path(name: str | Path) -> Path:
+def _path(name: str | os.PathLike[str]) -> Path:
     if str(name) == "":  # pathlib takes it for the current folder
         raise InputError("the path is empty", hint="check the variable it comes from; the current folder is .")
     path = Path(name)

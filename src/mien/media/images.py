@@ -77,13 +77,19 @@ def read_frame(source: FileSource, *, max_pixels: int = MAX_PIXELS) -> Frame:
 
 
 def read_frames(
-    paths: Iterable[str | os.PathLike[str]], *, max_pixels: int = MAX_PIXELS
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *, max_pixels: int = MAX_PIXELS
 ) -> Iterator[Frame | FrameResult]:
     """Reads images one after the other, in constant memory; a thread decodes the next one while the caller works.
+
+    Args:
+        paths: One or several; an iterable is read as far as it is needed.
+        max_pixels: The largest width times height that is decoded.
 
     Yields:
         A `Frame`, or a `FrameResult` with its `error` for an image that cannot be read.
     """
+    if isinstance(paths, (str, os.PathLike)):
+        paths = [paths]
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="mien-read") as thread:
         ahead: Future[Frame | FrameResult] | None = None
         for path in paths:

@@ -8,6 +8,7 @@ import inspect
 import io
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final, Literal, Protocol, cast, get_args, runtime_checkable
 
 import numpy as np
@@ -39,6 +40,9 @@ OnError = Literal["result", "raise"]
 
 _FILES: Final = (str, os.PathLike, bytes, bytearray, memoryview)
 _ARRAY: Final = "array"
+_MEMORY: Final = "image in memory"
+_STREAM: Final = "image in a stream"
+_UNNAMED: Final = (_ARRAY, _MEMORY, _STREAM)
 
 
 def is_one(images: object) -> bool:
@@ -74,7 +78,7 @@ def frame_of(image: object, *, max_pixels: int = MAX_PIXELS) -> Frame:
 
 
 def frames_of(images: Iterable[ImageItem], on_error: OnError = "result") -> Iterator[Frame | FrameResult]:
-    """The frames of several images, each read when it is requested.
+    """The frames of several images, each read when it is requested; what has no name is `images[N]` by its place.
 
     The items of a collection are checked at once; those of a generator when their turn comes. What the iterable itself
     raises is passed on.
@@ -89,18 +93,27 @@ def frames_of(images: Iterable[ImageItem], on_error: OnError = "result") -> Iter
         TypeError: A collection has an item that can never be an image, except None.
         ValueError: A collection has an array of another shape.
     """
-    if on_error not in get_args(OnError):
-        raise ConfigError(
-            f"on_error: there is no {shown(repr(on_error))}", hint=f"choose one of {', '.join(get_args(OnError))}"
-        )
+    check_on_error(on_error)
     if isinstance(images, Collection):
         for number, image in enumerate(images):
             check_item(image, number)
     return _frames(images, on_error)
 
 
+def check_on_error(given: object) -> None:
+    """Refuses what is no `OnError`.
+
+    Raises:
+        ConfigError: It is another value.
+    """
+    if given not in get_args(OnError):
+        raise ConfigError(
+            f"on_error: there is no {shown(repr(given))}", hint=f"choose one of {', '.join(get_args(OnError))}"
+        )
+
+
 def _frames(images: Iterable[ImageItem], on_error: OnError) -> Iterator[Frame | FrameResult]:
-    for image in images:
+    for number, image in enumerate(images):
         if isinstance(image, FrameResult):
             if image.error is not None and on_error == "raise":
                 raise InputError(image.error)
@@ -112,6 +125,10 @@ def _frames(images: Iterable[ImageItem], on_error: OnError) -> Iterator[Frame | 
             if on_error == "raise":
                 raise
             frame = FrameResult(source_of(image), error=str(error))
+        if frame.source in _UNNAMED and not isinstance(
+            image, (Frame, str, os.PathLike)
+        ):  # tables are joined by the source
+            frame = replace(frame, source=f"images[{number}]")
         yield frame
 
 
@@ -138,8 +155,8 @@ def source_of(image: object) -> str:
         path = os.fsdecode(image)
         return {"-": "stdin"}.get(path, "data: URI" if path[:5].lower() == "data:" else path)
     if isinstance(image, (bytes, bytearray, memoryview)):
-        return "image in memory"
-    return str(getattr(image, "name", "image in a stream")) if hasattr(image, "read") else _ARRAY
+        return _MEMORY
+    return str(getattr(image, "name", _STREAM)) if hasattr(image, "read") else _ARRAY
 
 
 # --- what is no image

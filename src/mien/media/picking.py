@@ -3,7 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import Annotated, Final
 
 from mien.errors import ConfigError
@@ -25,18 +25,18 @@ def seconds(text: str) -> float:
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest)
 
 
-def _check_number(name: str, value: object) -> None:
-    """Refuses what is not a number; only the command line takes times as text.
+def _check_number(name: str, value: object, *, whole: bool = False) -> None:
+    """Refuses what is not a number, or not a whole one; only the command line takes times as text.
 
     Raises:
         ConfigError: It is not.
     """
-    if value is None or isinstance(value, Real):
+    if value is None or (isinstance(value, Integral if whole else Real) and not isinstance(value, bool)):
         return
     hint = ""
     if isinstance(value, str) and _TIME.fullmatch(value.strip()):
         hint = f"write {name}={seconds(value):g}"
-    raise ConfigError(f"{name}: expected a number, got {shown(repr(value))}", hint=hint)
+    raise ConfigError(f"{name}: expected a {'whole ' * whole}number, got {shown(repr(value))}", hint=hint)
 
 
 _AS_TIME: Final = {"time": True}
@@ -54,7 +54,7 @@ class VideoOptions:
     def __post_init__(self) -> None:
         """Refuses numbers without a meaning."""
         for name in ("every", "fps", "start", "end"):
-            _check_number(name, getattr(self, name))
+            _check_number(name, getattr(self, name), whole=name == "every")
         if self.every is not None and self.every < 1:
             raise ConfigError(f"every: expected a number of frames from 1, got {self.every}")
         if self.fps is not None and not 0 < self.fps < math.inf:
@@ -89,6 +89,8 @@ class TrackingOptions:
     ] = None
 
     def __post_init__(self) -> None:
+        _check_number("detect_every", self.detect_every, whole=True)
+        _check_number("smooth", self.smooth)
         if self.detect_every is not None and self.detect_every < 1:
             raise ConfigError(
                 f"detect_every: expected a number of frames from 1, got {self.detect_every}", hint="for example 3"

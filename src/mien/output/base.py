@@ -12,7 +12,7 @@ from typing import IO, Generic, Protocol, Self, TypeVar
 from mien.files import new_file, write_errors
 from mien.output.schema import Layout, Row
 from mien.output.styles import MIEN, Style
-from mien.results import FrameResult
+from mien.results import Face, FrameResult
 
 Stream = TypeVar("Stream", IO[str], IO[bytes])
 
@@ -33,6 +33,19 @@ class Output(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+def checked_result(result: object) -> FrameResult:
+    """What a table takes: one result.
+
+    Raises:
+        TypeError: It is something else; the message has the conversion of faces.
+    """
+    if isinstance(result, FrameResult):
+        return result
+    is_face = isinstance(result, Face)
+    conversion = "; to write faces, make a result of them: FrameResult('photo.jpg', faces=tuple(faces))" * is_face
+    raise TypeError(f"expected a FrameResult of mien.analyze, got {type(result).__name__}{conversion}")
 
 
 class TableFormat(Protocol):
@@ -76,9 +89,11 @@ class Table(ABC, Generic[Stream]):
         Raises:
             OutputError: The destination cannot be written, for example because the disk is full.
             ValueError: The table is not open, or its emotions differ from the result's.
+            TypeError: It is no result.
         """
         if self._closing is None:
             raise ValueError("the table is not open: use it in a with statement")
+        checked_result(result)
         self.put(self.style.rows(result, self.layout, self._written))
         self._written += 1
 

@@ -246,7 +246,7 @@ FACE: Final = (
 )
 
 FRAME: Final = (
-    _field(Column("source", "text", "", "Where the image comes from: its path, `stdin` or `array`.")),
+    _field(Column("source", "text", "", "Where the image comes from: its path or URL, or a name such as `array`.")),
     _field(Column("frame", "integer", "from 0", "Position in a video; 0 for an image.")),
     _field(Column("timestamp", "number", "seconds", "Time from the start of the video.", _IMAGE)),
     # The size of the frame is the same for all its rows: only in JSON.

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from mien import __version__
-from mien.analyzer import AnalyzerOptions
-from mien.assets.manifest import shipped_models
-from mien.errors import InputError, MienError, MissingExtraError, http_status, meant
+from mien.analyzer import Analyzer, AnalyzerOptions
+from mien.assets.manifest import default_model, shipped_models
+from mien.errors import ConfigError, InputError, MienError, MissingExtraError, http_status, meant
 
 try:
     from fastapi import Depends, FastAPI, Request
@@ -18,10 +18,11 @@ try:
     from starlette.exceptions import HTTPException
     from starlette.middleware.cors import CORSMiddleware
     from starlette.responses import JSONResponse, Response
-    from starlette.routing import Route
+    from starlette.routing import Match
 except ModuleNotFoundError as error:
     raise MissingExtraError("the server", "serve") from error
 
+from mien.faces import detectors, landmarks
 from mien.media.decode import shown
 from mien.server import images, video
 from mien.server.bodies import Reader
@@ -148,18 +149,42 @@ async def _check_query(request: Request) -> None:
         raise InputError(f"there is no parameter '{given}' in the query", hint=hint)
 
 
+def models_in_use(analyzer: Analyzer) -> set[str]:
+    """The names of the models in the package that an analyzer runs."""
+    options = analyzer.options
+    found = {str(name) for name in options.classifier.members}
+    if options.detector.name == detectors.DEFAULT and options.detector.weights is None:
+        found.add(default_model("detection"))
+    if _uses_landmarks(analyzer):
+        found.add(default_model("landmarks"))
+    return found
+
+
+def _uses_landmarks(analyzer: Analyzer) -> bool:
+    """Whether an analyzer finds keypoints by the landmark network in the package, or aligns faces by it."""
+    options, classifier = analyzer.options, analyzer.classifier
+    is_mien, ships = options.landmarks.name == landmarks.DEFAULT, options.landmarks.weights is None
+    if is_mien and ships and (options.keypoints or classifier.keypoint_scheme is not None):
+        return True
+    if not options.align:
+        return False
+    if analyzer.detector.mean_landmarks is None:  # its boxes are crops
+        try:
+            return bool(classifier.crop_specs)
+        except ConfigError:  # a model that does not know how its faces were cropped: they stay as they are
+            return False
+    return not (is_mien and options.keypoints)  # else the network of the keypoints aligns, which is another one
+
+
 def _add_information(app: FastAPI) -> None:
     """The routes about the server itself."""
     options: AnalyzerOptions = app.state.pool.options
+    with app.state.pool.lease() as analyzer:
+        in_use = models_in_use(analyzer)
 
     @app.get("/v1/models", tags=["server"], summary="The models")
     async def models() -> Models:
         """The models in the package, and which of them this server uses."""
-        used = [str(name) for name in options.classifier.members]
-        detector = options.detector.name
-        in_use = {*used, "mien-detector" if detector == "mien" else detector}
-        if options.keypoints:
-            in_use.add(f"{options.landmarks.name}-landmarks")
         found = [
             Model(
                 name=info.name,
@@ -171,7 +196,12 @@ def _add_information(app: FastAPI) -> None:
             )
             for info in shipped_models().values()
         ]
-        return Models(classifier=used, detector=detector, emotions=list(app.state.pool.emotions), models=found)
+        return Models(
+            classifier=[str(name) for name in options.classifier.members],
+            detector=options.detector.name,
+            emotions=list(app.state.pool.emotions),
+            models=found,
+        )
 
     @app.get("/healthz", tags=["server"], summary="Whether the server works")
     async def healthz() -> Health:
@@ -206,10 +236,7 @@ def add_errors(app: FastAPI) -> None:
         response = error_response(error_of_status(error.status_code, text))
         response.headers.update(error.headers or {})
         if error.status_code == 405:  # the framework names the methods of one route only
-            routes = [
-                each for each in app.routes if isinstance(each, Route) and each.path_regex.match(request.url.path)
-            ]
-            response.headers["Allow"] = ", ".join(sorted({name for each in routes for name in each.methods or ()}))
+            response.headers["Allow"] = ", ".join(_methods_at(request, app))
         return response
 
     async def invalid(request: Request, error: Any) -> JSONResponse:
@@ -223,3 +250,10 @@ def add_errors(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, of_framework)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, unexpected)
+
+
+def _methods_at(request: Request, app: FastAPI) -> list[str]:
+    """The methods of the address of a request; with GET also HEAD, which the gate answers."""
+    scopes = {method: {**request.scope, "method": method} for method in ("DELETE", "GET", "PATCH", "POST", "PUT")}
+    found = [name for name, scope in scopes.items() if any(each.matches(scope)[0] == Match.FULL for each in app.routes)]
+    return sorted([*found, "HEAD"]) if "GET" in found else found

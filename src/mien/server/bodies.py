@@ -28,6 +28,11 @@ from mien.server.pool import Upload
 
 IMAGES, VIDEO = "images", "video"
 
+# The name of an image that is the body.
+_ALONE: Final = f"{IMAGES}[0]"
+
+_FORM, _JSON = "multipart/form-data", "application/json"
+
 _MEGABYTE: Final = 1_000_000
 
 # A video may take longer than `max_seconds` to arrive if it keeps this rate, in bytes per second.
@@ -146,26 +151,30 @@ class Reader:
 
         Raises:
             LimitError: The body is too large, or has too many images.
-            MediaTypeError: It is neither a form nor JSON.
+            MediaTypeError: It is neither a form, nor JSON, nor an image.
             InputError: It is damaged, or has other fields.
             SlowRequestError: It did not arrive in time.
             UnavailableError: The bodies of all requests exceed the memory.
         """
         limit = self.options.max_megabytes
         kind = _content_type(request)
-        if kind == "multipart/form-data":
-            stream = self._stream(request, body, self.images, limit, least_rate=None)
+        if not (kind in (_FORM, _JSON) or _is_file(kind, "image/")):
+            raise MediaTypeError(
+                f"{_body_of(kind)}, expected multipart/form-data, application/json or image/...",
+                hint="videos: POST /v1/video"
+                if kind.startswith("video/")
+                else _curl(IMAGES, "photo.jpg", "image/jpeg"),
+            )
+        stream = self._stream(request, body, self.images, limit, least_rate=None)
+        if kind == _FORM:
             files = await _files(request, stream, IMAGES, self.options.max_images, spool=limit * _MEGABYTE + 1)
             data = [(file.filename or f"{IMAGES}[{number}]", await file.read()) for number, file in enumerate(files)]
             return [Upload(name, partial(_decoded, name, part, self.options.max_pixels)) for name, part in data]
-        if kind != "application/json":
-            raise MediaTypeError(
-                f"the body is '{shown(kind) or 'of no type'}', expected multipart/form-data or application/json",
-                hint="for example: curl -F images=@photo.jpg URL",
-            )
-        content = bytearray()
-        async for chunk in self._stream(request, body, self.images, limit, least_rate=None):
+        content = bytearray()  # a list of chunks could take many times the memory of their bytes
+        async for chunk in stream:
             content += chunk
+        if kind != _JSON:
+            return [Upload(_ALONE, partial(_decoded, _ALONE, bytes(content), self.options.max_pixels))]
         try:
             found = EncodedImages.model_validate_json(bytes(content))
         except ValidationError as error:
@@ -187,16 +196,16 @@ class Reader:
         """
         limit = self.options.max_video_megabytes
         kind = _content_type(request)
-        if kind == "multipart/form-data":
+        if kind == _FORM:
             stream = self._stream(request, body, self.videos, limit, least_rate=_LEAST_RATE)
             (file, *_) = await _files(request, stream, VIDEO, 1, spool=_MEGABYTE)
             spooled = cast("tempfile.SpooledTemporaryFile[bytes]", file.file)
             await asyncio.to_thread(spooled.rollover)
             return file.filename or VIDEO, spooled
-        if not kind.startswith("video/") and kind != "application/octet-stream":
+        if not _is_file(kind, "video/"):
             raise MediaTypeError(
-                f"the body is '{shown(kind) or 'of no type'}', expected multipart/form-data or video/...",
-                hint="for example: curl -F video=@clip.mp4 URL",
+                f"{_body_of(kind)}, expected multipart/form-data or video/...",
+                hint="images: POST /v1/analyze" if kind.startswith("image/") else _curl(VIDEO, "clip.mp4", "video/mp4"),
             )
         target = tempfile.TemporaryFile(prefix="mien-")  # noqa: SIM115  (the job closes it)
         try:
@@ -299,6 +308,20 @@ def _decoded_text(name: str, text: str, max_pixels: int) -> Frame:
 
 def _content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _is_file(kind: str, prefix: str) -> bool:
+    """Whether a body of this type is the file itself; its content says what it is."""
+    return kind.startswith(prefix) or kind == "application/octet-stream"
+
+
+def _body_of(kind: str) -> str:
+    return f"the body is '{shown(kind)}'" if kind else "the body has no type"
+
+
+def _curl(field: str, file: str, kind: str) -> str:
+    """A hint with both ways to send a file."""
+    return f"curl -F {field}=@{file} URL, or curl --data-binary @{file} -H 'Content-Type: {kind}' URL"
 
 
 def _problems(error: ValidationError) -> str:

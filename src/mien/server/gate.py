@@ -49,6 +49,8 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # uvicorn, which keeps the scope it made, sends no body
         start = time.perf_counter()
         exchange = _Exchange(scope, receive, send)
         try:

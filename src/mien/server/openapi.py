@@ -20,6 +20,9 @@ _POINT: Final = {**_NUMBERS, "minItems": 2, "maxItems": 2}
 _PROBABILITIES: Final = {"type": "object", "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1}}
 _PLAIN: Final = {"text": "string", "integer": "integer", "number": "number", "boolean": "boolean"}
 
+# A reason for a null that the server does not have: it classifies every face.
+_NEVER: Final = "detection only"
+
 # The parts of a result that are lists and objects.
 _DIMENSIONS: Final = {"type": "object", "properties": {name: {"type": "number"} for name in AFFECT}}
 _NESTED: Final[Mapping[str, Json]] = {
@@ -103,7 +106,7 @@ def document_of(app: FastAPI) -> Json:
         schemas.pop(unused, None)
     schemas |= {
         "Error": _error_schema(),
-        "Face": _object_of(schema.FACE, schema.EXPRESSION, optional=("emotions", "emotion", "confidence", "uncertain")),
+        "Face": _object_of(schema.FACE, schema.EXPRESSION),
         "FrameResult": _object_of(schema.FRAME, extra={"schema": {"type": "integer", "description": "The version."}}),
         "Results": {
             "type": "object",
@@ -160,16 +163,14 @@ def images_body() -> Json:
         "schema": {"$ref": _REF + "EncodedImages"},
         "example": {"images": [{"name": "photo.png", "data": _PIXEL}]},
     }
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": form, "application/json": encoded}}}
+    content = {"multipart/form-data": form, "application/json": encoded, **_raw("image/*")}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def video_body() -> Json:
     """The body of a request with a video."""
     return {
-        "requestBody": {
-            "required": True,
-            "content": {"multipart/form-data": _form(VIDEO, _FILE), "video/mp4": {"schema": _FILE}},
-        }
+        "requestBody": {"required": True, "content": {"multipart/form-data": _form(VIDEO, _FILE), **_raw("video/*")}}
     }
 
 
@@ -177,6 +178,11 @@ _FILE: Final = {"type": "string", "format": "binary"}
 
 # An image of one pixel, for examples.
 _PIXEL: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+def _raw(kind: str) -> Json:
+    """The contents of a body that is the file itself."""
+    return {each: {"schema": _FILE} for each in (kind, "application/octet-stream")}
 
 
 def _form(field: str, value: Json) -> Json:
@@ -206,21 +212,16 @@ def _error_schema() -> Json:
     return {"type": "object", "required": ["error"], "properties": {"error": error}, "example": example}
 
 
-def _object_of(*groups: Sequence[Field], optional: Sequence[str] = (), extra: Json | None = None) -> Json:
-    """The schema of an object with the keys of some groups of fields."""
-    columns = schema.keys(*groups)
-    properties = dict(extra or {}) | {column.name: _property(column) for column in columns}
-    return {
-        "type": "object",
-        "required": [name for name in properties if name not in optional],
-        "properties": properties,
-    }
+def _object_of(*groups: Sequence[Field], extra: Json | None = None) -> Json:
+    """The schema of an object with the keys of some groups of fields, all of which it always has."""
+    properties = dict(extra or {}) | {column.name: _property(column) for column in schema.keys(*groups)}
+    return {"type": "object", "required": list(properties), "properties": properties}
 
 
 def _property(column: Column) -> Json:
     found = dict(_NESTED.get(column.name) or {"type": _PLAIN[column.type]})
     text = f"{column.meaning} Unit: {column.unit}." if column.unit else column.meaning
-    if column.empty:
+    if empty := column.empty.removeprefix(_NEVER).removeprefix(", or "):
         found["type"] = [found["type"], "null"]
-        text += f" Null: {column.empty}."
+        text += f" Null: {empty}."
     return {**found, "description": text}

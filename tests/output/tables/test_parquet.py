@@ -12,6 +12,7 @@ import pytest
 from tests.output.drawing.test_annotated import blank_image, result
 from tests.output.tables.test_text import COLUMNS, RESULTS, SIX
 
+import mien
 from mien.errors import OutputError
 from mien.output import STYLES, open_table, rows, table_formats
 from mien.output.drawing.annotated import AnnotatedImages
@@ -26,6 +27,7 @@ def test_the_rows_are_those_of_the_other_tables(tmp_path: Path) -> None:
     read = pq.read_table(path)
     assert read.to_pylist() == [row for one in RESULTS for row in rows(one, COLUMNS)]
     assert read.schema.metadata[b"mien_schema"] == b"1"
+    assert read.schema.metadata[b"mien_version"].decode() == mien.__version__
     types = {"text": "string", "integer": "int64", "number": "double", "boolean": "bool"}
     assert [str(kind) for kind in read.schema.types] == [
         types[column.type] for column in STYLES["mien"].columns(COLUMNS)

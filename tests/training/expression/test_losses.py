@@ -16,11 +16,9 @@ from mien.datasets import Samples, ferplus
 from mien.errors import ConfigError, DataError
 from mien.training import FitOptions, fit, load_recipe
 from mien.training.checkpoints import load_module
-from mien.training.expression.augmentation import augment
 from mien.training.expression.data import MODES, ExpressionData, head_classes, targets_for
-from mien.training.expression.module import ExpressionModule, cross_entropy, divergence, drawn, multi_label, smooth
+from mien.training.expression.module import ExpressionModule, cross_entropy, drawn, multi_label, smooth
 from mien.training.expression.recipe import HeadRecipe
-from mien.training.recipe import check
 
 rows = st.lists(st.lists(st.integers(0, 5), min_size=4, max_size=4), min_size=1, max_size=6)
 
@@ -52,63 +50,6 @@ def test_multi_label_is_its_definition(counts: list[list[int]]) -> None:
             losses.append(-math.log(max(t * math.exp(s) / total for t, s in zip(hot, scores, strict=True))))
     expected = sum(losses) / max(len(losses), 1)
     assert float(multi_label(logits, target)) == pytest.approx(expected, abs=1e-4)
-
-
-def _entropy(answers: torch.Tensor) -> torch.Tensor:
-    return -(answers * answers.log()).sum(dim=-1)
-
-
-@given(counts=rows)
-def test_divergence_is_its_definition(counts: list[list[int]]) -> None:
-    """The entropy of the mean answer less the mean of the entropies."""
-    first = torch.tensor(counts, dtype=torch.float32)
-    second = first.flip(1) * 0.5
-    answers = torch.stack([first, second]).softmax(dim=2).double()
-    expected = _entropy(answers.mean(dim=0)) - _entropy(answers).mean(dim=0)
-    assert float(divergence(torch.cat([first, second]))) == pytest.approx(float(expected.mean()), abs=1e-5)
-
-
-def test_divergence_of_one_answer_is_nothing_and_of_opposite_ones_a_bit() -> None:
-    sure = torch.tensor([[50.0, 0, 0], [0, 50.0, 0]])
-    assert float(divergence(torch.cat([sure, sure]))) == pytest.approx(0, abs=1e-6)
-    assert float(divergence(torch.cat([sure, sure.flip(0)]))) == pytest.approx(math.log(2), abs=1e-6)
-
-
-def test_agreement_shows_two_versions_and_brings_the_answers_together(tiny_samples: Samples) -> None:
-    """After the same steps, a network that was trained with it says more alike things of changed faces."""
-    apart = {}
-    for weight in (1e-6, 20.0):
-        recipe = tiny_recipe(agreement=weight, augmentation={"mixup": 0.0, "rotation": 45.0, "shift": 0.2})
-        data = ExpressionData(tiny_samples, recipe)
-        classes = {name: list(names) for name, names in data.classes.items()}
-        torch.manual_seed(0)
-        module = ExpressionModule(recipe.model_dump(mode="json"), classes)
-        optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
-        for epoch in range(4):
-            for batch in data.train_batches(epoch):
-                loss, sums = module.training_step(batch)
-                optimizer.zero_grad()
-                torch.autograd.backward(loss)
-                optimizer.step()
-        assert sums["train/loss"][1] == 2 * len(batch[0])
-        torch.manual_seed(1)
-        faces = batch[0].repeat(2, 1, 1, 1).float() / 255
-        with torch.no_grad():
-            apart[weight] = float(divergence(module.eval()(augment(faces, recipe.augmentation))["fer2013"]))
-    assert apart[20.0] < 0.5 * apart[1e-6]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"agreement": 1.0, "augmentation": {"mixup": 0.2}}, "agreement: both versions of an image must show the same"),
-        ({"agreement": 1.0}, "agreement: both versions"),
-        ({"agreement": -1.0}, "agreement"),
-    ],
-)
-def test_agreement_that_cannot_be_is_refused(changes: dict[str, object], message: str) -> None:
-    with pytest.raises((ConfigError, ValueError), match=message):
-        check(tiny_recipe(**changes))
 
 
 def test_any_of_several_labels_is_right() -> None:

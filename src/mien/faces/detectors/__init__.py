@@ -8,6 +8,7 @@ and accepts others sets `TAKES_WEIGHTS = True`.
 
 import importlib
 import math
+import os
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -83,7 +84,7 @@ class DetectorOptions:
     """The options of face detection; the command line derives its options and their help from these fields.
 
     Raises:
-        ConfigError: An option has a value out of its range, or there is no detector of that name.
+        ConfigError: An option has a value of another type or out of its range, or there is no detector of that name.
     """
 
     name: Annotated[str, "Face detector."] = DEFAULT
@@ -98,6 +99,11 @@ class DetectorOptions:
     any_rotation: Annotated[bool, "Also find faces on their side or upside down; takes four times as long."] = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            hint = f"choose one of {', '.join(names())}"
+            if isinstance(self.name, os.PathLike):
+                hint = "write DetectorOptions(weights=...) for a file of weights"
+            raise ConfigError(f"name: expected the name of a detector, got {repr(self.name)[:80]}", hint=hint)
         if self.name not in names():
             near = _ELSEWHERE.get(self.name.lower()) or meant(self.name, names())
             raise ConfigError(f"there is no detector '{self.name}'", hint=f"{near}choose one of {', '.join(names())}")
@@ -106,8 +112,21 @@ class DetectorOptions:
             if value is not None and (not isinstance(value, Real) or not 1 <= float(value) < math.inf):
                 raise ConfigError(f"{option}: expected a number of pixels above 0, got {value}", hint="for example 64")
         check_fraction("min_score", self.min_score)
+        if not isinstance(self.any_rotation, (bool, np.bool_)):  # text such as "no" would count as yes
+            raise ConfigError(f"any_rotation: expected True or False, got {repr(self.any_rotation)[:80]}")
         if self.weights is not None:
-            object.__setattr__(self, "weights", Path(self.weights))
+            object.__setattr__(self, "weights", _path(self.weights))
+
+
+def _path(weights: object) -> Path:
+    """The path of a file of weights, which may be given as text; `~` is the user's home.
+
+    Raises:
+        ConfigError: It is neither a path nor text.
+    """
+    if not isinstance(weights, (str, os.PathLike)):
+        raise ConfigError(f"weights: expected the path of a file, got {repr(weights)[:80]}")
+    return Path(os.path.expanduser(weights))
 
 
 class Detector(Protocol):

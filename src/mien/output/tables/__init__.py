@@ -6,16 +6,17 @@ To add a format, write `<suffix>.py` in this folder with a `TABLE` (see `mien.ou
 import importlib
 import pkgutil
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.emotions import vocabulary
 from mien.errors import ConfigError, MissingExtraError, meant
 from mien.names import to_cell
-from mien.output.base import Output, TableFormat
+from mien.output.base import Output, TableFormat, checked_result
 from mien.output.schema import Layout
 from mien.output.styles import MIEN, style_named
-from mien.results import FrameResult
+from mien.results import Face, FrameResult
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -30,7 +31,7 @@ def table_formats() -> tuple[str, ...]:
 
 def open_table(
     path: str | Path,
-    emotions: Sequence[str],
+    emotions: int | Sequence[str],
     *,
     format: str | None = None,
     style: str = MIEN.name,
@@ -41,7 +42,8 @@ def open_table(
 
     Args:
         path: The file to write; "-" is standard output.
-        emotions: The columns of probabilities; the results must have the same, in this order.
+        emotions: The columns of probabilities, as `Analyzer.emotions`, or the size of a vocabulary; the results must
+            have the same emotions, in this order.
         format: Name of the format; None for the suffix of `path`, and for CSV on standard output.
         style: Whose column names to use: mien's, or those of another program.
         keypoints: Number of dense keypoints per face to write, 70 of `mien` and 68 of dlib's predictor: adds the pose,
@@ -49,11 +51,12 @@ def open_table(
         smoothed: Also write the probabilities that are smoothed along a track: `smoothed_anger`, ...
 
     Raises:
-        ConfigError: There is no such format or style, or the style has no columns for what is requested.
+        ConfigError: There is no such format or style, the style has no columns for what is requested, or an argument
+            has a value that cannot be used.
         MissingExtraError: The format needs packages that are not installed.
     """
     formats = table_formats()
-    layout = Layout(tuple(emotions), keypoints, smoothed)
+    layout = Layout(_classes(emotions), _count(keypoints), smoothed)
     names = style_named(style, layout)
     if format is None:
         suffix = ".csv" if str(path) == "-" else Path(path).suffix.lower()
@@ -75,6 +78,37 @@ def open_table(
         )
     table: TableFormat = importlib.import_module(f"{__name__}.{format}").TABLE
     return table(path, layout, names)
+
+
+def _classes(given: object) -> tuple[str, ...]:
+    """The names of classes: those given, or the vocabulary of that size.
+
+    Raises:
+        ConfigError: They are neither.
+    """
+    if isinstance(given, Integral) and not isinstance(given, bool):
+        return vocabulary(int(given))
+    names = (None,) if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
+    if not all(isinstance(name, str) for name in names):
+        raise ConfigError(
+            f"emotions: expected the names of the classes, got {repr(given)[:80]}",
+            hint="pass Analyzer.emotions, or the size of a vocabulary, for example 8",
+        )
+    return names
+
+
+def _count(keypoints: object) -> int:
+    """The number of keypoints of a face.
+
+    Raises:
+        ConfigError: It is something else; True says that there are some, but not how many.
+    """
+    if keypoints is True or not isinstance(keypoints, Integral) or keypoints < 0:
+        raise ConfigError(
+            f"keypoints: expected the number of keypoints of a face, got {repr(keypoints)[:80]}",
+            hint="70 of the method mien, 68 of dlib, 0 for none",
+        )
+    return int(keypoints)
 
 
 def _instead(path: Path) -> str:
@@ -100,7 +134,7 @@ _PANDAS_TYPES = {"text": "string", "integer": "Int64", "number": "float64", "boo
 
 def to_pandas(
     results: FrameResult | Iterable[FrameResult],
-    emotions: Sequence[str] | None = None,
+    emotions: int | Sequence[str] | None = None,
     *,
     style: str = MIEN.name,
     keypoints: int | None = None,
@@ -110,32 +144,35 @@ def to_pandas(
 
     Args:
         results: One result, or several.
-        emotions: The columns of probabilities, as `Analyzer.emotions`; None for those of the first face that has
-            any, or the eight of the default.
+        emotions: As in `open_table`; None for those of the first face that has any, or the eight of the default.
         style: As in `open_table`.
-        keypoints: As in `open_table`; None for as many as the first face has that has any, in mien's own style.
+        keypoints: As in `open_table`; True for as many as the first face has that has any; None for the same, in mien's
+            own style.
         smoothed: As in `open_table`; None for whether any face has them, in mien's own style.
 
     Raises:
         MissingExtraError: pandas is not installed.
-        ConfigError: There is no such style, or it has no columns for what is requested.
+        ConfigError: There is no such style, it has no columns for what is requested, or an argument has a value that
+            cannot be used.
+        TypeError: `results` are no results; the message has the conversion of faces.
         ValueError: The results differ in their emotions.
     """
     try:
         import pandas
     except ImportError:
         raise MissingExtraError("a pandas table", "report") from None
-    results = [results] if isinstance(results, FrameResult) else list(results)
+    one = isinstance(results, (FrameResult, Face, str)) or not isinstance(results, Iterable)
+    results = [checked_result(result) for result in ([results] if one else results)]
+    faces = [face for result in results for face in result]
     if emotions is None:
-        known = (face.expression.emotions for result in results for face in result if face.expression)
+        known = (face.expression.emotions for face in faces if face.expression is not None)
         emotions = next(known, vocabulary(8))
     own = style == MIEN.name  # other styles have no columns for more
-    faces = [face for result in results for face in result] if own else []
-    if keypoints is None:
+    if keypoints is True or (keypoints is None and own):
         keypoints = next((len(face.keypoints) for face in faces if face.keypoints is not None), 0)
     if smoothed is None:
-        smoothed = any(face.smoothed is not None for face in faces)
-    layout = Layout(tuple(emotions), keypoints, smoothed)
+        smoothed = own and any(face.smoothed is not None for face in faces)
+    layout = Layout(_classes(emotions), _count(keypoints or 0), smoothed)
     names = style_named(style, layout)
     rows = [
         {key: to_cell(cell) if isinstance(cell, str) else cell for key, cell in row.items()}

@@ -1,5 +1,6 @@
 """Tables in Parquet: typed columns with their schema, read by pandas, polars, R, DuckDB and Spark (`mien[report]`)."""
 
+import importlib
 import os
 import sys
 from collections.abc import Iterator
@@ -26,9 +27,10 @@ class ParquetTable(Table[IO[bytes]]):
     """A table in a Parquet file, or on a binary stream.
 
     Rows are written in groups, so that memory stays flat. The file's metadata has the version of the schema
-    (`mien_schema`) and the style of the names (`mien_style`). A file gets its name at a clean end; after an exception
-    the rows so far stay in `<name>.partial`, which is a complete Parquet file, also if the disk is full: room for the
-    footer, without which nobody can read the rows, is kept free before each group is written.
+    (`mien_schema`), the style of the names (`mien_style`) and the version of mien that wrote it (`mien_version`). A
+    file gets its name at a clean end; after an exception the rows so far stay in `<name>.partial`, which is a complete
+    Parquet file, also if the disk is full: room for the footer, without which nobody can read the rows, is kept free
+    before each group is written.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -49,9 +51,10 @@ class ParquetTable(Table[IO[bytes]]):
             "number": pyarrow.float64(),
             "boolean": pyarrow.bool_(),
         }
+        version = importlib.import_module("mien").__version__  # an import statement would be a cycle: mien imports this
         self._schema = pyarrow.schema(
             [(column.name, types[column.type]) for column in style.columns(layout)],
-            metadata={"mien_schema": str(SCHEMA), "mien_style": style.name},
+            metadata={"mien_schema": str(SCHEMA), "mien_style": style.name, "mien_version": version},
         )
         self._waiting: list[Row] = []
         self._groups = 0

@@ -5,7 +5,6 @@ al., "Training deep networks for facial expression recognition with crowd-source
 section 4.2.
 """
 
-import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Final
@@ -60,21 +59,6 @@ def multi_label(logits: Tensor, target: Tensor) -> Tensor:
     each = -(labels.log() + nn.functional.log_softmax(logits.float(), dim=1)).amax(dim=1)  # (N,)
     known = target.sum(dim=1) > 0
     return (each * known).sum() / known.sum().clamp(min=1)
-
-
-def divergence(logits: Tensor) -> Tensor:
-    """Jensen-Shannon divergence, in nats, between the answers to two versions of each image; the mean of the images.
-
-    It is 0 where both answers are the same, at most log 2 (Hendrycks et al., "AugMix", ICLR 2020, section 3, of two
-    versions in place of three).
-
-    Args:
-        logits: (2 N, C); the rows n and N + n belong to one image.
-    """
-    both = nn.functional.log_softmax(logits.float(), dim=1).reshape(2, -1, logits.shape[1])
-    mean = both.logsumexp(dim=0) - math.log(2)  # of the two answers, (N, C)
-    found: Tensor = (both.exp() * (both - mean)).sum(dim=2).mean()
-    return found
 
 
 class ExpressionModule(TrainingModule):
@@ -163,13 +147,10 @@ class ExpressionModule(TrainingModule):
     def training_step(self, batch: Batch) -> tuple[Tensor, Sums]:
         """The weighted sum of the heads' losses on augmented, mixed images.
 
-        With `agreement`, each image comes in two versions, and what divides the answers to them is a loss too. Their
-        accuracy is measured as well: if it is far below that of the validation, the network is regularised too much; if
-        it is far above it, too little.
+        Their accuracy is measured as well: if it is far below that of the validation, the network is regularised too
+        much; if it is far above it, too little.
         """
         raw, targets = batch[0], dict(batch[1])
-        if self.recipe.agreement:  # both versions are changed on their own
-            raw, targets = torch.cat([raw, raw]), {name: torch.cat([each, each]) for name, each in targets.items()}
         images, settings = raw.float() / 255, self.recipe.augmentation
         if (points := targets.pop(POINTS, None)) is not None:
             images = self._covers.cover(images, points, settings.covers)
@@ -195,9 +176,6 @@ class ExpressionModule(TrainingModule):
         total = torch.stack(losses).sum()
         if redrawing is not None:
             total = total + self.recipe.reconstruction * redrawing
-        if self.recipe.agreement:
-            parts = [head.weight * divergence(logits[name]) for name, head in self.recipe.class_heads.items()]
-            total = total + self.recipe.agreement * torch.stack(parts).sum()
         sums: Sums = {"train/loss": (total * len(raw), len(raw))}
         if redrawing is not None:
             sums["train/redrawing"] = (redrawing * len(raw), len(raw))

@@ -12,7 +12,6 @@ from mien.training.degradation import Degradation
 from mien.training.photometry import Photometry
 from mien.training.recipe import Fraction, RunRecipe, Table, meant, shorten
 
-MIXUP: Final = 0.2
 HeadName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
 
@@ -134,7 +133,7 @@ class Augmentation(Degradation, Photometry):
     stretch: Annotated[float, Field(ge=1, le=2, description="largest ratio of the axes, or its inverse")] = 1.1
     shear: Annotated[float, Field(ge=0, le=1)] = 0.05
     shift: Fraction = 0.1
-    mixup: Annotated[float, Field(ge=0, description="alpha of the beta distribution; 0: no mixup")] = MIXUP
+    mixup: Annotated[float, Field(ge=0, description="alpha of the beta distribution; 0: no mixup")] = 0.2
     covers: Annotated[
         Fraction, Field(description="chance of a mask, sunglasses or a hand, placed by the face's keypoints")
     ] = 0.0
@@ -179,14 +178,6 @@ class ExpressionRecipe(RunRecipe):
     reconstruction: Annotated[
         float,
         Field(ge=0, description="weight of redrawing the image from its capsules, on the sum of the squared errors"),
-    ] = 0.0
-    agreement: Annotated[
-        float,
-        Field(
-            ge=0,
-            description="weight of the divergence between the answers to two versions of each image (Hendrycks et al. "
-            "2020, section 3); 0: one version. A step takes twice as long",
-        ),
     ] = 0.0
     augmentation: Augmentation = Augmentation()
 
@@ -239,7 +230,6 @@ def _misfits(name: str, plain: Mapping[str, Any]) -> list[str]:
     input, augmentation = (plain.get(key) for key in ("input", "augmentation"))
     frames = input.get("frames", 1) if isinstance(input, Mapping) else 1
     covers = augmentation.get("covers", 0) if isinstance(augmentation, Mapping) else 0
-    mixup = augmentation.get("mixup", MIXUP) if isinstance(augmentation, Mapping) else MIXUP
     heads = plain.get("heads")
     errors = []
     if models.has_capsules(name) and isinstance(heads, Mapping) and any(map(_is_affect, heads.values())):
@@ -250,10 +240,6 @@ def _misfits(name: str, plain: Mapping[str, Any]) -> list[str]:
         errors.append(f"input.frames: the network '{name}' reads single images, expected 1, got {frames}")
     if covers and not (models.reads_images(name) and frames == 1):
         errors.append(f"augmentation.covers: for networks that read single images, which '{name}' does not")
-    if plain.get("agreement") and models.has_capsules(name):
-        errors.append(f"agreement: is for probabilities, and the capsules of '{name}' have none, expected 0")
-    if plain.get("agreement") and mixup:
-        errors.append("agreement: both versions of an image must show the same face, expected augmentation.mixup = 0")
     if plain.get("reconstruction") and not models.has_capsules(name):
         errors.append(f"reconstruction: the network '{name}' has no capsules, expected 0")
     return errors

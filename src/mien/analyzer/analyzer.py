@@ -1,31 +1,42 @@
-"""The analyzer: frames in, results out. It knows detectors and classifiers, and no file format."""
+"""The class `Analyzer`: finds the faces of frames, follows them, crops them and classifies them, in batches."""
 
 import functools
 import math
-import threading
 import time
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any, Final, Generic, Protocol, Self, TypedDict, TypeVar, Unpack, cast, overload
+from typing import Any, Final, Never, Self, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import ConfigError
+from mien.analyzer.arguments import (
+    ANALYZER,
+    CLASSIFIER,
+    DETECTOR,
+    METHOD,
+    check_frame,
+    check_ready,
+    check_video,
+    checked_options,
+    refuse_others,
+)
+from mien.analyzer.options import AnalyzerOptions, DetectorSource
+from mien.analyzer.stages import PerSource, Smoother, Tracker, smoothed
+from mien.errors import ConfigError, InputError
 from mien.expression import Ensemble, OnnxClassifier, load_classifier
-from mien.expression.base import Classifier, ClassifierOptions, ClassifierSource, Emotions
+from mien.expression.base import Classifier, ClassifierOptions, ClassifierSource, Emotions, checked_emotions
 from mien.expression.base import as_options as classifier_options
 from mien.expression.observation import Observation, Windows
 from mien.expression.prior import AUTO, Prior
-from mien.expression.prior import checked as checked_prior
 from mien.expression.smoothing import SECONDS, TrackSmoother
 from mien.faces import detectors, landmarks
 from mien.faces.align import Aligner, CropAligner
 from mien.faces.detectors import Detector, DetectorOptions
 from mien.faces.keypoints import COUNTS, as_scheme
-from mien.faces.landmarks import Landmarker, LandmarkOptions
+from mien.faces.landmarks import Landmarker
 from mien.faces.tracking import FaceTracker
 from mien.media import (
     LIVE_DELAY,
@@ -34,159 +45,24 @@ from mien.media import (
     ImageSource,
     OnError,
     VideoOptions,
+    check_on_error,
     frame_of,
     frames_of,
     is_one,
     open_frames,
     open_video,
 )
-from mien.media.decode import shown
 from mien.media.feed import Feed
-from mien.media.picking import TrackingOptions
 from mien.results import Expression, Face, Frame, FrameResult
-
-# The options, the name or the file of a detector, or a ready one; None for the default.
-DetectorSource = DetectorOptions | Detector | str | Path | None
 
 # For each of the crop specs of the classifier, what it gets of the faces of a frame.
 Crops = tuple[Sequence[NDArray[np.uint8]] | Sequence[Observation], ...]
 
+# What names a classifier; all else is a ready one.
+_NAMED: Final = (str, Path, Sequence, ClassifierOptions)
+
 # A batch is closed early when the images kept for it have this many pixels: memory stays flat.
 _HELD_PIXELS: Final = 64_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class AnalyzerOptions:
-    """Everything that can be chosen about an analyzer: frozen, and can be pickled and sent to another process."""
-
-    detector: DetectorOptions = field(default_factory=DetectorOptions)
-    classifier: ClassifierOptions = field(default_factory=ClassifierOptions)
-    landmarks: LandmarkOptions = field(default_factory=LandmarkOptions)
-    tracking: TrackingOptions = field(default_factory=TrackingOptions)
-    keypoints: Annotated[bool, "Also find dense keypoints, the head pose and measures of each face."] = False
-    largest_only: Annotated[bool, "Keep only the largest face of each frame."] = False
-    align: Annotated[
-        bool, "Align faces, also images that are cropped faces (whole-image), by landmarks of a network of their own."
-    ] = True
-    keep_images: Annotated[bool, "Results carry the pixels of their frames, for drawing."] = False
-
-    def __post_init__(self) -> None:
-        """Refuses values of other types: text such as "no" would count as yes.
-
-        Raises:
-            ConfigError: There is one.
-        """
-        for name, kind in _PARTS.items():
-            if not isinstance(value := getattr(self, name), kind):
-                hint = f"write {kind.__name__}({shown(repr(value))})" if isinstance(value, (str, Path)) else ""
-                raise ConfigError(f"{name}: expected {kind.__name__}, got {type(value).__name__}", hint=hint)
-        for name in ("keypoints", "largest_only", "align", "keep_images"):
-            if not isinstance(value := getattr(self, name), (bool, np.bool_)):
-                raise ConfigError(f"{name}: expected True or False, got {shown(repr(value))}")
-
-
-# The fields of the options that are options themselves.
-_PARTS: Final[Mapping[str, type]] = {
-    "detector": DetectorOptions,
-    "classifier": ClassifierOptions,
-    "landmarks": LandmarkOptions,
-    "tracking": TrackingOptions,
-}
-
-
-class Tracker(Protocol):
-    """Follows persons through the frames of one source. Each source gets a new tracker, which is dropped at its end.
-
-    For each frame, in order, `needs_detection` is called once and then `update` once.
-    """
-
-    def needs_detection(self, frame: Frame) -> bool:
-        """Whether the detector has to run on the next frame; if not, the tracker itself says where the faces are."""
-
-    def update(self, frame: Frame, faces: tuple[Face, ...] | None) -> Sequence[Face]:
-        """The faces of the next frame with their `track`; a tracker may also leave out faces or add some.
-
-        Args:
-            frame: The frame; `frame.timestamp` has its time in seconds.
-            faces: What the detector found, largest first, with landmarks if the detector gives any; None if the
-                detector did not run on this frame.
-
-        Returns:
-            The faces, largest first. Their landmarks align the crops: a face that the tracker moved needs moved ones.
-        """
-
-
-class Smoother(Protocol):
-    """Smooths the expressions of one source over time. Each source gets a new smoother, which is dropped at its end.
-
-    It gives each result that it is given exactly once and in order, with `Face.smoothed` set where it is known; results
-    with an `error` as well.
-    """
-
-    def update(self, result: FrameResult) -> Iterable[FrameResult]:
-        """Takes the next result; gives those that are complete: none while it still needs to see later ones."""
-
-    def flush(self) -> Iterable[FrameResult]:
-        """The remaining results, at the end of the source."""
-
-
-def _checked_options(options: object) -> AnalyzerOptions | None:
-    """The options, if they are.
-
-    Raises:
-        TypeError: They are something else; the message has what to write.
-    """
-    if options is None or isinstance(options, AnalyzerOptions):
-        return options
-    message = f"options: expected AnalyzerOptions, got {type(options).__name__}"
-    if isinstance(options, (str, Path)):
-        raise TypeError(f"{message}; for a model write classifier={shown(repr(options))}")
-    name = next((name for name, kind in _PARTS.items() if isinstance(options, kind)), None)
-    if name is not None:
-        raise TypeError(f"{message}; write AnalyzerOptions({name}=...)")
-    raise TypeError(f"{message}; write AnalyzerOptions(**options)" if isinstance(options, dict) else message)
-
-
-def _checked_names(names: Iterable[str]) -> None:
-    """Refuses further arguments of `analyze` that it does not have; many of them are fields of its options.
-
-    Raises:
-        TypeError: There is one; the message has what to write.
-    """
-    for name in names:
-        if name in ("detector", "keypoints"):
-            continue
-        whole = f"analyze has no argument '{shown(name)}'"
-        if name == "model":
-            raise TypeError(f"{whole}; write classifier='mien-s', for example")
-        for argument, kind in {
-            "classifier": ClassifierOptions,
-            "detector": DetectorOptions,
-            "video": VideoOptions,
-        }.items():
-            if name in (each.name for each in fields(kind)):
-                raise TypeError(f"{whole}; write {argument}={kind.__name__}({name}=...)")
-        if name in (each.name for each in fields(TrackingOptions)):
-            raise TypeError(f"{whole}; write options=AnalyzerOptions(tracking=TrackingOptions({name}=...))")
-        if name in (each.name for each in fields(AnalyzerOptions)):
-            raise TypeError(f"{whole}; write options=AnalyzerOptions({name}=...)")
-        raise TypeError(whole)
-
-
-def _check_frame(frame: object) -> None:
-    """Refuses what `stream` does not take.
-
-    Raises:
-        TypeError: It is no frame; the message has what to write.
-    """
-    if isinstance(frame, (Frame, FrameResult)):
-        return
-    write = "analyze takes images of other kinds"
-    if isinstance(frame, np.ndarray):
-        write = "write Frame(array, 'camera', index, seconds)"
-    elif isinstance(frame, (str, PathLike)):
-        write = "for files write stream(mien.media.open_frames([PATH]))"
-    raise TypeError(f"stream takes Frames, got {type(frame).__name__}; {write}")
 
 
 def _analyzing(options: ClassifierOptions) -> ClassifierOptions:
@@ -194,27 +70,24 @@ def _analyzing(options: ClassifierOptions) -> ClassifierOptions:
     return replace(options, prior=options.prior or AUTO)
 
 
-Stage = TypeVar("Stage")
+def _or_error(frames: Iterator[Frame | FrameResult]) -> Iterator[Frame | FrameResult]:
+    """The frames of one source, which raises if it gives nothing but an error: it could not be opened.
 
-
-class _PerSource(Generic[Stage]):
-    """The trackers or smoothers of a stream, of which only that of the present source is kept."""
-
-    def __init__(self, make: Callable[[], Stage]) -> None:
-        self._make = make
-        self._place = ("", -1)
-        self.present: Stage | None = None
-
-    def at(self, source: str, index: int) -> tuple[Stage, Stage | None]:
-        """The one for a frame; and the one of the source before, if that has just ended.
-
-        Another source begins with another name, or if the index does not rise, as with several images in memory.
-        """
-        before, self._place = self._place, (source, index)
-        if self.present is not None and before[0] == source and before[1] < index:
-            return self.present, None
-        ended, self.present = self.present, self._make()
-        return self.present, ended
+    Raises:
+        InputError: With the first frame.
+    """
+    first = next(frames, None)
+    if first is None:
+        return
+    if isinstance(first, FrameResult) and first.error is not None:
+        second = next(frames, None)
+        if second is None:
+            raise InputError(first.error)
+        yield first
+        yield second
+    else:
+        yield first
+    yield from frames
 
 
 @dataclass(slots=True)
@@ -246,6 +119,7 @@ class Analyzer:
         prior: The class frequencies that probabilities assume: "training", "soft", "uniform", "auto", a file, or a
             share for each class; see `mien.expression.prior`. By default "auto": soft if the model knows its shares.
         keypoints: Whether to find dense keypoints, the head pose and measures of each face; None: as the options say.
+        **others: There are none; the error has what to write.
 
     Attributes:
         options: The options, with the other arguments applied.
@@ -255,7 +129,7 @@ class Analyzer:
 
     Raises:
         ConfigError: There is no such detector or model, or an option has a value that cannot be used.
-        TypeError: `options` are something else; the message has what to write.
+        TypeError: An argument is something else, or there is no such argument; the message has what to write.
         WeightsError: The weights of the model or the detector are missing or damaged.
         UnsupportedError: The detector cannot run here.
     """
@@ -268,18 +142,22 @@ class Analyzer:
         classifier: Classifier | ClassifierSource = None,
         tracker: Callable[[], Tracker] | None = None,
         smoother: Callable[[], Smoother] | None = None,
-        emotions: Emotions | Sequence[str] = None,
+        emotions: Emotions | Collection[str] = None,
         prior: Prior | Mapping[str, float] | None = None,
         keypoints: bool | None = None,
+        **others: Never,
     ) -> None:
-        options = _checked_options(options) or AnalyzerOptions()
+        refuse_others(ANALYZER, others)
+        options = checked_options(options) or AnalyzerOptions()
         if keypoints is not None:
             options = replace(options, keypoints=keypoints)
         made: dict[str, Any] = {"tracker": tracker, "smoother": smoother}
         if isinstance(detector, (str, Path, DetectorOptions)):
             options = replace(options, detector=detectors.as_options(detector, options.detector))
             detector = None
-        if classifier is None or isinstance(classifier, (str, Path, Sequence, ClassifierOptions)):
+        if classifier is not None and not isinstance(classifier, _NAMED):
+            check_ready("classifier", classifier, *CLASSIFIER)
+        if classifier is None or isinstance(classifier, _NAMED):
             if classifier is not None:
                 options = replace(options, classifier=classifier_options(classifier, options.classifier))
             if emotions is not None:
@@ -293,9 +171,10 @@ class Analyzer:
                 hint="give it to the classifier: ClassifierOptions(prior=)",
             )
         else:
-            self.classifier = classifier if emotions is None else classifier.with_classes(emotions)
+            self.classifier = classifier if emotions is None else classifier.with_classes(checked_emotions(emotions))
             made["classifier"] = self.classifier
         if detector is not None:
+            check_ready("detector", detector, *DETECTOR)
             made["detector"] = detector
         self.options = options
         self._made_from = made
@@ -380,14 +259,15 @@ class Analyzer:
         *,
         on_error: OnError = ...,
         video: VideoOptions | None = ...,
-    ) -> Iterator[FrameResult]: ...
+    ) -> Generator[FrameResult]: ...
     def analyze(
         self,
         images: ImageSource | Frame | Iterable[ImageItem],
         *,
         on_error: OnError = "result",
         video: VideoOptions | None = None,
-    ) -> FrameResult | list[FrameResult] | Iterator[FrameResult]:
+        **others: Never,
+    ) -> FrameResult | list[FrameResult] | Generator[FrameResult]:
         """Analyzes one image, a video, a camera, a list of images, or the images of a generator.
 
         Args:
@@ -401,29 +281,40 @@ class Analyzer:
                 before it.
             video: Which frames of a video are analyzed. With it, the answer for a path is always an iterator; an image
                 gives its one result.
+            **others: There are none; the error has what to write.
 
         Returns:
             A result; for a collection a list of results; for a generator, a video and a camera an iterator, in constant
             memory. Its `close()` stops the analysis and closes the file or the camera.
 
         Raises:
-            InputError: A single image cannot be read; or one of several, with `on_error="raise"`.
+            InputError: A single image cannot be read, or a video or camera not be opened (with the first result that is
+                requested); or one of several, with `on_error="raise"`.
+            ConfigError: `on_error` has another value.
             ValueError: An array has another shape.
             TypeError: `images`, or an item of a collection, is none of the above; the message has the conversion.
         """
-        frames = open_video(images, video)
+        refuse_others(METHOD, others)
+        check_video(video)
+        check_on_error(on_error)
+        frames = images if isinstance(images, FrameSource) else open_video(images, video)
         if frames is None and video is not None:
+            if not isinstance(images, (str, PathLike)):
+                kind = type(images).__name__
+                raise TypeError(f"video: is for one path or address, got {kind}; leave it out, or call for each path")
             frames = open_frames([cast(str, images)], options=video)
-        if frames is None and isinstance(images, FrameSource):
-            frames = images
         if frames is not None:
-            return self.stream(frames_of(iter(frames), on_error), LIVE_DELAY if frames.is_live else None)
+            found = frames_of(iter(frames), on_error)
+            alone = frames is not images and len(frames.items) == 1
+            return self.stream(_or_error(found) if alone else found, LIVE_DELAY if frames.is_live else None)
         if is_one(images):
-            return next(self.stream([frame_of(images)]))
+            frame = frame_of(images)
+            result = next(self.stream([replace(frame, timestamp=None)]))  # a single frame has nothing to follow
+            return replace(result, timestamp=frame.timestamp)
         results = self.stream(frames_of(cast("Iterable[ImageItem]", images), on_error))
         return list(results) if isinstance(images, Collection) else results
 
-    def stream(self, frames: Iterable[Frame | FrameResult], max_delay: float | None = None) -> Iterator[FrameResult]:
+    def stream(self, frames: Iterable[Frame | FrameResult], max_delay: float | None = None) -> Generator[FrameResult]:
         """Analyzes frames as they come, in their order, in constant memory.
 
         A `FrameResult` in the source (an image that could not be read) is passed on in its place.
@@ -443,7 +334,7 @@ class Analyzer:
             raise ConfigError(f"max_delay: expected a number of seconds from 0, got {max_delay}")
         results = self._classified(self._batches(frames, math.inf if max_delay is None else max_delay))
         if self._smoother is not None:
-            return self._smoothed(results, _PerSource(self._smoother), images=True)
+            return smoothed(results, PerSource(self._smoother), images=True)
         seconds = SECONDS if self.options.tracking.smooth is None else self.options.tracking.smooth
         if seconds == 0:
             return results
@@ -452,14 +343,14 @@ class Analyzer:
         def smoother() -> Smoother:
             return TrackSmoother(seconds, delay, threshold=self.video_classifier.threshold)
 
-        return self._smoothed(results, _PerSource(smoother), images=False)
+        return smoothed(results, PerSource(smoother), images=False)
 
     def _batches(self, frames: Iterable[Frame | FrameResult], max_delay: float) -> Iterator[list[_Pending]]:
         """Frames with their faces found, tracked and cropped, in batches."""
         # A box that is the whole image needs no detector.
         every = 1 if self._aligner.boxes_are_crops else self.options.tracking.detect_every
-        tracking = _PerSource(self._tracker or functools.partial(FaceTracker, every))
-        windows = _PerSource(functools.partial(Windows, self.classifier.frames))
+        tracking = PerSource(self._tracker or functools.partial(FaceTracker, every))
+        windows = PerSource(functools.partial(Windows, self.classifier.frames))
         holds_images = self.options.keep_images or self._aligner.boxes_are_crops
         batch: list[_Pending] = []
         with Feed(frames, threaded=0 < max_delay < math.inf) as feed:
@@ -467,7 +358,7 @@ class Analyzer:
                 try:
                     got = feed.get(batch[0].due - time.monotonic() if batch and max_delay < math.inf else None)
                     if got is not None:
-                        _check_frame(got[0])
+                        check_frame(got[0])
                 except StopIteration:
                     break
                 except Exception:
@@ -485,9 +376,7 @@ class Analyzer:
                     batch = []
         yield batch
 
-    def _found(
-        self, frame: Frame | FrameResult, tracking: _PerSource[Tracker], windows: _PerSource[Windows]
-    ) -> _Pending:
+    def _found(self, frame: Frame | FrameResult, tracking: PerSource[Tracker], windows: PerSource[Windows]) -> _Pending:
         """One frame with its faces found, tracked and cropped."""
         if isinstance(frame, FrameResult):
             return _Pending(frame)
@@ -518,7 +407,7 @@ class Analyzer:
         )
         return _Pending(result, self._seen(frame, faces, windows))
 
-    def _seen(self, frame: Frame, faces: tuple[Face, ...], windows: _PerSource[Windows]) -> Crops:
+    def _seen(self, frame: Frame, faces: tuple[Face, ...], windows: PerSource[Windows]) -> Crops:
         """What the classifier gets of the faces of a frame: their crops, or windows of them, with keypoints."""
         crops, scheme = self._crops(frame, faces), self.classifier.keypoint_scheme
         if scheme is None and self.classifier.frames == 1:
@@ -532,7 +421,7 @@ class Analyzer:
         window = Windows(1) if frame.timestamp is None else windows.at(frame.source, frame.index)[0]
         return window.update(faces, crops, points)
 
-    def _classified(self, batches: Iterable[list[_Pending]]) -> Iterator[FrameResult]:
+    def _classified(self, batches: Iterable[list[_Pending]]) -> Generator[FrameResult]:
         """The frames of batches with the expressions of their faces."""
         for batch in batches:
             stills = self._expressions([item for item in batch if item.result.timestamp is None], video=False)
@@ -553,156 +442,8 @@ class Analyzer:
             return iter(())
         return iter((self.video_classifier if video else self.classifier)(*crops))
 
-    @staticmethod
-    def _smoothed(
-        results: Iterator[FrameResult], smoothing: _PerSource[Smoother], *, images: bool
-    ) -> Iterator[FrameResult]:
-        """The results after a smoother, which may hold some back; all of them at the end of each source.
-
-        With `images`, those of images pass through a smoother, too.
-        """
-
-        def rest() -> Iterable[FrameResult]:
-            present, smoothing.present = smoothing.present, None
-            return () if present is None else present.flush()
-
-        try:
-            for result in results:
-                if result.timestamp is None and not images:
-                    yield from rest()
-                    yield result
-                    continue
-                smoother, ended = smoothing.at(result.source, result.frame)
-                if ended is not None:
-                    yield from ended.flush()
-                yield from smoother.update(result)
-        except Exception:
-            yield from rest()  # what came before is complete
-            raise
-        yield from rest()
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         """Does nothing: an analyzer holds nothing open."""
-
-
-class _Cached(threading.local):
-    """The last analyzers and detectors of each thread: those of dlib and OpenCV serve one thread at a time."""
-
-    def __init__(self) -> None:
-        self.analyzer = functools.lru_cache(maxsize=4)(Analyzer)
-        self.aligner = functools.lru_cache(maxsize=4)(Aligner)
-        self.landmarker = functools.lru_cache(maxsize=1)(landmarks.load)
-
-
-_cached = _Cached()
-
-
-# Any overload of `Analyzer.analyze`.
-_Analyze = Callable[..., FrameResult | list[FrameResult] | Iterator[FrameResult]]
-
-
-class _Parts(TypedDict, total=False):
-    """The keyword arguments of `analyze`."""
-
-    on_error: OnError
-    emotions: Emotions | Sequence[str]
-    prior: Prior | Mapping[str, float] | None
-    detector: DetectorSource
-    classifier: Classifier | ClassifierSource
-    options: AnalyzerOptions | None
-    keypoints: bool | None
-
-
-@overload
-def analyze(images: ImageSource | Frame, **parts: Unpack[_Parts]) -> FrameResult: ...  # type: ignore[overload-overlap]
-@overload
-def analyze(  # type: ignore[overload-overlap]
-    images: Collection[ImageItem], **parts: Unpack[_Parts]
-) -> list[FrameResult]: ...
-@overload
-def analyze(
-    images: str | PathLike[str] | Iterable[ImageItem], *, video: VideoOptions | None = ..., **parts: Unpack[_Parts]
-) -> Iterator[FrameResult]: ...
-def analyze(
-    images: ImageSource | Frame | Iterable[ImageItem],
-    *,
-    on_error: OnError = "result",
-    video: VideoOptions | None = None,
-    emotions: Emotions | Sequence[str] = None,
-    prior: Prior | Mapping[str, float] | None = None,
-    classifier: Classifier | ClassifierSource = None,
-    options: AnalyzerOptions | None = None,
-    **parts: Any,  # `detector` and `keypoints`; the overloads check them
-) -> FrameResult | list[FrameResult] | Iterator[FrameResult]:
-    """Finds the faces in an image, in several, or in a video, and classifies their expressions.
-
-    Each thread keeps its last few analyzers, so that calling again is fast.
-
-    Args:
-        images: As for `Analyzer.analyze`: an image, a video, a list or a generator.
-        on_error: As for `Analyzer.analyze`: "result" or "raise".
-        video: As for `Analyzer.analyze`.
-        emotions: Number or names of the classes, as for `Analyzer`.
-        prior: Class frequencies that probabilities assume, as for `Analyzer`.
-        classifier: As for `Analyzer`.
-        options: As for `Analyzer`.
-        **parts: `detector` and `keypoints`, as for `Analyzer`.
-
-    Returns:
-        A `FrameResult`, which is a sequence of `Face`s; a list of them for a list; an iterator for a
-        generator and a video.
-
-    Raises:
-        InputError: A single image cannot be read; or one of several, with `on_error="raise"`.
-        ConfigError: There is no such detector or model, or an option has a value that cannot be used.
-        TypeError: There is no such argument, or `images` is not an image; the message has what to write.
-    """
-    _checked_names(parts)
-    options = _checked_options(options)
-    classifier = tuple(classifier) if isinstance(classifier, list) else classifier
-    emotions = tuple(emotions) if isinstance(emotions, list) else emotions
-    prior = None if prior is None else checked_prior(prior)
-    parts |= {"classifier": classifier, "emotions": emotions, "prior": prior}
-    analyzer = _cached.analyzer(options, **cast("dict[str, Hashable]", parts))
-    return cast("_Analyze", analyzer.analyze)(images, on_error=on_error, video=video)
-
-
-def detect(
-    image: ImageSource | Frame,
-    *,
-    min_score: float | None = None,
-    detector: DetectorSource = None,
-    keypoints: bool = False,
-) -> list[Face]:
-    """Finds the faces in an image, largest first, without their expressions.
-
-    Args:
-        image: One image, as for `Analyzer.analyze`.
-        min_score: Leave out faces with a lower score; by default that of the options, 0.5, which is the operating
-            point of each detector.
-        detector: As for `Analyzer`.
-        keypoints: As for `Analyzer`, with the default method.
-
-    Raises:
-        InputError: The image cannot be read.
-        TypeError: It is not an image, or several; the message has the conversion.
-        ValueError: An array has another shape.
-        ConfigError: There is no such detector, or an option has a value that cannot be used.
-        UnsupportedError: The detector cannot run here.
-        WeightsError: The weights of the detector are missing or damaged.
-    """
-    if not is_one(image):
-        raise TypeError(f"detect takes one image, got {type(image).__name__}; call it for each, or use analyze")
-    if min_score is not None:
-        DetectorOptions(min_score=min_score)  # refuses other numbers
-    if isinstance(detector, (str, Path)):
-        detector = detectors.as_options(detector)
-    aligner = _cached.aligner(cast(Hashable, detector or DetectorOptions()))
-    pixels = frame_of(image).image
-    faces = aligner.find(pixels, min_score=min_score)
-    if keypoints:
-        faces = landmarks.with_keypoints(pixels, faces, aligner.landmarks(faces), _cached.landmarker())
-    return list(faces)

@@ -1,0 +1,8 @@
+"""The analyzer: frames in, results out. It knows detectors and classifiers, and no file format."""
+
+from mien.analyzer.analyzer import Analyzer
+from mien.analyzer.functions import analyze, detect
+from mien.analyzer.options import AnalyzerOptions, DetectorSource
+from mien.analyzer.stages import Smoother, Tracker
+
+__all__ = ["Analyzer", "AnalyzerOptions", "DetectorSource", "Smoother", "Tracker", "analyze", "detect"]

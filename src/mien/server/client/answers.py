@@ -1,0 +1,109 @@
+"""What comes back: jobs, results and errors, made from the JSON of the server."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mien import errors
+from mien.errors import MienError, MissingExtraError
+from mien.results import LANDMARKS, POSE, Affect, Expression, Face, FrameResult, Measures
+
+if TYPE_CHECKING:
+    import httpx
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The state of a video on the server.
+
+    Attributes:
+        id: Its name on the server.
+        state: "waiting", "running", "done" or "failed".
+        source: The name of the video.
+        frames: Frames that are analyzed.
+        expected_frames: About how many there will be; None if unknown.
+        progress: 0-1; None if unknown.
+        error: Why it failed; None unless it did.
+    """
+
+    id: str
+    state: str
+    source: str
+    frames: int
+    expected_frames: int | None
+    progress: float | None
+    error: Mapping[str, Any] | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self.state in ("done", "failed")
+
+
+def content_of(response: "httpx.Response") -> Any:
+    """The JSON of a response; None for a response without content.
+
+    Raises:
+        MienError: The response is an error: the class that the server named.
+    """
+    if response.status_code == HTTPStatus.NO_CONTENT:
+        return None
+    try:
+        found = response.json()
+    except ValueError:
+        raise MienError(
+            f"the server at {response.url} answered {response.status_code} without JSON", hint="is it `mien serve`?"
+        ) from None
+    if response.is_success:
+        return found
+    details = found.get("error", {}) if isinstance(found, dict) else {}
+    kind = getattr(errors, str(details.get("type")), MienError)
+    if not isinstance(kind, type) or not issubclass(kind, MienError) or kind is MissingExtraError:
+        kind = MienError
+    raise kind(str(details.get("message", response.text[:200])), hint=str(details.get("hint", "")))
+
+
+def job_of(found: Mapping[str, Any]) -> Job:
+    """The job in the JSON of the server."""
+    return Job(**{each.name: found.get(each.name) for each in fields(Job)})  # type: ignore[arg-type]
+
+
+def results_of(found: Mapping[str, Any]) -> list[FrameResult]:
+    """The results in the JSON of the server."""
+    return [_result(each) for each in found["results"]]
+
+
+def _result(found: Mapping[str, Any]) -> FrameResult:
+    plain = {name: found[name] for name in ("source", "frame", "timestamp", "width", "height", "error", "note")}
+    return FrameResult(**plain, faces=tuple(map(_face, found["faces"])))
+
+
+def _face(found: Mapping[str, Any]) -> Face:
+    def points(value: Any) -> Any:
+        return None if value is None else np.array(value, np.float32)
+
+    landmarks, pose, measures = found["landmarks"], found["pose"], found["measures"]
+    return Face(
+        box=np.array(found["box"], np.float32),
+        score=found["score"],
+        landmarks=points(landmarks and [landmarks[name] for name in LANDMARKS]),
+        keypoints=points(found["keypoints"]),
+        keypoint_scheme=found["keypoint_scheme"],
+        pose=points(pose and [pose[name] for name in POSE]),
+        measures=measures and Measures(**measures),
+        track=found["track"],
+        expression=_expression(found.get("emotions"), found.get("affect"), uncertain=found.get("uncertain", False)),
+        smoothed=_expression(found["smoothed"], found.get("smoothed_affect"), uncertain=False),
+    )
+
+
+def _expression(
+    found: Mapping[str, float] | None, dimensions: Mapping[str, float] | None, *, uncertain: bool
+) -> Expression | None:
+    if found is None:
+        return None
+    affect = Affect(**dimensions) if dimensions else None
+    return Expression(np.array(list(found.values()), np.float32), tuple(found), uncertain=uncertain, affect=affect)

@@ -1,0 +1,248 @@
+"""What is sent: images, videos, and the requests of the interface, the same for both clients."""
+
+import inspect
+import io
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar, cast
+
+from PIL import Image
+
+from mien.errors import InputError
+from mien.media.decode import shown
+from mien.media.images import STANDARD_INPUT, opened
+from mien.media.inputs import check_item, frame_of, is_one, source_of
+from mien.media.picking import VideoOptions
+from mien.names import printable
+from mien.results import Frame, FrameResult
+from mien.server.client.answers import Job, content_of, job_of, results_of
+
+if TYPE_CHECKING:
+    import httpx
+
+# A video: a path, the content of a file, or an open binary file. Images may also be pixels.
+Source = str | os.PathLike[str] | bytes | BinaryIO
+
+# A part of a form: its field, the name of the file, and the file.
+_Part = tuple[str, tuple[str, bytes | BinaryIO]]
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file to send.
+
+    Attributes:
+        name: Its name.
+        file: The file.
+        known: Fields of its result that only the caller's side knows, besides its name.
+    """
+
+    name: str
+    file: Source
+    known: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Generic[Answer]):
+    """One request of the interface, and how its answer is read.
+
+    Attributes:
+        method: The HTTP method.
+        path: The address on the server.
+        read: Makes the answer of the client from the JSON of the response; None without content.
+        params: The query.
+        form: The name of the files in the form.
+        files: Files that are sent as a form.
+    """
+
+    method: str
+    path: str
+    read: Callable[[Any], Answer]
+    params: Mapping[str, float] = field(default_factory=dict)
+    form: str = ""
+    files: Sequence[Upload] = ()
+
+    @contextmanager
+    def opened(self) -> Iterator[dict[str, Any]]:
+        """The arguments of `httpx.Client.request`, whose files are open until the block ends.
+
+        Raises:
+            InputError: A file cannot be read.
+        """
+        with ExitStack() as stack:
+            parts: list[_Part] = []
+            for each in self.files:
+                file = each.file
+                if isinstance(file, (str, os.PathLike)):
+                    file = stack.enter_context(opened(os.fsdecode(file)))
+                parts.append((self.form, (printable(each.name), file)))
+            yield {"method": self.method, "url": self.path, "params": dict(self.params), "files": parts or None}
+
+    def answer(self, response: "httpx.Response") -> Answer:
+        """The answer of the client.
+
+        Raises:
+            MienError: The response is an error: the class that the server named.
+        """
+        return self.read(content_of(response))
+
+
+class Images:
+    """The images of one call.
+
+    Args:
+        images: As for `Client.analyze`.
+
+    Attributes:
+        uploads: What is sent to the server; empty if no image can be read.
+
+    Raises:
+        MienError: As for `Client.analyze`, before anything is sent.
+    """
+
+    def __init__(self, images: object) -> None:
+        self._is_one = is_one(images)
+        if not self._is_one and not isinstance(images, Collection):
+            kind = type(images).__name__
+            raise TypeError(f"expected an image, or a list of them, got {kind}; write list({kind})")
+        items = [_upload(images, 0)] if self._is_one else _items(cast(Collection[object], images))
+        self._items: Sequence[Upload | FrameResult] = items
+        self.uploads = [each for each in items if isinstance(each, Upload)]
+
+    def request(self) -> Request[list[FrameResult]]:
+        """The request for what is sent."""
+        return Request("POST", "/v1/analyze", results_of, form="images", files=self.uploads)
+
+    def unread(self, error: InputError) -> list[FrameResult]:
+        """The results after the server answered with an error, as it does if the only image cannot be read.
+
+        Raises:
+            InputError: The error itself, unless the image is one of a list.
+        """
+        if self._is_one or len(self.uploads) != 1:
+            raise error
+        return [FrameResult(self.uploads[0].name, error=str(error))]
+
+    def answer(self, results: Sequence[FrameResult]) -> FrameResult | list[FrameResult]:
+        """The answer to the caller, with the server's results in the places of what was sent."""
+        rest = iter(results)
+        found = [
+            # A form does not keep every character of a name.
+            replace(next(rest), **{"source": each.name, **each.known}) if isinstance(each, Upload) else each
+            for each in self._items
+        ]
+        return found[0] if self._is_one else found
+
+
+def _items(images: Collection[object]) -> list[Upload | FrameResult]:
+    """Each image as a file to send, or its result if it cannot be read.
+
+    Raises:
+        TypeError: Something can never be an image.
+        ValueError: An array has another shape.
+    """
+    for place, image in enumerate(images):
+        check_item(image, place)
+    items: list[Upload | FrameResult] = []
+    for place, image in enumerate(images):
+        try:
+            items.append(image if isinstance(image, FrameResult) else _upload(image, place))
+        except (InputError, TypeError, ValueError) as error:
+            items.append(FrameResult(Path(source_of(image)).name, error=str(error)))
+    return items
+
+
+def _upload(image: object, place: int) -> Upload:
+    """An image as a file to send, whose path can be opened.
+
+    Args:
+        image: The image.
+        place: Its place in the list of the caller, the name of what has none.
+
+    Raises:
+        InputError: It cannot be read.
+        TypeError: It is not an image; the message has the conversion.
+        ValueError: An array has another shape.
+    """
+    unnamed = f"images[{place}]"
+    is_file = not (isinstance(image, str) and (image == STANDARD_INPUT or image[:5].lower() == "data:"))
+    if is_file and (file := _file(image)) is not None:
+        if isinstance(file, (str, os.PathLike)):
+            with opened(os.fsdecode(file)):
+                pass
+        return Upload(_name(file) or unnamed, file)
+    frame = frame_of(image)
+    content = io.BytesIO()
+    Image.fromarray(frame.image).save(content, "PNG", compress_level=1)
+    known: dict[str, Any] = {"frame": frame.index, "timestamp": frame.timestamp, "note": frame.note}
+    if isinstance(image, Frame):
+        known["source"] = frame.source
+    return Upload(Path(frame.source).name or unnamed, content.getvalue(), known)
+
+
+def _file(source: object) -> Source | None:
+    """A source that is sent as it is; None for anything else, such as pixels.
+
+    Raises:
+        InputError: The file is closed.
+    """
+    if isinstance(source, (bytearray, memoryview)):
+        return bytes(source)
+    if isinstance(source, (str, os.PathLike, bytes)):
+        return source
+    read = getattr(source, "read", None)
+    if read is None or isinstance(source, io.TextIOBase) or inspect.iscoroutinefunction(read):
+        return None
+    file = cast(BinaryIO, source)
+    if getattr(file, "closed", False):
+        raise InputError(f"'{shown(source_of(file))}' cannot be read: the file is closed")
+    return file
+
+
+def _name(file: Source) -> str:
+    """The name of a file without its folder; empty for a content and a stream, which have none."""
+    path = file if isinstance(file, (str, os.PathLike)) else getattr(file, "name", None)
+    return Path(os.fsdecode(path)).name if isinstance(path, (str, bytes, os.PathLike)) else ""
+
+
+def submit(video: Source, options: VideoOptions | None) -> Request[Job]:
+    """The request that sends a video.
+
+    Raises:
+        InputError: It is something else, or a closed file.
+    """
+    query = {name: value for name, value in asdict(options or VideoOptions()).items() if value is not None}
+    if (file := _file(video)) is None:
+        hint = 'open the file with "rb"' if isinstance(video, io.TextIOBase) else ""
+        expected = "expected a path, the content of a file as bytes, or an open binary file"
+        raise InputError(f"an object of the type {type(video).__name__} is not a video", hint=hint or expected)
+    return Request("POST", "/v1/video", job_of, query, "video", [Upload(_name(file) or "video", file)])
+
+
+def state(job: Job | str, wait: float) -> Request[Job]:
+    """The request for the state of a job."""
+    return Request("GET", f"/v1/video/{_id(job)}", job_of, {"wait": wait})
+
+
+def results(job: Job | str, *, partial: bool) -> Request[list[FrameResult]]:
+    """The request for the results of a job."""
+    return Request("GET", f"/v1/video/{_id(job)}/result", results_of, {"partial": partial})
+
+
+def cancel(job: Job | str) -> Request[None]:
+    """The request that cancels a job."""
+    return Request("DELETE", f"/v1/video/{_id(job)}", lambda _: None)
+
+
+def models() -> Request[dict[str, Any]]:
+    """The request for the models."""
+    return Request("GET", "/v1/models", dict)
+
+
+def _id(job: Job | str) -> str:
+    return job if isinstance(job, str) else job.id
