@@ -14,6 +14,7 @@ from mien.assets.session import Session, shared_session
 from mien.assets.store import model_bytes
 from mien.errors import ConfigError, InputError
 from mien.expression import OnnxClassifier
+from mien.expression.base import Classifier
 from mien.faces import detectors
 from mien.media import open_frames, read_image
 
@@ -186,3 +187,18 @@ def test_sessions_are_shared_by_content_and_threads() -> None:
     assert shared_session(bytes(bytearray(model)), "a") is one
     assert shared_session(model, "a", threads=2) is not one
     assert shared_session(model, "b") is not one
+
+
+def test_a_classifier_of_ones_own_that_lacks_a_part_says_so(astronaut: Path) -> None:
+    class Own(Classifier):
+        name, input_size, tta, emotions, threshold = "own", 48, "none", ("calm", "not calm"), 0.0
+
+    class Cropped(Own):
+        crop_specs = ()
+
+    own: Any = Own
+    with pytest.raises(ConfigError, match=r"the classifier Own .*define crop_specs"):
+        analyze(astronaut, classifier=own())
+    own = Cropped
+    with pytest.raises(ConfigError, match=r"the classifier Cropped has only its own classes .*define with_classes"):
+        analyze(astronaut, classifier=own(), emotions=("calm", "happiness"))

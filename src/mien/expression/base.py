@@ -215,13 +215,20 @@ class Classifier(Protocol):
         Raises:
             ConfigError: A model does not know how its faces were cropped: it can only classify crops.
         """
+        raise ConfigError(
+            f"the classifier {type(self).__name__} does not say how its faces are cropped", hint="define crop_specs"
+        )
 
     def with_classes(self, emotions: Emotions | Sequence[str]) -> "Classifier":
         """A classifier of other classes that shares the loaded networks.
 
         Raises:
-            ConfigError: The networks cannot tell these classes apart.
+            ConfigError: The networks cannot tell these classes apart, or a classifier of your own has only its own.
         """
+        raise ConfigError(
+            f"the classifier {type(self).__name__} has only its own classes",
+            hint="leave out emotions, or define with_classes",
+        )
 
     def logits(self, *faces: Images) -> Logits:
         """The output of the networks, from which `proba_from` of each `with_classes` computes probabilities."""
