@@ -1,17 +1,15 @@
 """Frames, faces and expressions: frozen dataclasses over numpy arrays, validated when they are made."""
 
-import math
-import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from numbers import Real
-from typing import Any, Final, overload
+from dataclasses import asdict, dataclass, field
+from typing import Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.emotions import find
 from mien.errors import ConfigError
+from mien.values import checked, equal, hash_of, reduced, source_text, timestamp_of, whole
 
 # Names and order of the five landmarks, everywhere. Right and left are the subject's.
 LANDMARKS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
@@ -21,82 +19,6 @@ POSE = ("yaw", "pitch", "roll")
 AFFECT = ("valence", "arousal", "positive", "negative")
 
 _FRAME: Final = 0.04  # seconds of a frame without a timestamp
-
-
-def checked(value: NDArray[np.floating], shape: tuple[int | str, ...], name: str) -> NDArray[np.float32]:
-    """A read-only float32 copy of `value`, which must be finite and of that shape; "N" is any length."""
-    array = np.array(value, np.float32)
-    fits = array.ndim == len(shape) and all(n in ("N", found) for n, found in zip(shape, array.shape, strict=True))
-    if not fits:
-        expected = f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
-        raise ValueError(f"{name}: expected shape {expected}, got {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name}: expected finite numbers, got {array.tolist()}")
-    array.flags.writeable = False
-    return array
-
-
-def _number(value: object) -> float:
-    """A number, of Python or numpy, as a float; NaN for everything else."""
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-
-
-def _whole(value: object, name: str) -> int:
-    """A whole number from 0; anything else is refused."""
-    number = _number(value)
-    if not 0 <= number < math.inf or number % 1:
-        raise ValueError(f"{name}: expected a whole number from 0, got {value!r}")
-    return int(number)
-
-
-def _timestamp(value: object) -> float | None:
-    """Seconds, or None; anything else is refused."""
-    if value is not None and not math.isfinite(_number(value)):
-        raise ValueError(f"timestamp: expected a number of seconds, or None for an image, got {value!r}")
-    return None if value is None else _number(value)
-
-
-def _source(value: object) -> str:
-    """Text, or a path as text; anything else is refused."""
-    if not isinstance(value, (str, bytes, os.PathLike)):
-        camera = f"; for a camera write 'camera:{value}'" if isinstance(value, int) else ""
-        raise ValueError(f"source: expected text or a path, got {value!r}{camera}")
-    return str(os.fsdecode(value))
-
-
-# The methods of results with arrays. A dataclass compares its fields with `==`, which has no single answer for arrays;
-# and the copy of a read-only array could be changed.
-
-
-def _values(one: Any) -> tuple[object, ...]:
-    """The values of the fields that are compared; of arrays, whose shapes follow from their fields, the numbers."""
-    values = (getattr(one, each.name) for each in fields(one) if each.compare)
-    return tuple(tuple(value.ravel().tolist()) if isinstance(value, np.ndarray) else value for value in values)
-
-
-def _equal(one: object, other: object) -> Any:
-    """`__eq__`: both are of one class and have equal values."""
-    return _values(one) == _values(other) if type(one) is type(other) else NotImplemented
-
-
-def _hash(one: object) -> int:
-    """`__hash__`, of the values that `_equal` compares."""
-    return hash(_values(one))
-
-
-def _reduce(one: Any) -> tuple[Any, ...]:
-    """`__reduce__`: copies and pickles are read by `_restored`."""
-    return _restored, (type(one), *(getattr(one, each.name) for each in fields(one)))
-
-
-def _restored(kind: Any, *values: object) -> object:
-    """A result of values that were checked before; its arrays are read-only again."""
-    one = object.__new__(kind)
-    for each, value in zip(fields(kind), values, strict=True):
-        if isinstance(value, np.ndarray):
-            value.flags.writeable = False
-        object.__setattr__(one, each.name, value)
-    return one
 
 
 def seconds_at(position: int, timestamp: float | None) -> float:
@@ -134,9 +56,9 @@ class Frame:
         shape, dtype = np.shape(self.image), getattr(self.image, "dtype", type(self.image))
         if len(shape) != 3 or shape[2] != 3 or 0 in shape or dtype != np.uint8:
             raise ValueError(f"image: expected (H, W, 3) uint8 RGB, got {shape} {dtype}")
-        object.__setattr__(self, "source", _source(self.source))
-        object.__setattr__(self, "index", _whole(self.index, "index"))
-        object.__setattr__(self, "timestamp", _timestamp(self.timestamp))
+        object.__setattr__(self, "source", source_text(self.source))
+        object.__setattr__(self, "index", whole(self.index, "index"))
+        object.__setattr__(self, "timestamp", timestamp_of(self.timestamp))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +119,7 @@ class Expression(Mapping[str, float]):
         object.__setattr__(self, "probabilities", probabilities)
         object.__setattr__(self, "uncertain", bool(self.uncertain))
 
-    __eq__, __hash__, __reduce__ = _equal, _hash, _reduce
+    __eq__, __hash__, __reduce__ = equal, hash_of, reduced
 
     @property
     def emotion(self) -> str:
@@ -307,9 +229,9 @@ class Face:
             raise ValueError(f"score: expected 0-1, got {self.score}")
         object.__setattr__(self, "score", float(self.score))
         if self.track is not None:
-            object.__setattr__(self, "track", _whole(self.track, "track"))
+            object.__setattr__(self, "track", whole(self.track, "track"))
 
-    __eq__, __hash__, __reduce__ = _equal, _hash, _reduce
+    __eq__, __hash__, __reduce__ = equal, hash_of, reduced
 
     @property
     def emotion(self) -> str | None:
@@ -392,13 +314,13 @@ class FrameResult:
     note: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "source", _source(self.source))
-        object.__setattr__(self, "timestamp", _timestamp(self.timestamp))
+        object.__setattr__(self, "source", source_text(self.source))
+        object.__setattr__(self, "timestamp", timestamp_of(self.timestamp))
         object.__setattr__(self, "faces", tuple(self.faces))
         for name in ("frame", "width", "height"):
-            object.__setattr__(self, name, _whole(getattr(self, name), name))
+            object.__setattr__(self, name, whole(getattr(self, name), name))
 
-    __eq__, __hash__ = _equal, _hash
+    __eq__, __hash__ = equal, hash_of
 
     @property
     def seconds(self) -> float:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mien.errors import ConfigError, check_fraction, meant
 from mien.faces.boxes import areas
-from mien.results import checked
+from mien.values import checked
 
 __all__ = ["DEFAULT", "Detections", "Detector", "DetectorOptions", "FromOptions", "as_options", "load", "names"]
 

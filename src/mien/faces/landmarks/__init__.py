@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from mien.errors import ConfigError
 from mien.faces.keypoints import five_of
 from mien.faces.measures import measures_of
-from mien.results import Face, checked
+from mien.results import Face
+from mien.values import checked
 
 __all__ = [
     "DEFAULT",
