@@ -423,58 +423,6 @@ def test_a_person_in_one_frame_of_a_slow_table_is_seen_as_long_as_the_frame() ->
     assert recording.seconds == pytest.approx(5)
 
 
-# --- images
-
-
-def photographs(folder: Path, suffix: str = "csv") -> Path:
-    """Two happy faces in one image, a sad one in another, one without a face, one that cannot be read."""
-    images = [
-        frame(0, {0: "happiness", 1: "happiness"}, source="a.jpg"),
-        frame(0, {0: "sadness"}, source="b.jpg"),
-        frame(0, {}, source="c.jpg"),
-        FrameResult("d.jpg", 0, None, 0, 0, (), error="damaged"),
-    ]
-    return write(folder / f"p.{suffix}", [replace(each, timestamp=None) for each in images])
-
-
-@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-def test_images_are_counted(tmp_path: Path, suffix: str) -> None:
-    done = CliRunner().invoke(build_app(), ["report", str(photographs(tmp_path, suffix)), "--json"])
-    (found,) = json.loads(done.stdout)
-    assert {key: found[key] for key in ("images", "unread", "without_face", "faces", "uncertain")} == {
-        "images": 3,
-        "unread": 1,
-        "without_face": 1,
-        "faces": 3,
-        "uncertain": 0,
-    }
-    happy = found["emotions"]["happiness"]
-    assert (happy["faces"], happy["images"]) == (2, 1)
-    assert happy["share"] == pytest.approx(2 / 3)
-    assert happy["mean"] == pytest.approx((2 * 0.86 + 0.02) / 3, abs=1e-4)
-    assert sum(each["mean"] for each in found["emotions"].values()) == pytest.approx(1, abs=1e-4)
-
-
-def test_the_command_prints_the_counts_of_images(tmp_path: Path) -> None:
-    done = CliRunner().invoke(build_app(), ["report", str(photographs(tmp_path))])
-    assert "3 images, 3 faces, 1 image without a face, 1 could not be read" in done.output
-    assert "0 of 3 faces are uncertain" in done.output
-
-
-def test_images_have_nothing_to_draw(tmp_path: Path) -> None:
-    done = CliRunner().invoke(build_app(), ["report", str(photographs(tmp_path)), "--out", str(tmp_path / "p.png")])
-    assert isinstance(done.exception, ConfigError)
-    assert "has no video to draw" in str(done.exception)
-
-
-def test_videos_and_images_of_one_table(tmp_path: Path) -> None:
-    both = [*talk()[:50], replace(frame(0, {0: "sadness"}, source="b.jpg"), timestamp=None)]
-    done = CliRunner().invoke(build_app(), ["report", str(write(tmp_path / "t.csv", both)), "--json"])
-    person, images = json.loads(done.stdout)
-    assert person["track"] == 0
-    assert (images["images"], images["faces"]) == (1, 1)
-
-
 def test_the_results_of_json_are_no_table(tmp_path: Path) -> None:
     (tmp_path / "o.jsonl").write_text('{"schema": 1, "source": "a.jpg", "timestamp": null, "faces": []}\n')
     with pytest.raises(DataError, match="no column face, emotion") as caught:

@@ -29,9 +29,7 @@ def report(
         Path,
         typer.Argument(help="A table from mien analyze --table: .csv, .jsonl or .parquet.", show_default=False),
     ],
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Also draw the videos: .html or .png.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Also draw it: .html or .png.", show_default=False)] = None,
     smooth: Annotated[
         float | None,
         typer.Option(
@@ -47,7 +45,7 @@ def report(
     """Summarises a table: emotions of people over time in videos, of faces in images.
 
     Of videos it gives the shares of time, changes and episodes of each person, and their curves; of images how many
-    faces show which emotion.
+    faces show which emotion, and with --out their valence and arousal, too.
 
     It needs the table alone. A table with keypoints also gives blinks per minute and the movement of the head. The
     numbers of videos are those of smoothed probabilities, as in a timeline: the table's, or else the report smooths
@@ -67,24 +65,21 @@ def report(
     TrackingOptions(smooth=smooth)  # refuses numbers without a meaning
     photographs = Photographs()
     recordings = read_table(table, SECONDS if smooth is None else smooth, photographs)
-    if out is not None and not recordings:
-        raise ConfigError(
-            f"'{table}' has no video to draw in '{out}': none of its rows has a time",
-            hint="without --out the report counts the faces of images",
-        )
+    images = photographs.summary() if photographs.sources else None
+    if out is not None and not recordings and (images is None or not images.faces):
+        raise ConfigError(f"'{table}' has nothing to draw in '{out}': no video, and no face in an image")
     found = summaries(recordings)
     if as_json:
         said = {each.source: each.probabilities for each in recordings}
         people: list[dict[str, object]] = [{**each.as_dict(), "probabilities": said[each.source]} for each in found]
-        images = [photographs.summary().as_dict()] if photographs.sources else []
-        print(to_json([*people, *images], indent=1))
+        print(to_json([*people, *([images.as_dict()] if images else [])], indent=1))
     else:
         for recording in recordings:
             _print_recording(recording, [each for each in found if each.source == recording.source])
-        if photographs.sources:
-            _print_photographs(table, photographs.summary())
+        if images is not None:
+            _print_photographs(table, images)
     if out is not None:
-        write_timeline(out, recordings)
+        write_timeline(out, recordings, images)
         if not quiet:
             tell(f"written: {out}")
 

@@ -2,12 +2,31 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
 
 import numpy as np
 
 from mien.output.saved_tables import number
+
+MOST_PLACES: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one face lies.
+
+    Attributes:
+        valence: -1 to 1.
+        arousal: -1 to 1.
+        emotion: Its most probable emotion.
+        uncertain: Whether that is uncertain.
+    """
+
+    valence: float
+    arousal: float
+    emotion: str
+    uncertain: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +59,7 @@ class PhotographSummary:
         emotions: For each emotion its count.
         valence: The mean over the faces; None without coordinates.
         arousal: The same.
+        places: Valence, arousal and emotion of single faces, at most `MOST_PLACES`, evenly chosen; not in `as_dict`.
     """
 
     images: int
@@ -50,10 +70,13 @@ class PhotographSummary:
     emotions: dict[str, EmotionCount]
     valence: float | None
     arousal: float | None
+    places: tuple[Place, ...] = field(default=(), repr=False)
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON."""
-        return asdict(self)
+        found = asdict(replace(self, places=()))
+        del found["places"]
+        return found
 
 
 class Photographs:
@@ -67,7 +90,9 @@ class Photographs:
         self._tops: Counter[str] = Counter()
         self._images: dict[str, set[str]] = defaultdict(set)
         self._sums: dict[str, float] = {}
-        self._places: list[tuple[float, float]] = []
+        self._affect = np.zeros(2)  # the sums of valence and arousal
+        self._placed, self._every = 0, 1
+        self._places: list[Place] = []
 
     def add_row(self, row: Mapping[str, Any], emotions: tuple[str, ...]) -> None:
         """Counts a row; one of a video is left out."""
@@ -87,17 +112,28 @@ class Photographs:
         self._known += 1
         self._tops[top] += 1
         self._images[top].add(source)
-        self._uncertain += str(row.get("uncertain", "")).lower() == "true"
+        uncertain = str(row.get("uncertain", "")).lower() == "true"
+        self._uncertain += uncertain
         for name in emotions:
             self._sums[name] = self._sums.get(name, 0.0) + number(row.get(name))
-        place = number(row.get("valence")), number(row.get("arousal"))
-        if not np.isnan(place).any():
+        valence, arousal = number(row.get("valence")), number(row.get("arousal"))
+        if np.isfinite([valence, arousal]).all():
+            self._place(Place(valence, arousal, top, uncertain))
+
+    def _place(self, place: Place) -> None:
+        """Keeps every first, second, fourth ... face, so that there are never more than `MOST_PLACES`."""
+        self._affect += place.valence, place.arousal
+        if self._placed % self._every == 0:
             self._places.append(place)
+        self._placed += 1
+        if len(self._places) > MOST_PLACES:
+            self._places = self._places[::2]
+            self._every *= 2
 
     def summary(self) -> PhotographSummary:
         """The numbers so far."""
         known = max(self._known, 1)
-        valence, arousal = np.mean(self._places, axis=0).tolist() if self._places else (None, None)
+        valence, arousal = (self._affect / self._placed).tolist() if self._placed else (None, None)
         return PhotographSummary(
             images=len(self.sources - self._unread),
             unread=len(self._unread),
@@ -110,4 +146,5 @@ class Photographs:
             },
             valence=valence,
             arousal=arousal,
+            places=tuple(self._places),
         )

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from mien.errors import DataError, InputError, MissingExtraError
-from mien.names import from_cell
+from mien.names import delimiter_of, from_cell
 from mien.output.schema import Layout, columns
 from mien.results import AFFECT
 
 _FIXED: Final = frozenset(column.name for column in columns(Layout((), keypoints=1)))
 _OTHER: Final = re.compile(r"smoothed_.+|[xy]_\d+")
+_COMMA: Final = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 _NEEDED: Final = ("source", "timestamp", "face", "emotion")
 
 
@@ -103,9 +104,18 @@ def _rows(path: Path) -> tuple[list[str], Iterator[Mapping[str, Any]]]:
             f"no table format for '{path}': expected the suffix .csv, .jsonl or .parquet, found '{suffix}'",
             hint="mien analyze IMAGES --table faces.csv makes a table",
         )
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+    delimiter = delimiter_of(text.partition("\n")[0])
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     names = list(reader.fieldnames or ())
-    return names, ({**row, "source": from_cell(str(row.get("source")))} for row in reader)
+    rows: Iterator[Mapping[str, Any]] = iter(reader)
+    if delimiter == ";":  # of a spreadsheet in a language whose decimals have a comma
+        rows = ({name: _with_point(cell) for name, cell in row.items()} for row in reader)
+    return names, ({**row, "source": from_cell(str(row.get("source")))} for row in rows)
+
+
+def _with_point(cell: Any) -> Any:
+    """A number with a decimal comma as one with a point; any other cell as it is."""
+    return cell.replace(",", ".") if isinstance(cell, str) and _COMMA.fullmatch(cell) else cell
 
 
 def _parquet(path: Path) -> tuple[list[str], Iterator[Mapping[str, Any]]]:

@@ -1,11 +1,10 @@
-"""Where everything of a timeline is: shapes, texts and images in pixels, which `render` draws as SVG or as an image.
+"""Where everything of a timeline is: shapes, texts and images in pixels.
 
 Each person has a lane: on the left the face, the name and what is seen most; on the right the probabilities over time,
 stacked in a fixed order, so that a colour keeps its place, and below them a line with the most probable emotion.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
 
@@ -15,20 +14,27 @@ from numpy.typing import NDArray
 from mien.names import printable
 from mien.output.console import exact_clock
 from mien.output.drawing.palette import RGB, colour_of
+from mien.output.drawing.shapes import (
+    BACK,
+    GRID,
+    MARGIN,
+    MUTED,
+    PANEL,
+    TEXT,
+    WIDTH,
+    Area,
+    Box,
+    Item,
+    Text,
+    Thumbnail,
+    short,
+)
 from mien.output.timeline.measures import Summary, summary
 from mien.output.timeline.series import Recording, Series
 
-WIDTH: Final = 1240
-BACK: Final[RGB] = (20, 22, 28)
-_PANEL: Final[RGB] = (29, 32, 40)
-_GRID: Final[RGB] = (54, 58, 70)
-_TEXT: Final[RGB] = (236, 238, 244)
-_MUTED: Final[RGB] = (158, 164, 178)
-
-_MARGIN: Final = 28
 _FACE: Final = 72
 _LEFT: Final = 316  # where the charts begin
-_RIGHT: Final = WIDTH - _MARGIN - 14
+_RIGHT: Final = WIDTH - MARGIN - 14
 _LANE: Final = 118
 _CHART: Final = 70  # height of the probabilities
 _STRIP: Final = 9  # height of the line below them
@@ -36,56 +42,6 @@ _VISIBLE: Final = 0.05  # emotions that never have such a probability are not na
 _POINTS: Final = 900  # of a curve; more are averaged
 # Lanes of one video; the people who are seen longest have them.
 MOST_LANES: Final = 24
-
-
-@dataclass(frozen=True, slots=True)
-class Area:
-    """A filled polygon; `title` is what a page shows under the pointer."""
-
-    points: tuple[tuple[float, float], ...]
-    colour: RGB
-    opacity: float = 1.0
-    title: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A filled rectangle with round corners."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    colour: RGB
-    radius: float = 0.0
-    title: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A line of text; `x` is its left end, its middle or its right end, `y` the baseline."""
-
-    x: float
-    y: float
-    text: str
-    size: float
-    colour: RGB = _TEXT
-    align: str = "start"
-    bold: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Thumbnail:
-    """An image (H, W, 3) uint8 RGB in a square with round corners."""
-
-    x: float
-    y: float
-    side: float
-    pixels: NDArray[np.uint8]
-    radius: float = 12.0
-
-
-Item = Area | Box | Text | Thumbnail
 
 
 def timeline(recordings: Sequence[Recording]) -> tuple[int, list[Item]]:
@@ -103,27 +59,27 @@ def _recording(recording: Recording, top: float, items: list[Item]) -> float:
     left_out = len(recording.series) - len(shown)
     shown.sort(key=lambda series: -1 if series.track is None else series.track)
     y = top + 44
-    items.append(Text(_MARGIN, y, _short(printable(PurePath(recording.source).name), 60), 22, bold=True))
+    items.append(Text(MARGIN, y, short(printable(PurePath(recording.source).name), 60), 22, bold=True))
     people = f"{len(recording.series)} {'person' if len(recording.series) == 1 else 'people'}"
     parts = [clock(recording.seconds), people]
     if recording.empty:
         parts.append(f"no face in {recording.empty / max(recording.frames, 1):.0%} of the frames")
     if left_out:
         parts.append(f"the {len(shown)} who are seen longest are shown")
-    items.append(Text(_MARGIN, y + 24, " · ".join(parts), 14, _MUTED))
+    items.append(Text(MARGIN, y + 24, " · ".join(parts), 14, MUTED))
     used = _used(shown)
     x = float(_RIGHT + 14)
     for name in reversed(used):
         label = name.replace("_", " ")
         x -= 7.4 * len(label) + 30
         items.append(Box(x, y + 13, 12, 12, colour_of(name), 4))
-        items.append(Text(x + 18, y + 24, label, 14, _TEXT))
+        items.append(Text(x + 18, y + 24, label, 14, TEXT))
     y += 44
     for series in shown:
         _lane(series, recording, y, items)
         y += _LANE + 10
     if not shown:
-        items.append(Text(_MARGIN, y + 24, "no face was found", 15, _MUTED))
+        items.append(Text(MARGIN, y + 24, "no face was found", 15, MUTED))
         y += 44
     _axis(recording, y + 6, top + 88, items)
     return y + 30 - top
@@ -146,10 +102,10 @@ def _used(shown: Sequence[Series]) -> list[str]:
 def _lane(series: Series, recording: Recording, y: float, items: list[Item]) -> None:
     """One person."""
     found = summary(series)
-    items.append(Box(_MARGIN, y, WIDTH - 2 * _MARGIN, _LANE, _PANEL, 14))
+    items.append(Box(MARGIN, y, WIDTH - 2 * MARGIN, _LANE, PANEL, 14))
     if series.thumbnail is not None:
-        items.append(Thumbnail(_MARGIN + 16, y + (_LANE - _FACE) / 2, _FACE, series.thumbnail))
-    x = _MARGIN + 16 + (_FACE + 16) * (series.thumbnail is not None)
+        items.append(Thumbnail(MARGIN + 16, y + (_LANE - _FACE) / 2, _FACE, series.thumbnail))
+    x = MARGIN + 16 + (_FACE + 16) * (series.thumbnail is not None)
     for line, (text, size, colour, bold) in enumerate(_words(found, series)):
         items.append(Text(x, y + 34 + 20 * line, text, size, colour, bold=bold))
     top = y + 14
@@ -166,17 +122,17 @@ def _lane(series: Series, recording: Recording, y: float, items: list[Item]) -> 
 
 def _words(found: Summary, series: Series) -> Iterator[tuple[str, float, RGB, bool]]:
     """The lines beside a face: text, size, colour, bold."""
-    yield series.name, 16, _TEXT, True
+    yield series.name, 16, TEXT, True
     emotion = max(found.shares, key=lambda name: found.shares[name])
     yield f"{emotion.replace('_', ' ')} {found.shares[emotion]:.0%}", 14, colour_of(emotion), False
-    yield f"seen {clock(found.seconds)} · {found.changes_per_minute:.0f} changes/min", 12, _MUTED, False
+    yield f"seen {clock(found.seconds)} · {found.changes_per_minute:.0f} changes/min", 12, MUTED, False
     more = []
     if found.blinks_per_minute is not None:
         more.append(f"{found.blinks_per_minute:.0f} blinks/min")
     if found.head_movement is not None:
         more.append(f"head {found.head_movement:.0f}°/s")
     if more:
-        yield " · ".join(more), 12, _MUTED, False
+        yield " · ".join(more), 12, MUTED, False
 
 
 def _stack(series: Series, part: slice, recording: Recording, top: float) -> Iterator[Area]:
@@ -216,10 +172,10 @@ def _axis(recording: Recording, y: float, top: float, items: list[Item]) -> None
     for number in range(first, int(recording.end / step + 1e-9) + 1):
         x = _across(number * step, recording)
         align = "middle" if x < _RIGHT - 12 else "end"
-        items.append(Box(x - 0.5, y - 6, 1, 5, _GRID))
+        items.append(Box(x - 0.5, y - 6, 1, 5, GRID))
         time = number * step
         text = f"0:{time:02.0f}" if step >= 1 and time < 10 else clock(time, tenths=step < 1)
-        items.append(Text(x, y + 13, text, 12, _MUTED, align))
+        items.append(Text(x, y + 13, text, 12, MUTED, align))
 
 
 def _across(time: float, recording: Recording) -> float:
@@ -237,7 +193,3 @@ def clock(seconds: float, *, tenths: bool = False) -> str:
     whole = round(seconds)
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-(most // 2) :]}"

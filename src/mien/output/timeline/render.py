@@ -1,34 +1,28 @@
 """Timelines as files: an HTML page without scripts or requests, or a PNG image; and as an output of an analysis."""
 
-import base64
 import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
-from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from mien.errors import ConfigError
 from mien.files import new_file, replacing, writable, write_errors
 from mien.names import printable
 from mien.output.console import exact_clock
-from mien.output.drawing.palette import RGB, typeface
-from mien.output.timeline.layout import BACK, WIDTH, Area, Box, Item, Text, Thumbnail, clock, timeline
+from mien.output.drawing.shapes import Item, moved, pixels, svg
+from mien.output.faces_chart import chart
+from mien.output.photographs import PhotographSummary
+from mien.output.timeline.layout import clock, timeline
 from mien.output.timeline.measures import Summary, summaries
 from mien.output.timeline.series import Collector, Recording
 from mien.results import FrameResult
 
 SUFFIXES: Final = (".html", ".png")
-
-# An image is drawn this many times larger and then reduced, which smooths all edges; the file has twice the size.
-_FINE, _SCALE = 4, 2
-# The most pixels of an image: more lanes are drawn smaller.
-_MOST_PIXELS: Final = 120_000_000
 
 _STYLE: Final = """
 body { margin: 0; background: #14161c; color: #eceef4; font: 15px/1.5 system-ui, sans-serif; }
@@ -61,8 +55,8 @@ def check_suffix(target: Path) -> None:
         )
 
 
-def write_timeline(target: Path, recordings: Sequence[Recording]) -> None:
-    """Writes the timeline of some videos, in the format that the suffix names.
+def write_timeline(target: Path, recordings: Sequence[Recording], images: PhotographSummary | None = None) -> None:
+    """Writes the timeline of some videos, and what faces in images show, in the format that the suffix names.
 
     Raises:
         ConfigError: There is no such format.
@@ -71,10 +65,10 @@ def write_timeline(target: Path, recordings: Sequence[Recording]) -> None:
     check_suffix(target)
     if target.suffix.lower() == ".html":
         with new_file(target, "w", encoding="utf-8") as file, write_errors(target):
-            file.write(page(recordings))
+            file.write(page(recordings, images))
     else:
         with replacing(target) as partial, write_errors(target):
-            Image.fromarray(image(recordings)).save(partial, "PNG", optimize=True)
+            Image.fromarray(image(recordings, images)).save(partial, "PNG", optimize=True)
 
 
 class Timeline:
@@ -122,34 +116,54 @@ class Timeline:
             write_timeline(self.target, found)
 
 
-def page(recordings: Sequence[Recording]) -> str:
-    """The HTML page: the picture, and the numbers of each person."""
-    found = summaries(list(recordings))
-    title = html.escape(", ".join(printable(Path(each.source).name) for each in recordings)[:200])
-    said = html.escape("; ".join(dict.fromkeys(each.probabilities for each in recordings)))
+def page(recordings: Sequence[Recording], images: PhotographSummary | None = None) -> str:
+    """The HTML page: the picture, and the numbers of each person and of the faces in images."""
+    names = [printable(Path(each.source).name) for each in recordings]
+    names += ["faces in images"] if images is not None else []
+    shows = ["emotions over time"] * bool(recordings) + ["emotions of faces in images"] * (images is not None)
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
+<title>{html.escape(", ".join(names)[:200])}</title>
 <style>{_STYLE}</style>
 </head>
 <body>
 <main>
-{svg(recordings)}
-<h2>Shares of time</h2>
-<p>The share of the time in which an emotion is the most probable. Probabilities: {said}.</p>
-{_table(*_shares(found))}
-<h2>Changes and movement</h2>
-{_table(*_movement(found))}
-{_episodes(found)}
+{svg(" and ".join(shows).capitalize(), *drawn(recordings, images))}
+{_of_videos(recordings) if recordings else ""}
+{_of_images(images) if images is not None else ""}
 <p>Expressions are not feelings: people do not always show what they feel, nor feel what they show.</p>
 </main>
 </body>
 </html>
 """
+
+
+def _of_videos(recordings: Sequence[Recording]) -> str:
+    """The tables of the people in videos."""
+    found = summaries(list(recordings))
+    said = html.escape("; ".join(dict.fromkeys(each.probabilities for each in recordings)))
+    return f"""<h2>Shares of time</h2>
+<p>The share of the time in which an emotion is the most probable. Probabilities: {said}.</p>
+{_table(*_shares(found))}
+<h2>Changes and movement</h2>
+{_table(*_movement(found))}
+{_episodes(found)}"""
+
+
+def _of_images(found: PhotographSummary) -> str:
+    """The table of the faces in images."""
+    heads = ["emotion", "faces", "share", "mean probability", "images"]
+    rows = [
+        [name.replace("_", " "), f"{each.faces:,}", f"{each.share:.1%}", f"{each.mean:.1%}", f"{each.images:,}"]
+        for name, each in found.emotions.items()
+    ]
+    return f"""<h2>Faces in images</h2>
+<p>Faces of which an emotion is the most probable, its mean probability over all faces, and images with such a face.</p>
+{_table(heads, rows)}"""
 
 
 def _shares(found: Sequence[Summary]) -> tuple[list[str], list[list[str]]]:
@@ -209,90 +223,15 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
 
 
-def svg(recordings: Sequence[Recording]) -> str:
-    """The picture as SVG."""
-    height, items = timeline(recordings)
-    root = ElementTree.Element("svg", {"viewBox": f"0 0 {WIDTH} {height}", "role": "img"})
-    ElementTree.SubElement(root, "title").text = "Emotions over time"
-    for number, item in enumerate(items):
-        element = _element(root, item, number)
-        if isinstance(item, (Area, Box)) and item.title:
-            ElementTree.SubElement(element, "title").text = item.title
-    return ElementTree.tostring(root, encoding="unicode")
+def drawn(recordings: Sequence[Recording], images: PhotographSummary | None = None) -> tuple[int, list[Item]]:
+    """The height of the picture and what is in it: the videos, and below them the faces of images."""
+    height, items = timeline(recordings) if recordings else (0, [])
+    if images is None:
+        return height, items
+    lower, more = chart(images)
+    return height + lower, [*items, *(moved(item, height) for item in more)]
 
 
-def _element(root: ElementTree.Element, item: Item, number: int) -> ElementTree.Element:
-    if isinstance(item, Area):
-        points = " ".join(f"{x:g},{y:g}" for x, y in item.points)
-        shape = {"points": points, "fill": _css(item.colour), "fill-opacity": f"{item.opacity:g}"}
-        return ElementTree.SubElement(root, "polygon", shape)
-    if isinstance(item, Box):
-        shape = _numbers(x=item.x, y=item.y, width=item.width, height=item.height, rx=item.radius)
-        return ElementTree.SubElement(root, "rect", {**shape, "fill": _css(item.colour)})
-    if isinstance(item, Text):
-        style = {
-            "fill": _css(item.colour),
-            "text-anchor": item.align,
-            "font-family": "system-ui, sans-serif",
-            "font-weight": "600" if item.bold else "400",
-        }
-        element = ElementTree.SubElement(root, "text", {**_numbers(x=item.x, y=item.y, font_size=item.size), **style})
-        element.text = item.text
-        return element
-    clip = ElementTree.SubElement(root, "clipPath", {"id": f"c{number}"})
-    square = _numbers(x=item.x, y=item.y, width=item.side, height=item.side)
-    ElementTree.SubElement(clip, "rect", {**square, **_numbers(rx=item.radius)})
-    buffer = io.BytesIO()
-    Image.fromarray(item.pixels).save(buffer, "JPEG", quality=85)
-    data = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    return ElementTree.SubElement(root, "image", {**square, "href": data, "clip-path": f"url(#c{number})"})
-
-
-def _numbers(**values: float) -> dict[str, str]:
-    return {name.replace("_", "-"): f"{value:.2f}".rstrip("0").rstrip(".") for name, value in values.items()}
-
-
-def _css(colour: RGB) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
-
-
-def image(recordings: Sequence[Recording]) -> NDArray[np.uint8]:
+def image(recordings: Sequence[Recording], images: PhotographSummary | None = None) -> NDArray[np.uint8]:
     """The picture, (H, W, 3) uint8 RGB, at twice the size of the layout or, if it is very long, smaller."""
-    height, items = timeline(recordings)
-    fine = _FINE
-    while fine > 1 and WIDTH * height * fine**2 > _MOST_PIXELS:
-        fine -= 1
-    canvas = Image.new("RGB", (WIDTH * fine, height * fine), BACK)
-    draw = ImageDraw.Draw(canvas, "RGBA")
-    for item in items:
-        _draw(canvas, draw, item, fine)
-    scale = min(_SCALE, fine)
-    return np.array(canvas.resize((WIDTH * scale, height * scale), Image.Resampling.BOX))
-
-
-def _draw(canvas: Image.Image, draw: ImageDraw.ImageDraw, item: Item, fine: int) -> None:
-    if isinstance(item, Area):
-        points = [(x * fine, y * fine) for x, y in item.points]
-        draw.polygon(points, (*item.colour, round(255 * item.opacity)))
-    elif isinstance(item, Box):
-        corners = (item.x * fine, item.y * fine, (item.x + item.width) * fine - 1, (item.y + item.height) * fine - 1)
-        if corners[2] > corners[0] and corners[3] > corners[1]:
-            radius = min(item.radius, item.width / 2, item.height / 2) * fine
-            draw.rounded_rectangle(corners, radius, item.colour)
-    elif isinstance(item, Text):
-        align = {"start": "ls", "middle": "ms", "end": "rs"}[item.align]
-        stroke = round(0.02 * item.size * fine) * item.bold
-        draw.text(
-            (item.x * fine, item.y * fine),
-            item.text,
-            item.colour,
-            typeface(item.size * fine),
-            align,
-            stroke_width=stroke,
-        )
-    elif isinstance(item, Thumbnail):
-        side = round(item.side * fine)
-        pixels = Image.fromarray(item.pixels).resize((side, side), Image.Resampling.BICUBIC)
-        mask = Image.new("L", (side, side))
-        ImageDraw.Draw(mask).rounded_rectangle((0, 0, side - 1, side - 1), item.radius * fine, 255)
-        canvas.paste(pixels, (round(item.x * fine), round(item.y * fine)), mask)
+    return pixels(*drawn(recordings, images))
