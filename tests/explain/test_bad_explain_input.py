@@ -1,5 +1,6 @@
 """What cannot be explained: each message says what was given, what is missing, and what to do."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ from PIL import Image
 from tests.commands import run_command
 from tests.drawn import draw_face
 from tests.videos import portrait, write_video
+
+from mien.explain.page import check_out
 
 
 @pytest.fixture
@@ -83,10 +86,47 @@ def test_a_good_image_beside_a_bad_one_is_explained(crop: Path, tiny_model: Path
     assert (out / "crop.face0.occlusion.png").is_file()
 
 
-def test_an_output_that_is_a_file(crop: Path, tiny_model: Path) -> None:
-    code, said = refused(crop, "--faces-are-crops", "--model", tiny_model, "--out", crop)
-    assert code == 7
-    assert "is a file, expected a folder" in said
+@pytest.mark.parametrize(
+    ("out", "code", "message"),
+    [
+        ("other.png", 7, "other.png: is a file, expected a folder"),
+        ("other.png/inside", 7, "other.png: is a file, expected a folder"),
+        ("missing/page.html", 7, "there is no folder"),
+        ("new.png", 2, "new.png: expected a folder or a page, not a .png file"),
+        ("new.txt", 2, "--out FOLDER for images and a page, or --out page.html"),
+        ("full", 7, "report.html': it is a folder"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(
+    out: str, code: int, message: str, crop: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.explain.networks.load", None)  # the work begins with it
+    (crop.parent / "full" / "report.html").mkdir(parents=True)
+    (crop.parent / "other.png").write_bytes(crop.read_bytes())
+    before = sorted(crop.parent.rglob("*"))
+    found, said = refused(crop, "--faces-are-crops", "--model", tiny_model, "--out", crop.parent / out)
+    assert (found, message in said) == (code, True), said
+    assert sorted(crop.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("out", ["locked", "locked/new", "locked/page.html"])
+def test_a_folder_that_may_not_be_written(
+    out: str, crop: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (crop.parent / "locked").mkdir()
+    may = os.access  # root may write everywhere
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: may(path, mode) and not (Path(path).name == "locked" and mode & os.W_OK)
+    )
+    found, said = refused(crop, "--faces-are-crops", "--model", tiny_model, "--out", crop.parent / out)
+    assert (found, "permission denied" in said) == (7, True), said
+
+
+def test_a_folder_with_a_dot_is_no_file(crop: Path) -> None:
+    for name in ("results.2026", "run.v2", "plain"):
+        check_out(crop.parent / name)
+    (crop.parent / "old.png").mkdir()
+    check_out(crop.parent / "old.png")
 
 
 def test_weights_of_another_network(crop: Path, tiny_model: Path) -> None:

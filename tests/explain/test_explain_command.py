@@ -2,6 +2,10 @@
 
 import re
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +14,9 @@ from PIL import Image
 from tests.browser import browser_with_camera, write_camera
 from tests.commands import run_command
 from tests.drawn import draw_face
+
+from mien.errors import EXIT_CODES, StoppedError
+from mien.explain.faces import places_of
 
 METHODS = ("gradcam", "integrated-gradients", "occlusion")
 
@@ -126,14 +133,77 @@ def test_classes_are_chosen(crop: Path, tiny_model: Path) -> None:
     assert "why sadness, and not surprise?" in (crop.parent / "page.html").read_text(encoding="utf-8")
 
 
-def test_images_of_one_name_keep_their_files(tmp_path: Path, tiny_model: Path) -> None:
+def test_images_of_one_name_are_told_apart(tmp_path: Path, tiny_model: Path) -> None:
+    """On the page and in the names of files, by the path below the folder that they share."""
     for folder, emotion in (("a", "happiness"), ("b", "sadness")):
         (tmp_path / folder).mkdir()
         Image.fromarray(draw_face(emotion, np.random.default_rng(0))).save(tmp_path / folder / "face.png")
+    Image.fromarray(draw_face("fear", np.random.default_rng(0))).save(tmp_path / "b" / "face.bmp")
     out = tmp_path / "out"
     done = run_command(
         "explain", tmp_path / "a", tmp_path / "b", "--model", tiny_model, "--faces-are-crops", "--out", out, "--quiet"
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    names = {path.name for path in out.glob("*.occlusion.png")}
-    assert names == {"face.face0.occlusion.png", "face-2.face0.occlusion.png"}
+    names = {path.relative_to(out).as_posix() for path in out.rglob("*.occlusion.png")}
+    stems = {"a/face", "b/face.bmp", "b/face.png"}
+    assert names == {f"{stem}.face0.occlusion.png" for stem in stems}
+    heads = re.findall(r"<h2>(.*?), face (\d+): why", (out / "report.html").read_text(encoding="utf-8"))
+    assert sorted(heads) == [("a/face.png", "0"), ("b/face.bmp", "0"), ("b/face.png", "0")]
+
+
+@pytest.mark.parametrize(
+    ("items", "stems"),
+    [
+        (["x/a.jpg"], ["a"]),
+        (["x/a.jpg", "x/b.jpg"], ["a", "b"]),
+        (["x/a.jpg", "x/y/a.jpg", "x/a.PNG"], ["a.jpg", "y/a", "a.PNG"]),
+        (["x/a.jpg", "x/y/../a.jpg"], ["a.jpg", "a.jpg-2"]),
+        (["x/a.JPG", "x/A.jpg"], ["a.JPG", "A.jpg-2"]),
+        (["-"], []),
+    ],
+)
+def test_names_of_images(items: list[str], stems: list[str]) -> None:
+    places = places_of(items)
+    assert [place.stem for place in places.values()] == stems
+    assert len({place.name for place in places.values()}) == len(stems)
+
+
+def test_a_stopped_command_keeps_what_it_explained(tmp_path: Path, tiny_model: Path) -> None:
+    """Ctrl-C comes while the second image is explained: the first one has its files and its page."""
+    for number in range(3):
+        Image.fromarray(draw_face("fear", np.random.default_rng(number))).save(tmp_path / f"{number}.png")
+    program = (
+        "import os, signal\n"
+        "from mien.cli import main\n"
+        "from mien.explain import faces\n"
+        "explained = faces.explain_face\n"
+        "def stopped(*words, place, **options):\n"
+        "    if place.name == '1.png':\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return explained(*words, place=place, **options)\n"
+        "faces.explain_face = stopped\n"
+        "main()\n"
+    )
+    words = ["explain", *sorted(map(str, tmp_path.glob("*.png"))), "--model", tiny_model, "--faces-are-crops"]
+    line = [sys.executable, "-c", program, *map(str, words), "--out", str(tmp_path / "out")]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=600)
+    assert done.returncode == EXIT_CODES[StoppedError], done.stderr
+    assert "0.png' face 0; the results so far are kept" in done.stderr
+    assert "0.png face 0: " in done.stdout
+    assert {path.name.split(".")[0] for path in (tmp_path / "out").iterdir()} == {"0", "report"}
+    assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8").count("<h2>") == 1
+
+
+def test_a_bar_counts_the_images(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        Image.fromarray(draw_face("fear", np.random.default_rng(0))).save(tmp_path / f"{name}.png")
+    counts = []
+
+    @contextmanager
+    def bar(text: str) -> Iterator[Callable[[int, int | None], None]]:
+        yield lambda done, total: counts.append((done, total))
+
+    monkeypatch.setattr("mien.cli.explain.bar", bar)
+    words = (tmp_path, "--model", tiny_model, "--faces-are-crops", "--out", tmp_path / "page.html")
+    assert run_command("explain", *words).returncode == 0
+    assert counts == [(0, 2), (1, 2), (2, 2)]

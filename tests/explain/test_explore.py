@@ -17,10 +17,11 @@ from torch import nn
 from mien import models
 from mien.assets.manifest import InputSpec
 from mien.datasets import Samples, store
+from mien.errors import OutputError
 from mien.explain import ExploreOptions
 from mien.explain.backward import RULES, images_of_units
 from mien.explain.explore import explore
-from mien.explain.explore_page import write_page
+from mien.explain.explore_page import images_of, write_page
 from mien.explain.explored import Explored, with_face, without_face
 from mien.explain.layers import activations, all_activations, layers_of, strongest
 from mien.explain.maximise import MaximiseOptions, maximise
@@ -239,7 +240,7 @@ def test_the_faces_of_the_data_are_those_that_excite_the_unit_most(
         (("mien-s", "--out", "out", "--image", "wall.png"), 3, "no face was found"),
         (("mien-s", "--out", "out", "--image", "missing.png"), 3, "missing.png"),
         (("mien-detector", "--out", "out", "--data", "faces.h5"), 2, "reads no faces of a store"),
-        (("mien-s", "--out", "wall.png"), 2, "is a file, expected a folder"),
+        (("mien-s", "--out", "wall.png"), 7, "is a file, expected a folder"),
     ],
     ids=["no out", "no layer", "no unit", "no model", "bare onnx", "no face", "no image", "a detector", "a file"],
 )
@@ -260,9 +261,48 @@ def test_bad_input(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_of_someone_else_stays(tmp_path: Path, tiny_model: Path) -> None:
-    (tmp_path / "out" / "images").mkdir(parents=True)
-    (tmp_path / "out" / "images" / "mine.png").write_bytes(b"mine")
-    done = run_command("explore", tiny_model, "--steps", "0", "--units", "1", "--out", tmp_path / "out")
-    assert done.returncode == 7
-    assert (tmp_path / "out" / "images" / "mine.png").read_bytes() == b"mine"
+@pytest.mark.parametrize("own", [("images/mine.png",), ("index.html", "images/mine.png"), ("index.html",)], ids=str)
+def test_a_folder_of_someone_else_stays(
+    own: tuple[str, ...], tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.explain.explored.explore_source", None)  # it is refused before the work
+    for name in own:
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_text("<html>mine</html>")
+    done = run_command("explore", tiny_model, "--out", tmp_path / "out")
+    assert done.returncode == 7, done.stderr
+    assert "was not written by `mien explore`" in done.stderr
+    assert "give a new folder" in done.stderr
+    files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert files == set(own)
+    assert all((tmp_path / "out" / name).read_text() == "<html>mine</html>" for name in own)
+
+
+def test_a_second_run_replaces_only_what_the_first_wrote(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3))
+    explored = Explored("small", "", network, (torch.randn(1, 1, 16, 16),), GREY, True)
+    layers = explore(explored, QUICK)
+    out = tmp_path / "out"
+    write_page(out, explored, layers)
+    first = images_of(out)
+    assert set(first) == set(out.rglob("*.png"))
+    for mine in ("images/mine.png", "images/001-0/mine.png", "images/mine/photo.png", "mine.txt"):
+        (out / mine).parent.mkdir(exist_ok=True)
+        (out / mine).write_bytes(b"mine")
+    write_page(out, explored, layers[1:])
+    left = set(out.rglob("*.png")) - set(images_of(out))
+    assert {path.relative_to(out / "images").as_posix() for path in left} == {
+        "mine.png",
+        "001-0/mine.png",
+        "mine/photo.png",
+    }
+    assert len(images_of(out)) < len(first)
+    assert all(path.read_bytes() == b"mine" for path in (*left, out / "mine.txt"))
+    assert not (out / "images" / "002-1").exists()
+    taken = next(path for path in first if path.parent.name == "002-1")
+    taken.parent.mkdir()
+    taken.write_bytes(b"mine")
+    with pytest.raises(OutputError, match="is not replaced"):
+        write_page(out, explored, layers)
+    assert taken.read_bytes() == b"mine"
+    assert all(path.is_file() for path in images_of(out))

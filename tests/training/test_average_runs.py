@@ -11,7 +11,7 @@ from tests.commands import run_command
 from mien.datasets import Samples, store
 from mien.errors import ConfigError, OutputError, WeightsError
 from mien.expression import OnnxClassifier
-from mien.training import average_runs, fit, resolve_recipe
+from mien.training import FitOptions, average_runs, fit, load_recipe, resolve_recipe
 from mien.training.checkpoints import read
 from mien.training.weights import load_source
 
@@ -65,6 +65,15 @@ def test_what_cannot_be_averaged(tiny_run: Path, other: Path, tiny_samples: Samp
     (broken / "best.ckpt").write_bytes(b"no checkpoint")
     with pytest.raises(WeightsError):
         average_runs(tiny_run, [str(broken)], tmp_path / "mean")
+
+
+def test_unrelated_runs_are_refused(tiny_run: Path, tiny_samples: Samples, tmp_path: Path) -> None:
+    recipe = load_recipe(tiny_run / "recipe.toml").model_copy(update={"seed": 9, "epochs": 1})
+    fit(recipe, tiny_samples, tmp_path / "unrelated", FitOptions(progress=False))
+    with pytest.raises(ConfigError, match="did not start from the same weights") as caught:
+        average_runs(tiny_run, [str(tmp_path / "unrelated")], tmp_path / "mean")
+    assert "--model" in caught.value.hint
+    assert not (tmp_path / "mean").exists()
 
 
 def test_weights_of_unknown_classes_are_refused(tiny_run: Path, tmp_path: Path) -> None:

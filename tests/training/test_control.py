@@ -165,7 +165,7 @@ class TestStages:
     def test_each_goes_on_from_the_best_of_the_one_before(self, tiny_samples: Samples, tmp_path: Path) -> None:
         fit(tiny_recipe(stages=self.STAGES), tiny_samples, tmp_path / "run", FitOptions(progress=False))
         rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
-        assert [row.split(",")[0] for row in rows] == ["epoch", *"01234"]
+        assert [row.split(",")[0] for row in rows] == ["epoch", *"12345"]
         last = read(tmp_path / "run" / "last.ckpt")
         assert last["training"]["optimizer"]["param_groups"][0]["initial_lr"] == pytest.approx(0.005)
 

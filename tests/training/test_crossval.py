@@ -1,6 +1,7 @@
 """Cross-validation by person: everybody is tested once, by a network that has never seen them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from tests.tiny import tiny_recipe
 from typer.testing import CliRunner, Result
 
 from mien.cli import build_app
+from mien.cli.crossval import _report
 from mien.datasets import store
 from mien.datasets.builders.ckplus import SequenceOptions, build
 from mien.datasets.folds import subject_folds
-from mien.errors import ConfigError, DataError, OutputError
-from mien.training.crossval import CrossValidator, Pool, divided
+from mien.errors import ConfigError, DataError, OutputError, StoppedError
+from mien.training import FitOptions
+from mien.training.crossval import CrossValidation, CrossValidator, Pool, divided
 from mien.training.recipe import load, to_toml
 
 PEOPLE = 6
@@ -128,6 +131,44 @@ def test_impossible_folds_and_recipes(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is for the task 'detection'"):
         CrossValidator(load("mien-detector"), samples, 3, tmp_path / "cv")
     assert not (tmp_path / "cv").exists()
+
+
+def test_ctrl_c_between_two_trainings(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def press(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mien.training.crossval.fit", lambda *_: None)
+    monkeypatch.setattr("mien.training.crossval.export_run", press)
+    found = crossval(data, tmp_path / "cv")
+    assert isinstance(found.exception, StoppedError)
+    assert (found.exception.message, found.exception.hint) == (
+        "stopped by Ctrl-C in fold 1",
+        "to continue: repeat the command",
+    )
+
+
+def test_data_that_does_not_say_who_is_who(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    samples = store.load(data)
+    told: list[str] = []
+    unknown = replace(samples, subjects=None)
+    recipe, out = load(data.parent / "tiny.toml"), data.parent / "unknown"
+    count = np.zeros(len(samples), np.int64)
+    clips = replace(unknown, clips=samples.names, frames=count, clip_labels=samples.labels)
+    for each, unit in ((clips, "clip"), (unknown, "image"), (samples, "")):
+        told.clear()
+        CrossValidator(recipe, each, 3, out / (unit or "person"), FitOptions(tell=told.append))
+        line = f"the data does not say who is who: folds are by {unit}, so scores may be too high"
+        assert told == ([line] if unit else [])
+    with pytest.raises(DataError, match="99 folds need at least 99 images with labels"):
+        CrossValidator(recipe, unknown, 99, out / "more")
+    folds = [{"labels": pool(list("abcd"), [True, False, True, True])}] * 3
+    found = CrossValidation(folds, "images", "images")
+    assert found.as_dict()["pooled"]["labels"]["images"] == 4
+    assert "persons" not in found.as_dict()["folds"][0]["labels"]
+    _report(found)
+    shown = capsys.readouterr().out
+    assert shown.split()[:4] == ["fold", "images", "accuracy", "mean"]
+    assert "95% intervals over images" in shown
 
 
 def pool(persons: list[str], right: list[bool]) -> Pool:

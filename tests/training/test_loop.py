@@ -59,7 +59,7 @@ def test_a_run_leaves_its_recipe_data_log_curves_and_checkpoints(tiny_run: Path,
     assert data["counts"] == tiny_samples.counts()
     assert data["about"] == tiny_samples.about
     rows = log_of(tiny_run)
-    assert [row["epoch"] for row in rows] == [str(epoch) for epoch in range(25)]
+    assert [row["epoch"] for row in rows] == [str(epoch) for epoch in range(1, 26)]
     columns = {
         "epoch",
         "train/loss",
@@ -310,6 +310,15 @@ def test_resuming_on_other_data(run: Path, tiny_samples: Samples) -> None:
     votes[0, 0] += 1
     for other in (fewer, replace(tiny_samples, images=images), replace(tiny_samples, votes=votes)):
         refused(ConfigError, "other data", taught_recipe(), other, run, True)
+    # Without votes the recipe is adapted, and it is the data that changed it.
+    optional = taught_recipe().model_dump()
+    optional["heads"]["votes"]["optional"] = True
+    recipe = ExpressionRecipe.model_validate(optional)
+    (run / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
+    without = replace(tiny_samples, votes=None)
+    refused(ConfigError, "other data", recipe, without, run, True)
+    refused(ConfigError, "another recipe: epochs", recipe.model_copy(update={"epochs": 9}), without, run, True)
+    (run / "recipe.toml").write_text(to_toml(taught_recipe()), encoding="utf-8")
     (run / "data.json").write_text("{", encoding="utf-8")
     refused(ConfigError, "other data", taught_recipe(), tiny_samples, run, True)
 
@@ -398,4 +407,4 @@ def test_a_full_disk_leaves_the_checkpoint_of_the_epoch_before(tiny_samples: Sam
         assert read(tmp_path / "run" / f"{name}.ckpt")["state"]["epoch"] == 1
     assert not list((tmp_path / "run").glob("*.partial"))
     fit(recipe, tiny_samples, tmp_path / "run", FitOptions(resume=True, progress=False))
-    assert [row["epoch"] for row in log_of(tmp_path / "run")] == ["0", "1", "2"]
+    assert [row["epoch"] for row in log_of(tmp_path / "run")] == ["1", "2", "3"]

@@ -1,7 +1,9 @@
 """What a person is told of a run: divergence, early stops, what a recipe or a folder has that does not fit."""
 
+import contextlib
 import csv
 import io
+import logging
 import re
 import signal
 import subprocess
@@ -16,7 +18,7 @@ from tests.commands import run_command
 from tests.tiny import tiny_recipe
 
 from mien.datasets import Samples, store
-from mien.errors import ConfigError, DivergedError
+from mien.errors import ConfigError, DivergedError, OutputError, StoppedError
 from mien.training import ExpressionRecipe, FitOptions, fit, load_recipe
 from mien.training.checkpoints import read
 from mien.training.expression.module import ExpressionModule
@@ -25,6 +27,7 @@ from mien.training.logs import MetricsLog
 from mien.training.loop import Callback, Run
 from mien.training.progress import ProgressView
 from mien.training.recipe import load, to_toml
+from mien.training.silence import silenced
 from mien.training.weights import load_source, resolve_recipe
 
 
@@ -38,6 +41,28 @@ def test_a_run_that_diverges_says_so_and_keeps_its_last_good_epoch(tiny_samples:
     with pytest.raises(DivergedError, match=r"training diverged: .* is (nan|inf) after epoch 1"):
         fit(wild, tiny_samples, tmp_path / "run", FitOptions(progress=False))
     assert not (tmp_path / "run" / "best.ckpt").exists()
+    tame, notes = tiny_recipe(epochs=1), tmp_path / "run" / "notes.txt"
+    notes.write_text("mine")
+    with pytest.raises(OutputError, match="already contains a run"):
+        fit(tame, tiny_samples, tmp_path / "run", FitOptions(progress=False))
+    notes.unlink()
+    fit(tame, tiny_samples, tmp_path / "run", FitOptions(progress=False))  # nothing there is worth keeping
+    assert (tmp_path / "run" / "best.ckpt").exists()
+    assert load_recipe(tmp_path / "run" / "recipe.toml") == tame
+
+
+def test_a_run_that_may_still_be_in_its_first_epoch_is_kept(tiny_samples: Samples, tmp_path: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    class Stopping(Callback):
+        def on_step_end(self, run: Run) -> None:
+            with pytest.raises(OutputError, match="already contains a run"):
+                fit(tiny_recipe(), tiny_samples, tmp_path / "run", FitOptions(progress=False))
+            raise Stop
+
+    with pytest.raises(Stop):
+        fit(tiny_recipe(), tiny_samples, tmp_path / "run", FitOptions(progress=False, callbacks=[Stopping()]))
 
 
 def test_the_command_ends_with_the_code_of_divergence(tiny_samples: Samples, tmp_path: Path) -> None:
@@ -188,10 +213,18 @@ class TestProgress:
     @pytest.mark.parametrize("width", [60, 80, 120])
     def test_epoch_and_time_left_are_never_cut(self, width: int, tiny_samples: Samples, tmp_path: Path) -> None:
         screen = io.StringIO()
-        console = Console(file=screen, force_terminal=True, width=width, legacy_windows=False)
+        console = Console(file=screen, force_terminal=True, width=width, legacy_windows=False, highlight=False)
         view = ProgressView(console, Clock(), interval=0)
         fit(tiny_recipe(epochs=4), tiny_samples, tmp_path / "run", FitOptions(progress=view))
         assert "epoch 3/4" in screen.getvalue()
+        lines = re.split(r"[\r\n]", screen.getvalue())
+        for epoch in range(1, 5):  # the history above the bar
+            assert any(
+                re.search(
+                    rf"epoch {epoch}/4  best \d  val/loss \S+  val/fer2013/accuracy \S+  val/votes/accuracy", line
+                )
+                for line in lines
+            )
         assert re.search(r"0:00:\d\d left", screen.getvalue())
 
     def test_each_epoch_is_shown_with_its_own_metrics(self, tiny_samples: Samples, tmp_path: Path) -> None:
@@ -221,11 +254,51 @@ class TestProgress:
         with pytest.raises(Stop):
             fit(recipe, tiny_samples, tmp_path / "run", FitOptions(progress=False, callbacks=[Stopping()]))
         log = MetricsLog(tmp_path / "run", resume=True)
-        log.add(0, log.rows[0] | {"val/loss": 0.001})
+        log.add(1, log.rows[1] | {"val/loss": 0.001})
         screen = io.StringIO()
         view = ProgressView(Console(file=screen, width=400))
         fit(recipe, tiny_samples, tmp_path / "run", FitOptions(resume=True, progress=view))
         assert "epoch 3/3  best 1" in screen.getvalue()
+
+
+def test_precision_is_not_announced() -> None:
+    told: list[str] = []
+    listener = logging.Handler()
+    listener.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    loggers = [logging.getLogger(f"lightning.{name}") for name in ("fabric", "pytorch")]
+    for logger in loggers:
+        logger.addHandler(listener)
+    try:
+        for silent in (True, False):
+            told.clear()
+            with silenced("lightning") if silent else contextlib.nullcontext():
+                Hardware(accelerator="cpu").fabric(tiny_recipe(precision="bf16-mixed"))
+            assert any("Mixed Precision" in line for line in told) != silent  # the levels are restored
+    finally:
+        for logger in loggers:
+            logger.removeHandler(listener)
+
+
+@pytest.mark.parametrize("signals", [["SIGTERM"], ["SIGTERM", "SIGTERM"], ["SIGTERM", "SIGINT"], ["SIGINT", "SIGINT"]])
+def test_signals_end_a_run_with_a_message(signals: list[str], tiny_samples: Samples, tmp_path: Path) -> None:
+    class Sending(Callback):
+        def on_step_start(self, run: Run) -> None:
+            if (run.state.epoch, run.step) == (1, 0):
+                for name in signals:
+                    signal.raise_signal(getattr(signal, name))
+
+    told: list[str] = []
+    options = FitOptions(progress=False, callbacks=[Sending()], tell=told.append)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(StoppedError) as caught:
+        fit(tiny_recipe(epochs=3), tiny_samples, tmp_path / "run", options)
+    name = "Ctrl-C" if signals[0] == "SIGINT" else "SIGTERM"
+    when = "at once" if signals[1:] == ["SIGINT"] else "in epoch 2"
+    assert caught.value.message == f"stopped by {name} {when}"
+    assert told[0].startswith(f"{name}: stopping after this step")
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert read(tmp_path / "run" / "last.ckpt")["state"]["epoch"] == 1
+    assert not (tmp_path / "run" / "interrupted.ckpt").exists()
 
 
 def test_ctrl_c_is_acknowledged_at_once(tiny_samples: Samples, tmp_path: Path) -> None:

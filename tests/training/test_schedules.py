@@ -88,7 +88,7 @@ def test_tensorboard_holds_the_curves(tiny_samples: Samples, tmp_path: Path) -> 
     assert {"train/loss", "val/loss", "val/votes/accuracy"} <= set(figures) <= set(events.Tags()["scalars"])
     for name in figures:
         scalars = events.Scalars(name)
-        assert [event.step for event in scalars] == [0, 1, 2]
+        assert [event.step for event in scalars] == [1, 2, 3]
         assert [event.value for event in scalars] == pytest.approx([float(row[name]) for row in rows], rel=1e-4)
 
 

@@ -2,8 +2,10 @@
 
 import math
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +17,7 @@ from tests.commands import run_command
 from tests.tiny import tiny_recipe
 
 from mien.datasets import Samples, store
-from mien.errors import EXIT_CODES, ConfigError, DivergedError, MienError, StoppedError
+from mien.errors import EXIT_CODES, ConfigError, DivergedError, MienError, OutputError, StoppedError
 from mien.training import FitOptions, load_recipe
 from mien.training.loop import State
 from mien.training.recipe import to_toml
@@ -141,6 +143,22 @@ class TestTheCommand:
             assert word in done.stderr
         assert not (tmp_path / "no").exists()
 
+    @pytest.mark.parametrize("own", ["notes.txt", "best.toml", "best/weights.txt", "trial-1/x.txt", "trial-notes.txt"])
+    def test_a_folder_without_a_study_stays(self, own: str, place: Path, tmp_path: Path) -> None:
+        (tmp_path / own).parent.mkdir(exist_ok=True)
+        (tmp_path / own).write_text("mine")
+        done = mien(place, tmp_path, "--trials", 1, "--space", RATE)
+        assert done.returncode == EXIT_CODES[OutputError], done.stderr
+        assert "contains files, but no study of `mien search`" in done.stderr
+        assert "choose a new or empty folder" in done.stderr
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / own]
+        assert (tmp_path / own).read_text() == "mine"
+
+    def test_an_output_that_is_a_file(self, place: Path, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("mine")
+        done = mien(place, tmp_path / "file", "--space", RATE)
+        assert (done.returncode, "is a file" in done.stderr) == (EXIT_CODES[OutputError], True), done.stderr
+
     def test_no_study_to_show(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="does not contain a study"):
             outcomes(tmp_path)
@@ -198,6 +216,61 @@ class TestTrials:
         scripted(monkeypatch, lambda rate, epoch: float("inf"))
         with pytest.raises(MienError, match=r"all 3 trials failed; the last error: .* val/loss is inf"):
             looked(tmp_path, tiny_samples, 3)
+
+
+class TestTheFolder:
+    """What the search did not write stays, also in the folder of a study."""
+
+    @pytest.fixture
+    def study(self, tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+        scripted(monkeypatch, lambda rate, epoch: rate)
+        recipe = tiny_recipe(epochs=2)
+        return lambda: Search(recipe, tiny_samples, space_of(recipe, [RATE]), tmp_path)
+
+    def test_other_files_and_folders_stay(self, study: Any, tmp_path: Path) -> None:
+        study().run(1, progress=False)
+        (tmp_path / "trial-notes.txt").write_text("mine")
+        for name in ("trial-old", "trial-0"):  # the second is left from a trial of the study
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "file").write_text("mine")
+        study().run(2, progress=False)
+        assert {path.name for path in tmp_path.glob("trial-*")} == {"trial-notes.txt", "trial-old"}
+        assert (tmp_path / "trial-old" / "file").is_file()
+
+    def test_a_folder_with_the_name_of_a_later_trial_is_refused(self, study: Any, tmp_path: Path) -> None:
+        study().run(1, progress=False)
+        (tmp_path / "trial-1").mkdir()
+        with pytest.raises(OutputError, match=r"trial-1: was not written by this search"):
+            study()
+        assert (tmp_path / "trial-1").is_dir()
+
+    def test_a_best_run_is_refused_before_there_is_one(self, study: Any, tmp_path: Path) -> None:
+        study()
+        (tmp_path / "best").mkdir()
+        with pytest.raises(OutputError, match=r"best: was not written by this search"):
+            study()
+
+    def test_the_database_of_another_program_stays(self, study: Any, tmp_path: Path) -> None:
+        with closing(sqlite3.connect(tmp_path / "study.db")) as database:
+            database.execute("CREATE TABLE mine (x)")
+        before = (tmp_path / "study.db").read_bytes()
+        with pytest.raises(ConfigError, match="is not a study of `mien search`"):
+            study()
+        assert (tmp_path / "study.db").read_bytes() == before
+
+    def test_another_study_of_optuna_stays(self, study: Any, tmp_path: Path) -> None:
+        import optuna
+
+        optuna.create_study(storage=f"sqlite:///{tmp_path / 'study.db'}", study_name="mine")
+        with pytest.raises(ConfigError, match="is not a study of `mien search`"):
+            study()
+        with closing(sqlite3.connect(tmp_path / "study.db")) as database:
+            assert database.execute("SELECT study_name FROM studies").fetchall() == [("mine",)]
+
+    def test_a_study_that_was_killed_when_it_was_made_is_made_again(self, study: Any, tmp_path: Path) -> None:
+        (tmp_path / "study.db").touch()
+        study().run(1, progress=False)
+        assert len(outcomes(tmp_path)) == 1
 
 
 class TestSpace:

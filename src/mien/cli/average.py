@@ -22,8 +22,8 @@ def average(
 ) -> None:
     """Averages the weights of runs that were trained from the same initial weights.
 
-    The average of a run and of the run that it was fine-tuned from is often better than either. The new run can be
-    exported and evaluated like any other.
+    The average of a run and of the run that it was fine-tuned from is often better than either. Runs that started from
+    different weights are refused: their average is worthless. The new run can be exported and evaluated like any other.
     """
     from mien.training import average_runs  # without torch, this raises an error that names what to install
 

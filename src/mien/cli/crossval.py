@@ -43,9 +43,9 @@ def crossval(
 ) -> None:
     """Cross-validates a recipe: trains it once for each fold, and tests it on people that it has never seen.
 
-    All images of a person are in one fold. Each fold is the test set of one run, the next fold chooses its best epoch,
-    and the others train it. To continue a cross-validation that was stopped, repeat the command. The folder contains a
-    run, a model and its predictions for each fold, and the scores (crossval.json).
+    All images of a person are in one fold, if the data says who is who. Each fold is the test set of one run, the next
+    fold chooses its best epoch, and the others train it. To continue a cross-validation that was stopped, repeat the
+    command. The folder contains a run, a model and its predictions for each fold, and the scores (crossval.json).
     """
     from mien import training  # without torch, this raises an error that names what to install
     from mien.training.crossval import RESULT, CrossValidator
@@ -89,12 +89,15 @@ def _report(found: "CrossValidation") -> None:
         rows = []
         for number, fold in enumerate(found.folds, 1):
             scores = fold[name].scores()
-            rows.append([str(number), *_counts(fold[name]), *(f"{scores[each].value:.1%}" for each in scores)])
+            rows.append([str(number), *_counts(found, fold[name]), *(f"{scores[each].value:.1%}" for each in scores)])
         scores = pool.scores()
-        rows.append(["pooled", *_counts(pool), *(f"{scores[each].value:.1%}" for each in scores)])
-        print_table(("fold", "persons", found.unit, "accuracy", "mean recall"), rows, right=range(1, 5))
-        print_line(f"accuracy {scores['accuracy']}, mean recall {scores['mean_recall']} (95% intervals over persons)")
+        rows.append(["pooled", *_counts(found, pool), *(f"{scores[each].value:.1%}" for each in scores)])
+        header = ("fold", *dict.fromkeys((found.division, found.unit)), "accuracy", "mean recall")
+        print_table(header, rows, right=range(1, len(header)))
+        over = f"95% intervals over {found.division}"
+        print_line(f"accuracy {scores['accuracy']}, mean recall {scores['mean_recall']} ({over})")
 
 
-def _counts(pool: "Pool") -> list[str]:
-    return [f"{len(set(pool.persons.tolist())):,}", f"{len(pool.labels):,}"]
+def _counts(found: "CrossValidation", pool: "Pool") -> list[str]:
+    counts = {found.division: len(set(pool.persons.tolist())), found.unit: len(pool.labels)}
+    return [f"{count:,}" for count in counts.values()]

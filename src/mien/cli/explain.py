@@ -1,24 +1,27 @@
 """`mien explain`: why a model gives a class to the faces of an image."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from mien.cli import console, print_line, say, tell
+from mien.cli import bar, console, say, tell
+from mien.cli.ending import Stop
 from mien.cli.options import Only, command
-from mien.errors import EXIT_CODES, ConfigError, InputError, OutputError
+from mien.errors import EXIT_CODES, ConfigError, InputError, StoppedError
 from mien.explain import need_extra
 from mien.expression import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
+from mien.names import printable
 from mien.results import FrameResult
 
 if TYPE_CHECKING:
     from mien.explain.faces import Explanation
 
-_PAGES: Final = (".html", ".htm")
 _WHOLE_IMAGE: Final = "whole-image"
 
 
@@ -55,8 +58,6 @@ def explain(
 
     --model may also be a training run, one of its checkpoints, or a .safetensors file.
     """
-    from dataclasses import replace
-
     need_extra()
     if question.out is None:
         raise ConfigError("--out is missing", hint="--out FOLDER, or --out page.html")
@@ -64,7 +65,11 @@ def explain(
         from mien.analyzer import AnalyzerOptions
         from mien.explain.faces import explain as explain_images
         from mien.explain.networks import load
+        from mien.explain.page import check_out, is_page, write_page, write_panels
+        from mien.media import open_frames
 
+        check_out(question.out)
+        frames = open_frames(images)
         model = load(replace(classifier, prior=classifier.prior or "auto"))
     if question.faces_are_crops:
         detector = replace(detector, name=_WHOLE_IMAGE)
@@ -72,29 +77,56 @@ def explain(
     for note in () if question.quiet else model.notes:
         say("note", "yellow", note)
     found: list[Explanation] = []
-    failed = 0
-    with console().status("explaining"):
-        for each in explain_images(model, images, options, wanted=question.class_, against=question.against):
-            if isinstance(each, FrameResult):
-                failed += each.error is not None
-                _say_nothing_found(each, quiet=question.quiet)
-                continue
-            found.append(each)
-            if not question.quiet:
-                print_line(_summary(each))
+    written: list[Path] = []
+    failed, lines = 0, sys.stdout  # the bar sends standard output to the terminal
+    with Stop() as stop:
+        with _progress(hidden=question.quiet) as report:
+            results = explain_images(
+                model, frames, options, wanted=question.class_, against=question.against, progress=report
+            )
+            for each in stop.until(results):
+                if isinstance(each, FrameResult):
+                    failed += each.error is not None
+                    _say_nothing_found(each, quiet=question.quiet)
+                    continue
+                found.append(each)
+                if not is_page(question.out):
+                    written += write_panels(question.out, each)
+                if not question.quiet:
+                    print(printable(_summary(each)), file=sys.stdout if lines.isatty() else lines, flush=True)
+        if found:
+            written.append(write_page(question.out, model, found))
+    if found and not question.quiet:
+        _tell_rest(found, written)
+    if stop.asked:
+        raise _stopped(found)
     if not found and not failed:
         raise InputError(
             "no face was found, so there is nothing to explain", hint="for cropped faces, add --faces-are-crops"
         )
-    if not found:
-        raise typer.Exit(EXIT_CODES[InputError])
-    from mien.explain.page import explanation_page
-
-    written = _write(question.out, found, explanation_page(model, found))
-    if not question.quiet:
-        _tell_rest(found, written)
     if failed:
         raise typer.Exit(EXIT_CODES[InputError])
+
+
+@contextmanager
+def _progress(*, hidden: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar of images, or none."""
+    if hidden:
+        yield lambda done, total: None
+        return
+    with bar("explaining") as report:
+        yield report
+
+
+def _stopped(found: "Sequence[Explanation]") -> StoppedError:
+    """Says where Ctrl-C ended the command."""
+    if not found:
+        return StoppedError("stopped before the first face was explained")
+    last = found[-1].place
+    return StoppedError(
+        f"stopped after '{last.source}' face {last.number}; the results so far are kept",
+        hint="for the rest, give the images after this one, and another --out",
+    )
 
 
 def _say_nothing_found(result: FrameResult, *, quiet: bool) -> None:
@@ -117,37 +149,4 @@ def _summary(each: "Explanation") -> str:
     assert each.face.expression is not None
     expression = each.face.expression
     first, second = (f"{name} {expression[name]:.0%}" for name in (each.wanted, each.against))
-    return f"{each.source} face {each.number}: {first} against {second}; {each.check()}"
-
-
-def _write(out: Path, found: "Sequence[Explanation]", page: str) -> list[Path]:
-    """Writes the page, and into a folder also the images; gives the paths.
-
-    Raises:
-        OutputError: Something cannot be written.
-    """
-    from PIL import Image
-
-    from mien.explain.faces import stem_of
-    from mien.files import new_file, write_errors
-
-    if out.suffix.lower() in _PAGES and not out.is_dir():
-        with new_file(out, "w", encoding="utf-8") as file:
-            file.write(page)
-        return [out]
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}: is a file, expected a folder or a page such as page.html")
-    with write_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-    written, taken, stems = [], set[str](), dict[str, str]()
-    for each in found:
-        if each.source not in stems:
-            stems[each.source] = stem_of(each.source, taken)
-        for name, panel in each.panels.items():
-            path = out / f"{stems[each.source]}.face{each.number}.{name}.png"
-            with new_file(path, "wb") as file:
-                Image.fromarray(panel).save(file, "PNG")
-            written.append(path)
-    with new_file(out / "report.html", "w", encoding="utf-8") as file:
-        file.write(page)
-    return [*written, out / "report.html"]
+    return f"{each.place.source} face {each.place.number}: {first} against {second}; {each.check()}"

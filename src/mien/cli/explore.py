@@ -55,14 +55,13 @@ def explore(
         return
     if source.out is None:
         raise ConfigError("--out is missing", hint="--out FOLDER; or --live for the camera")
-    if source.out.exists() and not source.out.is_dir():
-        raise ConfigError(f"--out {source.out}: is a file, expected a folder", hint="give a new folder")
     with console().status("loading"):
         from mien.explain.explore import explore as explore_network
-        from mien.explain.explore_page import write_page
+        from mien.explain.explore_page import check_out, images_of, write_page
         from mien.explain.explored import explore_source
         from mien.expression import ClassifierOptions
 
+        check_out(source.out)
         network, _ = explore_source(ClassifierOptions(model=model), source.image, is_crop=source.faces_are_crops)
         samples = None
         if source.data is not None:
@@ -81,7 +80,7 @@ def explore(
         return
     shown, units = sum(len(each.units) for each in layers), sum(each.layer.units for each in layers)
     print_line(f"{network.name}: {len(layers)} layers, {shown} of {units:,} units shown")
-    tell(f"written: {written} and {len(list(source.out.rglob('*.png')))} images")
+    tell(f"written: {written} and {len(images_of(source.out))} images")
 
 
 def _live(model: str, source: SourceOptions, options: ExploreOptions) -> None:

@@ -7,7 +7,7 @@ has neither is a person of its own.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from mien.datasets.splits import SHARE, check_shares
 from mien.errors import ConfigError, DataError
 
 _SHOWN = 5  # persons that a message names
+
+Unit: TypeAlias = Literal["persons", "clips", "images"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,13 @@ def persons(samples: Samples) -> NDArray[np.str_]:
     return found.astype(np.str_)
 
 
+def division_unit(samples: Samples) -> Unit:
+    """What `persons` tells apart: persons, or, if the data knows none of them, clips or images."""
+    if samples.subjects is not None and (samples.subjects != "").any():
+        return "persons"
+    return "clips" if samples.clips is not None and (samples.clips != "").any() else "images"
+
+
 def labelled(samples: Samples) -> NDArray[np.bool_]:
     """The rows (N,) that have a label, or are frames of a clip that has one."""
     rows: NDArray[np.bool_] = samples.labels != NO_LABEL
@@ -109,7 +118,7 @@ def subject_folds(samples: Samples, count: int) -> NDArray[np.int64]:
     known = np.unique(names[labelled(samples)])
     if len(known) < count:
         raise DataError(
-            f"{count} folds need at least {count} persons with labels, and the data has {len(known)}",
+            f"{count} folds need at least {count} {division_unit(samples)} with labels, and the data has {len(known)}",
             hint="use fewer folds",
         )
     place = {str(name): index % count for index, name in enumerate(known)}

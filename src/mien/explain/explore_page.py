@@ -1,7 +1,10 @@
-"""The page of an explored network: `index.html`, with the images as files beside it."""
+"""The page of an explored network: `index.html`, with the images as files beside it.
 
+`images/mien-explore.txt` lists the images, so that a later run deletes those and nothing else.
+"""
+
+import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -15,7 +18,7 @@ from mien.errors import OutputError
 from mien.explain.drawing import enlarged
 from mien.explain.explore import BARS, SHEET, ExploredLayer, UnitImages
 from mien.explain.explored import Explored
-from mien.explain.page import environment
+from mien.explain.page import check_folder, environment
 from mien.files import new_file, staging_folder, write_errors
 
 TITLES: Final = {
@@ -27,11 +30,51 @@ TITLES: Final = {
     "filter": "filter",
     "faces": "faces that excite it most",
 }
+PAGE: Final = "index.html"
 _FOLDER: Final = "images"  # beside the page
+_LIST: Final = "mien-explore.txt"  # in the folder: the images that mien wrote
+_GENERATOR: Final = "mien explore"
+_HINT: Final = "give a new folder as --out"
+
+
+def check_out(out: Path) -> None:
+    """Refuses a folder that cannot be written, or whose page or images are not those of an earlier run.
+
+    Raises:
+        OutputError: The folder is refused.
+    """
+    check_folder(out)
+    page, images = out / PAGE, out / _FOLDER
+    with write_errors(out):
+        foreign = [page] if os.path.lexists(page) and not _is_own(page) else []
+        is_empty = images.is_dir() and not any(images.iterdir())
+        if os.path.lexists(images) and not is_empty and not (images / _LIST).is_file():
+            foreign.append(images)
+    if foreign:
+        raise OutputError(f"{foreign[0]}: was not written by `{_GENERATOR}`, and is not replaced", hint=_HINT)
+
+
+def _is_own(page: Path) -> bool:
+    """Whether a page is one of `mien explore`."""
+    try:
+        with page.open(encoding="utf-8", errors="replace") as file:
+            return f'<meta name="generator" content="{_GENERATOR} ' in file.read(1000)
+    except OSError:
+        return False
+
+
+def images_of(out: Path) -> list[Path]:
+    """The images of the page in a folder."""
+    try:
+        lines = (out / _FOLDER / _LIST).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    paths = map(Path, filter(None, lines))
+    return [out / _FOLDER / path for path in paths if not path.is_absolute() and ".." not in path.parts]
 
 
 def write_page(out: Path, network: Explored, layers: Sequence[ExploredLayer]) -> Path:
-    """Writes the page and its images; those of an earlier run are replaced.
+    """Writes the page and its images; those of an earlier run are replaced, and other files stay.
 
     The images are complete before the page of an earlier run is replaced.
 
@@ -44,11 +87,10 @@ def write_page(out: Path, network: Explored, layers: Sequence[ExploredLayer]) ->
         The page.
 
     Raises:
-        OutputError: Something cannot be written, or `out/images` is a folder that mien did not write.
+        OutputError: Something cannot be written, or would replace what `mien explore` did not write.
     """
-    page = out / "index.html"
-    if (out / _FOLDER).exists() and not page.is_file():
-        raise OutputError(f"{out / _FOLDER}: is here already, without the page of mien", hint="give a new folder")
+    check_out(out)
+    page = out / PAGE
     with write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     with staging_folder(out / _FOLDER) as staging:
@@ -56,14 +98,13 @@ def write_page(out: Path, network: Explored, layers: Sequence[ExploredLayer]) ->
         images.mkdir()
         shown = [_layer(images, number, layer, classes_of_units(network)) for number, layer in enumerate(layers)]
         face = _saved(images / "input.png", enlarged(network.image(), 224)) if _is_seen(network) else ""
-        if (out / _FOLDER).exists():
-            shutil.rmtree(out / _FOLDER)
-        images.rename(out / _FOLDER)
+        _replace(out, images)
     text = (
         environment()
         .get_template("explore.html")
         .render(
             version=__version__,
+            generator=_GENERATOR,
             model=network.name,
             known={
                 "model": network.name,
@@ -78,6 +119,31 @@ def write_page(out: Path, network: Explored, layers: Sequence[ExploredLayer]) ->
     with new_file(page, "w", encoding="utf-8") as file:
         file.write(text)
     return page
+
+
+def _replace(out: Path, staged: Path) -> None:
+    """Deletes the images of an earlier run, and moves the new ones to their place.
+
+    Raises:
+        OutputError: A file that is not of an earlier run has the name of a new one.
+    """
+    new = sorted(path.relative_to(staged) for path in staged.rglob("*") if path.is_file())
+    old, folder = images_of(out), out / _FOLDER
+    for path in new:
+        if os.path.lexists(folder / path) and folder / path not in old:
+            raise OutputError(f"{folder / path}: was not written by `{_GENERATOR}`, and is not replaced", hint=_HINT)
+    for each in old:
+        each.unlink(missing_ok=True)
+    for place in {each.parent for each in old} - {folder}:
+        if place.is_dir() and not any(place.iterdir()):
+            place.rmdir()
+    folder.mkdir(exist_ok=True)
+    # First the list: after a crash, it may have more names than there are images, but never fewer.
+    with new_file(folder / _LIST, "w", encoding="utf-8") as file:
+        file.write("".join(f"{path.as_posix()}\n" for path in new))
+    for path in new:
+        (folder / path).parent.mkdir(exist_ok=True)
+        os.replace(staged / path, folder / path)
 
 
 def classes_of_units(network: Explored) -> dict[str, tuple[str, ...]]:

@@ -1,7 +1,9 @@
 """The explanation of a face: its classes, the maps of every method, the check of the maps, and the images of them."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -28,11 +30,28 @@ from mien.explain.drawing import face_image, overlay, panel
 from mien.explain.faithfulness import Deletion, deletion
 from mien.explain.networks import ExplainedModel
 from mien.expression.observation import Observation
-from mien.media import frames_of, open_frames
+from mien.media import STANDARD_INPUT, FrameSource, frames_of
 from mien.results import Face, FrameResult
 
 # Maps are smoothed by this part of the side to be drawn: those of single pixels, and those of squares.
 _SMOOTHED: Final = {INTEGRATED: 1 / 32, OCCLUSION: 1 / 20}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a face is.
+
+    Attributes:
+        source: The image.
+        number: Of the face in it, from 0, largest first.
+        name: The path of the image below the folder that all images share.
+        stem: The same for its files: without the suffix, unless another image differs only in this.
+    """
+
+    source: str = ""
+    number: int = 0
+    name: str = ""
+    stem: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +59,7 @@ class Explanation:
     """Why a model gives a class to a face.
 
     Attributes:
-        source: The image.
-        number: Of the face in it, from 0, largest first.
+        place: The image, and the number of the face.
         face: The face, with its expression.
         seen: The face as the network reads it.
         wanted: The class that is explained.
@@ -53,8 +71,7 @@ class Explanation:
         missing: By method, why it is not here.
     """
 
-    source: str
-    number: int
+    place: Place
     face: Face
     seen: Observation
     wanted: str
@@ -78,11 +95,12 @@ class Explanation:
 
 def explain(
     model: ExplainedModel,
-    paths: Sequence[str],
+    images: FrameSource,
     options: AnalyzerOptions,
     *,
     wanted: str | None = None,
     against: str | None = None,
+    progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Iterator[Explanation | FrameResult]:
     """Explains every face of some images, in their order.
 
@@ -90,32 +108,38 @@ def explain(
 
     Args:
         model: The model.
-        paths: Images and folders.
+        images: The images, from `mien.media.open_frames`.
         options: How faces are found; its classifier is that of the model.
         wanted: The class to explain; None for the most probable one of each face.
         against: The class to compare it with; None for the most probable other one.
+        progress: Called with the number of images that are done, and of all.
 
     Raises:
         ConfigError: The model does not have such a class, or both are the same.
-        InputError: There is no such image, or it is a video.
+        InputError: One of the images is a video.
     """
     known = model.classifier.emotions
     wanted = None if wanted is None else _class(wanted, known, "--class")
     against = None if against is None else _class(against, known, "--against")
     if wanted is not None and wanted == against:
         raise ConfigError(f"--class and --against are the same class, {wanted}", hint="give two classes")
-    frames = open_frames(paths)
-    if frames.has_video:
+    if images.has_video:
         raise InputError("explanations are of images, got a video or a camera", hint="give single frames of it")
     analyzer = Analyzer(options, classifier=model.classifier)
-    for frame in frames_of(iter(frames), "result"):
+    places = places_of(images.items)
+    for done, frame in enumerate(frames_of(iter(images), "result")):
+        progress(done, len(images.items))
         result = next(analyzer.stream([frame]))
         if result.error is not None or not result.faces:
             yield result
             continue
         seen = list(model.classifier.kept)
         for number, (face, each) in enumerate(zip(result.faces, seen, strict=True)):
-            yield explain_face(model, face, each, wanted=wanted, against=against, place=(result.source, number))
+            place = replace(places.get(result.source, Place(name=result.source, stem=result.source)), number=number)
+            yield explain_face(
+                model, face, each, wanted=wanted, against=against, place=replace(place, source=result.source)
+            )
+    progress(len(images.items), len(images.items))
 
 
 def _class(name: str, known: Sequence[str], option: str) -> str:
@@ -132,7 +156,7 @@ def explain_face(
     *,
     wanted: str | None = None,
     against: str | None = None,
-    place: tuple[str, int] = ("", 0),
+    place: Place = Place(),
 ) -> Explanation:
     """Explains one face.
 
@@ -142,7 +166,7 @@ def explain_face(
         seen: The face as the network reads it.
         wanted: See `explain`.
         against: See `explain`.
-        place: The name of its image, and its number in it.
+        place: Its image, and its number in it.
     """
     assert face.expression is not None  # the analyzer has classified it
     names, probabilities = face.expression.emotions, face.expression.probabilities
@@ -158,7 +182,7 @@ def explain_face(
     panels = {
         name: _panel(model, seen, (wanted, against), (maps[name], contrast[name]), name, checked) for name in maps
     }
-    return Explanation(*place, face, seen, wanted, against, maps, contrast, checked, panels, missing)
+    return Explanation(place, face, seen, wanted, against, maps, contrast, checked, panels, missing)
 
 
 def _why_missing(model: ExplainedModel, inputs: FaceInputs) -> str:
@@ -188,15 +212,28 @@ def _panel(
     return panel(f"{TITLES[method]}, {model.classifier.name}", tiles, note)
 
 
-def stem_of(source: str, taken: set[str]) -> str:
-    """A name for the files of an image that no other image of this run has; `taken` gets it."""
-    stem, number = Path(source).stem or "image", 1
-    name = stem
-    while name.casefold() in taken:  # some file systems do not distinguish upper and lower case
-        number += 1
-        name = f"{stem}-{number}"
-    taken.add(name.casefold())
-    return name
+def places_of(items: Sequence[str | Path]) -> dict[str, Place]:
+    """How each image is called on the page and in the names of files; no two have the same name."""
+    paths = {os.fspath(item): Path(os.path.abspath(item)) for item in items if str(item) != STANDARD_INPUT}
+    try:
+        shared = os.path.commonpath([path.parent for path in paths.values()])
+        names = {source: path.relative_to(shared) for source, path in paths.items()}
+    except ValueError:  # no images, or several drives
+        names = {source: Path(path.name) for source, path in paths.items()}
+    # Some file systems do not distinguish upper and lower case.
+    counts = Counter(str(name.with_suffix("")).casefold() for name in names.values())
+    places, taken = dict[str, Place](), set[str]()
+    for source, name in names.items():
+        plain = name.with_suffix("")
+        base = stem = (name if counts[str(plain).casefold()] > 1 else plain).as_posix()
+        number = 1
+        while stem.casefold() in taken:
+            number += 1
+            stem = f"{base}-{number}"
+        taken.add(stem.casefold())
+        shown = name.as_posix() if number == 1 else f"{name.as_posix()} ({number})"
+        places[source] = Place(source, 0, shown, stem)
+    return places
 
 
 def randomised(model: ExplainedModel, seed: int = 0) -> ExplainedModel:

@@ -1,20 +1,28 @@
-"""Explanations as one HTML page without scripts or requests, its images inside."""
+"""Explanations as one HTML page without scripts or requests, its images inside, or as a folder with image files."""
 
+import mimetypes
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from mien import __version__
-from mien.errors import MissingExtraError
+from mien.errors import ConfigError, MissingExtraError, OutputError
 from mien.evaluation.report import page as report_page
 from mien.explain.attribution import METHODS, TITLES
 from mien.explain.drawing import TITLE_ROWS
 from mien.explain.faces import Explanation
 from mien.explain.faithfulness import Deletion
 from mien.explain.networks import ExplainedModel
+from mien.files import new_file, writable, write_errors
+
+PAGE: Final = "report.html"
+_PAGES: Final = (".html", ".htm")
+_FORM: Final = "--out FOLDER for images and a page, or --out page.html for the page alone"
 
 _WIDTH: Final = 420
 _HEIGHT: Final = 190
@@ -27,6 +35,71 @@ WORDS: Final = {
     "integrated-gradients": "Gradients on the way from a blurred face to this one: fine, and noisy; smoothed here.",
     "occlusion": "How far the score falls if a part is blurred: slow, and needs nothing but the model's outputs.",
 }
+
+
+def is_page(out: Path) -> bool:
+    """Whether `out` means one page, and not a folder."""
+    return out.suffix.lower() in _PAGES and not out.is_dir()
+
+
+def check_out(out: Path) -> None:
+    """Refuses, before the work, what cannot be written.
+
+    Raises:
+        ConfigError: It has the suffix of a file, but is not a page.
+        OutputError: It cannot be written.
+    """
+    if is_page(out):
+        check_folder(writable(out).parent)
+        return
+    check_folder(out)
+    if out.is_dir():
+        writable(out / PAGE)
+    # Without the tables of the system, which differ.
+    elif mimetypes.MimeTypes().guess_type(out.name, strict=False) != (None, None):
+        raise ConfigError(f"--out {out}: expected a folder or a page, not a {out.suffix} file", hint=_FORM)
+
+
+def check_folder(out: Path) -> None:
+    """Refuses a folder that cannot be created or written.
+
+    Raises:
+        OutputError: It is a file, is inside a file, or its permissions forbid writing.
+    """
+    there = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise OutputError(f"{there}: is a file, expected a folder", hint="give another --out")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write '{out}': permission denied", hint="check the permissions of the folder")
+
+
+def write_panels(out: Path, each: Explanation) -> list[Path]:
+    """Writes the images of one face into a folder; gives their paths.
+
+    Raises:
+        OutputError: Something cannot be written.
+    """
+    written = []
+    for name, panel in each.panels.items():
+        path = out / f"{each.place.stem}.face{each.place.number}.{name}.png"
+        with write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with new_file(path, "wb") as file:
+            Image.fromarray(panel).save(file, "PNG")
+        written.append(path)
+    return written
+
+
+def write_page(out: Path, model: ExplainedModel, explanations: Sequence[Explanation]) -> Path:
+    """Writes the page, into a folder under the name `PAGE`; gives its path.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    path = out if is_page(out) else out / PAGE
+    with new_file(path, "w", encoding="utf-8") as file:
+        file.write(explanation_page(model, explanations))
+    return path
 
 
 def environment(folder: Path = Path(__file__).parent / "templates") -> Any:
@@ -80,7 +153,6 @@ def _face(each: Explanation) -> dict[str, object]:
     ranked = sorted(expression.as_dict().items(), key=lambda pair: -pair[1])
     return {
         "it": each,
-        "name": Path(each.source).name,
         "ranked": ranked,
         "panels": {name: each.panels[name][TITLE_ROWS:] for name in METHODS if name in each.panels},
         "chart": _chart(each.deletion),

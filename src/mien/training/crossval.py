@@ -1,5 +1,7 @@
 """Cross-validation by person: a recipe is trained once for each fold and measured on people that it has never seen.
 
+If the data does not say who is who, the folds are by clip or by image.
+
 Each fold is the test set of one run, the next fold chooses its best epoch, and the others train it. The scores are
 those of the exported files, as everywhere. The folder holds, for each fold K, `fold-K` with the run, `model.onnx` and
 `predictions.json`, and at its root `recipe.toml`, `data.json` and at last `crossval.json` with the scores of the folds
@@ -18,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets import Samples
-from mien.datasets.folds import labelled, persons, subject_folds
+from mien.datasets.folds import Unit, division_unit, labelled, persons, subject_folds
 from mien.datasets.samples import SPLITS, mark_duplicates
-from mien.errors import ConfigError, DataError, OutputError
+from mien.errors import ConfigError, DataError, OutputError, StoppedError
 from mien.evaluation import evaluate_model
 from mien.evaluation.intervals import Estimate, bootstrap
 from mien.evaluation.metrics import accuracy, confusion_matrix, mean_recall
@@ -44,7 +46,7 @@ class Pool:
 
     Attributes:
         classes: The C classes.
-        persons: (N,) identifiers.
+        persons: (N,) identifiers; of the clips or the images if the persons are not known.
         names: (N,) of the images or the clips.
         labels: (N,) indices of the true classes.
         probabilities: (N, C).
@@ -121,10 +123,12 @@ class CrossValidation:
     Attributes:
         folds: The predictions of each fold by name of the protocol.
         unit: What is counted: "images" or "clips".
+        division: What is never divided between two folds, and what the intervals are over.
     """
 
     folds: Sequence[Mapping[str, Pool]]
     unit: str
+    division: Unit = "persons"
 
     @property
     def pooled(self) -> dict[str, Pool]:
@@ -135,18 +139,23 @@ class CrossValidation:
         """Plain types, as written to JSON."""
         return {
             "unit": self.unit,
-            "folds": [{name: _scored(pool) for name, pool in fold.items()} for fold in self.folds],
+            "division": self.division,
+            "folds": [{name: _scored(pool, self.division) for name, pool in fold.items()} for fold in self.folds],
             "pooled": {
-                name: {**_scored(pool), "confusion": pool.confusion.tolist(), "classes": list(pool.classes)}
+                name: {
+                    **_scored(pool, self.division),
+                    "confusion": pool.confusion.tolist(),
+                    "classes": list(pool.classes),
+                }
                 for name, pool in self.pooled.items()
             },
         }
 
 
-def _scored(pool: Pool) -> dict[str, Any]:
+def _scored(pool: Pool, division: Unit) -> dict[str, Any]:
     return {
         "examples": len(pool.labels),
-        "persons": len(set(pool.persons.tolist())),
+        division: len(set(pool.persons.tolist())),
         **{name: estimate.as_dict() for name, estimate in pool.scores().items()},
     }
 
@@ -206,6 +215,10 @@ class CrossValidator:
         self.recipe, notes = task_spec(self.recipe.task).adapt(self.recipe, self.samples)
         for note in notes:
             self.options.tell(note)
+        if (unit := division_unit(self.samples)) != "persons":
+            self.options.tell(
+                f"the data does not say who is who: folds are by {unit.removesuffix('s')}, so scores may be too high"
+            )
         self._claim()
 
     @property
@@ -246,16 +259,20 @@ class CrossValidator:
             done: Called after each fold with its number from 1, its predictions, and whether they were there already.
 
         Raises:
-            StoppedError: Ctrl-C came; what is done is kept.
+            StoppedError: Ctrl-C or SIGTERM came; what is done is kept.
             MienError: See `fit`, `export_run` and `evaluate_model`.
         """
         folds = []
         for number, samples in enumerate(self._divided, 1):
             before = self._known(number)
-            pools = before or self._measured(number, samples)
+            try:
+                pools = before or self._measured(number, samples)
+            except KeyboardInterrupt:  # between two trainings; during one, `fit` handles it
+                raise StoppedError(f"stopped by Ctrl-C in fold {number}", hint="to continue: run it again") from None
             folds.append(pools)
             done(number, pools, before is not None)
-        result = CrossValidation(folds, "images" if self.frames == 1 else "clips")
+        unit = "images" if self.frames == 1 else "clips"
+        result = CrossValidation(folds, unit, division_unit(self.samples))
         with new_file(self.folder / RESULT, "w", encoding="utf-8") as file:
             plain = {"recipe": self.recipe.name, "data": dict(self.samples.about), **result.as_dict()}
             file.write(json.dumps(plain, indent=1) + "\n")

@@ -2,7 +2,7 @@
 
 A run folder holds `recipe.toml` (resolved), `data.json` (the fingerprint of the data), `pretrained.json` (where the
 published weights come from, if it started from any), `metrics.csv`, `curves.png`, `redrawn.png` (only with a decoder),
-`best.ckpt`, `last.ckpt` (written after each epoch), and `interrupted.ckpt` if Ctrl-C ended the run within an epoch.
+`best.ckpt` and `last.ckpt` (written after each epoch), and, if asked for, the folder `tensorboard`.
 """
 
 import json
@@ -24,6 +24,17 @@ from mien.training.silence import silenced
 from mien.training.tasks import TrainingSetup, task_spec
 
 _NAMED: Final = 3  # differences that a message names
+# What a run writes before its first checkpoint; the checkpoints may be cut off.
+_EARLY: Final = (
+    "recipe.toml",
+    "data.json",
+    "pretrained.json",
+    "metrics.csv",
+    "curves.png",
+    "best.ckpt.partial",
+    "last.ckpt.partial",
+)
+_EVENTS: Final = "events.out.tfevents."  # files of TensorBoard begin with this
 
 
 @dataclass(frozen=True)
@@ -60,31 +71,33 @@ def fit(recipe: RunRecipe, data: Any, folder: Path, options: FitOptions | None =
         The best checkpoint.
 
     Raises:
-        OutputError: The folder holds another run and `resume` is false, or cannot be written.
+        OutputError: The folder holds another run with a checkpoint, or one that may still be resumed, and `resume` is
+            false; or it cannot be written.
         ConfigError: The recipe's network or its options do not exist; `resume` with another recipe or other data, or
             without a run in the folder; the devices cannot be used.
         DataError: The data lacks what the recipe needs.
         WeightsError: The checkpoint to resume, or the weights to start from, are damaged or foreign.
         MissingExtraError: TensorBoard is not installed.
         DivergedError: The loss became NaN or infinite.
-        StoppedError: Ctrl-C came.
+        StoppedError: Ctrl-C or SIGTERM came.
     """
     options = options or FitOptions()
     recipe = weights.with_pretrained(
         recipe.model_copy(update={"score": ()})
     )  # published scores are not those of this run
     task = task_spec(recipe.task)
-    recipe, notes = task.adapt(recipe, data)
+    asked = recipe
+    recipe, notes = task.adapt(asked, data)
     for note in notes:
         options.tell(note)
     check(recipe)
-    with silenced("lightning.fabric"):
+    with silenced("lightning"):
         fabric = options.hardware.fabric(recipe)
     if options.tensorboard:
         check_tensorboard()
     setup = task.setup(recipe, data)
     seed_everything(recipe.seed)
-    last = _resumable(folder, recipe, setup, options.tell) if options.resume else None
+    last = _resumable(folder, asked, recipe, setup, options.tell) if options.resume else None
     origin: Mapping[str, str] = {}
     if last is None and recipe.init_from:  # these weights replace any published ones
         source = weights.load_source(recipe.init_from)
@@ -95,14 +108,12 @@ def fit(recipe: RunRecipe, data: Any, folder: Path, options: FitOptions | None =
         origin = setup.load_pretrained()
         if origin:
             options.tell(f"pretrained weights: {Origin(**origin)}")
-    if first_process():  # other processes are started once the folder is there
-        if not options.resume:
-            _prepare(folder, recipe, setup, origin)  # last: no error that a wrong recipe causes leaves a folder behind
-        (folder / "interrupted.ckpt").unlink(missing_ok=True)
+    if first_process() and not options.resume:  # other processes are started once the folder is there
+        _prepare(folder, recipe, setup, origin)  # last: no error that a wrong recipe causes leaves a folder behind
     interrupt, callbacks = Interrupt(folder, options.tell), list(options.callbacks)
     if options.progress:
         callbacks.insert(0, options.progress if isinstance(options.progress, ProgressView) else ProgressView())
-    with silenced("lightning.fabric"), interrupt.listening():
+    with silenced("lightning"), interrupt.listening(alone=options.hardware.processes == 1):
         fabric.launch()
         log = MetricsLog(folder, resume=options.resume, tensorboard=options.tensorboard and first_process())
         try:
@@ -117,16 +128,28 @@ def fit(recipe: RunRecipe, data: Any, folder: Path, options: FitOptions | None =
 
 
 def _resumable(
-    folder: Path, recipe: RunRecipe, setup: TrainingSetup, tell: Callable[[str], None]
+    folder: Path, asked: RunRecipe, recipe: RunRecipe, setup: TrainingSetup, tell: Callable[[str], None]
 ) -> dict[str, Any] | None:
-    """The last checkpoint of a run of this recipe on this data; None if it was stopped in its first epoch."""
+    """The last checkpoint of a run of this recipe on this data; None if it was stopped in its first epoch.
+
+    Args:
+        folder: The run's folder.
+        asked: The recipe that was given.
+        recipe: The same, adapted to the data.
+        setup: For this recipe and this data.
+        tell: Takes messages.
+    """
     last, started = folder / "last.ckpt", folder / "recipe.toml"
     if not last.is_file() and not started.is_file():
         raise ConfigError(
             f"{folder}: nothing to resume: the folder does not contain a run", hint="start without --resume"
         )
+    adapted = ""  # what the data changed in the recipe
     try:
-        changes = _changes(load(started).model_dump(mode="json"), recipe.model_dump(mode="json"))
+        first = load(started).model_dump(mode="json")
+        changes = adapted = _changes(first, recipe.model_dump(mode="json"))
+        if not _changes(first, asked.model_dump(mode="json")):
+            changes = ""
     except MienError:
         changes = "its recipe.toml is missing or damaged"
     if changes:
@@ -136,7 +159,7 @@ def _resumable(
         )
     try:
         before = json.loads((folder / "data.json").read_text(encoding="utf-8"))
-        changes = _data_changes(before, json.loads(json.dumps(setup.fingerprint)))
+        changes = _data_changes(before, json.loads(json.dumps(setup.fingerprint))) or adapted
     except (OSError, ValueError, AttributeError, TypeError):
         changes = "its data.json is missing or damaged"
     if changes:
@@ -179,9 +202,11 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _prepare(folder: Path, recipe: RunRecipe, setup: TrainingSetup, origin: Mapping[str, str]) -> None:
-    if (folder / "recipe.toml").exists():
+    if (folder / "recipe.toml").exists() and not _failed(folder):
         raise OutputError(f"{folder}: already contains a run", hint="choose another --out, or --resume it")
     try:
+        if (folder / "recipe.toml").exists():
+            _remove(folder)
         folder.mkdir(parents=True, exist_ok=True)
         weights.write_origin(folder, origin)
         # The recipe comes last: where it is, there is a run, which can be resumed.
@@ -191,3 +216,21 @@ def _prepare(folder: Path, recipe: RunRecipe, setup: TrainingSetup, origin: Mapp
             file.write(to_toml(recipe))
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}", hint="choose another --out") from error
+
+
+def _failed(folder: Path) -> bool:
+    """Whether the run in a folder failed at the end of its first epoch, and nothing else is there.
+
+    It diverged, or its first checkpoint could not be written: its metrics are there, and no checkpoint. Without metrics
+    it may be running, or can be resumed.
+    """
+    others = [path.name for path in folder.iterdir() if path.name not in (*_EARLY, "tensorboard")]
+    events = folder / "tensorboard"
+    foreign = events.exists() and not all(path.name.startswith(_EVENTS) for path in events.iterdir())
+    return (folder / "metrics.csv").is_file() and not others and not foreign
+
+
+def _remove(folder: Path) -> None:
+    """Removes what a failed run left; see `_failed`."""
+    for path in [*(folder / name for name in _EARLY), *(folder / "tensorboard").glob(f"{_EVENTS}*")]:
+        path.unlink(missing_ok=True)

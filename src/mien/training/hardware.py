@@ -33,6 +33,11 @@ class Hardware:
     strategy: str = "auto"
     accelerator: str = "auto"
 
+    @property
+    def processes(self) -> int:
+        """The processes of a run, on all machines."""
+        return self.devices * self.nodes
+
     def __str__(self) -> str:
         machines = f" on each of {self.nodes} machines" if self.nodes > 1 else ""
         devices = f"{self.devices} device{'s' if self.devices > 1 else ''}"
@@ -49,7 +54,7 @@ class Hardware:
         from lightning.fabric.strategies.ddp import DDPStrategy
         from lightning.fabric.strategies.single_device import SingleDeviceStrategy
 
-        world = self.devices * self.nodes
+        world = self.processes
         if self.devices < 1 or self.nodes < 1:
             raise self._refused("expected at least one device and one machine")
         if recipe.batch_size % world:

@@ -33,20 +33,21 @@ class MetricsLog:
     def __init__(self, folder: Path, *, resume: bool = False, tensorboard: bool = False) -> None:
         self.folder = folder
         self.path = folder / "metrics.csv"
-        self.rows: dict[int, dict[str, float]] = {}  # by epoch, from 0
+        self.rows: dict[int, dict[str, float]] = {}  # by epoch, from 1
         self._writer: Any = None
         if resume and self.path.is_file():
             with self.path.open(newline="", encoding="utf-8") as file:
-                for row in csv.DictReader(file):
-                    epoch = int(row.pop("epoch"))
-                    self.rows[epoch] = {key: float(text) for key, text in row.items() if text}
+                rows = {int(row.pop("epoch")): row for row in csv.DictReader(file)}
+            shift = 1 if 0 in rows else 0  # earlier versions counted from 0
+            for epoch, row in rows.items():
+                self.rows[epoch + shift] = {key: float(text) for key, text in row.items() if text}
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(str(folder / "tensorboard"))
 
     def add(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Takes the metrics of an epoch and rewrites the whole file.
+        """Takes the metrics of an epoch, counted from 1, and rewrites the whole file.
 
         Raises:
             OutputError: The file cannot be written.
@@ -86,7 +87,7 @@ class MetricsLog:
         for axes, kind in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
             names = sorted({key for row in self.rows.values() for key in row if key.endswith(kind)})
             for name in names:
-                points = [(epoch + 1, self.rows[epoch][name]) for epoch in epochs if name in self.rows[epoch]]
+                points = [(epoch, self.rows[epoch][name]) for epoch in epochs if name in self.rows[epoch]]
                 axes.plot(*zip(*points, strict=True), label=name, linewidth=1.8)
             axes.set(title=kind, xlabel="epoch")
             axes.grid(alpha=0.25)

@@ -1,4 +1,4 @@
-"""The training loop: epochs in stages on lightning.fabric, with validation, checkpoints, early stopping and Ctrl-C."""
+"""The training loop: epochs in stages on lightning.fabric, with validation, checkpoints, early stopping and signals."""
 
 import math
 import signal
@@ -62,40 +62,52 @@ def improved(metric: str, value: float, best: float | None) -> bool:
 
 
 class Interrupt:
-    """Ctrl-C: the first one ends a run after the present step, the second one at once.
+    """Ctrl-C and SIGTERM: the first signal ends a run after the present step, a later Ctrl-C at once.
 
-    The weights of that step are saved as `interrupted.ckpt`, for use. A run is resumed from its last complete epoch,
-    because only from there its result is the same as that of a run that was not stopped.
+    SIGTERM is what clusters send before they kill a job. It may come twice, so a later one changes nothing. A run is
+    resumed from its last complete epoch, because only from there its result is the same as that of a run that was not
+    stopped.
+
+    Attributes:
+        came: The name of the first signal; empty before it.
     """
 
     def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
-        self.folder, self.came, self._tell = folder, False, tell
+        self.folder, self.came, self._tell = folder, "", tell
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Handles Ctrl-C meanwhile, if this is the main thread; no other thread can."""
+    def listening(self, *, alone: bool = True) -> Iterator[None]:
+        """Handles the signals meanwhile, if this is the main thread; no other thread can.
+
+        Args:
+            alone: Whether this is the only process of the run. Of several, SIGTERM must end each at once: Lightning
+                sends it when one of them has failed and the others wait for it.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.signal(signal.SIGINT, self._handle)
+        numbers = (signal.SIGINT, signal.SIGTERM) if alone else (signal.SIGINT,)
+        before = {number: signal.signal(number, self._handle) for number in numbers}
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
-    def _handle(self, *_: object) -> None:
+    def _handle(self, number: int, _: object) -> None:
+        again = number == signal.SIGINT
         if self.came:
-            raise self.error("at once")
-        self.came = True
+            if again:
+                raise self.error("at once")
+            return
+        self.came = "Ctrl-C" if again else "SIGTERM"
+        line = f"{self.came}: stopping after this step" + ("; press Ctrl-C again to stop at once" if again else "")
         # In a thread: the signal may have come in the middle of a line, and streams are not written to twice at once.
-        line = "Ctrl-C: stopping after this step; press Ctrl-C again to stop at once"
         threading.Thread(target=self._tell, args=(line,)).start()
 
     def error(self, when: str) -> StoppedError:
         """The error that ends the run."""
-        saved = self.folder / "interrupted.ckpt"
-        kept = f"; the present weights are in {saved}" if saved.exists() else ""
-        return StoppedError(f"stopped by Ctrl-C {when}{kept}", hint=f"to resume: mien train --resume {self.folder}")
+        return StoppedError(f"stopped by {self.came} {when}", hint=f"to resume: mien train --resume {self.folder}")
 
 
 class _TrainingStep(nn.Module):
@@ -117,7 +129,7 @@ class Run:
         recipe: What to do.
         setup: Module and data.
         log: Takes the metrics; checkpoints are written into its folder.
-        interrupt: Whether Ctrl-C came.
+        interrupt: Whether the run is to be stopped.
         callbacks: Called during the run.
         tell: Called with each message for the user.
     """
@@ -164,7 +176,7 @@ class Run:
             DataError: A metric that the recipe monitors cannot be measured.
             DivergedError: The loss became NaN or infinite; the last good checkpoint stays.
             OutputError: A file cannot be written.
-            StoppedError: Ctrl-C came.
+            StoppedError: Ctrl-C or SIGTERM came.
         """
         if resumed is not None:
             self.state = State(**resumed["state"])
@@ -212,7 +224,7 @@ class Run:
         # All processes must decide alike whether to stop, so they all take the first one's metrics.
         self.metrics = metrics = self.fabric.broadcast(metrics)
         if self.fabric.is_global_zero:
-            self.log.add(self.state.epoch, metrics)
+            self.log.add(self.state.epoch + 1, metrics)
         self._check_metrics()
         value = metrics[self.recipe.monitor]
         best = improved(self.recipe.monitor, value, self.state.best)
@@ -282,8 +294,6 @@ class Run:
             total.add(sums)
             self._call("on_step_end")
             if self.interrupt.came and self.step + 1 < self.steps:
-                if self.fabric.world_size == 1:  # several processes notice it at different steps
-                    checkpoints.save({self.folder / "interrupted.ckpt": self._content(whole=False)})
                 raise self.interrupt.error(f"in epoch {self.state.epoch + 1}")
         return total.means(self.fabric)
 

@@ -1,4 +1,4 @@
-"""How far a run is: a live view on a terminal, one plain line for each epoch elsewhere."""
+"""How far a run is: one line for each epoch, and on a terminal a bar below them."""
 
 import math
 import time
@@ -42,7 +42,7 @@ class ProgressView(Callback):
         """Opens the view."""
         self._started, self._done_before = self._clock(), run.state.epoch
         for epoch, metrics in sorted(run.log.rows.items()):
-            self._remember(run.recipe.monitor, metrics, epoch + 1)
+            self._remember(run.recipe.monitor, metrics, epoch)
         if run.fabric.is_global_zero and self.console.is_terminal:
             # On a narrow terminal the metrics, which come last, are cut, not the time.
             columns = (
@@ -65,11 +65,13 @@ class ProgressView(Callback):
         """Shows the metrics of the epoch."""
         epoch = run.state.epoch
         self._remember(run.recipe.monitor, run.metrics, epoch)
+        line = f"epoch {epoch}/{run.epochs}  {self._text(run)}  {self._left(epoch, run.epochs)}"
         if self._view is not None:
+            with suppress(OSError):  # the terminal was closed
+                self.console.print(line, soft_wrap=True)  # above the bar
             self._move(run, epoch)
         elif run.fabric.is_global_zero:
-            left = self._left(epoch, run.epochs)
-            self.console.print(f"epoch {epoch}/{run.epochs}  {self._text(run)}  {left}")
+            self.console.print(line)
 
     def on_end(self, run: Run) -> None:
         """Closes the view."""
@@ -98,8 +100,11 @@ class ProgressView(Callback):
 
     def _text(self, run: Run) -> str:
         best = [f"best {self._best[1]}"] if self._best else []
-        metrics = sorted(run.metrics.items(), key=lambda metric: (metric[0] != run.recipe.monitor, metric[0]))
-        return "  ".join([*best, *(f"{name} {value:.4f}" for name, value in metrics)])
+        metrics = run.metrics
+        accuracies = [name for name in sorted(metrics) if name.startswith("val/") and name.endswith("/accuracy")]
+        first = [name for name in (run.recipe.monitor, *accuracies, "val/loss") if name in metrics]
+        names = dict.fromkeys([*first, *sorted(metrics)])
+        return "  ".join([*best, *(f"{name} {metrics[name]:.4f}" for name in names)])
 
     def _left(self, done: float, total: int) -> str:
         here = done - self._done_before

@@ -8,16 +8,20 @@ trial that is worse than the median of the others at the same epoch is pruned.
 
 import json
 import math
+import os
+import re
 import shutil
+import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.errors import ConfigError, MienError, MissingExtraError, OutputError, StoppedError
-from mien.files import new_file
+from mien.files import new_file, write_errors
 from mien.training.expression.recipe import ExpressionRecipe
 from mien.training.fit import FitOptions, fit
 from mien.training.loop import Callback, Run, improved
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 STARTUP: Final = 4  # complete trials before one is pruned
 _ENOUGH: Final = 8  # complete trials before the importance of keys is estimated
 _ENDS: Final = {"COMPLETE": "complete", "PRUNED": "ended early", "FAIL": "failed"}
+_NAME: Final = "mien"  # of the study
 _FORM: Final = "write it as optimizer.lr=0.001..0.1:log, batch_size=32..128 or optimizer.name=sgd,adamw"
 
 
@@ -212,11 +217,12 @@ class Search:
     Raises:
         MissingExtraError: Optuna is not installed.
         ConfigError: The folder's study is damaged, or was started with another recipe, other data or another space.
-        OutputError: The folder cannot be written.
+        OutputError: The folder cannot be written, or has files that are not of a search.
     """
 
     def __init__(self, recipe: RunRecipe, data: Any, space: Sequence[Dimension], folder: Path) -> None:
         self.recipe, self.data, self.space, self.folder = recipe, data, tuple(space), folder
+        _check_folder(folder)
         about = {
             "recipe": to_toml(recipe),
             "data": json.dumps(task_spec(recipe.task).setup(recipe, data).fingerprint, sort_keys=True),
@@ -227,24 +233,45 @@ class Search:
         except OSError as error:
             raise OutputError(f"{folder}: cannot be made: {error.strerror}", hint="choose another --out") from error
         self.study = _study(folder, mode(recipe.monitor))
-        known = self.study.user_attrs
+        known, trials = self.study.user_attrs, self.study.get_trials(deepcopy=False)
+        if trials and not about.keys() <= known.keys():
+            raise ConfigError(f"{folder}: its study was not started by `mien search`", hint="choose another --out")
         differing = [key for key, value in about.items() if known and known.get(key) != value]
         if differing:
             raise ConfigError(
                 f"{folder}: its study was started with another {' and another '.join(differing)}",
                 hint="continue with the same ones, or choose another --out",
             )
+        self._check_files(trials)
         for key, value in about.items():
             self.study.set_user_attr(key, value)
         self._clean_up()
+
+    def _check_files(self, trials: "Sequence[optuna.trial.FrozenTrial]") -> None:
+        """Refuses a folder with files that the search would replace or delete, and that none of its trials wrote.
+
+        Raises:
+            OutputError: There is such a file or folder.
+        """
+        names = [name for name in os.listdir(self.folder) if re.fullmatch("trial-[0-9]+", name)]
+        foreign = sorted(set(names) - {f"trial-{trial.number}" for trial in trials})
+        if not any(trial.state.name == "COMPLETE" for trial in trials):
+            foreign += [name for name in ("best", "best.toml") if os.path.lexists(self.folder / name)]
+        if foreign:
+            raise OutputError(
+                f"{self.folder / foreign[0]}: was not written by this search, which needs the name",
+                hint="rename it, or choose another --out",
+            )
 
     def _clean_up(self) -> None:
         """After a kill: trials that were interrupted are repeated, their runs are deleted."""
         for trial in self.study.get_trials(deepcopy=False):
             if trial.state.name == "RUNNING":
                 self._repeat(trial.number)
-        for left in self.folder.glob("trial-*"):
-            shutil.rmtree(left)
+            left = self.folder / f"trial-{trial.number}"
+            if left.is_dir() and not left.is_symlink():
+                with write_errors(left):
+                    shutil.rmtree(left)
         if not self.study.get_trials(deepcopy=False):
             plain = self.recipe.model_dump(mode="json")
             own = {each.key: each.value_in(plain) for each in self.space if each.holds(each.value_in(plain))}
@@ -372,6 +399,39 @@ def _outcomes(study: "optuna.Study") -> list[Outcome]:
     ]
 
 
+def _check_folder(folder: Path) -> None:
+    """Refuses a folder with files but without a study: the search deletes and replaces files of certain names.
+
+    Raises:
+        OutputError: It is such a folder, or a file.
+    """
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise OutputError(f"{folder}: is a file, expected a folder", hint="choose another --out")
+    with write_errors(folder):
+        if not (folder / "study.db").is_file() and any(folder.iterdir()):
+            raise OutputError(
+                f"{folder}: contains files, but no study of `mien search`", hint="choose a new or empty folder as --out"
+            )
+
+
+def _check_file(path: Path) -> None:
+    """Refuses a database of another program, before Optuna adds its tables to it; a new or empty file is accepted.
+
+    Raises:
+        ConfigError: The file has tables that are not Optuna's, or studies of another name.
+        sqlite3.Error: It is not a database.
+    """
+    if not path.is_file():
+        return
+    with closing(sqlite3.connect(path)) as database:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        names = [name for (name,) in database.execute("SELECT study_name FROM studies")] if "studies" in tables else []
+    if (tables and "studies" not in tables) or (names and names != [_NAME]):
+        raise ConfigError(f"{path}: is not a study of `mien search`", hint="choose another --out")
+
+
 def _study(folder: Path, mode: str | None) -> "optuna.Study":
     """The study in a folder; with a `mode`, a missing one is made."""
     try:
@@ -381,17 +441,20 @@ def _study(folder: Path, mode: str | None) -> "optuna.Study":
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = f"sqlite:///{(folder / 'study.db').resolve()}"
     try:
+        _check_file(folder / "study.db")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if mode is None:
                 return optuna.load_study(study_name=None, storage=url)
             return optuna.create_study(
                 storage=url,
-                study_name="mien",
+                study_name=_NAME,
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=1),
                 direction="minimize" if mode == "min" else "maximize",
                 load_if_exists=True,
             )
+    except ConfigError:
+        raise
     except Exception as error:  # SQLAlchemy has many, which Optuna does not wrap
         raise ConfigError(
             f"{folder / 'study.db'}: is not a study, or damaged: {str(error).partition(chr(10))[0]}",

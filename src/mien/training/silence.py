@@ -9,15 +9,17 @@ from contextlib import contextmanager
 
 @contextmanager
 def silenced(library: str | None) -> Iterator[None]:
-    """Without warnings, and without messages below errors of the library's logger (None: the root logger)."""
+    """Without warnings, and without messages below errors of the library's loggers (None: the root logger)."""
     if library:
-        importlib.import_module(library)  # some set the level of their logger then
-    logger = logging.getLogger(library)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+        importlib.import_module(library)  # some set the levels of their loggers then
+    below = [name for name in logging.root.manager.loggerDict if library and name.startswith(f"{library}.")]
+    levels = {logger: logger.level for logger in map(logging.getLogger, [library, *below])}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)

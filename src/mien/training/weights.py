@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from mien import models
@@ -24,6 +25,9 @@ from mien.training.tasks import TrainingModule
 
 ORIGIN: Final = "pretrained.json"  # in a run's folder: where the published weights come from that it started from
 R = TypeVar("R", bound=RunRecipe)
+# Least cosine similarity of weights that are averaged: runs fine-tuned from one start had 0.99 and more, and runs with
+# different starts less than 0.01.
+_ALIKE: Final = 0.5
 SHARE: Final = 10  # fine-tuning has the learning rate of the run before, divided by this
 
 
@@ -307,12 +311,19 @@ def _odd_weight(here: Mapping[str, Tensor], there: Mapping[str, Tensor]) -> str:
     return ""
 
 
+def _similarity(here: Mapping[str, Tensor], there: Mapping[str, Tensor]) -> float:
+    """The cosine similarity of two networks' kernels and matrices, each taken as one vector."""
+    names = [name for name, value in here.items() if value.is_floating_point() and value.ndim > 1]
+    one, two = (torch.cat([each[name].flatten().double() for name in names]) for each in (here, there))
+    return float(torch.nn.functional.cosine_similarity(one, two, dim=0))
+
+
 def average_runs(run: Path, others: Sequence[str], out: Path) -> None:
     """Writes the run `out`: the recipe of `run`, and as best checkpoint the mean of its best weights and the others.
 
     This is a "model soup" (Wortsman et al., ICML 2022): runs that started from the same weights lie in one basin of
     the loss, and their mean is often better than each of them, at the cost of one network. The mean of runs with
-    different starts is worthless.
+    different starts is worthless, and refused.
 
     Args:
         run: The folder of a run.
@@ -320,7 +331,7 @@ def average_runs(run: Path, others: Sequence[str], out: Path) -> None:
         out: A new folder.
 
     Raises:
-        ConfigError: No other is given, or one is another network or has other classes.
+        ConfigError: No other is given, or one is another network, has other classes or started from other weights.
         OutputError: `out` already contains a run, or cannot be written.
         WeightsError: Weights are missing or damaged.
     """
@@ -341,6 +352,13 @@ def average_runs(run: Path, others: Sequence[str], out: Path) -> None:
             )
         if first.classes != other.classes:
             raise ConfigError(f"'{other.name}' has other classes than '{first.name}'", hint="leave it out")
+        if (alike := _similarity(first.weights, other.weights)) < _ALIKE:
+            raise ConfigError(
+                f"'{other.name}' and '{first.name}' did not start from the same weights, or have moved far apart "
+                f"(cosine similarity {alike:.2f}, needed {_ALIKE}): a network of their mean would be worthless",
+                hint="average a run and runs that were fine-tuned from it (--from); or export these and use them "
+                "together: --model A.onnx,B.onnx",
+            )
         # Counters of batch norm are whole numbers: those of the first are kept.
         total = {name: each + other.weights[name] if each.is_floating_point() else each for name, each in total.items()}
     content = checkpoints.read(run / "best.ckpt")
