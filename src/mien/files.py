@@ -1,16 +1,20 @@
-"""Files that appear completely or not at all: atomic writes, staging folders, the cache folder, hashes."""
+"""Files that appear completely or not at all: atomic writes, staging folders, the cache folder, hashes.
 
+Also the checks of a command before its work: whether its outputs can be written, and would replace none of its inputs.
+"""
+
+import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from mien.errors import OutputError
+from mien.errors import ConfigError, OutputError
 
 
 class DiscardError(Exception):
@@ -44,7 +48,7 @@ def writable(target: Path) -> Path:
     """The file that can be created or replaced under this name; for a link, the file it points to.
 
     Raises:
-        OutputError: The folder is missing, or the name belongs to a folder, a device or a pipe.
+        OutputError: The folder is missing or read-only, or the name belongs to a folder, a device or a pipe.
     """
     if not target.parent.is_dir():
         raise OutputError(
@@ -54,7 +58,55 @@ def writable(target: Path) -> Path:
         raise OutputError(f"cannot write '{target}': it is a folder", hint="give a file name")
     if target.exists() and not target.is_file():  # a rename would replace, say, /dev/null by a file
         raise OutputError(f"cannot write '{target}': it is not a regular file", hint="use - for standard output")
-    return target.resolve()
+    place = target.resolve()
+    _check_access(target, place.parent)
+    return place
+
+
+def check_folder(folder: Path) -> None:
+    """Makes sure that files can be written into a folder, which may be missing: it is made later, with its parents.
+
+    Raises:
+        OutputError: It is a file or in one, or it is read-only.
+    """
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        reason = "it is a file, expected a folder" if nearest == folder else f"'{nearest}' is a file"
+        raise OutputError(f"cannot write '{folder}': {reason}", hint="give another folder")
+    _check_access(folder, nearest)
+
+
+def _check_access(target: Path, folder: Path) -> None:
+    """Refuses a folder in which no file can be made."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise cannot_write(target, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
+def check_inputs_stay(outputs: Mapping[str, Path], inputs: Iterable[Path]) -> None:
+    """Refuses outputs that would replace an input, also through a link, and two outputs in one file.
+
+    Args:
+        outputs: The files to write, by what messages call them: "the table", "--out".
+        inputs: What is read; those that are no files do not matter.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    older = {name: place for name, place in outputs.items() if place.is_file()}
+    for path in inputs if older else ():
+        for name, place in older.items():
+            with suppress(OSError, ValueError):  # not a file: a name, a camera, an address
+                if os.path.samefile(place, path):
+                    raise ConfigError(f"{name} would replace the input '{place}'", hint=f"give {name} another name")
+    names = dict[Path, str]()
+    for name, place in outputs.items():
+        if (other := names.setdefault(place.resolve(), name)) != name:
+            raise ConfigError(f"{other} and {name} are the same file, '{place}'", hint="give one of them another name")
+
+
+def with_suffix(path: Path, suffix: str) -> Path:
+    """The path with another suffix, for hints; for a path without a name, such as `.`, a file in it."""
+    return path.with_suffix(suffix) if path.name else path / f"out{suffix}"
 
 
 @contextmanager

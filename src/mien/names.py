@@ -24,6 +24,11 @@ _STRAY: Final = re.compile(r"[\ud800-\udfff]|\\(?=u(?:005c|d[89a-f][0-9a-f]{2}))
 _ESCAPED: Final = re.compile(r"\\u(005c|d[89a-f][0-9a-f]{2})")
 
 
+def delimiter_of(header: str) -> str:
+    """What separates the cells of a CSV header: spreadsheets also write semicolons and tabs."""
+    return max(",;\t", key=header.count)
+
+
 def printable(text: object) -> str:
     r"""The text on one line that is safe to print: control characters and stray bytes as `\x1b`, `\n` or `\udcff`.
 

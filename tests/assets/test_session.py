@@ -10,13 +10,21 @@ import pytest
 from numpy.typing import NDArray
 
 from mien.assets.manifest import METADATA_KEY
-from mien.assets.session import Session
+from mien.assets.session import Session, cores, shared_session
 from mien.errors import WeightsError
 
 
 @pytest.fixture(scope="module")
 def session(tiny_model: Path) -> Session:
     return Session(tiny_model.read_bytes(), "tiny")
+
+
+def test_no_more_threads_than_cores(tiny_model: Path) -> None:
+    """A thousand threads would wait for each other, as good as forever."""
+    content = tiny_model.read_bytes()
+    many, most = (shared_session(content, "tiny", threads=threads) for threads in (1000, cores()))
+    assert many is most
+    assert many._session.get_session_options().intra_op_num_threads == cores() <= (os.cpu_count() or 1)
 
 
 def test_it_knows_names_shapes_and_metadata(session: Session) -> None:

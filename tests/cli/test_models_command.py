@@ -18,8 +18,9 @@ from tests.conftest import ROOT
 from mien.assets.download import remote_weights
 from mien.assets.manifest import DEFAULT, ENSEMBLES, classic_models, default_model, quick_model, shipped_models
 from mien.assets.packages import list_packaged
+from mien.cli import print_table
 from mien.errors import ConfigError, MissingExtraError, OutputError, WeightsError, exit_code
-from mien.training.catalogue import catalogue
+from mien.training.catalogue import catalogue, other_recipes
 
 YUNET = "yunet_n_640_640.onnx"
 OTHER_NETWORK = Path(__file__).parents[2] / "src" / "mien" / "assets" / "mien-s.onnx"
@@ -89,6 +90,36 @@ def test_the_list_names_every_network_and_recipe(listed: tuple[Path, "subprocess
         assert line.split()[0] == found.recipe.model.name
         assert f"{found.anatomy.trained:,}" in line
         assert line.endswith(found.score)
+
+
+@pytest.mark.parametrize("name", ["detector-from-scratch", "mien-detector", "mien-landmarks"])
+def test_recipes_of_other_tasks_are_listed(listed: tuple[Path, "subprocess.CompletedProcess[str]"], name: str) -> None:
+    recipe = other_recipes()[name]
+    (line,) = [line for line in listed[1].stdout.splitlines() if line.split()[1:3] == [name, recipe.task]]
+    assert line.endswith(recipe.description)
+
+
+def test_a_recipe_of_another_task(cache: Path, tmp_path: Path) -> None:
+    done = mien(cache, "models", "show", "detector-from-scratch")
+    assert done.stdout.startswith("face_detector, by the recipe detector-from-scratch: ")
+    assert "mien train detector-from-scratch --data" in done.stdout
+    drawn = mien(cache, "models", "show", "detector-from-scratch", "--svg", tmp_path / "d.svg")
+    assert drawn.returncode == 2
+    assert "is a recipe for detection, which is not drawn" in drawn.stderr
+
+
+def test_an_unknown_name_says_all_that_are_known(cache: Path) -> None:
+    known = mien(cache, "models", "show", "nothing").stderr
+    assert all(name in known for name in (*ENSEMBLES, "detector-from-scratch", "mien-landmarks", "vgg13-pld"))
+
+
+def test_names_stay_whole_on_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    print_table(("network", "recipe", "score"), [("dlib_resnet", "valence-arousal", "a long " * 9)], whole=(0, 1))
+    assert "  dlib_resnet  valence-arousal  a long" in capsys.readouterr().out
 
 
 def test_without_torch_the_shipped_models_are_listed_all_the_same(cache: Path) -> None:

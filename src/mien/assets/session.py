@@ -1,6 +1,7 @@
 """ONNX networks on onnxruntime: the only module that runs them."""
 
 import functools
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -19,6 +20,7 @@ class Session:
     """A network ready to run on the processor, made from the bytes of an ONNX file.
 
     It uses one thread by default: more cause latency spikes on shared machines and speed up small networks little.
+    It has at most as many threads as the cores that this process may use: more would wait for each other.
     Several threads of a program may use one session at the same time. A pickled session carries the network, so that
     it also opens where the file is not.
 
@@ -30,7 +32,7 @@ class Session:
 
     def __init__(self, model: bytes, origin: str, *, threads: int = 1) -> None:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = min(threads, cores())
         options.inter_op_num_threads = 1
         options.log_severity_level = _FATAL_ONLY  # the exceptions below report what goes wrong
         try:
@@ -93,17 +95,22 @@ def shared_session(model: bytes, origin: str, *, threads: int = 1) -> Session:
     Args:
         model: The ONNX file.
         origin: Where it comes from, for messages.
-        threads: That the network may use.
+        threads: That the network may use; at most one for each core.
 
     Raises:
         WeightsError: It is no network.
     """
-    key = model, origin, threads
+    key = model, origin, min(threads, cores())
     with _sharing:
         session = _shared.get(key)
         if session is None:
             session = _shared[key] = Session(model, origin, threads=threads)
     return session
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _shape(shape: list[int | str | None]) -> tuple[int | None, ...]:

@@ -12,7 +12,7 @@ import signal
 import sys
 import textwrap
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from mien.cli.ending import discard
 from mien.errors import EXIT_CODES, MienError, OutputError, StoppedError, exit_code
@@ -94,14 +94,27 @@ def print_fitted(lines: "Iterable[tuple[str, int]]") -> None:
         print("\n".join(fitted))
 
 
-def print_table(heads: "Sequence[str]", rows: "Iterable[Sequence[str]]", right: "Collection[int]" = ()) -> None:
-    """Prints a table; on a terminal, long cells are wrapped to its width. Columns in `right` are right-aligned."""
+def print_table(
+    heads: "Sequence[str]",
+    rows: "Iterable[Sequence[str]]",
+    right: "Collection[int]" = (),
+    whole: "Collection[int]" = (),
+) -> None:
+    """Prints a table; on a terminal, long cells are wrapped to its width.
+
+    Args:
+        heads: The names of the columns.
+        rows: The cells.
+        right: Columns that are right-aligned.
+        whole: Columns whose cells stay on one line, so that they can be copied.
+    """
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
     for number, head in enumerate(heads):
-        table.add_column(head, justify="right" if number in right else "left", overflow="fold")
+        side: Literal["right", "left"] = "right" if number in right else "left"
+        table.add_column(head, justify=side, overflow="fold", no_wrap=number in whole)
     for row in rows:
         table.add_row(*map(printable, row))
     width = shutil.get_terminal_size().columns - 2 if sys.stdout.isatty() else 10_000

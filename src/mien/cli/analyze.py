@@ -14,7 +14,7 @@ import typer
 from mien.cli import console, say, say_error, tell
 from mien.cli.ending import Stop
 from mien.cli.options import command, option_name
-from mien.cli.outputs import OutputOptions, Outputs, check_folder, check_inputs_stay, check_one_video
+from mien.cli.outputs import OutputOptions, Outputs, check_analyzed_stay, check_folder, check_one_video
 from mien.errors import EXIT_CODES, ConfigError, InputError, StoppedError
 from mien.expression.base import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
@@ -88,7 +88,7 @@ def analyze(
         raise ConfigError(
             f"{option_name(TrackingOptions, given)} has no effect on images", hint="only videos have tracks; omit it"
         )
-    check_inputs_stay(output, frames.paths)
+    check_analyzed_stay(output, frames.paths)
     check_folder(output, frames)
     check_one_video(output, frames)
     options = AnalyzerOptions(

@@ -12,8 +12,10 @@ import typer
 from mien.cli import console, say, tell
 from mien.cli.evaluate import ScoringOptions
 from mien.cli.options import Only, command
+from mien.cli.outputs import Target
 from mien.errors import DataError, exit_code
 from mien.expression import ClassifierOptions
+from mien.files import check_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,9 @@ def compare(
         export_run(run, held_out, target, trained=trained)
 
     out, report = output.out, output.report
+    page_file = Target("--report", report, ".html", ".htm") if report else None
     if out:
+        check_folder(out)
         need_plots()
     if out or report:
         need_templates()
@@ -92,8 +96,8 @@ def compare(
             report_file.write(page)
         written = write_folder(comparison, out, page) if out else []
     print(json.dumps(comparison.as_dict(), indent=1) if output.json else comparison_text(comparison))
-    if report:
-        tell(f"written: {report}")
+    if page_file:
+        tell(str(page_file))
     if written:
         tell(f"written: {len(written)} files in {out}")
     errors = [row.error for row in comparison.failed if row.error and not row.part]

@@ -11,6 +11,7 @@ from mien.cli.options import AsJson, command
 from mien.curate import CurateOptions
 from mien.datasets.class_names import NameOptions
 from mien.errors import EXIT_CODES, InputError
+from mien.files import check_folder, check_inputs_stay
 
 _SHOWN: Final = 10
 
@@ -35,12 +36,14 @@ def curate(
     seen the label. The folder gets curation.csv, a contact sheet and a page. Check them: fill the column keep of what
     is right, or delete its line. Then build the data without the rest: mien data build ... --exclude curation.csv.
     """
-    from mien.curate.page import check_out, write
+    from mien.curate.page import LIST, PAGE, SHEET, SUMMARY, check_out, write
     from mien.curate.run import curate as run
     from mien.evaluation.report.page import need_templates
 
     need_templates()
     check_out(out, force=force)
+    check_folder(out)
+    check_inputs_stay({f"{name} in --out": out / name for name in (LIST, SHEET, PAGE, SUMMARY)}, [data])
     with bar("looking at the images") as progress:
         found = run(data, options, names=names, progress=progress)
         written = write(found, out, force=force)

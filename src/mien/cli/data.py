@@ -14,6 +14,7 @@ import typer
 
 from mien.cli import bar, console, print_line, print_table, say
 from mien.cli.options import Only, command
+from mien.cli.outputs import Target
 from mien.datasets import Samples, builders, export
 from mien.datasets.summary import clip_counts, counts_table, one_to_one, source_rows
 from mien.errors import EXIT_CODES, ConfigError, InputError
@@ -21,9 +22,10 @@ from mien.expression.base import ClassifierOptions
 from mien.expression.tta import Tta
 from mien.faces import detectors
 from mien.faces.landmarks import LandmarkOptions
+from mien.files import check_folder, check_inputs_stay
 
 Store = Annotated[Path, typer.Argument(help="A store, from `mien data build`.", show_default=False)]
-NewStore = Annotated[Path, typer.Option("--out", help="The store to write (.h5).")]
+NewStore = Annotated[Path, typer.Option("--out", help="The store to write (.h5); an existing one is replaced.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -58,6 +60,8 @@ def show(
     from mien.datasets.store import load
     from mien.datasets.summary import plot, summarise, text
 
+    if plots:
+        check_folder(plots)
     samples = load(store)
     print(text(summarise(samples)))
     if plots:
@@ -73,7 +77,7 @@ class TeacherOptions:
     tta: Annotated[Tta, "Test-time augmentation of the teachers: none, flip or ten-crop."] = "flip"
     align: Annotated[bool, "Also read each face aligned by its landmarks where it is sure, and take the mean."] = False
     fit: Annotated[bool, "Fit a temperature of the teachers' mean on the val split."] = False
-    threads: Annotated[int, "Threads of each network.", {"min": 1}] = 1
+    threads: Annotated[int, "Threads of each network, at most one for each processor core.", {"min": 1}] = 1
 
 
 def distil(
@@ -111,6 +115,10 @@ def distil(
         raise ConfigError("no teachers", hint="give --teacher MODEL, or --targets FILE")
     if options.fit and not teacher:
         raise ConfigError("--fit needs the teachers", hint="add --teacher, or leave it out")
+    target = _new_store(out)
+    kept = Target("--targets", targets[0], ".npz") if teacher and targets else None
+    if kept:
+        check_inputs_stay({"--targets": kept.path, "--out": out}, [store, *(also or ()), *map(Path, teacher or ())])
     samples = load(store)
     if also:
         samples = joined(samples, [load(path) for path in also])
@@ -123,9 +131,9 @@ def distil(
             temperatures = teaching.vote_temperatures(samples, made, fit_temperature)
         with bar("running the teachers") as report:
             recorded = [teaching.record_targets(samples, made, report)]
-        if targets:
-            recorded[0].save(targets[0])
-            print_line(f"written: {targets[0]}, {targets[0].stat().st_size / 1e6:.1f} MB")
+        if kept:
+            recorded[0].save(kept.path)
+            print_line(f"{kept}, {kept.path.stat().st_size / 1e6:.1f} MB")
     else:
         recorded = [load_targets(path) for path in targets or ()]
     samples = with_targets(samples, recorded, temperatures)
@@ -137,7 +145,7 @@ def distil(
     for name, rows in (("labels", samples.soft_labels), ("votes", samples.soft_votes)):
         found = "none: a teacher lacks some of their classes"
         print_line(f"soft {name}: {found if rows is None else f'{int(rows.any(axis=1).sum()):,} rows'}")
-    print_line(f"written: {out}")
+    print_line(str(target))
 
 
 def unlabelled(
@@ -158,6 +166,7 @@ def unlabelled(
     from mien.datasets.store import save
     from mien.expression import OnnxClassifier
 
+    target = _new_store(out)
     info = OnnxClassifier(classifier).info
     with console().status("detecting and cropping") as status:
         samples = crop_unlabelled(
@@ -170,7 +179,7 @@ def unlabelled(
             progress=lambda done: status.update(f"detecting and cropping: {done:,} images"),
         )
         save(samples, out)
-    print_line(f"written: {len(samples):,} faces to {out}")
+    print_line(f"{target.word}: {len(samples):,} faces to {out}")
 
 
 def add_keypoints(
@@ -194,6 +203,7 @@ def add_keypoints(
 
     if points and (least is not None or landmarker != LandmarkOptions()):
         raise ConfigError("--points: reads the keypoints from a file", hint="leave out --least and --landmarks")
+    target = _new_store(out)
     before = load(store)
     if points:
         samples = read_keypoints(before, points)
@@ -204,7 +214,7 @@ def add_keypoints(
     save(samples, out)
     known = 0 if samples.keypoints is None else int(np.isfinite(samples.keypoints).all(axis=(1, 2)).sum())
     print_line(f"found: keypoints of {known:,} of {len(samples):,} faces")
-    print_line(f"written: {out}")
+    print_line(str(target))
 
 
 def textures(
@@ -216,12 +226,13 @@ def textures(
     """Cuts textures of cloth and skin out of photographs, for the masks and hands of training."""
     from mien.datasets.derive.textures import collect_textures, save_textures
 
+    target = Target("--out", out, ".npz")
     with console().status("cutting textures") as status:
         found = collect_textures(
             images, most=most, progress=lambda done: status.update(f"cutting textures: {done:,} images")
         )
         save_textures(found, out)
-    print_line(f"written: {', '.join(f'{len(each):,} of {kind}' for kind, each in found.items())} to {out}")
+    print_line(f"{target.word}: {', '.join(f'{len(each):,} of {kind}' for kind, each in found.items())} to {out}")
 
 
 def add_detector_crops(
@@ -238,13 +249,14 @@ def add_detector_crops(
     from mien.datasets.store import load, save
     from mien.expression import OnnxClassifier
 
+    target = _new_store(out)
     info = OnnxClassifier(classifier).info
     before = load(store)
     with bar("detecting and cropping") as report:
         samples = with_crops(before, detectors.load(detector), info, progress=report)
         save(samples, out)
     print_line(f"added: crops of {len(samples) - len(before):,} of {len(before.only('train')):,} training faces")
-    print_line(f"written: {out}")
+    print_line(str(target))
 
 
 def add_aligned_crops(
@@ -265,6 +277,7 @@ def add_aligned_crops(
     from mien.expression import OnnxClassifier
     from mien.faces import landmarks as methods
 
+    target = _new_store(out)
     info = OnnxClassifier(classifier).info
     before = load(store)
     with bar("finding landmarks and aligning") as report:
@@ -273,7 +286,7 @@ def add_aligned_crops(
     print_line(
         f"added: aligned crops of {len(samples) - len(before):,} of {len(before.only('train')):,} training faces"
     )
-    print_line(f"written: {out}")
+    print_line(str(target))
 
 
 def landmarks(
@@ -293,6 +306,7 @@ def landmarks(
     """
     from mien.datasets import landmark_faces
 
+    target = _new_store(out)
     with console().status("detecting and cropping") as status:
         faces = landmark_faces.build(
             images,
@@ -305,7 +319,12 @@ def landmarks(
         landmark_faces.save(faces, out)
     for split, counts in faces.counts().items():
         print(f"{split}: {', '.join(f'{count:,} {name}' for name, count in counts.items())}")
-    print(f"written: {out}")
+    print_line(str(target))
+
+
+def _new_store(out: Path) -> Target:
+    """The store of a command, which is checked before its work."""
+    return Target("--out", out, ".h5", ".hdf5")
 
 
 def _build_command(build: Callable[..., Samples]) -> Callable[..., None]:
@@ -315,6 +334,7 @@ def _build_command(build: Callable[..., Samples]) -> Callable[..., None]:
         from mien.assets.recognise import recognise
         from mien.datasets import store
 
+        target = _new_store(out)
         for given in options.values():
             if isinstance(given, Path) and recognise(given).kind == "store":
                 raise ConfigError(
@@ -339,7 +359,7 @@ def _build_command(build: Callable[..., Samples]) -> Callable[..., None]:
         left_out = samples.about.get("left_out")
         for line in left_out if isinstance(left_out, list) else []:
             say("left out", "yellow", line)
-        print_line(f"written: {out}")
+        print_line(str(target))
         if samples.about.get("dropped_unreadable"):
             raise typer.Exit(EXIT_CODES[InputError])
 

@@ -10,6 +10,7 @@ import typer
 
 from mien.cli import bar, tell
 from mien.cli.options import Only, command
+from mien.cli.outputs import Target
 from mien.expression import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
 
@@ -37,7 +38,7 @@ class OutputOptions:
     """Where the scores go besides the terminal."""
 
     json: Annotated[bool, "Print JSON."] = False
-    out: Annotated[Path | None, "Also write the JSON to this file."] = None
+    out: Annotated[Path | None, "Also write the JSON to this .json file."] = None
     report: Annotated[Path | None, "Also write a page with charts and images to this .html file."] = None
 
 
@@ -65,7 +66,9 @@ def evaluate(
     from mien.evaluation.report.page import evaluation_page, need_templates
     from mien.evaluation.report.text import open_report, text
 
+    targets = [Target("--out", output.out, ".json")] if output.out else []
     if output.report:
+        targets.append(Target("--report", output.report, ".html", ".htm"))
         need_templates()
     samples = store.load(data, scoring.split)
     with ExitStack() as stack:
@@ -95,5 +98,5 @@ def evaluate(
             print()
         if evaluation.affect:
             print(evaluation.affect.text())
-    for path in filter(None, (output.out, output.report)):
-        tell(f"written: {path}")
+    for target in targets:
+        tell(str(target))

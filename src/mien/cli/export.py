@@ -7,6 +7,7 @@ import typer
 
 from mien.cli import console, print_line
 from mien.cli.options import Only, command
+from mien.cli.outputs import exported, older
 from mien.cli.usage import Group
 from mien.errors import ConfigError
 from mien.expression.base import ClassifierOptions
@@ -52,11 +53,14 @@ def export(
     """Exports a trained model: fused, calibrated, evaluated, and compared with its checkpoint.
 
     Two files are written beside the .onnx file: the unfused training form (.safetensors, fp16), and the entry
-    for the manifest (.entry.toml).
+    for the manifest (.entry.toml). Existing files are replaced, and missing folders are made.
     """
     from mien.assets.recognise import run_and_checkpoint
     from mien.training import load_recipe, task_spec  # without torch, this raises an error that names what to install
+    from mien.training.artifacts import check_name
 
+    check_name(out)
+    before = older(out)
     folder, named = run_and_checkpoint(run)
     if named and checkpoint and named != checkpoint:
         raise ConfigError(f"{run} and --checkpoint {checkpoint} contradict each other", hint=f"give {folder}")
@@ -66,7 +70,7 @@ def export(
             recipe, folder, data, out, checkpoint=checkpoint or named or "best", licence=licence
         )
     for path in written:
-        print_line(f"{path}  {path.stat().st_size:,} bytes")
+        print_line(exported(path, before))
 
 
 def web(

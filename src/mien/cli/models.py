@@ -9,10 +9,12 @@ import typer
 
 from mien.cli import console, print_fitted, print_line, print_table, tell
 from mien.cli.options import Quiet
+from mien.cli.outputs import Target
 
 if TYPE_CHECKING:
     from mien.assets.manifest import ModelInfo
     from mien.training.catalogue import Listed
+    from mien.training.recipe import RunRecipe
 
 # Lines with the number of blanks that continue them on a narrow terminal.
 _Lines = Iterator[tuple[str, int]]
@@ -34,12 +36,15 @@ def list_models() -> None:
     print_fitted(_included_and_fetched())
     print("trained by `mien train RECIPE`, shown by `mien models show NAME`:")
     try:
-        from mien.training.catalogue import catalogue
+        from mien.training.catalogue import catalogue, other_recipes
     except MissingExtraError as error:
         print(f"  networks and recipes are listed after {error.hint}")
         return
     heads = ("network", "recipe", "parameters", "MMAC", "input", "score")
-    print_table(heads, map(_trained, catalogue()), right=(2, 3))
+    print_table(heads, map(_trained, catalogue()), right=(2, 3), whole=range(4))
+    print("trained in the same way, for other tasks:")
+    others = [(each.model.name, name, each.task, each.description) for name, each in other_recipes().items()]
+    print_table(("network", "recipe", "task", "description"), others, whole=range(3))
 
 
 def show(
@@ -72,26 +77,32 @@ def show(
         if not recipe:
             return
     try:
-        from mien.training.catalogue import listed
+        from mien.training.catalogue import listed, other_recipes
     except MissingExtraError as error:
         if info is None or svg is not None:
             raise
         print(f"its layers are shown after {error.hint}")
         return
+    if other := other_recipes().get(recipe):
+        if svg is not None:
+            raise ConfigError(f"'{name}' is a recipe for {other.task}, which is not drawn", hint="omit --svg")
+        print_fitted(_of_other_task(other))
+        return
     found = listed(recipe)
+    target = Target("--svg", svg, ".svg") if svg is not None else None
     print_fitted(_summary(found, is_known=info is not None))
     rows = [
         (layer.name, layer.title, "x".join(map(str, layer.shape)), f"{layer.parameters:,}", f"{layer.operations:,}")
         for layer in found.anatomy.layers
     ]
     print_table(("layer", "operation", "output", "parameters", "multiply-adds"), rows, right=(2, 3, 4))
-    if svg is not None:
+    if target is not None:
         from mien.models.blocks.drawing import draw_network
 
-        with replacing(svg) as partial:
+        with replacing(target.path) as partial:
             text = draw_network(found.recipe.name, found.anatomy, found.recipe.description)
             partial.write_text(text, encoding="utf-8")
-        print_line(f"written: {svg}")
+        print_line(str(target))
 
 
 def fetch(
@@ -202,6 +213,15 @@ def _of_ensemble(name: str) -> _Lines:
     yield _vote(name), 4
     for member in ENSEMBLES[name]:
         yield from _included(shipped_models()[member])
+
+
+def _of_other_task(recipe: "RunRecipe") -> _Lines:
+    """A recipe for a detector or a landmark network."""
+    yield f"{recipe.model.name}, by the recipe {recipe.name}: {recipe.description}", 4
+    yield f"  task        {recipe.task}", 14
+    if recipe.model.weights:
+        yield f"  from        {_weights(recipe.model.weights)}", 14
+    yield f"  train       mien train {recipe.name} --data DATA, see docs/training.md", 14
 
 
 def _included(info: "ModelInfo") -> _Lines:

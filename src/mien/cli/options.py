@@ -21,6 +21,7 @@ import typer
 
 from mien.errors import ConfigError
 from mien.faces import detectors, landmarks
+from mien.files import check_inputs_stay
 
 # Options that several commands share.
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -40,6 +41,9 @@ _VALUES: Final[Mapping[str, Callable[[], tuple[str, ...]]]] = {
     "--detector": detectors.names,
     "--landmarks": landmarks.names,
 }
+
+# Options that name a file to write; all others are inputs or settings.
+_WRITTEN: Final = ("out", "report")
 
 # Where an error names a second field.
 _COMBINED: Final = re.compile(r"(?<=combined with )\w+")
@@ -66,6 +70,8 @@ def command(
     - An argument `Annotated[type, "help text"]` becomes an option if it is keyword-only, else an argument.
     - Any other argument is annotated for typer.
 
+    A file that --out or --report would write must not be one that another option or argument names.
+
     Args:
         function: Its docstring, up to the first section, is the command's help.
         run: Called instead of `function`, by keyword.
@@ -91,6 +97,7 @@ def command(
     parameters += more
 
     def called(**values: Any) -> None:
+        _check_inputs_stay(values)
         made = {name: group.filled(values) for name, group in groups.items()}
         made |= {name: option.value(values.pop(option.name)) for name, option in single.items()}
         try:
@@ -103,6 +110,15 @@ def command(
     text = re.split(r"\n\s*(?:Args|Returns|Raises):", function.__doc__ or "")[0]
     called.__doc__ = "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(text).split("\n\n"))
     return called
+
+
+def _check_inputs_stay(values: Mapping[str, Any]) -> None:
+    """Refuses an output that would replace an input."""
+    outputs = {f"--{name}": values[name] for name in _WRITTEN if isinstance(values.get(name), Path)}
+    read = [value for name, value in values.items() if name not in _WRITTEN]
+    several = [item for value in read for item in (value if isinstance(value, (list, tuple)) else (value,))]
+    texts = [part for item in several if isinstance(item, str) for part in {item, *item.split(",")} if part]
+    check_inputs_stay(outputs, [*(item for item in several if isinstance(item, Path)), *map(Path, texts)])
 
 
 def _parts(hint: Any) -> tuple[Any, list[Any]]:

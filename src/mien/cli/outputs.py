@@ -1,4 +1,4 @@
-"""The outputs of `mien analyze`: their options, what is refused, and all of them as one."""
+"""The outputs of `mien analyze`: their options, what is refused, and all as one; also files of other commands."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Self, cast
 
 from mien.cli.ending import Printed
 from mien.errors import ConfigError
-from mien.files import DiscardError
+from mien.files import DiscardError, check_inputs_stay, with_suffix, writable
 from mien.media import kinds
 from mien.media.find import IMAGE_SUFFIXES
 from mien.output.drawing.annotated import OVERLAYS
@@ -74,7 +74,7 @@ class OutputOptions:
         if self.timeline is not None and self.timeline.suffix.lower() not in TIMELINES:
             raise ConfigError(
                 f"--timeline {self.timeline}: expected the suffix {' or '.join(TIMELINES)}",
-                hint=f"for example {self.timeline.with_suffix('.html')}",
+                hint=f"for example {with_suffix(self.timeline, '.html')}",
             )
 
     def _with_table(self) -> str:
@@ -115,14 +115,52 @@ class OutputOptions:
         return {option: place for option, place in places.items() if place is not None}
 
 
-def check_inputs_stay(output: OutputOptions, inputs: Iterable[Path]) -> None:
+class Target:
+    """A file that a command writes: checked before the work, so that no results are lost at its end.
+
+    Args:
+        option: The option that names it.
+        path: The file.
+        suffixes: Those that it may have; any without them.
+
+    Attributes:
+        path: The file.
+        word: "written", or "replaced" if there is such a file already.
+
+    Raises:
+        ConfigError: It has another suffix.
+        OutputError: It cannot be written.
+    """
+
+    def __init__(self, option: str, path: Path, *suffixes: str) -> None:
+        if suffixes and path.suffix.lower() not in suffixes:
+            raise ConfigError(
+                f"{option} {path}: expected the suffix {' or '.join(suffixes)}",
+                hint=f"for example {option} {with_suffix(path, suffixes[0])}",
+            )
+        writable(path)
+        self.path = path
+        self.word = "replaced" if path.is_file() else "written"
+
+    def __str__(self) -> str:
+        return f"{self.word}: {self.path}"
+
+
+def older(out: Path) -> set[Path]:
+    """The files of an earlier export under this name, which are replaced."""
+    named = (out.with_suffix(suffix) for suffix in (".onnx", ".safetensors", ".entry.toml"))
+    return {path.resolve() for path in named if path.is_file()}
+
+
+def exported(path: Path, older: set[Path]) -> str:
+    """The line about a file of an export."""
+    return f"{path}  {path.stat().st_size:,} bytes{', replaced' if path.resolve() in older else ''}"
+
+
+def check_analyzed_stay(output: OutputOptions, inputs: Iterable[Path]) -> None:
     """Refuses an output that would replace an input."""
-    given = {path.resolve() for path in inputs}
-    names = {"--table": "table", "--annotate": "annotated video", "--timeline": "timeline"}
-    for option, place in output.files.items():
-        name = names[option]
-        if place.resolve() in given:
-            raise ConfigError(f"the {name} would replace the input '{place}'", hint=f"give the {name} another name")
+    names = {"--table": "the table", "--annotate": "the annotated video", "--timeline": "the timeline"}
+    check_inputs_stay({names[option]: place for option, place in output.files.items()}, inputs)
 
 
 def check_folder(output: OutputOptions, frames: "FrameSource") -> None:

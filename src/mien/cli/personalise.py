@@ -9,6 +9,7 @@ import typer
 
 from mien.cli import console, print_line, say, tell
 from mien.cli.options import AsJson, Only, command
+from mien.cli.outputs import Target
 from mien.datasets.class_names import NameOptions
 from mien.errors import EXIT_CODES, InputError
 from mien.faces.detectors import DetectorOptions
@@ -39,7 +40,10 @@ def personalise(
     """
     from mien.personalise import NotHelpfulError
     from mien.personalise import personalise as run
+    from mien.personalise.run import check_model_file
 
+    check_model_file(out)
+    target = Target("--out", out)
     try:
         with console().status("looking at the faces"):
             done = run(source, out, options, names=names, detector=detector)
@@ -54,7 +58,7 @@ def personalise(
             print_line(line)
     if not done.helps:
         say("note", "cyan", "it does not help; written because of --force")
-    tell(f"written: {done.out}; use it with --model {done.out}")
+    tell(f"{target}; use it with --model {out}")
     if done.left_out:
         raise typer.Exit(EXIT_CODES[InputError])
 

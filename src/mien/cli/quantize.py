@@ -7,6 +7,7 @@ import typer
 
 from mien.cli import console, print_line
 from mien.cli.options import command
+from mien.cli.outputs import exported, older
 
 
 def register(app: typer.Typer) -> None:
@@ -25,12 +26,15 @@ def quantize(
     """Makes the int8 form of an exported model, which is smaller and faster.
 
     It is written only if the accuracy falls by at most 0.3 points, and likelihood and calibration stay within their
-    limits.
+    limits. Existing files are replaced, and missing folders made.
     """
     from mien import training  # first: without torch, this raises an error that names what to install
     from mien.datasets import store
+    from mien.training.artifacts import check_name
 
+    check_name(out)
+    before = older(out)
     with console().status("quantising and evaluating"):
         written = training.quantize(model, store.load(data), out)
     for path in written:
-        print_line(f"{path}  {path.stat().st_size:,} bytes")
+        print_line(exported(path, before))

@@ -62,7 +62,10 @@ def report(
         check_suffix(out)
         if out.resolve() == table.resolve():
             raise ConfigError(f"the report would replace the table '{table}'", hint="give the report another name")
-    TrackingOptions(smooth=smooth)  # refuses numbers without a meaning
+    try:
+        TrackingOptions(smooth=smooth)  # refuses numbers without a meaning
+    except ConfigError as error:
+        raise ConfigError(f"--{error.message}", hint=error.hint) from None
     photographs = Photographs()
     recordings = read_table(table, SECONDS if smooth is None else smooth, photographs)
     images = photographs.summary() if photographs.sources else None

@@ -4,18 +4,19 @@
 - A word without an option, where an option is missing, is named together with this option.
 - An unknown command that is a file, and an unknown option that is a key of a recipe, name what was meant.
 - All that is refused is told like every other error: one line for what is wrong, and one for what to do.
+- An empty value, such as that of an unset variable, is refused: it would mean the current folder or the default.
 - `~` in `--option=~/file` and in quoted words is the user's home, as in words that the shell expands.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from mien.errors import ConfigError, nearest
+from mien.errors import ConfigError, InputError, nearest
 
 # The class of typer's usage errors; newer versions of typer have a copy of click inside.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -31,11 +32,13 @@ class Command(TyperCommand):
             return super().parse_args(ctx, args)
         _check_settings(given)
         try:
-            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            values, _, order = self.make_parser(ctx).parse_args(args=list(args))
             _check_repeats(order)
-            return super().parse_args(ctx, args)
+            left = super().parse_args(ctx, args)
         except UsageError as error:
             raise self._explained(error, ctx, given) from None
+        _check_empty(values, ctx.params, order)
+        return left
 
     def _explained(self, error: Exception, ctx: Any, given: list[str]) -> Exception:
         """The error, or one that says what was probably meant."""
@@ -154,6 +157,33 @@ def _check_repeats(order: Sequence[Any]) -> None:
             raise ConfigError(
                 f"{option} is given {count} times, but takes one value", hint=f"leave out all but one{several}"
             )
+
+
+def _check_empty(words: Mapping[str, Any], values: Mapping[str, Any], order: Sequence[Any]) -> None:
+    """Refuses options, and arguments that are paths, with an empty value.
+
+    Args:
+        words: The values as they were written, by parameter.
+        values: The same after their conversion: an empty path is the current folder.
+        order: The parameters that were given.
+
+    Raises:
+        ConfigError: An option has one.
+        InputError: An argument has one.
+    """
+    for param in order:
+        if "" not in _several(words.get(param.name)):
+            continue
+        is_path = any(isinstance(value, Path) for value in _several(values.get(param.name)))
+        message, hint = f"the {'path' if is_path else 'value'} is empty", "check the variable it comes from"
+        if param.param_type_name == "option":
+            raise ConfigError(f"{max(param.opts, key=len)}: {message}", hint=hint)
+        if is_path:
+            raise InputError(message, hint=f"{hint}; the current folder is .")
+
+
+def _several(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else (value,)
 
 
 def expanded(words: Sequence[str]) -> list[str]:

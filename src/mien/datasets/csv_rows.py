@@ -21,6 +21,7 @@ from typing import IO, Final
 
 from mien.errors import DataError, InputError, LimitError
 from mien.files import new_file
+from mien.names import delimiter_of
 
 _SHOWN: Final = 5  # errors that a message names; the others are counted
 _LONGEST: Final = 60  # characters of a cell that a message repeats
@@ -50,7 +51,7 @@ def rows(path: Path, preferred: Sequence[str] = ()) -> Iterator[tuple[int, list[
     try:
         with _opened(path, preferred) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as file:
             first = file.readline()
-            reader = csv.reader(itertools.chain([first], file), delimiter=_delimiter(first))
+            reader = csv.reader(itertools.chain([first], file), delimiter=delimiter_of(first))
             for cells in reader:
                 if cells:
                     yield reader.line_num, [cell.strip() for cell in cells]
@@ -106,11 +107,6 @@ def check_columns(path: Path, found: Sequence[str], columns: Sequence[str]) -> N
         f"{path}: the header lacks {', '.join(missing)}; found {quoted(', '.join(found))}",
         hint=hint,
     )
-
-
-def _delimiter(line: str) -> str:
-    """What separates the cells of a header: spreadsheets also write semicolons and tabs."""
-    return max(",;\t", key=line.count)
 
 
 def _check_file(path: Path) -> None:

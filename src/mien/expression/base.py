@@ -74,7 +74,7 @@ class ClassifierOptions:
         "Valence and arousal of each emotion, -1 to 1: a .csv or .toml file, in place of the published ones.",
     ] = None
     batch_size: Annotated[int, "Number of faces that are classified together."] = 32
-    threads: Annotated[int, "Threads of each network."] = 1
+    threads: Annotated[int, "Threads of each network, at most one for each processor core."] = 1
 
     def __post_init__(self) -> None:
         if isinstance(self.model, list):
@@ -84,6 +84,9 @@ class ClassifierOptions:
                 raise ConfigError(
                     f"model: expected a name or a path, got {type(model).__name__}", hint="for example 'mien-s'"
                 )
+            if isinstance(model, str) and not all(map(str.strip, model.split(","))):
+                found = "an empty name between commas" if model.strip(" ,") else "the name is empty"
+                raise ConfigError(f"model: {found}", hint="check the variable it comes from")
         object.__setattr__(self, "emotions", checked_emotions(self.emotions))
         if self.prior is not None:
             object.__setattr__(self, "prior", checked_prior(self.prior))
@@ -112,7 +115,6 @@ class ClassifierOptions:
             (name if isinstance(name, Path) or not name.startswith("~") else str(Path(name).expanduser()))
             for item in given
             for name in ((item,) if isinstance(item, Path) or Path(item).exists() else map(str.strip, item.split(",")))
-            if name
         )
         return tuple(member for name in named for member in ENSEMBLES.get(str(name), (name,)))
 

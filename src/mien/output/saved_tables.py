@@ -109,7 +109,7 @@ def _rows(path: Path) -> tuple[list[str], Iterator[Mapping[str, Any]]]:
     names = list(reader.fieldnames or ())
     rows: Iterator[Mapping[str, Any]] = iter(reader)
     if delimiter == ";":  # of a spreadsheet in a language whose decimals have a comma
-        rows = ({name: _with_point(cell) for name, cell in row.items()} for row in reader)
+        rows = ({name: cell if name == "source" else _with_point(cell) for name, cell in row.items()} for row in reader)
     return names, ({**row, "source": from_cell(str(row.get("source")))} for row in rows)
 
 

@@ -19,7 +19,7 @@ from mien.evaluation.intervals import Estimate, McNemar, mcnemar, mean_estimate,
 from mien.expression import ClassifierOptions, OnnxClassifier
 from mien.expression.classifier import head_for
 from mien.faces.detectors import DetectorOptions
-from mien.files import new_file, writable
+from mien.files import new_file, with_suffix, writable
 from mien.personalise.adapt import (
     COST,
     DEEPER,
@@ -183,9 +183,7 @@ def personalise(
     load_onnx()
     target = None if out is None else Path(out)
     if target is not None:
-        if target.suffix != ".onnx":
-            raise ConfigError(f"{target}: a model is an .onnx file", hint=f"--out {target.with_suffix('.onnx')}")
-        writable(target)
+        check_model_file(target)
     classifier = OnnxClassifier(ClassifierOptions(model=options.model, emotions="model", threads=options.threads))
     info = classifier.info
     if info.features is None or info.inputs[0].frames != 1 or len(info.inputs) != 1:
@@ -206,6 +204,18 @@ def personalise(
     with new_file(target, "wb") as file:
         file.write(content)
     return replace(done, out=target)
+
+
+def check_model_file(target: Path) -> None:
+    """Makes sure that the personalised model can be written.
+
+    Raises:
+        ConfigError: It is not an .onnx file.
+        OutputError: The file cannot be written.
+    """
+    if target.suffix != ".onnx":
+        raise ConfigError(f"{target}: a model is an .onnx file", hint=f"--out {with_suffix(target, '.onnx')}")
+    writable(target)
 
 
 def fit_faces(

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mien.assets.manifest import FORMAT, METADATA_KEY, ModelInfo
 from mien.errors import ConfigError
-from mien.files import writable
+from mien.files import check_folder, with_suffix, writable
 from mien.training.silence import silenced
 
 
@@ -34,13 +34,17 @@ def dump_toml(*models: ModelInfo) -> str:
 
 
 def check_name(out: Path) -> None:
-    """Exported models are .onnx files.
+    """Exported models are .onnx files, which can be written; a missing folder is made later.
 
     Raises:
         ConfigError: `out` has another suffix.
+        OutputError: It cannot be written, or its entry cannot.
     """
     if out.suffix != ".onnx":
-        raise ConfigError(f"{out}: an exported model is an .onnx file", hint=f"--out {out.with_suffix('.onnx')}")
+        raise ConfigError(f"{out}: an exported model is an .onnx file", hint=f"--out {with_suffix(out, '.onnx')}")
+    check_folder(out.parent)
+    for target in (out, out.with_suffix(".entry.toml")) if out.parent.is_dir() else ():
+        writable(target)
 
 
 def with_info(graph: bytes, info: ModelInfo) -> bytes:

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, replace
 
 from mien import emotions, models
-from mien.assets.manifest import shipped_models
+from mien.assets.manifest import ENSEMBLES, shipped_models
 from mien.errors import ConfigError, meant
 from mien.models.blocks.counting import Anatomy, anatomy
 from mien.training.expression.affect import DIMENSIONS
 from mien.training.expression.data import votes_size
 from mien.training.expression.recipe import ExpressionRecipe
-from mien.training.recipe import load, recipe_names
+from mien.training.recipe import RunRecipe, load, recipe_names
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,11 @@ def catalogue() -> list[Listed]:
     return [_listed(recipe) for recipe in sorted(_recipes(), key=lambda recipe: (recipe.model.name, recipe.name))]
 
 
+def other_recipes() -> dict[str, RunRecipe]:
+    """The shipped recipes for detectors and landmark networks, by name; their layers are not counted."""
+    return {name: recipe for name in recipe_names() if not isinstance(recipe := load(name), ExpressionRecipe)}
+
+
 def listed(name: str) -> Listed:
     """The recipe of that name, or that of a network: the one with the network's name, or else its first.
 
@@ -47,7 +52,7 @@ def listed(name: str) -> Listed:
     of_network = [recipe for recipe in recipes if recipe.model.name == name]
     named = [recipe for recipe in recipes if recipe.name in (name, name.replace("_", "-"))]
     if not (found := named or of_network):
-        known = sorted({*models.names(), *(recipe.name for recipe in recipes), *shipped_models()})
+        known = sorted({*models.names(), *recipe_names(), *shipped_models(), *ENSEMBLES})
         raise ConfigError(
             f"there is no model, network or recipe '{name}'", hint=f"{meant(name, known)}known: {', '.join(known)}"
         )

@@ -48,12 +48,16 @@ def quantize(
         The files written.
 
     Raises:
-        ConfigError: There is no such model, or `out` is not an .onnx file.
+        ConfigError: There is no such model, it is int8 already, or `out` is not an .onnx file.
         WeightsError: The int8 form is worse than `FALL`, `RISE` and `SHIFT` allow; nothing is written.
         OutputError: The files cannot be written.
     """
     check_name(out)
+    if not str(model):
+        raise ConfigError("the name of the model is empty", hint="check the variable it comes from")
     info, session = open_model(model)
+    if info.form == "int8":
+        raise ConfigError(f"the model '{info.name}' is int8 already", hint="quantise its full form")
     if not (len(info.inputs) == 1 and isinstance(info.inputs[0], ImageInput) and info.inputs[0].frames == 1):
         raise ConfigError(
             f"the model '{info.name}' does not read single images alone, so it has no int8 form", hint="use it as it is"

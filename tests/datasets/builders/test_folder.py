@@ -335,7 +335,7 @@ def test_the_commands(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "a/bad.png" in done.stderr
     assert "dropped unreadable: 1" in done.stdout
-    assert "written: d.h5" in done.stdout
+    assert "replaced: d.h5" in done.stdout
     done = mien("build", "folder", "d", "--out", "e.h5")
     assert done.returncode == 4
     assert "the folder names 'a', 'b' are not among" in done.stderr
