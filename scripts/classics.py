@@ -91,6 +91,8 @@ CLAIMS: Final[Mapping[str, Claim | None]] = {
 }
 # The recipes that each change one thing of the first one.
 ABLATIONS: Final = ("fourlayer", "fourlayer-strided", "fourlayer-dropout", "fourlayer-large-rate")
+# The score of a recipe among the ablations, where a longer run has replaced it, and the epochs of that run.
+ABLATED: Final[Mapping[str, tuple[str, int]]] = {"fourlayer": ("fourlayer-20", 20)}
 CURVED: Final = frozenset({*CLAIMS, *ABLATIONS, "image-twin"})  # recipes whose learning curves are kept
 
 

@@ -334,14 +334,16 @@ def networks() -> str:
 
 def ablations() -> str:
     """The recipes that each change one thing of the four-layer network, and their scores on FER2013."""
-    from scripts.classics import ABLATIONS
+    from scripts.classics import ABLATED, ABLATIONS
     from scripts.two_epochs import proven
 
     from mien.training.catalogue import listed
 
     found = {name: listed(name) for name in ABLATIONS}
-    scores = {name: _scores(name)["labels"] for name in ABLATIONS if (SCORES / f"{name}.json").exists()}
+    files = {name: ABLATED.get(name, (name, 0))[0] for name in ABLATIONS}
+    scores = {name: _scores(file)["labels"] for name, file in files.items() if (SCORES / f"{file}.json").exists()}
     epochs = {name: found[name].recipe.score[0].epochs or found[name].recipe.total_epochs for name in scores}
+    epochs |= {name: count for name, (_, count) in ABLATED.items()}
     most = max(epochs.values())
     heads = ["recipe", "parameters", "multiply-adds a face, million", "after two epochs, %"]
     heads += [
