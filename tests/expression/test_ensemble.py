@@ -311,7 +311,7 @@ def test_text_with_commas_names_several_models(tmp_path: Path, monkeypatch: pyte
     Path("a,b.onnx").touch()
     assert ClassifierOptions(("x,y", "z", "a,b.onnx", "p, q")).models == ("x", "y", "z", "a,b.onnx", "p", "q")
     for lacking in ("", "p,", "p,,q", ",", ("p", "")):  # as of a variable that is not set
-        with pytest.raises(ConfigError, match="model: .*empty"):
+        with pytest.raises(ConfigError, match=r"model: .*empty"):
             ClassifierOptions(lacking)
     assert ClassifierOptions("a,b.onnx").models == ("a,b.onnx",)  # a file that exists
     assert ClassifierOptions(Path("c,d.onnx")).models == (Path("c,d.onnx"),)
