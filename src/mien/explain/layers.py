@@ -38,6 +38,12 @@ class Layer:
         return len(self.shape) == 2 and min(self.shape) > 1
 
 
+def _kind(module: nn.Module) -> str:
+    """The name of its class; of convolutions, which may have their own way to compute gradients, that of torch."""
+    convolution = next((kind for kind in (nn.Conv1d, nn.Conv2d) if isinstance(module, kind)), type(module))
+    return convolution.__name__
+
+
 def layers_of(network: nn.Module, arrays: Sequence[Tensor]) -> list[Layer]:
     """The layers of a network in the order in which they run.
 
@@ -59,7 +65,7 @@ def layers_of(network: nn.Module, arrays: Sequence[Tensor]) -> list[Layer]:
         if any(names[module] == layer.name for layer in found):
             return  # a module that is used again, such as the head of several strides: its first use counts
         units = by_unit(module, output, len(arrays[0]))
-        found.append(Layer(names[module], type(module).__name__, units.shape[1], tuple(units.shape[2:])))
+        found.append(Layer(names[module], _kind(module), units.shape[1], tuple(units.shape[2:])))
 
     with _hooks(network.modules(), note), torch.no_grad():
         network(*arrays)
