@@ -11,7 +11,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -159,6 +159,9 @@ def _check_repeats(order: Sequence[Any]) -> None:
             )
 
 
+_PATHS: Final = ("path", "file", "directory")  # names of click's types of paths
+
+
 def _check_empty(words: Mapping[str, Any], values: Mapping[str, Any], order: Sequence[Any]) -> None:
     """Refuses options, and arguments that are paths, with an empty value.
 
@@ -174,7 +177,10 @@ def _check_empty(words: Mapping[str, Any], values: Mapping[str, Any], order: Seq
     for param in order:
         if "" not in _several(words.get(param.name)):
             continue
-        is_path = any(isinstance(value, Path) for value in _several(values.get(param.name)))
+        converted = any(isinstance(value, Path) for value in _several(values.get(param.name)))
+        is_path = (
+            converted or getattr(getattr(param, "type", None), "name", "") in _PATHS
+        )  # older versions of typer convert later
         message, hint = f"the {'path' if is_path else 'value'} is empty", "check the variable it comes from"
         if param.param_type_name == "option":
             raise ConfigError(f"{max(param.opts, key=len)}: {message}", hint=hint)
