@@ -69,10 +69,9 @@ def check_folder(folder: Path) -> None:
     Raises:
         OutputError: It is a file or in one, or it is read-only.
     """
-    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    nearest = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
     if not nearest.is_dir():
-        reason = "it is a file, expected a folder" if nearest == folder else f"'{nearest}' is a file"
-        raise OutputError(f"cannot write '{folder}': {reason}", hint="give another folder")
+        raise OutputError(f"{nearest}: is a file, expected a folder", hint="give another --out")
     _check_access(folder, nearest)
 
 

@@ -33,10 +33,12 @@ def open_model(
         threads: That the network may use.
 
     Raises:
-        ConfigError: There is no model of that name, or it is for another task.
+        ConfigError: There is no model of that name, it is for another task, or the name is empty.
         WeightsError: The file is missing or damaged, is something else (a run, a checkpoint, another program's model),
             was not exported by mien, or is for another task.
     """
+    if model == "":
+        raise ConfigError("the name of the model is empty", hint="check the variable it comes from")
     chosen = model or default_model(task)
     if _is_file(chosen):
         info, session = _opened_file(Path(chosen), threads)

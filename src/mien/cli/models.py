@@ -77,13 +77,13 @@ def show(
         if not recipe:
             return
     try:
-        from mien.training.catalogue import listed, other_recipes
+        from mien.training.catalogue import listed, other_recipe
     except MissingExtraError as error:
         if info is None or svg is not None:
             raise
         print(f"its layers are shown after {error.hint}")
         return
-    if other := other_recipes().get(recipe):
+    if other := other_recipe(recipe):
         if svg is not None:
             raise ConfigError(f"'{name}' is a recipe for {other.task}, which is not drawn", hint="omit --svg")
         print_fitted(_of_other_task(other))

@@ -18,8 +18,8 @@ from mien.errors import OutputError
 from mien.explain.drawing import enlarged
 from mien.explain.explore import BARS, SHEET, ExploredLayer, UnitImages
 from mien.explain.explored import Explored
-from mien.explain.page import check_folder, environment
-from mien.files import new_file, staging_folder, write_errors
+from mien.explain.page import environment
+from mien.files import check_folder, new_file, staging_folder, write_errors
 
 TITLES: Final = {
     "activation": "activation",

@@ -1,7 +1,6 @@
 """Explanations as one HTML page without scripts or requests, its images inside, or as a folder with image files."""
 
 import mimetypes
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -11,14 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien import __version__
-from mien.errors import ConfigError, MissingExtraError, OutputError
+from mien.errors import ConfigError, MissingExtraError
 from mien.evaluation.report import page as report_page
 from mien.explain.attribution import METHODS, TITLES
 from mien.explain.drawing import TITLE_ROWS
 from mien.explain.faces import Explanation
 from mien.explain.faithfulness import Deletion
 from mien.explain.networks import ExplainedModel
-from mien.files import new_file, writable, write_errors
+from mien.files import check_folder, new_file, writable, write_errors
 
 PAGE: Final = "report.html"
 _PAGES: Final = (".html", ".htm")
@@ -50,7 +49,7 @@ def check_out(out: Path) -> None:
         OutputError: It cannot be written.
     """
     if is_page(out):
-        check_folder(writable(out).parent)
+        writable(out)
         return
     check_folder(out)
     if out.is_dir():
@@ -58,19 +57,6 @@ def check_out(out: Path) -> None:
     # Without the tables of the system, which differ.
     elif mimetypes.MimeTypes().guess_type(out.name, strict=False) != (None, None):
         raise ConfigError(f"--out {out}: expected a folder or a page, not a {out.suffix} file", hint=_FORM)
-
-
-def check_folder(out: Path) -> None:
-    """Refuses a folder that cannot be created or written.
-
-    Raises:
-        OutputError: It is a file, is inside a file, or its permissions forbid writing.
-    """
-    there = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
-    if not there.is_dir():
-        raise OutputError(f"{there}: is a file, expected a folder", hint="give another --out")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise OutputError(f"cannot write '{out}': permission denied", hint="check the permissions of the folder")
 
 
 def write_panels(out: Path, each: Explanation) -> list[Path]:

@@ -5,7 +5,6 @@ not wait for others, and while analyzers are busy, requests collect.
 """
 
 import asyncio
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 from mien.analyzer import Analyzer, AnalyzerOptions
+from mien.assets.session import cores
 from mien.errors import InputError, UnavailableError
 from mien.results import Frame, FrameResult
 
@@ -69,7 +69,7 @@ class AnalyzerPool:
         on_batch: Callable[[int], None] | None = None,
     ) -> None:
         self.options = options or AnalyzerOptions()
-        self.workers = workers or _cores()
+        self.workers = workers or cores()
         self.batch = batch
         self._on_batch = on_batch or (lambda images: None)
         self._lock = threading.Lock()
@@ -218,8 +218,3 @@ class AnalyzerPool:
             found.append(alone or results[first : first + len(request.uploads)])
             first += len(request.uploads)
         return found
-
-
-def _cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -39,7 +39,13 @@ def catalogue() -> list[Listed]:
 
 def other_recipes() -> dict[str, RunRecipe]:
     """The shipped recipes for detectors and landmark networks, by name; their layers are not counted."""
-    return {name: recipe for name in recipe_names() if not isinstance(recipe := load(name), ExpressionRecipe)}
+    return {name: recipe for name in recipe_names() if (recipe := other_recipe(name))}
+
+
+def other_recipe(name: str) -> RunRecipe | None:
+    """The shipped recipe of that name, if it is for a detector or a landmark network."""
+    recipe = load(name) if name in recipe_names() else None
+    return None if isinstance(recipe, ExpressionRecipe) else recipe
 
 
 def listed(name: str) -> Listed:

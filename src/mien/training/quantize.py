@@ -53,8 +53,6 @@ def quantize(
         OutputError: The files cannot be written.
     """
     check_name(out)
-    if not str(model):
-        raise ConfigError("the name of the model is empty", hint="check the variable it comes from")
     info, session = open_model(model)
     if info.form == "int8":
         raise ConfigError(f"the model '{info.name}' is int8 already", hint="quantise its full form")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.errors import ConfigError, MienError, MissingExtraError, OutputError, StoppedError
-from mien.files import new_file, write_errors
+from mien.files import check_folder, new_file, write_errors
 from mien.training.expression.recipe import ExpressionRecipe
 from mien.training.fit import FitOptions, fit
 from mien.training.loop import Callback, Run, improved
@@ -403,14 +403,11 @@ def _check_folder(folder: Path) -> None:
     """Refuses a folder with files but without a study: the search deletes and replaces files of certain names.
 
     Raises:
-        OutputError: It is such a folder, or a file.
+        OutputError: It is such a folder, or cannot be written.
     """
-    if not os.path.lexists(folder):
-        return
-    if not folder.is_dir():
-        raise OutputError(f"{folder}: is a file, expected a folder", hint="choose another --out")
+    check_folder(folder)
     with write_errors(folder):
-        if not (folder / "study.db").is_file() and any(folder.iterdir()):
+        if folder.is_dir() and not (folder / "study.db").is_file() and any(folder.iterdir()):
             raise OutputError(
                 f"{folder}: contains files, but no study of `mien search`", hint="choose a new or empty folder as --out"
             )
