@@ -71,7 +71,8 @@ def check_folder(folder: Path) -> None:
     """
     nearest = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
     if not nearest.is_dir():
-        raise OutputError(f"{nearest}: is a file, expected a folder", hint="give another --out")
+        where = "it" if nearest == folder else f"'{nearest}'"
+        raise OutputError(f"cannot write into '{folder}': {where} is a file", hint="give another --out")
     _check_access(folder, nearest)
 
 

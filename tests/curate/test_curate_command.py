@@ -132,6 +132,14 @@ def test_nothing_is_overwritten_without_force(faces: Path, curated: tuple[Path, 
     assert (curated[0] / "curation.csv").read_bytes() == before
 
 
+def test_a_file_in_the_place_of_the_folder_stays(faces: Path, tmp_path: Path) -> None:
+    place = tmp_path / "list"
+    place.write_text("mine", encoding="utf-8")
+    done = run_command("curate", faces, "--out", place, "--find", "quality")
+    assert (done.returncode, f"cannot write into '{place}': it is a file" in done.stderr) == (7, True), done.stderr
+    assert place.read_text(encoding="utf-8") == "mine"
+
+
 def test_the_builder_leaves_out_what_the_list_says(faces: Path, curated: tuple[Path, str], tmp_path: Path) -> None:
     found = rows_of(curated[0] / "curation.csv")
     plain = run_command(*BUILD, faces, "--keep-duplicates", "--out", tmp_path / "all.h5")

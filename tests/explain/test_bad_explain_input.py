@@ -89,8 +89,8 @@ def test_a_good_image_beside_a_bad_one_is_explained(crop: Path, tiny_model: Path
 @pytest.mark.parametrize(
     ("out", "code", "message"),
     [
-        ("other.png", 7, "other.png: is a file, expected a folder"),
-        ("other.png/inside", 7, "other.png: is a file, expected a folder"),
+        ("other.png", 7, "other.png': it is a file"),
+        ("other.png/inside", 7, "other.png' is a file"),
         ("missing/page.html", 7, "there is no folder"),
         ("new.png", 2, "new.png: expected a folder or a page, not a .png file"),
         ("new.txt", 2, "--out FOLDER for images and a page, or --out page.html"),

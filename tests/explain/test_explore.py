@@ -240,7 +240,7 @@ def test_the_faces_of_the_data_are_those_that_excite_the_unit_most(
         (("mien-s", "--out", "out", "--image", "wall.png"), 3, "no face was found"),
         (("mien-s", "--out", "out", "--image", "missing.png"), 3, "missing.png"),
         (("mien-detector", "--out", "out", "--data", "faces.h5"), 2, "reads no faces of a store"),
-        (("mien-s", "--out", "wall.png"), 7, "is a file, expected a folder"),
+        (("mien-s", "--out", "wall.png"), 7, "cannot write into 'wall.png': it is a file"),
     ],
     ids=["no out", "no layer", "no unit", "no model", "bare onnx", "no face", "no image", "a detector", "a file"],
 )

@@ -11,7 +11,7 @@ from mien.cli.options import AsJson, command
 from mien.curate import CurateOptions
 from mien.datasets.class_names import NameOptions
 from mien.errors import EXIT_CODES, InputError
-from mien.files import check_folder, check_inputs_stay
+from mien.files import check_inputs_stay
 
 _SHOWN: Final = 10
 
@@ -42,7 +42,6 @@ def curate(
 
     need_templates()
     check_out(out, force=force)
-    check_folder(out)
     check_inputs_stay({f"{name} in --out": out / name for name in (LIST, SHEET, PAGE, SUMMARY)}, [data])
     with bar("looking at the images") as progress:
         found = run(data, options, names=names, progress=progress)

@@ -12,7 +12,7 @@ from PIL import Image
 from mien.curate.finds import REASONS, Curated, Find, counts_of, write_csv
 from mien.errors import OutputError
 from mien.evaluation.report import page as reports
-from mien.files import new_file, write_errors
+from mien.files import check_folder, new_file, write_errors
 from mien.names import printable
 from mien.output.drawing.canvas import Canvas, shortened, text_width
 from mien.output.drawing.palette import RGB, colour_of
@@ -180,10 +180,9 @@ def check_out(out: Path, *, force: bool) -> None:
     """Makes sure that nothing a person has edited is overwritten.
 
     Raises:
-        OutputError: The folder has a list already, or is a file.
+        OutputError: The folder has a list already, or is a file or read-only.
     """
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}: is a file, expected a folder", hint="--out FOLDER")
+    check_folder(out)
     if (out / LIST).exists() and not force:
         raise OutputError(
             f"{out / LIST}: is there already, and you may have edited it",
