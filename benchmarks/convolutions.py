@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import onnx
 import torch
 from torch import nn
 
@@ -76,9 +75,7 @@ def main() -> None:
         counted[title] = operations(fused)
         graph = graph_of(fused)
         with tempfile.TemporaryDirectory() as folder:
-            full = Path(folder) / "full.onnx"
-            onnx.save(graph, full)
-            small = int8_form(full, graph, scenes)
+            small = int8_form(graph, scenes, Path(folder))
         for form, each in (("full", graph.SerializeToString()), ("int8", small)):
             session = Session(each, title)
             figures[f"{title}, {form}"] = measure(lambda session=session: session.run(image), repeats=60)  # type: ignore[misc]

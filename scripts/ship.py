@@ -1,4 +1,4 @@
-"""Puts a trained expression model into the package: `python -m scripts.ship RUN STORE --name mien-m`.
+"""Puts a trained expression model into the package: `python -m scripts.ship STORE --name mien-m --run RUN`.
 
 Exports the run, makes the int8 form if one ships under the name, compares both with what ships now on the val split of
 the store, face by face, and replaces the files, their entries in the manifest and their general sets. It stops before
@@ -6,7 +6,8 @@ that if a protocol loses more than `ALLOWED` points, unless `--force` is given. 
 of FER+. What has to be measured again afterwards is printed.
 
 A new name, or one whose only form is int8, ships in int8 alone: for networks whose full form is too large. It is
-compared with `default_model`, which stays.
+compared with `default_model`, which stays. A name that ends in -int8 needs no run: the form is made, or made again, of
+the full model that ships.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from mien.evaluation.report.text import points
 from mien.personalise.general import shipped_general
 from mien.training.artifacts import dump_toml
 from mien.training.expression.export import export_run
+from mien.training.quantize import SUFFIX
 
 LICENCE: Final = "Apache-2.0"
 ALLOWED: Final = 0.3  # points of accuracy
@@ -63,9 +65,15 @@ def exported(run: Path, samples: Samples, name: str, place: Path) -> dict[str, M
     found = {name: _entry(full)}
     if small.stem in shipped_models():
         training.quantize(full, samples, small)
-        shared = {part: getattr(found[name], part) for part in ("training_file", "training_sha256")}
-        found[small.stem] = replace(_entry(small), **shared)
+        found[small.stem] = _with_training_form(_entry(small), found[name])
     return found
+
+
+def small_form(name: str, samples: Samples, place: Path) -> dict[str, ModelInfo]:
+    """Makes the int8 form of the shipped full model in a folder; its entry by name."""
+    model, small = name.removesuffix(SUFFIX), place / f"{name}.onnx"
+    training.quantize(model, samples, small)
+    return {name: _with_training_form(_entry(small), shipped_models()[model])}
 
 
 def small_alone(name: str) -> bool:
@@ -81,6 +89,11 @@ def _entry(file: Path) -> ModelInfo:
     return replace(info, name=file.stem)
 
 
+def _with_training_form(small: ModelInfo, full: ModelInfo) -> ModelInfo:
+    """The entry of an int8 form, which shares the training form of the full one."""
+    return replace(small, training_file=full.training_file, training_sha256=full.training_sha256)
+
+
 def changes(before: str, after: Path, samples: Samples) -> Iterator[tuple[str, float]]:
     """Each protocol in words with its scores and their paired difference, and the difference in points."""
     old, new = (evaluate_model(model, samples, split="val") for model in (before, after))
@@ -94,7 +107,8 @@ def placed(entries: dict[str, ModelInfo], place: Path) -> None:
     """Copies the files and replaces their entries in the manifest, without general sets, which are made again."""
     for info in entries.values():
         for file in filter(None, (info.file, info.training_file)):
-            shutil.copyfile(place / file, FOLDER / file)
+            if (place / file).exists():  # the training form of an int8 form alone is there already
+                shutil.copyfile(place / file, FOLDER / file)
     models = dict(shipped_models()) | entries
     (FOLDER / "manifest.toml").write_text(dump_toml(*models.values()), encoding="utf-8")
 
@@ -102,13 +116,14 @@ def placed(entries: dict[str, ModelInfo], place: Path) -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
     parser.add_argument("store", type=Path)
+    parser.add_argument("--run", type=Path, help="the folder of the run")
     parser.add_argument("--name", required=True, help="the model to replace, or a new name")
     parser.add_argument("--force", action="store_true", help="replace it even if it loses accuracy")
     asked = parser.parse_args()
-    if asked.name.endswith("-int8"):
-        parser.error("give the full model: its int8 form is made from it")
+    alone = asked.name.endswith(SUFFIX)
+    if alone == bool(asked.run):
+        parser.error("an int8 form is made of the full model that ships: no --run" if alone else "--run is missing")
     samples = store.load(asked.store)
     faces = {  # of the general sets that ship
         name: len(general.labels)
@@ -117,10 +132,11 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        entries = exported(asked.run, samples, asked.name, place)
+        entries = small_form(asked.name, samples, place) if alone else exported(asked.run, samples, asked.name, place)
         lost = False
         for name, info in entries.items():
-            before = name if name in shipped_models() else default_model()
+            candidates = name, name.removesuffix(SUFFIX), default_model()
+            before = next(each for each in candidates if each in shipped_models())
             for told, gain in changes(before, place / info.file, samples.only("val")):
                 print(told)
                 lost = lost or (gain < -ALLOWED and name in shipped_models())

@@ -204,7 +204,7 @@ def test_a_recipe_without_weights_says_how_to_train_it(name: str, face: Path) ->
 @pytest.mark.parametrize(
     ("name", "parts"),
     [
-        ("emonett", ("did you mean emonet? It is a recipe without a trained file: mien models show emonet",)),
+        ("tflearnn", ("did you mean tflearn? It is a recipe without a trained file: mien models show tflearn",)),
         ("emonet_deep", ("is the name of a recipe", "mien train emonet-deep --data")),
         (
             "vgg13",

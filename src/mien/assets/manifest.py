@@ -62,8 +62,7 @@ _AGAIN: Final = "export it again with `mien export`"
 REPLACED: Final = {
     "mien-base": "mien-s or mien-m",
     "mien-base-int8": "mien-m-int8",
-    "mien-s-int8": "mien-s or mien-m-int8",
-    "mien-s-third-int8": "mien-s or mien-m-int8",
+    "mien-s-third-int8": "mien-s-int8",
 }
 # Names for several models that vote, wherever a command takes several: the most accurate that ships.
 ENSEMBLES: Final[Mapping[str, tuple[str, ...]]] = {"mien-x": ("mien-m-int8", "mien-l")}

@@ -1,10 +1,10 @@
 """The files that an export writes: the ONNX file with the model's description inside, its training form, its entry."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import onnx
 import safetensors.torch
@@ -22,7 +22,10 @@ from torch import Tensor
 from mien.assets.manifest import FORMAT, METADATA_KEY, ModelInfo
 from mien.errors import ConfigError
 from mien.files import check_folder, with_suffix, writable
+from mien.training.rounding import corrected
 from mien.training.silence import silenced
+
+_IN_FLOAT: Final = ("BatchNormalization", "InstanceNormalization", "LayerNormalization", "LeakyRelu", "PRelu")
 
 
 def dump_toml(*models: ModelInfo) -> str:
@@ -98,34 +101,47 @@ def publish(
     return list(targets.values())
 
 
-class Calibration(CalibrationDataReader):  # type: ignore[misc]
-    """Inputs of a network, one after the other: arrays by the names of its inputs."""
+class _Calibration(CalibrationDataReader):  # type: ignore[misc]
+    """Inputs of a network, some after the other: arrays by the names of its inputs."""
 
-    def __init__(self, inputs: Iterable[dict[str, NDArray[Any]]]) -> None:
-        self._inputs = iter(inputs)
+    def __init__(self, batches: Iterable[Mapping[str, NDArray[Any]]]) -> None:
+        self._batches = iter(batches)
 
-    def get_next(self) -> dict[str, NDArray[Any]] | None:
+    def get_next(self) -> Mapping[str, NDArray[Any]] | None:
         """The next arrays; None at the end."""
-        return next(self._inputs, None)
+        return next(self._batches, None)
 
 
-def quantized(full: Path, calibration: Calibration, excluded: list[str]) -> bytes:
+def quantized(
+    graph: onnx.ModelProto,
+    batches: Callable[[], Iterable[Mapping[str, NDArray[Any]]]],
+    excluded: Sequence[str],
+    staging: Path,
+    *,
+    averaged: bool = False,
+) -> bytes:
     """The int8 form of a network, without metadata.
 
     Weights use seven of their eight bits (`reduce_range`): processors without VNNI add products of unsigned and signed
-    bytes in pairs in 16 bits, which would saturate.
+    bytes in pairs in 16 bits, which would saturate. They are rounded by `rounding.corrected`. A normalisation that is
+    no part of a convolution stays in float, and so does a leaky activation, which may stand before one: values of
+    channels that are still to be normalised do not fit into one range.
 
     Args:
-        full: The ONNX file of the full form; files beside it are overwritten.
-        calibration: Inputs that set the ranges of the activations.
+        graph: The full form.
+        batches: Makes inputs, by their names, that set the ranges of the activations and correct the biases.
         excluded: Names of the nodes that are not quantised.
+        staging: A folder for files on the way.
+        averaged: A range is the mean of those of the batches, not the widest, so that single outliers do not set it.
     """
-    small = full.with_name("int8.onnx")
+    full, small = staging / "rounded.onnx", staging / "int8.onnx"
+    excluded = [*excluded, *(node.name for node in graph.graph.node if node.op_type in _IN_FLOAT)]
+    onnx.save(corrected(graph, batches, excluded), full)
     with silenced(None):
         quantize_static(
             full,
             small,
-            calibration,
+            _Calibration(batches()),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             reduce_range=True,
@@ -133,6 +149,7 @@ def quantized(full: Path, calibration: Calibration, excluded: list[str]) -> byte
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
             nodes_to_exclude=excluded,
+            extra_options={"CalibMovingAverage": averaged},
         )
     return serialised(onnx.load(small))
 

@@ -20,7 +20,7 @@ from mien.evaluation import Evaluation, evaluate_model
 from mien.expression import OnnxClassifier
 from mien.expression.preprocess import fitted, normalised
 from mien.files import staging_folder
-from mien.training.artifacts import Calibration, check_name, publish, quantized, with_info
+from mien.training.artifacts import check_name, publish, quantized, with_info
 from mien.training.expression.export import calibrated
 
 FALL: Final = 0.003  # of accuracy, at most, under any protocol
@@ -64,12 +64,12 @@ def quantize(
     rows = np.sort(np.random.default_rng(seed).permutation(len(training))[:count])
     images = normalised(fitted(training.images[rows], info.input), info.input)
     with staging_folder(out) as staging:
-        full, trial = staging / "full.onnx", staging / "trial.onnx"
-        full.write_bytes(model_bytes(model))
+        trial = staging / "trial.onnx"
+        full = onnx.load_from_string(model_bytes(model))
         source = next(iter(session.inputs))
         heads = [output.name for output in info.outputs if not isinstance(output, Features)]
-        batches = ({source: images[start : start + _BATCH]} for start in range(0, len(images), _BATCH))
-        graph = quantized(full, Calibration(batches), _ends(onnx.load(full), heads))
+        batches = [{source: images[start : start + _BATCH]} for start in range(0, len(images), _BATCH)]
+        graph = quantized(full, lambda: batches, _ends(full, heads), staging, averaged=True)
         small = replace(
             info,
             name=name or info.name + SUFFIX,

@@ -29,7 +29,7 @@ from mien.faces.detectors import DetectorOptions
 from mien.faces.detectors.mien import MienDetector
 from mien.files import staging_folder
 from mien.models.detection import DetectionNetwork
-from mien.training.artifacts import Calibration, check_name, publish, quantized, serialised
+from mien.training.artifacts import check_name, publish, quantized, serialised
 from mien.training.detection.scenes import Scene
 from mien.training.silence import silenced
 
@@ -76,14 +76,18 @@ def graph_of(network: DetectionNetwork) -> onnx.ModelProto:
     return graph
 
 
-def int8_form(full: Path, graph: onnx.ModelProto, training: Iterable[Scene]) -> bytes:
-    """The int8 form of the detector in the file `full`, whose first convolution and heads are not quantised."""
+def int8_form(graph: onnx.ModelProto, training: Sequence[Scene], staging: Path) -> bytes:
+    """The int8 form of a detector, whose first convolution and heads are not quantised; `staging` takes its files."""
     nodes = graph.graph.node
     first = next(node.name for node in nodes if node.op_type == "Conv")
     heads = [node.name for node in nodes if node.op_type == "Conv" and "heads" in node.name]
     others = [node.name for node in nodes if node.op_type not in ("Conv", "Relu", "Add", "Resize")]
-    inputs = Calibration({"images": scene.image[None]} for scene in training)
-    return quantized(full, inputs, [first, *heads, *others])
+    return quantized(
+        graph,
+        lambda: ({"images": scene.image[None]} for scene in training),
+        [first, *heads, *others],
+        staging,
+    )
 
 
 def _check_parity(network: DetectionNetwork, session: Session, scenes: Iterable[Scene]) -> None:
@@ -161,10 +165,8 @@ def export_detector(
     check_name(out)
     network = network.float().eval()
     with staging_folder(out) as staging:
-        full = staging / "full.onnx"
         graph = graph_of(network.fused())
         content = serialised(graph)
-        full.write_bytes(content)
         session = Session(content, "the exported detector")
         _check_parity(network, session, training[:8])
         output, f1 = _calibrated(session, held)
@@ -175,7 +177,7 @@ def export_detector(
             )
         scores = {"faces": faces, "full_f1": round(f1, 4)}
         if network.gains_from_int8:
-            small_content = int8_form(full, graph, training)
+            small_content = int8_form(graph, training, staging)
             small_output, small_f1 = _calibrated(Session(small_content, "its int8 form"), held)
             scores["int8_f1"] = round(small_f1, 4)
             if small_f1 >= f1 - FALL:
