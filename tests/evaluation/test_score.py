@@ -10,7 +10,7 @@ from sklearn import metrics as sk
 
 from mien.emotions import vocabulary
 from mien.evaluation import calibration, metrics
-from mien.evaluation.intervals import Estimate
+from mien.evaluation.intervals import Estimate, wilson
 from mien.evaluation.score import Scores, compute_scores
 from mien.expression import softmax
 
@@ -127,6 +127,16 @@ def test_one_face_and_absent_classes_are_scored() -> None:
     assert scores.calibration_error == Estimate(0.5, 0.5, 0.5)
     row = scores.as_dict()["classes"][1]  # type: ignore[index]
     assert row["recall"] == {"value": None, "low": None, "high": None}
+
+
+@pytest.mark.parametrize("right", [0, 3])
+def test_the_recall_of_a_class_with_few_faces_has_an_interval_even_if_none_is_found(right: int) -> None:
+    labels = np.array([0] * 90 + [1] * 13)
+    answers = np.where(np.arange(len(labels)) >= len(labels) - right, labels, 0)
+    scores = compute_scores(np.eye(2)[answers], labels, vocabulary(8)[:2], protocol="FER2013", draws=20)
+    assert scores.rows[1].recall == wilson(right, 13)
+    assert scores.rows[1].recall.high > scores.rows[1].recall.value
+    assert scores.rows[0].recall.low == 1  # of many faces, by the bootstrap
 
 
 def test_invalid_input_is_refused(faces: Faces) -> None:

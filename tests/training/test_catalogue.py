@@ -57,6 +57,9 @@ def test_scores_in_one_line() -> None:
     assert told(whole, cut) == "FER2013 70.1%, FER+ majority 87.7% after 10 epochs"
     assert told(cut.model_copy(update={"changes": ("epochs=10",)})) == told(cut)
     assert told(cut.model_copy(update={"changes": ("epochs=10", "stages=[]")})) == f"{told(cut)} with changes"
+    assert told(cut.model_copy(update={"changes": ("input.size=96",)})) == f"{told(cut)} at 96 pixels"
+    smaller = cut.model_copy(update={"changes": ("input.size=96", "stages=[]")})
+    assert told(smaller) == f"{told(cut)} at 96 pixels with changes"
     assert told(cut.model_copy(update={"stopped_early": True})) == "FER+ majority 87.7%"
     assert told() == "not measured"
     assert found.score.startswith("FER2013 ")

@@ -1,6 +1,8 @@
 """Rounding to int8: the grid, sums of kernels, biases, and that the quantiser keeps what was rounded."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from mien.assets.session import Session
+from mien.errors import WeightsError
 from mien.training.artifacts import quantized
 from mien.training.rounding import STEPS, corrected, on_grid
 
@@ -90,16 +93,29 @@ def constants_of(graph: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
     return {each.name: numpy_helper.to_array(each) for each in graph.graph.initializer}
 
 
+def means_of(graph: onnx.ModelProto, output: str, images: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """The mean of each channel of a tensor inside a network; all images count alike, whatever their size."""
+    seen = onnx.ModelProto()
+    seen.CopyFrom(graph)
+    seen.graph.output[0].CopyFrom(helper.make_tensor_value_info(output, TensorProto.FLOAT, None))
+    session = Session(seen.SerializeToString(), "a network")
+    found = [session.run(image[None])[output][0] for image in images]
+    means: NDArray[np.float64] = np.mean([each.reshape(len(each), -1).mean(axis=1) for each in found], axis=0)
+    return means
+
+
+@pytest.mark.parametrize("layer", ["first", "second", "dense"])
 @pytest.mark.parametrize("bias", [True, False])
-def test_the_mean_of_each_channel_stays(bias: bool) -> None:
+@pytest.mark.parametrize("sizes", [(10, 10), (6, 9)], ids=["one size", "two sizes"])
+def test_the_mean_of_each_channel_stays(layer: str, bias: bool, sizes: tuple[int, int]) -> None:
     graph = network(bias=bias)
-    del graph.graph.node[1:], graph.graph.output[:]
-    graph.graph.output.append(helper.make_tensor_value_info("one", TensorProto.FLOAT, ["n", 8, "h", "w"]))
-    means = [
-        Session(each.SerializeToString(), "a network").run(IMAGES)["one"].mean(axis=(0, 2, 3))
-        for each in (graph, corrected(graph, batches, ["second"]))
-    ]
-    np.testing.assert_allclose(means[1], means[0], atol=1e-5)
+    (node,) = (node for node in graph.graph.node if node.name == layer)
+    others = [other.name for other in graph.graph.node if other.name != layer]
+    images = [image[:, :height] for height, part in zip(sizes, (IMAGES[:4], IMAGES[4:]), strict=True) for image in part]
+    after = corrected(graph, lambda: [{"images": image[None]} for image in images], others)
+    assert not np.array_equal(constants_of(graph)[node.input[1]], constants_of(after)[node.input[1]])
+    before, kept = (means_of(each, node.output[0], images) for each in (graph, after))
+    np.testing.assert_allclose(kept, before, atol=2e-5 * np.abs(before).max())
 
 
 def test_what_is_excluded_or_shared_stays_as_it_is() -> None:
@@ -120,9 +136,33 @@ def test_the_quantiser_keeps_what_was_rounded(tmp_path: Path) -> None:
     small = onnx.load_from_string(quantized(graph, batches, [], tmp_path))
     (tmp_path / "int8.onnx").unlink()
     constants = constants_of(small)
-    for name in ("k1", "k2"):
-        step = constants[f"{name}_scale"].reshape(-1, 1, 1, 1)
+    for name in ("k1", "k2", "w"):
+        step = constants[f"{name}_scale"].reshape(-1, *[1] * (rounded[name].ndim - 1))
         np.testing.assert_allclose(constants[f"{name}_quantized"] * step, rounded[name], rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_without_layers_is_refused(tmp_path: Path) -> None:
+    graph = network()
+    with pytest.raises(WeightsError, match="no layer that can be quantised"):
+        quantized(graph, batches, [node.name for node in graph.graph.node], tmp_path)
+
+
+def test_a_kernel_of_zeros_and_halves_of_another_type() -> None:
+    graph = network()
+    graph.graph.node.insert(6, helper.make_node("Cast", ["flat"], ["halves"], name="cast", to=TensorProto.FLOAT16))
+    graph.graph.node[7].input[0] = "halves"
+    values = constants_of(graph)
+    replaced: dict[str, NDArray[Any]] = {
+        "k2": 0 * values["k2"],
+        "w": values["w"].astype(np.float16),
+        "b": values["b"].astype(np.float16),
+    }
+    for constant in graph.graph.initializer:
+        if constant.name in replaced:
+            constant.CopyFrom(numpy_helper.from_array(replaced[constant.name], constant.name))
+    after = constants_of(corrected(graph, batches, []))
+    assert not after["k2"].any()
+    assert after["w"].dtype == np.float16
 
 
 def test_a_normalisation_of_its_own_stays_in_float(tmp_path: Path) -> None:

@@ -277,6 +277,7 @@ def _check(probabilities: Floats, labels: Integers, classes: Sequence[str]) -> N
 
 
 def _rows(classes: Sequence[str], confusion: NDArray[np.int64], resampled: NDArray[np.int64]) -> tuple[ClassRow, ...]:
+    """The scores of each class; the recall of one with few faces has Wilson's interval, which may not be empty."""
     scores, draws = metrics.class_scores(confusion), metrics.class_scores(resampled)  # (C,) and (D, C)
     return tuple(
         ClassRow(
@@ -284,7 +285,9 @@ def _rows(classes: Sequence[str], confusion: NDArray[np.int64], resampled: NDArr
             support=int(scores.support[k]),
             predicted=int(scores.predicted[k]),
             precision=Estimate.from_draws(float(scores.precision[k]), draws.precision[:, k]),
-            recall=Estimate.from_draws(float(scores.recall[k]), draws.recall[:, k]),
+            recall=intervals.wilson(int(confusion[k, k]), int(scores.support[k]))
+            if 0 < scores.support[k] < RARE
+            else Estimate.from_draws(float(scores.recall[k]), draws.recall[:, k]),
             f1=Estimate.from_draws(float(scores.f1[k]), draws.f1[:, k]),
         )
         for k, name in enumerate(classes)

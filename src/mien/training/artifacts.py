@@ -20,7 +20,7 @@ from onnxruntime.quantization import (
 from torch import Tensor
 
 from mien.assets.manifest import FORMAT, METADATA_KEY, ModelInfo
-from mien.errors import ConfigError
+from mien.errors import ConfigError, WeightsError
 from mien.files import check_folder, with_suffix, writable
 from mien.training.rounding import corrected
 from mien.training.silence import silenced
@@ -124,8 +124,8 @@ def quantized(
 
     Weights use seven of their eight bits (`reduce_range`): processors without VNNI add products of unsigned and signed
     bytes in pairs in 16 bits, which would saturate. They are rounded by `rounding.corrected`. A normalisation that is
-    no part of a convolution stays in float, and so does a leaky activation, which may stand before one: values of
-    channels that are still to be normalised do not fit into one range.
+    no part of a convolution stays in float, and so does a leaky activation, which may stand before one: the channels of
+    what lies between them differ in range by orders of magnitude. The output of the convolution before them is int8.
 
     Args:
         graph: The full form.
@@ -133,6 +133,9 @@ def quantized(
         excluded: Names of the nodes that are not quantised.
         staging: A folder for files on the way.
         averaged: A range is the mean of those of the batches, not the widest, so that single outliers do not set it.
+
+    Raises:
+        WeightsError: The network has no layer that can be quantised.
     """
     full, small = staging / "rounded.onnx", staging / "int8.onnx"
     excluded = [*excluded, *(node.name for node in graph.graph.node if node.op_type in _IN_FLOAT)]
@@ -151,7 +154,10 @@ def quantized(
             nodes_to_exclude=excluded,
             extra_options={"CalibMovingAverage": averaged},
         )
-    return serialised(onnx.load(small))
+    graph = onnx.load(small)
+    if not any(node.op_type == "QuantizeLinear" for node in graph.graph.node):
+        raise WeightsError("the network has no layer that can be quantised", hint="use the full form")
+    return serialised(graph)
 
 
 def serialised(graph: onnx.ModelProto) -> bytes:

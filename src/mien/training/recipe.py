@@ -154,7 +154,9 @@ class ScoreRecipe(Table):
 
     def __str__(self) -> str:
         epochs = f" after {self.epochs} epochs" if self.epochs and not self.stopped_early else ""
-        changes = " with changes" if self.other_changes else ""
+        size = next((change for change in self.changes if change.startswith("input.size=")), "")
+        changes = f" at {size.partition('=')[2]} pixels" if size else ""
+        changes += " with changes" if {*self.other_changes} - {size} else ""
         return f"{self.protocol} {100 * self.accuracy:.1f}%{epochs}{changes}"
 
 

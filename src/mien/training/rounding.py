@@ -35,7 +35,7 @@ def corrected(
         excluded: Names of the nodes that stay in floating point.
 
     Returns:
-        The network, with as many layers and parameters; a bias where one had none.
+        The network with the same layers; one without a bias gets one.
     """
     result = onnx.ModelProto()
     result.CopyFrom(graph)
@@ -44,11 +44,11 @@ def corrected(
     layers = [node for node in result.graph.node if node.name not in excluded and _is_layer(node, constants, uses)]
     if not layers:
         return result
-    errors = dict[str, NDArray[np.float64]]()
+    errors = dict[str, NDArray[np.float32]]()
     for layer in layers:
         weights = numpy_helper.to_array(constants[layer.input[1]]).astype(np.float64)
         rounded = on_grid(weights)
-        errors[layer.name] = rounded - weights
+        errors[layer.name] = (rounded - weights).astype(np.float32)
         _set(constants[layer.input[1]], rounded)
     for layer, moved in zip(layers, _mean_errors(graph, layers, errors, batches()), strict=True):
         if len(layer.input) > 2 and layer.input[2]:
@@ -73,6 +73,8 @@ def on_grid(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     step = np.where(largest > 0, largest, 1) / STEPS
     exact = kernels / step
     rounded = np.round(exact)
+    if kernels.shape[-1] == 1:  # a dense layer, which may be large, or a convolution of one pixel: nothing adds up
+        return (rounded * step).reshape(weights.shape)
     error = rounded - exact
     excess = np.round(error.sum(axis=-1, keepdims=True))  # steps that the sum of a kernel moved by
     # The weights with the largest errors of that sign go to the step on their other side. The largest weight of a
@@ -83,9 +85,11 @@ def on_grid(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _is_layer(node: onnx.NodeProto, constants: Mapping[str, TensorProto], uses: Mapping[str, int]) -> bool:
-    """Whether a node is a convolution or a dense layer with constants of its own, the channels out first."""
+    """Whether a node is a convolution or a dense layer with float32 constants of its own, the channels out first."""
     own = [name for name in node.input[1:] if name]
-    if node.op_type not in ("Conv", "Gemm") or not own or any(uses[name] > 1 or name not in constants for name in own):
+    if node.op_type not in ("Conv", "Gemm") or not own:
+        return False
+    if any(uses[name] > 1 or name not in constants or constants[name].data_type != TensorProto.FLOAT for name in own):
         return False
     options = {option.name: helper.get_attribute_value(option) for option in node.attribute}
     plain = options.get("alpha", 1.0) == options.get("beta", 1.0) == 1.0 and options.get("transB", 0) == 1
@@ -95,7 +99,7 @@ def _is_layer(node: onnx.NodeProto, constants: Mapping[str, TensorProto], uses: 
 def _mean_errors(
     graph: onnx.ModelProto,
     layers: Sequence[onnx.NodeProto],
-    errors: Mapping[str, NDArray[np.float64]],
+    errors: Mapping[str, NDArray[np.float32]],
     batches: Iterable[Mapping[str, NDArray[Any]]],
 ) -> list[NDArray[np.float64]]:
     """How far the rounding of its weights moves the mean of each channel of each layer.
@@ -108,7 +112,7 @@ def _mean_errors(
     del probe.graph.output[:]
     for layer in layers:
         name = layer.name + _ERROR
-        probe.graph.initializer.append(numpy_helper.from_array(errors[layer.name].astype(np.float32), name))
+        probe.graph.initializer.append(numpy_helper.from_array(errors[layer.name], name))
         second = onnx.NodeProto()
         second.CopyFrom(layer)
         second.name, second.input[1:], second.output[0] = name, [name], f"{name}.out"
@@ -119,15 +123,16 @@ def _mean_errors(
             nodes.append(helper.make_node("GlobalAveragePool", [f"{name}.out"], [outputs[-1]]))
     probe.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs)
     session = Session(probe.SerializeToString(), "the network that measures the rounding")
-    sums, count = [np.zeros(1) for _ in layers], 0
+    sums, counts = [np.zeros(1) for _ in layers], [0] * len(layers)
     for batch in batches:
         found = session.run(*(batch[name] for name in session.inputs))
         sums = [
             total + found[name].reshape(len(found[name]), -1).sum(axis=0)
             for total, name in zip(sums, outputs, strict=True)
         ]
-        count += len(next(iter(batch.values())))
-    return [total / max(count, 1) for total in sums]
+        # Rows, not images: a dense layer may see each image several times.
+        counts = [count + len(found[name]) for count, name in zip(counts, outputs, strict=True)]
+    return [total / max(count, 1) for total, count in zip(sums, counts, strict=True)]
 
 
 def _set(constant: TensorProto, values: NDArray[Any]) -> None:

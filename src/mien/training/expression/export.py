@@ -214,9 +214,11 @@ def _check_parity(network: Network, exported: OnnxClassifier, samples: Samples, 
 
 
 def calibrated(exported: OnnxClassifier, samples: Samples) -> ModelInfo:
-    """The description with each head's temperature and threshold, fitted on the first protocol that uses this head.
+    """The description with each head's temperature and threshold, fitted on the protocol that suits this head best.
 
-    A protocol is skipped if no head knows all its classes.
+    That is the one that has the most of the head's classes, and of several the first: a network with a votes head alone
+    also answers for FER2013's seven labels, but is calibrated for FER+ majority. A protocol is skipped if no head knows
+    all its classes.
 
     Args:
         exported: The exported file.
@@ -226,7 +228,9 @@ def calibrated(exported: OnnxClassifier, samples: Samples) -> ModelInfo:
     (logits,) = exported.logits(faces_of(samples, examples, exported.keypoint_scheme))
     samples, info = examples.samples, exported.info
     heads = {head.name: head for head in info.heads}
-    for protocol in reversed(protocols_of(samples)):  # so that the first one is the last to set a head
+    # The last one to set a head counts: the first of those with the most classes.
+    best_first = sorted(protocols_of(samples), key=lambda protocol: -len(protocol.classes))
+    for protocol in reversed(best_first):
         try:
             head = head_for(info, protocol.classes)
         except ConfigError:
