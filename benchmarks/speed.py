@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.results import Measurement, Results, markdown, measure, save
-from mien.assets.manifest import DEFAULT, ENSEMBLES, CropSpec, default_model, quick_model
+from mien.assets.manifest import DEFAULT, ENSEMBLES, CropSpec, default_model, shipped_models
 from mien.expression import OnnxClassifier, load_classifier
 from mien.expression.preprocess import fitted, normalised
 from mien.faces import detectors
@@ -46,7 +46,7 @@ def inference() -> dict[str, Measurement]:
     )
     frame = np.asarray(cv2.resize(image, (640, 480)), np.uint8)
     figures: dict[str, Measurement] = {}
-    for name in (DEFAULT, quick_model(), default_model()):
+    for name in (DEFAULT, *shipped_models("expression")):
         classifier = load_classifier(name)
         networks = [OnnxClassifier(member) for member in ENSEMBLES.get(name, (name,))]
         specs = classifier.crop_specs
