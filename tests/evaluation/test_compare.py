@@ -158,6 +158,14 @@ def test_the_first_that_can_is_what_is_held_against(val: Samples) -> None:
     assert found.rows[2].against["labels"].p == 1
 
 
+def test_progress_goes_over_all_candidates(val: Samples) -> None:
+    said: list[tuple[int, int]] = []
+    given = [Candidate("a", ("mien-s",)), Candidate("no", ("no",)), Candidate("b", ("mien-s",))]
+    compare(given, val, split="val", repeats=1, progress=lambda done, total: said.append((done, total)))
+    assert said == sorted(said)
+    assert said[-1] == (3 * len(val), 3 * len(val))
+
+
 def test_runs_are_exported_and_names_differ(tmp_path: Path) -> None:
     for place in ("a", "b"):
         (tmp_path / place / "run").mkdir(parents=True)

@@ -25,7 +25,10 @@ def test_the_small_form_reads_alike(
     monkeypatch.setattr(LIMITS, "SHIFT", 1.0)
     monkeypatch.setattr(LIMITS, "RISE", 1.0)
     out = tmp_path / "tiny-int8.onnx"
-    written = quantize(tiny_model, tiny_samples, out)
+    said: list[tuple[int, int]] = []
+    written = quantize(tiny_model, tiny_samples, out, progress=lambda done, total: said.append((done, total)))
+    assert said == sorted(said)
+    assert said[-1] == (said[0][1],) * 2
     assert [path.name for path in written] == ["tiny-int8.entry.toml", "tiny-int8.onnx"]
     full, _ = open_model(tiny_model)
     small, _ = open_model(out)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli import console, say, tell
+from mien.cli import bar, console, say, tell
 from mien.cli.evaluate import ScoringOptions
 from mien.cli.options import Only, command
 from mien.cli.outputs import Target
@@ -82,14 +82,16 @@ def compare(
     with ExitStack() as stack:
         report_file = stack.enter_context(open_report(report)) if report else None
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mien-compare-")))
-        status = stack.enter_context(console().status("preparing"))
+        with console().status("preparing"):
+            given = candidates(models or (), export, place)
+        progress = stack.enter_context(bar(f"evaluating {len(given)} models on {len(samples):,} faces"))
         comparison = compared(
-            candidates(models or (), export, place),
+            given,
             samples,
             split=scoring.split,
             protocols=scoring.protocol,
             options=classifier,
-            begun=lambda name: status.update(f"evaluating {name} on {len(samples):,} faces"),
+            progress=progress,
         )
         page = comparison_page(comparison, samples, data=data.name) if out or report else ""
         if report_file:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli import console, print_line
+from mien.cli import bar, print_line
 from mien.cli.options import command
 from mien.cli.outputs import exported, older
 
@@ -34,7 +34,8 @@ def quantize(
 
     check_name(out)
     before = older(out)
-    with console().status("quantising and evaluating"):
-        written = training.quantize(model, store.load(data), out)
+    samples = store.load(data)
+    with bar("quantising and evaluating") as progress:
+        written = training.quantize(model, samples, out, progress=progress)
     for path in written:
         print_line(exported(path, before))

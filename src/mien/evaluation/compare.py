@@ -1,6 +1,6 @@
 """Compares models on the same faces: scores, McNemar's test against the first model, size and speed."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -190,14 +190,14 @@ def _unique(names: Sequence[str], taken: Collection[str]) -> str:
 
 
 def compare(
-    given: Iterable[Candidate],
+    given: Sequence[Candidate],
     samples: Samples,
     *,
     split: str,
     protocols: Sequence[str] | None = None,
     options: ClassifierOptions | None = None,
     repeats: int = 50,
-    begun: Callable[[str], object] = lambda name: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Comparison:
     """Evaluates candidates on the same faces. One that fails has a row with its error, and the others continue.
 
@@ -209,7 +209,7 @@ def compare(
         options: For every candidate, except for `model`; `vote` is that of the ensembles, `emotions` as for
             `evaluate_model`.
         repeats: Number of timed calls.
-        begun: Called with the name of each candidate before it is evaluated.
+        progress: Called with the number of predictions made so far and the total of all candidates.
 
     Raises:
         MienError: No candidate can be evaluated; the error of the first one.
@@ -218,13 +218,16 @@ def compare(
     options = options or ClassifierOptions()
     rows: list[Row] = []
     first: Evaluation | None = None
-    for candidate in given:
-        begun(candidate.name)
+    for number, candidate in enumerate(given):
+
+        def report(done: int, total: int, number: int = number) -> None:
+            progress(number * total + done, len(given) * total)
+
         mine = replace(options, model=candidate.models or None, vote=options.vote if candidate.members else None)
         try:
             if candidate.error:
                 raise candidate.error
-            evaluation = evaluate_model(mine, samples, split=split, protocols=protocols)
+            evaluation = evaluate_model(mine, samples, split=split, protocols=protocols, progress=report)
             classes = next(iter(evaluation.predictions.values())).classes
             cost = cost_of(candidate.models, load_classifier(replace(mine, emotions=classes)), repeats=repeats)
         except MienError as error:

@@ -4,13 +4,14 @@ The first convolution and the last layer of each head are not quantised: in `mie
 0.39 points under the argmax protocol. Dense layers before them are: they can have most of the weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from mien.assets.signature import Features, ImageInput
 from mien.assets.store import model_bytes, open_model
@@ -32,7 +33,14 @@ _BATCH: Final = 64
 
 
 def quantize(
-    model: str | Path, samples: Samples, out: Path, *, name: str = "", count: int = 4096, seed: int = 0
+    model: str | Path,
+    samples: Samples,
+    out: Path,
+    *,
+    name: str = "",
+    count: int = 4096,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Path]:
     """Writes the int8 form of an exported model, with its own temperatures, if it is as accurate as the model.
 
@@ -43,6 +51,7 @@ def quantize(
         name: Of the int8 form; by default that of the model with `SUFFIX`.
         count: Number of training images to calibrate on.
         seed: For their choice.
+        progress: Called with the number of images read so far and the total.
 
     Returns:
         The files written.
@@ -70,9 +79,16 @@ def quantize(
             node.name = node.name or f"{node.op_type}.{number}"  # layers are told apart by their names
         source = next(iter(session.inputs))
         heads = [output.name for output in info.outputs if not isinstance(output, Features)]
-        # Of equal length, because each counts alike in the ranges.
-        batches = [{source: batch} for batch in np.array_split(images, -(-len(images) // _BATCH))]
-        graph = quantized(full, lambda: batches, _ends(full, heads), staging, averaged=True)
+        # Training images are read twice, those held out by both forms and for the temperatures.
+        steps = _Steps(progress, 2 * len(images) + 3 * len(held))
+
+        def batches() -> Iterator[dict[str, NDArray[np.float32]]]:
+            # Of equal length, because each counts alike in the ranges.
+            for batch in np.array_split(images, -(-len(images) // _BATCH)):
+                yield {source: batch}
+                steps.add(len(batch))
+
+        graph = quantized(full, batches, _ends(full, heads), staging, averaged=True)
         small = replace(
             info,
             name=name or info.name + SUFFIX,
@@ -83,9 +99,32 @@ def quantize(
         trial.write_bytes(with_info(graph, small))
         quantised = OnnxClassifier(trial)
         quantised.info = calibrated(quantised, held)
-        scores = evaluate_model(quantised, held, split="val")
-        _gate(evaluate_model(model, held, split="val"), scores)
+        steps.add(len(held))
+        scores = evaluate_model(quantised, held, split="val", progress=steps.part())
+        _gate(evaluate_model(model, held, split="val", progress=steps.part()), scores)
         return publish(graph, replace(quantised.info, scores=scores.headline()), out, staging)
+
+
+class _Steps:
+    """Progress over several parts."""
+
+    def __init__(self, progress: Callable[[int, int], None], total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+
+    def add(self, count: int) -> None:
+        """Reports so many more."""
+        self._done += count
+        self._progress(self._done, self._total)
+
+    def part(self) -> Callable[[int, int], None]:
+        """What a part calls with its own count and total."""
+        before = self._done
+
+        def report(done: int, _: int) -> None:
+            self._done = before + done
+            self._progress(self._done, self._total)
+
+        return report
 
 
 def _ends(graph: onnx.ModelProto, heads: Sequence[str]) -> list[str]:
