@@ -106,9 +106,9 @@ def changes(before: str, after: Path, samples: Samples) -> Iterator[tuple[str, f
 def placed(entries: dict[str, ModelInfo], place: Path) -> None:
     """Copies the files and replaces their entries in the manifest, without general sets, which are made again."""
     for info in entries.values():
-        for file in filter(None, (info.file, info.training_file)):
-            if (place / file).exists():  # the training form of an int8 form alone is there already
-                shutil.copyfile(place / file, FOLDER / file)
+        own = info.training_file if info.form == "full" else ""  # an int8 form shares that of its full form
+        for file in filter(None, (info.file, own)):
+            shutil.copyfile(place / file, FOLDER / file)
     models = dict(shipped_models()) | entries
     (FOLDER / "manifest.toml").write_text(dump_toml(*models.values()), encoding="utf-8")
 

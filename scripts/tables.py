@@ -244,7 +244,9 @@ def classes() -> str:
         found = _scores(DEFAULT)[name]
         parts += [f"**{found['protocol']}**", "", "| emotion | faces | precision, % | recall, % | F1, % |"]
         parts.append("|---|---:|---:|---:|---:|")
-        few = {row["emotion"]: row["recall"] for row in found["rare_classes"]}  # with Wilson's interval
+        few = {
+            row["emotion"]: row["recall"] for row in found["rare_classes"]
+        }  # Wilson's interval, which older files have here alone
         for row in found["classes"]:
             row["recall"] = few.get(row["emotion"], row["recall"])
             cells = " | ".join(_percent(row[key]) for key in ("precision", "recall", "f1"))

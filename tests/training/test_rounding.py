@@ -134,7 +134,6 @@ def test_the_quantiser_keeps_what_was_rounded(tmp_path: Path) -> None:
     graph = network()
     rounded = constants_of(corrected(graph, batches, []))
     small = onnx.load_from_string(quantized(graph, batches, [], tmp_path))
-    (tmp_path / "int8.onnx").unlink()
     constants = constants_of(small)
     for name in ("k1", "k2", "w"):
         step = constants[f"{name}_scale"].reshape(-1, *[1] * (rounded[name].ndim - 1))

@@ -217,6 +217,7 @@ def compute_scores(
             one, other = metrics.halves(counts[several], seed)
             human = mean(metrics.jensen_shannon(metrics.distributions(one), other))
 
+    rows = _rows(classes, confusion, resampled)
     return Scores(
         protocol=protocol,
         classes=tuple(classes),
@@ -235,15 +236,13 @@ def compute_scores(
         cross_entropy=cross_entropy,
         jensen_shannon=jensen_shannon,
         human=human,
-        rows=_rows(classes, confusion, resampled),
+        rows=rows,
         confusion=confusion,
         bins=calibration.calibration_bins(confidence, correct),
         rare=tuple(
-            RareClass(name, total, found, intervals.wilson(found, total))
-            for name, found, total in zip(
-                classes, np.diag(confusion).tolist(), confusion.sum(axis=1).tolist(), strict=True
-            )
-            if 0 < total < RARE
+            RareClass(row.name, row.support, found, row.recall)
+            for row, found in zip(rows, np.diag(confusion).tolist(), strict=True)
+            if _is_rare(row.support)
         ),
     )
 
@@ -276,6 +275,11 @@ def _check(probabilities: Floats, labels: Integers, classes: Sequence[str]) -> N
         raise ValueError("probabilities: expected finite numbers 0-1 that sum to 1 in every row")
 
 
+def _is_rare(support: int) -> bool:
+    """Whether a class has some faces, but few."""
+    return 0 < support < RARE
+
+
 def _rows(classes: Sequence[str], confusion: NDArray[np.int64], resampled: NDArray[np.int64]) -> tuple[ClassRow, ...]:
     """The scores of each class; the recall of one with few faces has Wilson's interval, which may not be empty."""
     scores, draws = metrics.class_scores(confusion), metrics.class_scores(resampled)  # (C,) and (D, C)
@@ -286,7 +290,7 @@ def _rows(classes: Sequence[str], confusion: NDArray[np.int64], resampled: NDArr
             predicted=int(scores.predicted[k]),
             precision=Estimate.from_draws(float(scores.precision[k]), draws.precision[:, k]),
             recall=intervals.wilson(int(confusion[k, k]), int(scores.support[k]))
-            if 0 < scores.support[k] < RARE
+            if _is_rare(scores.support[k])
             else Estimate.from_draws(float(scores.recall[k]), draws.recall[:, k]),
             f1=Estimate.from_draws(float(scores.f1[k]), draws.f1[:, k]),
         )
