@@ -1,6 +1,7 @@
 """Times inference, imports and cold starts: `python -m benchmarks.speed [PYTHON]`.
 
 PYTHON is the interpreter of an environment with only the core of mien, by default `.venv/bin/python` from `make demo`.
+Run `make demo` before: the environment has the package as it was when it was last made.
 """
 
 import functools
