@@ -35,7 +35,7 @@ _EMONET: Final = (*_SHORT, "augmentation.rotation=15.0", "augmentation.scale=1.2
 _VGG13: Final = ("epochs=16", "input.size=48")
 
 RUNS: Final = (
-    Job("mini-xception", "mini-xception", (*_SHORT, "epochs=16", "optimizer.lr=0.003")),
+    Job("mini-xception", "mini-xception", (*_SHORT, "epochs=60", "optimizer.lr=0.003")),
     Job("capsnet", "capsnet"),
     Job("emonet", "emonet", (*_EMONET, "epochs=44")),
     Job("emonet6", "emonet", (*_EMONET, "epochs=20", "name=emonet6"), six=True),

@@ -8,7 +8,7 @@ grows with the square of the number of images (30,000: a quarter of a minute).
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mien.datasets import Samples
 from mien.datasets.samples import NO_LABEL, SPLITS
+from mien.evaluation.progress import Progress, unseen
 
 NEAR: Final = 0.9  # correlation of 48x48 pixels from which two images are near copies
 DETAIL: Final = 0.42  # the same of what a blur of 2 pixels takes away
@@ -48,14 +49,14 @@ class Copies:
         return [part for part in parts if len(part) > 1]
 
 
-def find_copies(samples: Samples, progress: Callable[[int], None] = lambda done: None) -> Copies:
+def find_copies(samples: Samples, progress: Progress = unseen) -> Copies:
     """Finds the copies among some samples.
 
     Frames of one clip and images of one known person are alike by nature: among them, only exact copies count.
 
     Args:
         samples: The images.
-        progress: Called with the number of images compared so far.
+        progress: Called with the number of images compared so far and their number.
     """
     count = len(samples)
     union = _Union(count)
@@ -111,7 +112,7 @@ def _normal(images: Iterable[NDArray[np.float32]], side: int, flat: float = _FLA
     return np.where(lengths < flat * side, 0, vectors / np.maximum(lengths, 1e-6)).astype(np.float32)
 
 
-def _near(samples: Samples, progress: Callable[[int], None]) -> list[tuple[int, int, float]]:
+def _near(samples: Samples, progress: Progress) -> list[tuple[int, int, float]]:
     """The pairs of near copies, with their correlation."""
     small = _normal((grey(image, _SMALL) for image in samples.images), _SMALL)
     kin = _kin(samples)
@@ -135,7 +136,7 @@ def _near(samples: Samples, progress: Callable[[int], None]) -> list[tuple[int, 
                 (first, second, min(float(value), 0.9999))
                 for (first, second), value in zip(pairs[same].tolist(), values[same], strict=True)
             ]
-        progress(min(start + _BLOCK, len(small)))
+        progress(min(start + _BLOCK, len(small)), len(small))
     return found
 
 

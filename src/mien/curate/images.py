@@ -8,7 +8,6 @@ that are cut, covered or turned away are hard for the others.
 Quality is measured on grey levels at 48x48 pixels, so an enlarged small image is as blurred as it looks.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from mien.curate.copies import grey
 from mien.datasets import Samples
 from mien.datasets.canvas import on_canvas, placed, rgb
+from mien.evaluation.progress import Progress, unseen
 from mien.faces.align import Aligner
 from mien.faces.boxes import iou
 from mien.faces.detectors import DEFAULT, DetectorOptions
@@ -64,15 +64,13 @@ class Faceness:
         return 1 - (self.landmarks + np.nan_to_num(self.detector, nan=1.0)) / 2
 
 
-def faceness(
-    samples: Samples, not_a_face: NDArray[np.floating] | None, progress: Callable[[int], None] = lambda done: None
-) -> Faceness:
+def faceness(samples: Samples, not_a_face: NDArray[np.floating] | None, progress: Progress = unseen) -> Faceness:
     """Asks whether images show faces.
 
     Args:
         samples: The images.
         not_a_face: (N,) what a classifier says; None if it does not know that class.
-        progress: Called with the number of images seen so far.
+        progress: Called with the number of images seen so far and their number.
 
     Raises:
         WeightsError: The weights of the networks are missing or damaged.
@@ -91,7 +89,7 @@ def faceness(
             if (scores[row] < sure and doubted[row]) or certain[row]:
                 found = _detected(upright, samples.images[row])
                 detector[row] = found if found >= FOUND else max(found, _detected(turned, samples.images[row]))
-        progress(start + len(batch))
+        progress(start + len(batch), len(samples))
     return Faceness(scores, detector)
 
 

@@ -1,6 +1,5 @@
 """From a data set to what is suspicious in it: read, judge, collect, write."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -22,9 +21,8 @@ from mien.datasets.samples import NO_LABEL
 from mien.errors import ConfigError, DataError
 from mien.evaluation.curation import Curation
 from mien.evaluation.curation import curate as confident
+from mien.evaluation.progress import Progress, Steps, unseen
 from mien.expression import ClassifierOptions, OnnxClassifier
-
-Progress = Callable[[int, int], None]
 
 _CHUNK: Final = 512
 _FEW: Final = 20  # images of a class below which what is found of labels is a hint at most
@@ -36,7 +34,7 @@ def curate(
     options: CurateOptions = _OPTIONS,
     *,
     names: NameOptions | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = unseen,
 ) -> Curated:
     """Looks for errors in a data set.
 
@@ -62,7 +60,7 @@ def curate(
     run = _Run(samples, options, progress)
     copies = run.copies() if options.looks_for("labels") or options.looks_for("copies") else None
     found, judged_labels = run.labels(copies) if options.looks_for("labels") and copies else (None, None)
-    faces = faceness(samples, run.not_a_face(), run.step()) if options.looks_for("faces") else None
+    faces = faceness(samples, run.not_a_face(), run.steps.part()) if options.looks_for("faces") else None
     measured = quality(samples) if options.looks_for("quality") or options.looks_for("faces") else None
     if measured is not None and not options.looks_for("quality"):
         measured = replace(measured, trouble={})
@@ -94,29 +92,18 @@ class _Run:
     """The steps that share a network, and the progress of all of them."""
 
     def __init__(self, samples: Samples, options: CurateOptions, progress: Progress) -> None:
-        self.samples, self.options, self._progress = samples, options, progress
+        self.samples, self.options = samples, options
         self.notes: list[str] = []
         self.judged_by = ""
         self._seen: NDArray[np.float64] | None = None
         self._network_ran = False
-        self._done = 0
         labels, faces = options.looks_for("labels"), options.looks_for("faces")
         parts = (labels or options.looks_for("copies"), faces or (labels and options.predictions is None), faces)
-        self._total = len(samples) * sum(parts)
-
-    def step(self) -> Callable[[int], None]:
-        """What one step calls with the number of images that it has done."""
-        before = self._done
-
-        def report(done: int) -> None:
-            self._done = before + done
-            self._progress(self._done, self._total)
-
-        return report
+        self.steps = Steps(progress, len(samples) * sum(parts))
 
     def copies(self) -> Copies:
         """The copies in the data."""
-        return find_copies(self.samples, self.step())
+        return find_copies(self.samples, self.steps.part())
 
     def not_a_face(self) -> NDArray[np.float64] | None:
         """What a network says of each image (N,), if it knows what is no face."""
@@ -130,7 +117,7 @@ class _Run:
         """The features of the images, and by classes what the network says of them, if it knows these classes."""
         self._network_ran = True
         heads = {classes: _aimed(network, classes) for classes in (emotions.ALL, self.samples.classes)}
-        report = self.step()
+        report = self.steps.part()
         features, said = list[NDArray[np.float32]](), {classes: list[NDArray[np.float32]]() for classes in heads}
         for start in range(0, len(self.samples), _CHUNK):
             images = list(self.samples.images[start : start + _CHUNK])
@@ -139,7 +126,7 @@ class _Run:
             for classes, head in heads.items():
                 if head is not None:
                     said[classes].append(head.proba_from(logits))
-            report(start + len(images))
+            report(start + len(images), len(self.samples))
         if said[emotions.ALL]:
             place = emotions.ALL.index("not_a_face")
             self._seen = np.concatenate(said[emotions.ALL])[:, place].astype(np.float64)

@@ -14,6 +14,7 @@ from mien.errors import ConfigError, MienError
 from mien.evaluation.cost import Cost, cost_of
 from mien.evaluation.intervals import McNemar, mcnemar
 from mien.evaluation.predict import Evaluation, evaluate_model
+from mien.evaluation.progress import Progress, unseen
 from mien.expression import ClassifierOptions, load_classifier
 from mien.expression.prior import checked, name_of
 
@@ -197,7 +198,7 @@ def compare(
     protocols: Sequence[str] | None = None,
     options: ClassifierOptions | None = None,
     repeats: int = 50,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unseen,
 ) -> Comparison:
     """Evaluates candidates on the same faces. One that fails has a row with its error, and the others continue.
 

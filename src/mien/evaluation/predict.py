@@ -1,6 +1,6 @@
 """Evaluates a classifier on samples, under every protocol that both allow, through the same code that users run."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from mien.datasets.examples import examples_of, faces_of
 from mien.errors import ConfigError, DataError
 from mien.evaluation.affect import AffectScores, affect_scores, predicted_affect, predicts_affect
 from mien.evaluation.intervals import mean_estimate
+from mien.evaluation.progress import Progress, Steps, unseen
 from mien.evaluation.protocols import Protocol, printed_split, restricted, select_protocols, votes_for
 from mien.evaluation.robustness import AccuracyDrop, accuracy_drops, corrupted, select_corruptions
 from mien.evaluation.score import Scores, assumed_error, compute_scores
@@ -127,7 +128,7 @@ def evaluate_model(
     corruptions: Sequence[str] = (),
     detector: DetectorOptions | str | None = None,
     align: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unseen,
 ) -> Evaluation:
     """Evaluates a shipped or exported model, or an ensemble.
 
@@ -173,7 +174,7 @@ def evaluate_model(
             hint="leave out --detector and --align",
         )
     crop_aligner = CropAligner(network.crop_specs) if align else None
-    predictor = _Predictor(classifiers, progress, len(samples) * (1 + len(ways)), crop_aligner)
+    predictor = _Predictor(classifiers, Steps(progress, len(samples) * (1 + len(ways))), crop_aligner)
     predictor.rates = samples.affect is not None
     finder, found = None, None
     if detector:
@@ -309,11 +310,10 @@ class _Predictor:
     def __init__(
         self,
         classifiers: _Classifiers,
-        progress: Callable[[int, int], None],
-        total: int,
+        steps: Steps,
         crop_aligner: CropAligner | None = None,
     ) -> None:
-        self._classifiers, self._progress, self._total, self._done = classifiers, progress, total, 0
+        self._classifiers, self._steps = classifiers, steps
         self._crop_aligner = crop_aligner
         self._network = next(iter(classifiers.values()))  # all have the same networks
         self.affects: list[NDArray[np.float32]] = []  # (N, 2) of each batch while `rates` is set
@@ -347,6 +347,5 @@ class _Predictor:
                 joined[classes].append(classifier.proba_from(logits))
             if self.rates:
                 self.affects.append(predicted_affect(self._network, logits))
-            self._done += count
-            self._progress(self._done, self._total)
+            self._steps.add(count)
         return {classes: np.concatenate(rows) for classes, rows in joined.items()}

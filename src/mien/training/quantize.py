@@ -4,7 +4,7 @@ The first convolution and the last layer of each head are not quantised: in `mie
 0.39 points under the argmax protocol. Dense layers before them are: they can have most of the weights.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from mien.assets.store import model_bytes, open_model
 from mien.datasets import Samples
 from mien.errors import ConfigError, WeightsError
 from mien.evaluation import Evaluation, evaluate_model
+from mien.evaluation.progress import Progress, Steps, unseen
 from mien.expression import OnnxClassifier
 from mien.expression.preprocess import fitted, normalised
 from mien.files import staging_folder
@@ -40,7 +41,7 @@ def quantize(
     name: str = "",
     count: int = 4096,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unseen,
 ) -> list[Path]:
     """Writes the int8 form of an exported model, with its own temperatures, if it is as accurate as the model.
 
@@ -80,7 +81,7 @@ def quantize(
         source = next(iter(session.inputs))
         heads = [output.name for output in info.outputs if not isinstance(output, Features)]
         # Training images are read twice, those held out by both forms and for the temperatures.
-        steps = _Steps(progress, 2 * len(images) + 3 * len(held))
+        steps = Steps(progress, 2 * len(images) + 3 * len(held))
 
         def batches() -> Iterator[dict[str, NDArray[np.float32]]]:
             # Of equal length, because each counts alike in the ranges.
@@ -103,28 +104,6 @@ def quantize(
         scores = evaluate_model(quantised, held, split="val", progress=steps.part())
         _gate(evaluate_model(model, held, split="val", progress=steps.part()), scores)
         return publish(graph, replace(quantised.info, scores=scores.headline()), out, staging)
-
-
-class _Steps:
-    """Progress over several parts."""
-
-    def __init__(self, progress: Callable[[int, int], None], total: int) -> None:
-        self._progress, self._total, self._done = progress, total, 0
-
-    def add(self, count: int) -> None:
-        """Reports so many more."""
-        self._done += count
-        self._progress(self._done, self._total)
-
-    def part(self) -> Callable[[int, int], None]:
-        """What a part calls with its own count and total."""
-        before = self._done
-
-        def report(done: int, _: int) -> None:
-            self._done = before + done
-            self._progress(self._done, self._total)
-
-        return report
 
 
 def _ends(graph: onnx.ModelProto, heads: Sequence[str]) -> list[str]:
