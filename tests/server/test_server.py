@@ -14,13 +14,13 @@ import pytest
 from tests.server.conftest import Server, Starter, error_in, running
 
 from mien.analyzer import Analyzer, AnalyzerOptions
+from mien.analyzer.record import models_in_use
 from mien.assets.manifest import DEFAULT, ENSEMBLES, FOLDER, shipped_models
 from mien.expression.base import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
 from mien.faces.landmarks import LandmarkOptions
 from mien.media.picking import VideoOptions
 from mien.output.schema import document
-from mien.server.app import models_in_use
 
 
 @pytest.fixture(scope="module")

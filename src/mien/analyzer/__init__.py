@@ -3,6 +3,7 @@
 from mien.analyzer.analyzer import Analyzer
 from mien.analyzer.functions import analyze, detect
 from mien.analyzer.options import AnalyzerOptions, DetectorSource
+from mien.analyzer.record import record_of
 from mien.analyzer.stages import Smoother, Tracker
 
-__all__ = ["Analyzer", "AnalyzerOptions", "DetectorSource", "Smoother", "Tracker", "analyze", "detect"]
+__all__ = ["Analyzer", "AnalyzerOptions", "DetectorSource", "Smoother", "Tracker", "analyze", "detect", "record_of"]

@@ -68,7 +68,6 @@ def analyze(
     analysis and keeps the results so far.
     """
     from mien.analyzer import Analyzer, AnalyzerOptions
-    from mien.faces.keypoints import COUNTS
     from mien.media import LIVE_DELAY, open_frames
 
     start = time.perf_counter()
@@ -105,18 +104,19 @@ def analyze(
         analyzer = Analyzer(options)
     for warning in () if output.quiet else found:
         say("note", "yellow", str(warning.message))
-    count = COUNTS[analyzer.landmarker.scheme] if analyzer.landmarker else 0
     done = _Done(quiet=output.quiet)
-    outputs = Outputs(output, analyzer.emotions, count, frames, smoothed=bool(tracking.smooth))
+    outputs = Outputs(output, analyzer, frames)
     stop = Stop()
     with stop, outputs:
         results = analyzer.stream(frames, LIVE_DELAY if frames.is_live else None)
         for result in stop.until(_with_progress(results, frames, hidden=output.quiet)):
             outputs.write(result)
             done.add(result)
+        if stop.asked and not frames.is_live:  # a camera has no other end
+            outputs.stopped()
     if not output.quiet:
         _tell_end(done, frames, outputs, time.perf_counter() - start)
-    if stop.asked and not frames.is_live:  # a camera has no other end
+    if stop.asked and not frames.is_live:
         raise _stopped(done, frames, output)
     if done.failed:
         raise typer.Exit(EXIT_CODES[InputError])

@@ -1,5 +1,6 @@
 """The outputs of `mien analyze`: their options, what is refused, and all as one; also files of other commands."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from mien.output.tables import table_formats
 from mien.results import FrameResult
 
 if TYPE_CHECKING:
+    from mien.analyzer import Analyzer
     from mien.media import FrameSource
     from mien.output import Output, Overlay
 
@@ -46,6 +48,10 @@ class OutputOptions:
     ] = None
     overlay: Annotated[str | None, f"What is drawn on annotated images: {', '.join(OVERLAYS)}."] = None
     timeline: Annotated[Path | None, "Draw the emotions of each person over time: .html or .png."] = None
+    record: Annotated[
+        Path | None,
+        "Write what made the results into this file: networks with their hashes, prior, options, versions; and counts.",
+    ] = None
     json: Annotated[bool, "Print JSON, one image or frame per line."] = False
     quiet: Annotated[bool, "Print errors only.", "--quiet", "-q"] = False
 
@@ -71,6 +77,11 @@ class OutputOptions:
         place = self.annotate
         if place is not None and place.exists() and not place.is_dir() and not self.annotates_video:
             raise ConfigError(f"--annotate {place}: is a file, expected a folder", hint="give a new folder")
+        if self.record is not None and self.record.suffix.lower() != ".json":
+            raise ConfigError(
+                f"--record {self.record}: expected the suffix .json",
+                hint=f"for example {with_suffix(self.record, '.json')}",
+            )
         if self.timeline is not None and self.timeline.suffix.lower() not in TIMELINES:
             raise ConfigError(
                 f"--timeline {self.timeline}: expected the suffix {' or '.join(TIMELINES)}",
@@ -111,7 +122,7 @@ class OutputOptions:
     def _places(self) -> dict[str, Path]:
         """The files and the folder that are written, by option."""
         table = None if self.table_is_printed else self.table
-        places = {"--table": table, "--annotate": self.annotate, "--timeline": self.timeline}
+        places = {"--table": table, "--annotate": self.annotate, "--timeline": self.timeline, "--record": self.record}
         return {option: place for option, place in places.items() if place is not None}
 
 
@@ -159,7 +170,12 @@ def exported(path: Path, older: set[Path]) -> str:
 
 def check_analyzed_stay(output: OutputOptions, inputs: Iterable[Path]) -> None:
     """Refuses an output that would replace an input."""
-    names = {"--table": "the table", "--annotate": "the annotated video", "--timeline": "the timeline"}
+    names = {
+        "--table": "the table",
+        "--annotate": "the annotated video",
+        "--timeline": "the timeline",
+        "--record": "the record",
+    }
     check_inputs_stay({names[option]: place for option, place in output.files.items()}, inputs)
 
 
@@ -200,10 +216,8 @@ class Outputs:
 
     Args:
         options: The request.
-        emotions: The classes.
-        keypoints: The number of keypoints of each face.
+        analyzer: What analyzes.
         frames: What is analyzed.
-        smoothed: Whether tables have smoothed probabilities.
 
     Attributes:
         written: The files and the folder that were written; known at the end.
@@ -213,14 +227,14 @@ class Outputs:
     def __init__(
         self,
         options: OutputOptions,
-        emotions: tuple[str, ...],
-        keypoints: int,
+        analyzer: "Analyzer",
         frames: "FrameSource",
-        *,
-        smoothed: bool,
     ) -> None:
+        from mien.output.record import Record
+
         self._options = options
-        self._all = list(_requested(options, emotions, keypoints, frames, smoothed=smoothed))
+        self._all = list(_requested(options, analyzer, frames))
+        self._record = next((each for each in self._all if isinstance(each, Record)), None)
         self._stack = ExitStack()
         self._older = [place for place in options.files.values() if place.is_file()]
         self._has_results = False
@@ -233,6 +247,11 @@ class Outputs:
                 stack.enter_context(each)
             self._stack = stack.pop_all()
         return self
+
+    def stopped(self) -> None:
+        """Says that not all inputs were given."""
+        if self._record is not None:
+            self._record.complete = False
 
     def write(self, result: FrameResult) -> None:
         """Gives one result to each output."""
@@ -264,19 +283,24 @@ class Outputs:
                 self.written.remove(each.target)
 
 
-def _requested(
-    options: OutputOptions, emotions: tuple[str, ...], keypoints: int, frames: "FrameSource", *, smoothed: bool
-) -> "Iterator[Output]":
+def _requested(options: OutputOptions, analyzer: "Analyzer", frames: "FrameSource") -> "Iterator[Output]":
     """The outputs that were requested, not yet open."""
+    from mien.analyzer import record_of
+    from mien.faces.keypoints import COUNTS
     from mien.output import AnnotatedImages, open_table
     from mien.output.console import ConsoleTable, JsonLines
+    from mien.output.record import Record
     from mien.output.timeline.render import Timeline
     from mien.output.video import AnnotatedVideo
 
     if options.table:
-        style = options.style or "mien"
         table = open_table(
-            options.table, emotions, format=options.format, style=style, keypoints=keypoints, smoothed=smoothed
+            options.table,
+            analyzer.emotions,
+            format=options.format,
+            style=options.style or "mien",
+            keypoints=COUNTS[analyzer.landmarker.scheme] if analyzer.landmarker else 0,
+            smoothed=bool(analyzer.options.tracking.smooth),
         )
         yield Printed(table) if options.table_is_printed and options.written else table
     if options.timeline:
@@ -285,8 +309,11 @@ def _requested(
         yield AnnotatedVideo(options.annotate, cast("Overlay", options.overlay or "bars"))
     elif options.annotate:
         yield AnnotatedImages(options.annotate, cast("Overlay", options.overlay or "bars"), frames.folders)
+    if options.record:
+        command = {"command": ["mien", *sys.argv[1:]]}
+        yield Record(options.record, command | record_of(analyzer, videos=frames.has_video))
     if options.json:  # --quiet leaves out what is for people, not the data
         yield Printed(JsonLines()) if options.written else JsonLines()
     elif not options.quiet and not options.table_is_printed:
-        shown = ConsoleTable(emotions, map(str, frames.items), videos=frames.has_video)
+        shown = ConsoleTable(analyzer.emotions, map(str, frames.items), videos=frames.has_video)
         yield Printed(shown) if options.written else shown

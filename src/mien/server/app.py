@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from mien import __version__
-from mien.analyzer import Analyzer, AnalyzerOptions
-from mien.assets.manifest import default_model, shipped_models
-from mien.errors import ConfigError, InputError, MienError, MissingExtraError, http_status, meant
+from mien.analyzer import AnalyzerOptions
+from mien.analyzer.record import models_in_use
+from mien.assets.manifest import shipped_models
+from mien.errors import InputError, MienError, MissingExtraError, http_status, meant
 
 try:
     from fastapi import Depends, FastAPI, Request
@@ -22,7 +23,6 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError("the server", "serve") from error
 
-from mien.faces import detectors, landmarks
 from mien.media.decode import shown
 from mien.server import images, video
 from mien.server.bodies import Reader
@@ -147,33 +147,6 @@ async def _check_query(request: Request) -> None:
             expected = f"expected {', '.join(known)}" if known else "this address has no parameters"
             hint = f"{meant(given, known)}{expected}"
         raise InputError(f"there is no parameter '{given}' in the query", hint=hint)
-
-
-def models_in_use(analyzer: Analyzer) -> set[str]:
-    """The names of the models in the package that an analyzer runs."""
-    options = analyzer.options
-    found = {str(name) for name in options.classifier.members}
-    if options.detector.name == detectors.DEFAULT and options.detector.weights is None:
-        found.add(default_model("detection"))
-    if _uses_landmarks(analyzer):
-        found.add(default_model("landmarks"))
-    return found
-
-
-def _uses_landmarks(analyzer: Analyzer) -> bool:
-    """Whether an analyzer finds keypoints by the landmark network in the package, or aligns faces by it."""
-    options, classifier = analyzer.options, analyzer.classifier
-    is_mien, ships = options.landmarks.name == landmarks.DEFAULT, options.landmarks.weights is None
-    if is_mien and ships and (options.keypoints or classifier.keypoint_scheme is not None):
-        return True
-    if not options.align:
-        return False
-    if analyzer.detector.mean_landmarks is None:  # its boxes are crops
-        try:
-            return bool(classifier.crop_specs)
-        except ConfigError:  # a model that does not know how its faces were cropped: they stay as they are
-            return False
-    return not (is_mien and options.keypoints)  # else the network of the keypoints aligns, which is another one
 
 
 def _add_information(app: FastAPI) -> None:
