@@ -1,10 +1,12 @@
-"""Records of an analysis: what made its results, and how many there are."""
+"""Records of an analysis: how its results were produced, and how many there are."""
 
 import hashlib
 import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,43 +17,80 @@ from tests.videos import portrait, write_video
 
 import mien
 from mien.analyzer import Analyzer, AnalyzerOptions, record_of
-from mien.assets.download import list_remote
 from mien.assets.manifest import FOLDER, shipped_models
-from mien.expression import ClassifierOptions
+from mien.errors import OutputError, UnsupportedError
+from mien.expression import Classifier, ClassifierOptions, OnnxClassifier, softmax
+from mien.faces import detectors
 from mien.faces.detectors import Detections, DetectorOptions
 from mien.faces.landmarks import LandmarkOptions
 from mien.output.record import Record
 
 
-def test_the_record_names_every_network_with_the_hash_of_its_file(astronaut: Path, tmp_path: Path) -> None:
-    place = tmp_path / "faces.json"
-    said = run_command("analyze", astronaut, tmp_path / "none.jpg", "--record", place, "--emotions", 7, "-q")
-    assert said.returncode == 3
-    found = json.loads(place.read_text(encoding="utf-8"))
-    assert (found["record"], found["complete"]) == (1, True)
+def shipped(name: str) -> Path:
+    return FOLDER / shipped_models()[name].file
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def copied(name: str, place: Path) -> Path:
+    place.write_bytes(shipped(name).read_bytes())
+    return place
+
+
+def recorded(place: Path, *words: object) -> dict[str, Any]:
+    assert run_command("analyze", *words, "--record", place, "-q").returncode in (0, 3)
+    found: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+    return found
+
+
+def test_every_network_is_named_with_the_hash_of_its_file(astronaut: Path, tmp_path: Path) -> None:
+    found = recorded(tmp_path / "faces.json", astronaut, tmp_path / "none.jpg", "--emotions", 7)
+    assert (found["schema"], found["complete"]) == (1, True)
     assert [found[name] for name in ("images", "frames", "faces", "failed")] == [1, 0, 1, 1]
     assert found["emotions"] == list(mien.emotions.vocabulary(7))
     assert found["options"]["classifier"]["emotions"] == 7
     assert found["versions"]["mien"] == mien.__version__
     assert found["versions"]["numpy"] == np.__version__
-    reads = {"mien-m-int8": "images", "mien-l": "images", "mien-detector": "faces", "mien-landmarks": "landmarks"}
-    assert {each["name"]: each["reads"] for each in found["networks"]} == {name: [part] for name, part in reads.items()}
+    assert found["versions"]["av"]
+    assert [(each["name"], each["task"]) for each in found["networks"]] == [
+        ("mien-m-int8", "expression"),
+        ("mien-l", "expression"),
+        ("mien-detector", "detection"),
+        ("mien-landmarks", "landmarks"),
+    ]
     for each in found["networks"]:
-        content = (FOLDER / shipped_models()[each["name"]].file).read_bytes()
-        assert each["sha256"] == hashlib.sha256(content).hexdigest()
-    assert {each.get("prior") for each in found["networks"]} == {"soft", None}
+        assert each["files"] == {shipped(each["name"]).name: digest(shipped(each["name"]))}
+        assert each["licence"] == "Apache-2.0"
+    assert list(found["classifiers"]) == ["images"]
+    images = found["classifiers"]["images"]
+    assert (images["name"], images["vote"], images["prior"]) == ("mien-x", "soft", "soft")
+    assert images["members"] == ["mien-m-int8", "mien-l"]
+    assert sum(images["shares"][0].values()) == pytest.approx(1, abs=1e-3)
     assert found["command"][:2] == ["mien", "analyze"]
 
 
-def test_the_record_has_what_reads_videos(astronaut: Path, tmp_path: Path) -> None:
+def test_videos_have_a_classifier_of_their_own(astronaut: Path, tmp_path: Path) -> None:
     clip = write_video(tmp_path / "clip.mp4", portrait(astronaut, 4, 256))
-    place = tmp_path / "clip.json"
-    assert run_command("analyze", clip, "--record", place, "--prior", "uniform").returncode == 0
-    found = json.loads(place.read_text(encoding="utf-8"))
-    assert [found[name] for name in ("images", "frames", "faces", "failed")] == [0, 4, 4, 0]
-    reads = {each["name"]: each["reads"] for each in found["networks"] if "prior" in each}
-    assert reads == {"mien-m-int8": ["images", "videos"], "mien-l": ["images"]}
-    assert {each["prior"] for each in found["networks"] if "prior" in each} == {"uniform"}
+    found = recorded(tmp_path / "clip.json", clip, "--prior", "uniform", "--every", 2)
+    assert [found[name] for name in ("images", "frames", "faces", "failed")] == [0, 2, 2, 0]
+    assert list(found["classifiers"]) == ["videos"]
+    assert found["classifiers"]["videos"]["members"] == ["mien-m-int8"]
+    assert found["classifiers"]["videos"]["prior"] == "uniform"
+    assert [each["name"] for each in found["networks"] if each["task"] == "expression"] == ["mien-m-int8"]
+    assert found["video"]["every"] == 2
+    both = recorded(tmp_path / "both.json", clip, astronaut)
+    assert {name: each["name"] for name, each in both["classifiers"].items()} == {
+        "images": "mien-x",
+        "videos": "mien-m-int8",
+    }
+
+
+def test_a_password_is_not_written(astronaut: Path, tmp_path: Path) -> None:
+    found = recorded(tmp_path / "a.json", astronaut, "rtsp://me:secret@127.0.0.1:9/none")
+    assert "rtsp://***@127.0.0.1:9/none" in found["command"]
+    assert "secret" not in (tmp_path / "a.json").read_text(encoding="utf-8")
 
 
 def test_an_older_record_stays_if_nothing_could_be_read(tmp_path: Path) -> None:
@@ -67,7 +106,8 @@ def test_an_older_record_stays_if_nothing_could_be_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--record", "faces.toml"), "--record faces.toml: expected the suffix .json"),
+        (("--record", "faces.toml"), "--record faces.toml: expected a file ending in .json"),
+        (("--record", "-"), "for example faces.json"),
         (("--record", "none/faces.json"), "there is no folder 'none'"),
         (("--record", "in.json"), "the record would replace the input"),
         (("--record", "a.json", "--table", "a.json", "--format", "csv"), "the table and the record are the same file"),
@@ -97,65 +137,133 @@ def test_a_stopped_analysis_is_not_complete(astronaut: Path, tmp_path: Path) -> 
     assert 2 <= found["frames"] < 1500
 
 
-def test_an_error_is_recorded_and_the_record_is_used_in_a_with_statement(tmp_path: Path) -> None:
+def test_a_table_that_fails_at_its_end_makes_the_record_incomplete(
+    astronaut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def fails(self: object) -> Iterator[None]:
+        yield
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr("mien.output.tables.csv.TABLE.opened", fails)
+    monkeypatch.setattr("mien.output.tables.csv.TABLE.put", lambda self, rows: None)
+    place = tmp_path / "faces.json"
+    place.write_text("of an older table", encoding="utf-8")
+    said = run_command("analyze", astronaut, "--table", tmp_path / "faces.csv", "--record", place)
+    assert said.returncode == 7
+    assert place.read_text(encoding="utf-8") == "of an older table"
+    found = json.loads((tmp_path / "faces.json.partial").read_text(encoding="utf-8"))
+    assert (found["complete"], found["images"]) == (False, 1)
+
+
+def test_records_in_python(tmp_path: Path) -> None:
     place = tmp_path / "out.json"
-    record = Record(place, {"networks": []})
+    record = Record(place, {"networks": [], "images": "cannot replace the count"})
     with pytest.raises(ValueError, match="use it in a with statement"):
         record.write(mien.FrameResult("a.jpg"))
-
-    def fails() -> None:
+    for _ in range(2):
         with record:
             record.write(mien.FrameResult("a.jpg", error="it is broken"))
-            raise RuntimeError
+            record.write(mien.FrameResult("b.jpg"))
+        found = json.loads(place.read_text(encoding="utf-8"))
+        assert (found["complete"], found["failed"], found["images"]) == (True, 1, 1)
+    with pytest.raises(OutputError, match="needs a file"):
+        Record("-", {})
+    with pytest.raises(TypeError):
+        Record(place, {"options": object()})
 
-    with pytest.raises(RuntimeError):
-        fails()
-    found = json.loads(place.read_text(encoding="utf-8"))
-    assert (found["complete"], found["failed"], found["images"]) == (False, 1, 0)
 
-
-class _OwnDetector:
-    name = "own"
+class OwnDetector:
     mean_landmarks = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]], np.float32)
 
     def detect(self, image: Any, *, min_score: float = 0.5) -> Detections:
         return Detections.empty()
 
 
-def test_files_and_objects_of_ones_own(tmp_path: Path) -> None:
-    model = tmp_path / "me.onnx"
-    model.write_bytes((FOLDER / shipped_models()["mien-s"].file).read_bytes())
-    points = FOLDER / shipped_models()["mien-landmarks"].file
-    options = AnalyzerOptions(
-        classifier=ClassifierOptions(
-            model, prior={"happiness": 0.5, "neutral": 0.5}, emotions=("happiness", "neutral")
-        ),
-        landmarks=LandmarkOptions(weights=points),
-        keypoints=True,
+class OwnClassifier(Classifier):
+    name = "own"
+    emotions = ("happiness", "neutral")
+    threshold = 0.5
+    input_size = 64
+    tta = "none"
+    crop_specs = ()
+
+    def logits(self, *faces: Any) -> Any:
+        return [{"own": np.zeros((len(faces[0]), 2), np.float32)}]
+
+    def proba_from(self, logits: Any) -> Any:
+        return softmax(logits[0]["own"])
+
+
+def test_objects_of_ones_own() -> None:
+    """What was not made from the options is not described by them."""
+    own: Any = OwnDetector()
+    found = json.loads(json.dumps(record_of(Analyzer(detector=own, classifier=OwnClassifier()))))  # type: ignore[abstract]
+    assert found["given"] == {
+        "detector": f"{__name__}.OwnDetector",
+        "classifier": f"{__name__}.OwnClassifier",
+    }
+    assert found["options"]["detector"] is found["options"]["classifier"] is None
+    assert [(each["name"], each["files"]) for each in found["networks"][:2]] == [("own", {}), ("OwnDetector", {})]
+
+
+def test_ready_objects_of_miens(tmp_path: Path) -> None:
+    weights = tmp_path / "mine.onnx"
+    weights.write_bytes(_with_another_name(shipped("mien-detector")))
+    analyzer = Analyzer(
+        detector=detectors.load(DetectorOptions(weights=weights)),
+        classifier=OnnxClassifier(ClassifierOptions(tta="flip")),
     )
-    found = json.loads(json.dumps(record_of(Analyzer(options, detector=_OwnDetector()))))
-    first, second, third = found["networks"]
-    assert first["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
-    assert (first["reads"], first["prior"]) == (["images", "videos"], "given shares")
-    assert second == {"name": "own", "reads": ["faces"]}
-    assert third["weights"] == {points.name: hashlib.sha256(points.read_bytes()).hexdigest()}
-    assert found["options"]["classifier"]["model"] == str(model)
+    found = record_of(analyzer)
+    assert found["options"]["classifier"]["tta"] == "flip"
+    expression, detection = found["networks"][:2]
+    assert (expression["name"], expression["files"]) == ("mien-m", {"mien-m.onnx": digest(shipped("mien-m"))})
+    assert (detection["name"], detection["files"]) == (str(weights), {str(weights): digest(weights)})
 
 
-def test_detectors_whose_weights_are_fetched() -> None:
-    """The hash is that of the pinned file, which was checked when the detector was loaded."""
+def _with_another_name(path: Path) -> bytes:
+    """A network that does the same and has another hash: a field of its file is set again."""
+    return path.read_bytes() + b"\x12\x04mien"  # producer_name of the ONNX model
 
-    class Yunet(_OwnDetector):
-        name = "yunet"
 
-    networks = record_of(Analyzer(detector=Yunet()), videos=False)["networks"]
-    assert [each["weights"] for each in networks if each["name"] == "yunet"] == [
-        {file.name: file.sha256 for file in list_remote()["yunet"].files}
+def test_files_of_one_inner_name_stay_apart(tmp_path: Path) -> None:
+    other = tmp_path / "other.onnx"
+    other.write_bytes(_with_another_name(shipped("mien-s")))
+    options = ClassifierOptions(("mien-s", other, other))
+    found = record_of(Analyzer(AnalyzerOptions(classifier=options)), videos=False)
+    names = [each["name"] for each in found["networks"] if each["task"] == "expression"]
+    assert names == ["mien-s", str(other)]
+    assert found["classifiers"]["images"]["members"] == ["mien-s", str(other), str(other)]
+
+
+def test_points_that_a_classifier_or_the_user_asks_for(tmp_path: Path) -> None:
+    points = tmp_path / "points.onnx"
+    points.write_bytes(_with_another_name(shipped("mien-landmarks")))
+    options = AnalyzerOptions(landmarks=LandmarkOptions(weights=points), keypoints=True)
+    found = record_of(Analyzer(options), videos=False)
+    assert [each["files"] for each in found["networks"] if each["task"] == "landmarks"] == [
+        {str(points): digest(points)}
     ]
 
 
-def test_a_file_of_weights_of_the_detector(tmp_path: Path) -> None:
-    weights = FOLDER / shipped_models()["mien-detector"].file
-    networks = record_of(Analyzer(detector=DetectorOptions(weights=weights)), videos=False)["networks"]
-    (found,) = (each for each in networks if each["reads"] == ["faces"])
-    assert found["weights"] == {weights.name: hashlib.sha256(weights.read_bytes()).hexdigest()}
+def test_numbers_of_numpy_stay_numbers() -> None:
+    options = AnalyzerOptions(
+        classifier=ClassifierOptions(model=Path("mien-s"), abstain=np.float32(0.5)),  # type: ignore[arg-type]
+        largest_only=np.True_,  # type: ignore[arg-type]
+    )
+    found = record_of(Analyzer(options))["options"]
+    assert found["largest_only"] is True
+    assert found["classifier"]["abstain"] == 0.5
+    assert found["classifier"]["model"] == "mien-s"
+
+
+@pytest.mark.real_data
+def test_weights_that_are_fetched(shared: Path) -> None:
+    weights = shared / "weights" / "yunet_n_640_640.onnx"
+    try:
+        analyzer = Analyzer(detector=DetectorOptions("yunet", weights=weights))
+    except UnsupportedError as error:
+        pytest.skip(str(error))
+    (found,) = (each for each in record_of(analyzer)["networks"] if each["task"] == "detection")
+    assert (found["name"], found["files"]) == ("yunet", {str(weights): digest(weights)})
+    assert "Apache" in found["licence"] or "MIT" in found["licence"]

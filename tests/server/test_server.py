@@ -108,9 +108,9 @@ OTHER_LANDMARKS = LandmarkOptions(weights=OWN_POINTS)
         (AnalyzerOptions(align=False, keypoints=True), {FACES, POINTS}),
         (AnalyzerOptions(WHOLE), {POINTS}),
         (AnalyzerOptions(WHOLE, align=False), set()),
-        (AnalyzerOptions(DetectorOptions(weights=OWN_FACES)), {POINTS}),
+        (AnalyzerOptions(DetectorOptions(weights=OWN_FACES)), {FACES, POINTS}),  # the same network, by its file
         (AnalyzerOptions(landmarks=OTHER_LANDMARKS), {FACES, POINTS}),
-        (AnalyzerOptions(landmarks=OTHER_LANDMARKS, keypoints=True), {FACES}),  # it aligns by the keypoints' network
+        (AnalyzerOptions(landmarks=OTHER_LANDMARKS, keypoints=True), {FACES, POINTS}),
         (AnalyzerOptions(WHOLE, landmarks=OTHER_LANDMARKS, keypoints=True), {POINTS}),
     ],
 )

@@ -204,6 +204,18 @@ class Analyzer:
         except ConfigError:
             return None
 
+    @property
+    def given(self) -> Mapping[str, object]:
+        """The ready objects that it was given, by the names of the arguments: no options made them."""
+        return {name: each for name, each in self._made_from.items() if each is not None}
+
+    @property
+    def landmarkers(self) -> tuple[Landmarker, ...]:
+        """What finds the keypoints, the landmarks that faces are aligned by, and the points that a classifier reads."""
+        aligner = self._aligner.crop_aligner.landmarker if self._aligner.crop_aligner else self._aligner.landmarker
+        found = (self.landmarker, aligner, self._points_of)
+        return tuple({id(each): each for each in found if each is not None}.values())
+
     @functools.cached_property
     def video_classifier(self) -> Classifier:
         """The classifier of videos and cameras: `classifier`, or one network of the vote that is the default."""

@@ -1,147 +1,152 @@
-"""What makes the results of an analyzer: the networks with their hashes, the prior, the options, the libraries.
+"""How the results of an analyzer are produced: networks with their hashes, priors, options, versions.
 
 Probabilities say little without the network and the prior that they come from, and tables have no place for them.
 """
 
-import hashlib
 import importlib
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from pathlib import Path
+from functools import cache
+from importlib import metadata
 from typing import Any, Final
+
+import numpy as np
 
 from mien.analyzer.analyzer import Analyzer
 from mien.assets.download import list_remote
-from mien.assets.manifest import Task, default_model, shipped_models
-from mien.assets.store import model_bytes
-from mien.errors import ConfigError
+from mien.assets.manifest import Task, classic_models, shipped_models
 from mien.expression import Classifier, Ensemble, OnnxClassifier
 from mien.expression.prior import name_of
-from mien.faces import detectors, landmarks
-from mien.files import sha256
 
-# The libraries whose version can change a result, by their modules; one that is not loaded did not run.
-_LIBRARIES: Final = {"cv2": "opencv", "PIL": "pillow"} | {name: name for name in ("numpy", "onnxruntime", "av", "dlib")}
+# The libraries whose version can change a result: their modules and their distributions.
+_LIBRARIES: Final = {
+    **{"numpy": "numpy", "onnxruntime": "onnxruntime", "cv2": "opencv", "PIL": "pillow", "av": "av", "lap": "lap"},
+    "dlib": "dlib-bin",
+}
 
 
-def record_of(analyzer: Analyzer, *, videos: bool = True) -> dict[str, Any]:
-    """What makes the results of an analyzer, as JSON can hold it.
+def record_of(analyzer: Analyzer, *, images: bool = True, videos: bool = True) -> dict[str, Any]:
+    """How the results of an analyzer are produced, as JSON can hold it; docs/outputs.md has the names.
 
-    `networks` has each one that runs, with what it reads ("images", "videos", "faces", "landmarks"), the SHA-256 of its
-    file, its licence, and for emotions the prior and the temperature of its probabilities. `options` are those of the
-    analyzer, `versions` those of mien, Python and the libraries that can change a result. Of a ready object that the
-    analyzer was given, only the name is known.
+    For a detector, classifier, tracker or smoother object that was passed in, its name is recorded, and its files if it
+    has any (`files`: their SHA-256 by name); its options are only known if it has `options`.
 
     Args:
         analyzer: The analyzer.
-        videos: Whether it reads videos or cameras, for which it may have a classifier of its own.
+        images: Whether it reads images.
+        videos: Whether it reads videos or cameras, for which it may have another classifier.
     """
-    networks = [*_classifiers(analyzer, videos), _detector(analyzer), *_landmarks(analyzer)]
-    loaded = {name: sys.modules[module].__version__ for module, name in _LIBRARIES.items() if module in sys.modules}
-    own = importlib.import_module("mien").__version__  # an import statement would be a cycle: mien imports this
+    readers = {"images": analyzer.classifier} if images else {}
+    if videos:
+        readers["videos"] = analyzer.video_classifier
+    options: dict[str, Any] = {
+        each.name: _plain(getattr(analyzer.options, each.name)) for each in fields(analyzer.options)
+    }
+    given = analyzer.given
+    for part in options.keys() & given.keys():
+        options[part] = _plain(getattr(given[part], "options", None))
     return {
-        "networks": networks,
+        "classifiers": {medium: _classifier(classifier) for medium, classifier in readers.items()},
+        "networks": [*_networks(analyzer, tuple(readers.values()))],
         "emotions": list(analyzer.emotions),
-        "options": _plain(analyzer.options),
-        "versions": {"mien": own, "python": platform.python_version(), **loaded},
+        "options": options,
+        "given": {part: f"{_class(each).__module__}.{_class(each).__qualname__}" for part, each in given.items()},
+        "versions": _versions(),
     }
 
 
-def _classifiers(analyzer: Analyzer, videos: bool) -> Iterator[dict[str, Any]]:
-    """The networks that classify images and videos, each once."""
-    readers = {"images": analyzer.classifier} | ({"videos": analyzer.video_classifier} if videos else {})
-    reads: dict[str, list[str]] = {}
-    networks: dict[str, Classifier] = {}
-    for part, classifier in readers.items():
-        for member in classifier.members if isinstance(classifier, Ensemble) else (classifier,):
-            networks.setdefault(member.name, member)
-            reads.setdefault(member.name, []).append(part)
-    for name, classifier in networks.items():
-        yield {"name": name, "reads": list(dict.fromkeys(reads[name])), **_about(classifier)}
+def models_in_use(analyzer: Analyzer) -> set[str]:
+    """The names of the models in the package that an analyzer runs."""
+    return {each["name"] for each in _networks(analyzer, (analyzer.classifier,))} & shipped_models().keys()
 
 
-def _about(classifier: Classifier) -> dict[str, Any]:
-    """What is known of the file of a classifier, and how its probabilities are read."""
-    if not isinstance(classifier, OnnxClassifier):
-        return {}
-    model = next(iter(classifier.options.members))
+def _classifier(classifier: Classifier) -> dict[str, Any]:
+    """How the probabilities of a classifier come about."""
+    members = _members(classifier)
     return {
-        "sha256": hashlib.sha256(model_bytes(model)).hexdigest(),
-        "licence": classifier.info.licence,
+        "name": _named(classifier, "expression")["name"] if len(members) == 1 else classifier.name,
+        "members": [_named(member, "expression")["name"] for member in members],  # one that is named twice votes twice
+        "vote": classifier.vote if isinstance(classifier, Ensemble) else None,
         "prior": name_of(classifier.prior),
-        "temperature": float(classifier.temperature),
+        "shares": [_shares(member) for member in members],
+        "uncertain_below": float(classifier.threshold),
     }
 
 
-def _detector(analyzer: Analyzer) -> dict[str, Any]:
-    options, name = analyzer.options.detector, analyzer.detector.name
-    if options.weights is not None and name == options.name:
-        return {"name": name, "reads": ["faces"], "weights": _files(options.weights)}
-    if name == detectors.DEFAULT:
-        return _shipped("detection", "faces")
-    remote = list_remote().get(name)
-    known = {file.name: file.sha256 for file in remote.files} if remote else {}
-    return {"name": name, "reads": ["faces"], **({"weights": known} if known else {})}
+def _members(classifier: Classifier) -> Sequence[Classifier]:
+    return classifier.members if isinstance(classifier, Ensemble) else (classifier,)
 
 
-def _landmarks(analyzer: Analyzer) -> Iterator[dict[str, Any]]:
-    """What finds keypoints, and the landmarks that faces are aligned by."""
-    options = analyzer.options.landmarks
-    if _uses_landmarks(analyzer):
-        yield _shipped("landmarks", "landmarks")
-    if analyzer.landmarker is not None and options.weights is not None:
-        yield {"name": options.name, "reads": ["landmarks"], "weights": _files(options.weights)}
-    elif analyzer.landmarker is not None and options.name != landmarks.DEFAULT:
-        yield {"name": options.name, "reads": ["landmarks"]}
+def _shares(classifier: Classifier) -> dict[str, float] | None:
+    """The class shares that the probabilities assume; None for those of the training data."""
+    shares = classifier.assumed_shares
+    return None if shares is None else dict(zip(classifier.emotions, np.round(shares, 4).tolist(), strict=True))
 
 
-def _shipped(task: Task, reads: str) -> dict[str, Any]:
-    """The network in the package for a task."""
-    info = shipped_models()[default_model(task)]
-    return {"name": info.name, "reads": [reads], "sha256": info.sha256, "licence": info.licence}
+def _networks(analyzer: Analyzer, classifiers: Sequence[Classifier]) -> Iterator[dict[str, Any]]:
+    """What is loaded, each file once."""
+    members = [member for classifier in classifiers for member in _members(classifier)]
+    loaded: list[tuple[Task, object]] = [("expression", member) for member in members]
+    loaded += [("detection", analyzer.detector), *(("landmarks", each) for each in analyzer.landmarkers)]
+    seen: list[dict[str, Any]] = []
+    for task, each in loaded:
+        found = _named(each, task)
+        if found not in seen:
+            seen.append(found)
+            yield found
 
 
-def _files(weights: Path) -> dict[str, str]:
-    """The hash of a file of weights, or of each in a folder, by its name."""
-    files = sorted(weights.iterdir()) if weights.is_dir() else [weights]
-    return {file.name: sha256(file) for file in files if file.is_file()}
+def _named(part: object, task: Task) -> dict[str, Any]:
+    """What is known of a part of an analyzer: by its files, what it is called here, or else by itself."""
+    files = dict(getattr(part, "files", {}))
+    known = next((_known()[each] for each in files.values() if each in _known()), None)
+    own = getattr(part, "name", type(part).__name__)
+    licence = part.info.licence if isinstance(part, OnnxClassifier) else None
+    name, licence = known or (next(iter(files), own), licence)
+    return {"name": name, "task": task, "licence": licence, "files": files}
+
+
+@cache
+def _known() -> Mapping[str, tuple[str, str]]:
+    """The name and the licence of files in the package, of classic networks, and of weights to fetch, by SHA-256."""
+    models = {
+        each.sha256: (each.name, each.licence) for each in (*classic_models().values(), *shipped_models().values())
+    }
+    fetched = {file.sha256: (each.name, each.licence) for each in list_remote().values() for file in each.files}
+    return fetched | models
+
+
+def _versions() -> dict[str, str]:
+    """Of mien, Python, the machine, and the libraries that are installed."""
+    found = {
+        "mien": importlib.import_module("mien").__version__,  # an import statement would be a cycle: mien imports this
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+    for module, distribution in _LIBRARIES.items():
+        version = getattr(sys.modules.get(module), "__version__", None)  # other builds have other distributions
+        try:
+            found[distribution] = version or metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _class(given: object) -> Any:
+    """The class of a ready object, or what makes one."""
+    return given if hasattr(given, "__qualname__") else type(given)
 
 
 def _plain(value: object) -> Any:
     """Options as JSON can hold them."""
     if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, (tuple, list)):
         return [_plain(each) for each in value]
+    if isinstance(value, np.generic):
+        return value.item()
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
-
-
-def models_in_use(analyzer: Analyzer) -> set[str]:
-    """The names of the models in the package that an analyzer runs."""
-    options = analyzer.options
-    found = {str(name) for name in options.classifier.members}
-    if options.detector.name == detectors.DEFAULT and options.detector.weights is None:
-        found.add(default_model("detection"))
-    if _uses_landmarks(analyzer):
-        found.add(default_model("landmarks"))
-    return found
-
-
-def _uses_landmarks(analyzer: Analyzer) -> bool:
-    """Whether an analyzer finds keypoints by the landmark network in the package, or aligns faces by it."""
-    options, classifier = analyzer.options, analyzer.classifier
-    is_mien, ships = options.landmarks.name == landmarks.DEFAULT, options.landmarks.weights is None
-    if is_mien and ships and (options.keypoints or classifier.keypoint_scheme is not None):
-        return True
-    if not options.align:
-        return False
-    if analyzer.detector.mean_landmarks is None:  # its boxes are crops
-        try:
-            return bool(classifier.crop_specs)
-        except ConfigError:  # a model that does not know how its faces were cropped: they stay as they are
-            return False
-    return not (is_mien and options.keypoints)  # else the network of the keypoints aligns, which is another one

@@ -1,6 +1,7 @@
 """ONNX networks on onnxruntime: the only module that runs them."""
 
 import functools
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +48,11 @@ class Session:
         self.inputs = {node.name: _shape(node.shape) for node in self._session.get_inputs()}
         self.outputs = {node.name: _shape(node.shape) for node in self._session.get_outputs()}
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+
+    @functools.cached_property
+    def files(self) -> Mapping[str, str]:
+        """The file that it was made from, by `origin`: its SHA-256."""
+        return {self.origin: hashlib.sha256(self._made_from[0]).hexdigest()}
 
     def __reduce__(self) -> "tuple[Callable[..., Session], tuple[bytes, str]]":
         model, threads = self._made_from

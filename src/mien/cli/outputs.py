@@ -1,5 +1,7 @@
 """The outputs of `mien analyze`: their options, what is refused, and all as one; also files of other commands."""
 
+import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -31,6 +33,10 @@ TIMELINES: Final = (".html", ".png")
 _NOT_FOLDERS: Final = IMAGE_SUFFIXES | kinds.VIDEO.suffixes | kinds.PDF.suffixes
 
 
+# Of a user, and his password, in an address.
+_PASSWORD: Final = re.compile(r"(://)[^/@\s]+@")
+
+
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
     """Where the results go, and in which form."""
@@ -50,7 +56,8 @@ class OutputOptions:
     timeline: Annotated[Path | None, "Draw the emotions of each person over time: .html or .png."] = None
     record: Annotated[
         Path | None,
-        "Write what made the results into this file: networks with their hashes, prior, options, versions; and counts.",
+        "Write how the results were produced into this file (.json): networks with their hashes, prior, options, "
+        "versions.",
     ] = None
     json: Annotated[bool, "Print JSON, one image or frame per line."] = False
     quiet: Annotated[bool, "Print errors only.", "--quiet", "-q"] = False
@@ -78,10 +85,8 @@ class OutputOptions:
         if place is not None and place.exists() and not place.is_dir() and not self.annotates_video:
             raise ConfigError(f"--annotate {place}: is a file, expected a folder", hint="give a new folder")
         if self.record is not None and self.record.suffix.lower() != ".json":
-            raise ConfigError(
-                f"--record {self.record}: expected the suffix .json",
-                hint=f"for example {with_suffix(self.record, '.json')}",
-            )
+            near = "faces.json" if str(self.record) == "-" else with_suffix(self.record, ".json")
+            raise ConfigError(f"--record {self.record}: expected a file ending in .json", hint=f"for example {near}")
         if self.timeline is not None and self.timeline.suffix.lower() not in TIMELINES:
             raise ConfigError(
                 f"--timeline {self.timeline}: expected the suffix {' or '.join(TIMELINES)}",
@@ -249,7 +254,7 @@ class Outputs:
         return self
 
     def stopped(self) -> None:
-        """Says that not all inputs were given."""
+        """Marks the record as incomplete."""
         if self._record is not None:
             self._record.complete = False
 
@@ -285,7 +290,6 @@ class Outputs:
 
 def _requested(options: OutputOptions, analyzer: "Analyzer", frames: "FrameSource") -> "Iterator[Output]":
     """The outputs that were requested, not yet open."""
-    from mien.analyzer import record_of
     from mien.faces.keypoints import COUNTS
     from mien.output import AnnotatedImages, open_table
     from mien.output.console import ConsoleTable, JsonLines
@@ -293,6 +297,8 @@ def _requested(options: OutputOptions, analyzer: "Analyzer", frames: "FrameSourc
     from mien.output.timeline.render import Timeline
     from mien.output.video import AnnotatedVideo
 
+    if options.record:  # first, so that it closes last and knows whether the others failed
+        yield Record(options.record, _provenance(analyzer, frames))
     if options.table:
         table = open_table(
             options.table,
@@ -309,11 +315,18 @@ def _requested(options: OutputOptions, analyzer: "Analyzer", frames: "FrameSourc
         yield AnnotatedVideo(options.annotate, cast("Overlay", options.overlay or "bars"))
     elif options.annotate:
         yield AnnotatedImages(options.annotate, cast("Overlay", options.overlay or "bars"), frames.folders)
-    if options.record:
-        command = {"command": ["mien", *sys.argv[1:]]}
-        yield Record(options.record, command | record_of(analyzer, videos=frames.has_video))
     if options.json:  # --quiet leaves out what is for people, not the data
         yield Printed(JsonLines()) if options.written else JsonLines()
     elif not options.quiet and not options.table_is_printed:
         shown = ConsoleTable(analyzer.emotions, map(str, frames.items), videos=frames.has_video)
         yield Printed(shown) if options.written else shown
+
+
+def _provenance(analyzer: "Analyzer", frames: "FrameSource") -> dict[str, object]:
+    """How the results of a command are produced: by which words, without passwords, and by what."""
+    from mien.analyzer import record_of
+
+    words = [_PASSWORD.sub(r"\1***@", os.fsencode(word).decode("utf-8", "backslashreplace")) for word in sys.argv[1:]]
+    video = {"video": {name: getattr(frames.options, name) for name in frames.options.__slots__}}
+    found = record_of(analyzer, images=frames.has_image, videos=frames.has_video)
+    return {"command": ["mien", *words], **found, **(video if frames.has_video else {})}

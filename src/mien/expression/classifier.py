@@ -1,7 +1,7 @@
 """The classifier with one network: an exported ONNX file."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -127,6 +127,11 @@ class OnnxClassifier(Classifier):
     def opened(self) -> tuple[ModelInfo, Session]:
         """The network, for another classifier that reads it in another way."""
         return self.info, self._session
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The file of the network with its SHA-256; empty if it comes from no ONNX file."""
+        return self._session.files if isinstance(self._session, Session) else {}
 
     @property
     def assumed_shares(self) -> NDArray[np.float64] | None:

@@ -94,6 +94,11 @@ class FrameSource:
         return self.is_live or any(self._kind(path) == "video" for path in self.paths)
 
     @property
+    def has_image(self) -> bool:
+        """Whether an image is among the items."""
+        return any(self._kind(item) == "image" for item in self.items)
+
+    @property
     def total(self) -> int | None:
         """About how many frames there are, by the headers of videos; None if it is unknown before they are read."""
         if self.is_live:

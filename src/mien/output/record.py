@@ -1,4 +1,4 @@
-"""The record of an analysis, beside its table: what made the results, and how many there are, as one JSON object."""
+"""The record of an analysis, beside its table: how the results were produced, and how many there are, in JSON."""
 
 import json
 import time
@@ -8,40 +8,46 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from mien.errors import OutputError
 from mien.files import DiscardError, new_file, writable, write_errors
 from mien.output.base import checked_result
 from mien.results import FrameResult
 
-VERSION: Final = 1  # of the names and meanings; a new name does not change it
+SCHEMA: Final = 1  # of the names and meanings; a further name does not change it
 
 
 class Record:
-    """An output that keeps no result: it counts them, and says at the end what they come from.
+    """An output that keeps no result: it counts them, and writes at the end where they come from.
 
     `images`, `frames`, `faces` and `failed` are the numbers of images that were read, frames of videos, faces, and
-    results with an error. `complete` is false if an error or the user ended the analysis before its end.
+    results with an error.
 
     Args:
-        target: The file; it is written at the end, also after an error.
-        made_by: What makes the results, as JSON can hold it: `mien.analyzer.record_of`.
+        target: The file. It gets its name at a clean end; after an exception it is `<name>.partial`, as tables are.
+        provenance: How the results are produced, as JSON can hold it: `mien.analyzer.record_of`.
 
     Attributes:
-        complete: Whether all inputs were given; set it to False if not.
+        complete: Whether the analysis reached the end of its inputs; set it to False if not.
 
     Raises:
-        OutputError: On entering, nothing can be written there; at the end, the file cannot be written.
+        OutputError: The target is "-"; on entering, nothing can be written there; at the end, the file cannot be
+            written.
+        TypeError: JSON cannot hold `provenance`.
     """
 
-    def __init__(self, target: str | Path, made_by: Mapping[str, Any]) -> None:
+    def __init__(self, target: str | Path, provenance: Mapping[str, Any]) -> None:
+        if str(target) == "-":
+            raise OutputError("a record needs a file", hint="for example faces.json")
         self.target = Path(target)
         self.complete = True
-        self._made_by = made_by
+        self._provenance: Mapping[str, Any] = json.loads(json.dumps(dict(provenance)))
         self._counts: dict[str, int] | None = None
 
     def __enter__(self) -> Self:
         writable(self.target)
-        self._began, self._start = datetime.now(UTC), time.perf_counter()
+        self._started, self._start = datetime.now(UTC), time.perf_counter()
         self._counts = dict.fromkeys(("images", "frames", "faces", "failed"), 0)
+        self.complete = True
         return self
 
     def write(self, result: FrameResult) -> None:
@@ -64,13 +70,14 @@ class Record:
         counts, self._counts = self._counts, None
         if counts is None or isinstance(error, DiscardError):
             return
-        found = {
-            "record": VERSION,
-            "began": self._began.isoformat(timespec="seconds"),
+        head = {
+            "schema": SCHEMA,
+            "started": self._started.isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - self._start, 3),
             "complete": self.complete and error is None,
             **counts,
-            **self._made_by,
         }
-        with new_file(self.target, "w", encoding="utf-8") as file, write_errors(self.target):
-            file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+        rest = {name: value for name, value in self._provenance.items() if name not in head}
+        place = self.target if error is None else self.target.with_name(f"{self.target.name}.partial")
+        with new_file(place, "w", encoding="utf-8") as file, write_errors(place):
+            file.write(json.dumps(head | rest, indent=2, ensure_ascii=False) + "\n")

@@ -132,6 +132,8 @@ def _path(weights: object) -> Path:
 class Detector(Protocol):
     """Finds faces. One instance serves one thread at a time.
 
+    A detector with files of weights has another attribute, `files`: the SHA-256 of each by its name, for records.
+
     Attributes:
         name: As in `names`.
     """

@@ -5,6 +5,7 @@ its scores.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,6 +63,11 @@ class MienDetector:
         self._session = session
         self._cells = cells
         self._grids: dict[tuple[int, int], tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The file of the network, with its SHA-256."""
+        return self._session.files
 
     def detect(self, image: NDArray[np.uint8], *, min_score: float = 0.5) -> Detections:
         """See `Detector.detect`."""

@@ -4,6 +4,7 @@ The weights do not ship: `mien models fetch ssd`, or `weights` in the options. T
 OpenCV 4 can read. Recall and precision are not measured, because the weights were not available.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,7 @@ class SsdDetector(FromOptions):
 
     def __init__(self, options: DetectorOptions, definition: bytes, weights: bytes, origin: str) -> None:
         self.options = options
+        self.files = {str(options.weights or f"{WEIGHTS}.caffemodel"): hashlib.sha256(weights).hexdigest()}
         self.mean_landmarks = np.array(MEAN_LANDMARKS, np.float32)
         self._min_face = options.min_face
         try:

@@ -5,6 +5,7 @@ larger ones, with one false alarm in 346 images; most of the labels there come f
 ship: `mien models fetch yunet`, or `weights` in the options.
 """
 
+import hashlib
 from typing import Final
 
 import numpy as np
@@ -49,6 +50,7 @@ class YunetDetector(FromOptions):
                 hint="mien models fetch yunet",
             )
         self.options = options
+        self.files = {str(options.weights or f"{WEIGHTS}.onnx"): hashlib.sha256(network).hexdigest()}
         self.mean_landmarks = np.array(MEAN_LANDMARKS, np.float32)
         self._min_face = options.min_face
         self._max_side = options.max_side or MAX_SIDE

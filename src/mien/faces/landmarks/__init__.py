@@ -61,6 +61,8 @@ class Found:
 class Landmarker(Protocol):
     """Finds the dense landmarks of faces. One instance serves one thread at a time.
 
+    A method with files of weights has another attribute, `files`: the SHA-256 of each by its name, for records.
+
     Attributes:
         name: As in `names`.
         scheme: The name of the points' number and order, a key of `mien.faces.keypoints.COUNTS`.

@@ -4,6 +4,8 @@ Its weights were trained on 300-W, which excludes commercial use, and do not shi
 package face_recognition_models, if it is installed, or from a file.
 """
 
+import functools
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -16,6 +18,7 @@ from mien.faces.crop import similarity
 from mien.faces.detectors.hog import MEAN_LANDMARKS
 from mien.faces.keypoints import POINTS_68
 from mien.faces.landmarks import Found, LandmarkOptions
+from mien.files import sha256
 from mien.results import Frame
 
 try:
@@ -48,6 +51,7 @@ class DlibLandmarker:
     scheme = POINTS_68
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         if dlib is None:
             raise MissingExtraError("the keypoints of dlib", "dlib")
         if not path.is_file():
@@ -57,6 +61,11 @@ class DlibLandmarker:
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
             raise WeightsError(f"{path}: is not a shape predictor of dlib: {reason}", hint=_HINT) from error
+
+    @functools.cached_property
+    def files(self) -> Mapping[str, str]:
+        """The file of the weights, with its SHA-256."""
+        return {str(self._path): sha256(self._path)}
 
     def __call__(self, image: NDArray[np.uint8], boxes: NDArray[np.float32], landmarks: NDArray[np.float32]) -> Found:
         """See `Landmarker`."""

@@ -5,7 +5,7 @@ runs on the crop that the detector's five landmarks place. If its own points mov
 from a box without landmarks, it runs again on the crop that its points place, at most `MOST` times in all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -46,6 +46,11 @@ class MienLandmarker:
         self._score = info.face_score
         self._spec, self._input = info.crop_spec, info.input
         self._session, self._most = session, most
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The file of the network, with its SHA-256."""
+        return self._session.files
 
     def __call__(self, image: NDArray[np.uint8], boxes: NDArray[np.float32], landmarks: NDArray[np.float32]) -> Found:
         """See `Landmarker`."""
