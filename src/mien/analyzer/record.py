@@ -22,7 +22,12 @@ from mien.expression.prior import name_of
 
 # The libraries whose version can change a result: their modules and their distributions.
 _LIBRARIES: Final = {
-    **{"numpy": "numpy", "onnxruntime": "onnxruntime", "cv2": "opencv", "PIL": "pillow", "av": "av", "lap": "lap"},
+    "numpy": "numpy",
+    "onnxruntime": "onnxruntime",
+    "cv2": "opencv",
+    "PIL": "pillow",
+    "av": "av",
+    "lap": "lap",
     "dlib": "dlib-bin",
 }
 
