@@ -7,6 +7,7 @@ full disks, what is imported, several devices.
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -53,3 +54,15 @@ def run_command(
     """As `run_binary`, with text."""
     done = run_binary(*words, cwd=cwd, env=env)
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def interrupted_analysis(*words: object) -> "subprocess.CompletedProcess[str]":
+    """Runs `mien analyze WORDS...` in a process of its own, with Ctrl-C after the head and three rows."""
+    command = [sys.executable, "-m", "mien", "analyze", *map(str, words)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in range(4):
+            assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=600)
+    return subprocess.CompletedProcess(command, process.returncode, out, errors)

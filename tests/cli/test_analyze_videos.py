@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from tests.commands import run_command
+from tests.commands import interrupted_analysis, run_command
 from tests.videos import cut, numbered, portrait, write_video
 
 import mien
@@ -221,14 +221,9 @@ def test_a_camera_is_logged_until_it_is_stopped(tmp_path: Path, number: signal.S
 def test_ctrl_c_in_a_video_keeps_the_rows(astronaut: Path, tmp_path: Path) -> None:
     long = write_video(tmp_path / "long.mp4", portrait(astronaut, 1500, 256), options={"preset": "ultrafast"})
     table = tmp_path / "out.csv"
-    command = [sys.executable, "-m", "mien", "analyze", str(long), "--table", str(table)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for _ in range(4):
-            assert process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=WAIT)
-    assert process.returncode == 130, said
+    done = interrupted_analysis(long, "--table", table)
+    said = done.stderr
+    assert done.returncode == 130, said
     assert f"stopped after '{long}' at " in said
     assert "the results so far are kept" in said
     assert "give --table another name, or this one is replaced" in said

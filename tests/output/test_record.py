@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.commands import run_command
+from tests.commands import interrupted_analysis, run_command
 from tests.videos import portrait, write_video
 
 import mien
@@ -124,14 +121,8 @@ def test_records_that_are_refused(astronaut: Path, tmp_path: Path, more: tuple[s
 def test_a_stopped_analysis_is_not_complete(astronaut: Path, tmp_path: Path) -> None:
     clip = write_video(tmp_path / "long.mp4", portrait(astronaut, 1500, 256), options={"preset": "ultrafast"})
     place = tmp_path / "long.json"
-    command = [sys.executable, "-m", "mien", "analyze", str(clip), "--record", str(place)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for _ in range(4):
-            assert process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=600)
-    assert process.returncode == 130, said
+    done = interrupted_analysis(clip, "--record", place)
+    assert done.returncode == 130, done.stderr
     found = json.loads(place.read_text(encoding="utf-8"))
     assert not found["complete"]
     assert 2 <= found["frames"] < 1500

@@ -32,8 +32,7 @@ TIMELINES: Final = (".html", ".png")
 # Suffixes of files that someone may expect --annotate to write.
 _NOT_FOLDERS: Final = IMAGE_SUFFIXES | kinds.VIDEO.suffixes | kinds.PDF.suffixes
 
-
-# Of a user, and his password, in an address.
+# The name and the password of a user in an address.
 _PASSWORD: Final = re.compile(r"(://)[^/@\s]+@")
 
 
