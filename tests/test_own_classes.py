@@ -13,6 +13,7 @@ from tests.tiny import taught_recipe
 import mien
 from mien.datasets import store
 from mien.datasets.builders.folder import build
+from mien.datasets.class_names import ClassOptions
 from mien.datasets.splits import SplitOptions
 from mien.errors import ConfigError
 from mien.evaluation import evaluate_model
@@ -34,7 +35,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (place / "faces" / name).mkdir(parents=True)
         for index in range(24):
             Image.fromarray(draw_face(emotion, rng)).save(place / "faces" / name / f"{index}.png")
-    samples = build(place / "faces", classes="own", split=SplitOptions(val=0.25, test=0))
+    samples = build(place / "faces", names=ClassOptions(classes="own"), split=SplitOptions(val=0.25, test=0))
     store.save(samples, place / "own.h5")
     recipe = taught_recipe().model_dump(mode="json") | {"name": "own", "heads": {"labels": {"source": "labels"}}}
     fit(

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from mien.cli import build_app
 from mien.datasets import Samples, store
-from mien.datasets.class_names import NUMBERINGS, NameOptions, naming
+from mien.datasets.class_names import NUMBERINGS, ClassOptions, NameOptions, naming
 from mien.errors import ConfigError, DataError, MienError
 
 # Written out a second time, from the publications that `NUMBERINGS` names.
@@ -101,8 +101,8 @@ def test_said_whose_they_are_they_get_their_classes_and_show_them(
 def test_the_same_order_in_other_numbers_gives_the_same_store(tmp_path: Path) -> None:
     for one, other in (("ferplus", "affectnet"), ("affectnet", "ck")):
         by_emotion = {emotion: str(number) for number, emotion in PUBLISHED[other].items()}
-        first = naming([str(number) for number in PUBLISHED[one]], None, NameOptions(one))  # type: ignore[arg-type]
-        second = naming(list(by_emotion.values()), None, NameOptions(other))  # type: ignore[arg-type]
+        first = naming([str(number) for number in PUBLISHED[one]], ClassOptions(one))  # type: ignore[arg-type]
+        second = naming(list(by_emotion.values()), ClassOptions(other))  # type: ignore[arg-type]
         for number, emotion in PUBLISHED[one].items():
             assert first.place[str(number)] == second.place[by_emotion[emotion]]
 
@@ -182,13 +182,13 @@ def test_wrong_options(options: dict[str, object], message: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (NameOptions("ck"), "no name is a bare number; found happy, sad"),
-        (NameOptions(map=("glad=joy",)), "there is no 'glad'"),
+        (ClassOptions("ck", classes="own"), "no name is a bare number; found happy, sad"),
+        (ClassOptions(map=("glad=joy",), classes="own"), "there is no 'glad'"),
     ],
 )
-def test_options_that_change_nothing_are_mistakes(options: NameOptions, message: str) -> None:
+def test_options_that_change_nothing_are_mistakes(options: ClassOptions, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        naming(["happy", "sad"], "own", options)
+        naming(["happy", "sad"], options)
 
 
 def write_pixels(path: Path, header: str, labels: Sequence[str]) -> Path:

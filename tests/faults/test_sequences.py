@@ -14,6 +14,7 @@ from mien.cli import build_app
 from mien.datasets import store
 from mien.datasets.builders import ckplus, clips
 from mien.datasets.builders.ckplus import SequenceOptions
+from mien.datasets.class_names import ClassOptions
 from mien.datasets.clips import clips_of, windows
 from mien.datasets.folds import check_subjects
 from mien.errors import ConfigError, DataError, InputError
@@ -277,12 +278,12 @@ def test_clips_that_cannot_be_used(videos: Path, tmp_path: Path) -> None:
 def test_no_clip_can_be_used(videos: Path) -> None:
     table = listed(videos, "bars.mp4,sad,,,c,", "empty.mp4,happy,,,c,")
     with pytest.raises(DataError, match=r"no clip can be used; the first: bars\.mp4: no face was found"):
-        clips.build(table, classes="own")
+        clips.build(table, names=ClassOptions(classes="own"))
 
 
 def test_a_range_outside_the_video(videos: Path) -> None:
     table = listed(videos, "face.mp4,happy,,,a,", "other.mp4,sad,7,8,a,", "other.mp4,sad,,,b,")
-    samples = clips.build(table, classes="own")
+    samples = clips.build(table, names=ClassOptions(classes="own"))
     left_out = str(samples.about["left_out"])
     assert "other.mp4#7-8: " in left_out
     assert "has no frame in the range from 7 s" in left_out
@@ -301,22 +302,22 @@ def test_a_range_outside_the_video(videos: Path) -> None:
 )
 def test_wrong_rows(videos: Path, line: str, reason: str) -> None:
     with pytest.raises(DataError) as caught:
-        clips.build(listed(videos, "other.mp4,sad,,,b,", line), classes="own")
+        clips.build(listed(videos, "other.mp4,sad,,,b,", line), names=ClassOptions(classes="own"))
     assert f"line 3: {reason}" in caught.value.message
 
 
 def test_a_person_in_two_splits_of_the_list(videos: Path) -> None:
     table = listed(videos, "face.mp4,happy,,,a,train", "other.mp4,sad,,,a,val")
     with pytest.raises(DataError, match=r"the same person is in several splits: a \(train and val\)"):
-        clips.build(table, classes="own")
+        clips.build(table, names=ClassOptions(classes="own"))
     table = listed(videos, "face.mp4,happy,,,a,train", "other.mp4,sad,,,b,")
     with pytest.raises(DataError, match="1 rows have no split, and others have"):
-        clips.build(table, classes="own")
+        clips.build(table, names=ClassOptions(classes="own"))
 
 
 def test_a_track_that_is_too_short(videos: Path) -> None:
     table = listed(videos, "face.mp4,happy,,,a,", "other.mp4,sad,,,b,")
-    samples = clips.build(table, classes="own", clips=clips.ClipOptions(least=5))
+    samples = clips.build(table, names=ClassOptions(classes="own"), clips=clips.ClipOptions(least=5))
     assert samples.about["left_out"] == ["other.mp4: the largest track has 4 frames"]
     with pytest.raises(ConfigError, match="is not a regular expression"):
         clips.ClipOptions(subject="(")

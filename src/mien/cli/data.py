@@ -168,7 +168,7 @@ def unlabelled(
 
     target = _new_store(out)
     info = OnnxClassifier(classifier).info
-    with console().status("detecting and cropping") as status:
+    with bar("detecting and cropping") as report:
         samples = crop_unlabelled(
             images,
             detectors.load(detector),
@@ -176,7 +176,7 @@ def unlabelled(
             size=size,
             least=least,
             limit=limit,
-            progress=lambda done: status.update(f"detecting and cropping: {done:,} images"),
+            progress=report,
         )
         save(samples, out)
     print_line(f"{target.word}: {len(samples):,} faces to {out}")
@@ -227,10 +227,8 @@ def textures(
     from mien.datasets.derive.textures import collect_textures, save_textures
 
     target = Target("--out", out, ".npz")
-    with console().status("cutting textures") as status:
-        found = collect_textures(
-            images, most=most, progress=lambda done: status.update(f"cutting textures: {done:,} images")
-        )
+    with bar("cutting textures") as report:
+        found = collect_textures(images, most=most, progress=report)
         save_textures(found, out)
     print_line(f"{target.word}: {', '.join(f'{len(each):,} of {kind}' for kind, each in found.items())} to {out}")
 
@@ -307,14 +305,14 @@ def landmarks(
     from mien.datasets import landmark_faces
 
     target = _new_store(out)
-    with console().status("detecting and cropping") as status:
+    with bar("detecting and cropping") as report:
         faces = landmark_faces.build(
             images,
             points,
             fer=fer,
             detector=detectors.load(detector),
             limit=limit,
-            progress=lambda done: status.update(f"detecting and cropping; done: {done}"),
+            progress=report,
         )
         landmark_faces.save(faces, out)
     for split, counts in faces.counts().items():
@@ -341,7 +339,9 @@ def _build_command(build: Callable[..., Samples]) -> Callable[..., None]:
                     f"{given}: is a store already, expected the files of a data set",
                     hint=f"train on it: mien train RECIPE --data {given}; look into it: mien data show {given}",
                 )
-        with console().status("building"):
+        with bar("building") as report:
+            if "progress" in inspect.signature(build).parameters:
+                options["progress"] = report
             samples = build(**options)
             store.save(samples, out)
         notes = samples.about.get("notes")
@@ -375,8 +375,8 @@ def _export_command(write: export.Exporter) -> Callable[..., None]:
         from mien.datasets.store import load
 
         samples = load(store)
-        with console().status(f"writing {len(samples):,} faces"):
-            left_out = write(samples, out)
+        with bar("writing") as report:
+            left_out = write(samples, out, report)
         for reason, count in left_out.items():
             if count:
                 print_line(f"left out, {reason}: {count:,}")

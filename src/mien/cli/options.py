@@ -68,6 +68,7 @@ def command(
       dataclass; an error of the dataclass names the option instead of the field. With `DetectorOptions | None` it gets
       None if none of the options is given.
     - An argument `Annotated[type, "help text"]` becomes an option if it is keyword-only, else an argument.
+    - An argument that is a function, such as `progress`, is none of the command: `run` gives it.
     - Any other argument is annotated for typer.
 
     A file that --out or --report would write must not be one that another option or argument names.
@@ -83,6 +84,8 @@ def command(
     hints = get_type_hints(function, include_extras=True)
     for name, parameter in inspect.signature(function).parameters.items():
         kind, notes = _parts(hints[name])
+        if get_origin(kind) is Callable:
+            continue
         if held := next((each for each in _members(kind) if isinstance(each, type) and is_dataclass(each)), None):
             groups[name] = _Group(held, next((each for each in notes if isinstance(each, Only)), None), kind != held)
             parameters += [option.parameter for option in groups[name].options.values()]

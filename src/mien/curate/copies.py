@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mien.datasets import Samples
 from mien.datasets.samples import NO_LABEL, SPLITS
-from mien.evaluation.progress import Progress, unseen
+from mien.progress import Progress, unseen
 
 NEAR: Final = 0.9  # correlation of 48x48 pixels from which two images are near copies
 DETAIL: Final = 0.42  # the same of what a blur of 2 pixels takes away

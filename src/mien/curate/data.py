@@ -12,7 +12,7 @@ from mien.assets.manifest import ModelInfo
 from mien.datasets import Samples
 from mien.datasets.builders import fer2013, folder, labelcsv, listed
 from mien.datasets.class_folders import read_tree
-from mien.datasets.class_names import OWN, NameOptions
+from mien.datasets.class_names import OWN, ClassOptions, NameOptions
 from mien.datasets.csv_rows import header
 from mien.datasets.exclude import RowOptions
 from mien.datasets.folds import PersonSplitOptions
@@ -85,13 +85,14 @@ def read(path: Path, options: CurateOptions, names: NameOptions) -> Samples:
         from mien.datasets import store  # late: it imports h5py
 
         return store.load(path)
+    own = ClassOptions(names.numbers, names.map, OWN)
     faces = FaceOptions(size=_SIDE, crop_faces=options.crop_faces, keep_faceless=options.crop_faces)
     if path.is_dir() and (path / labelcsv.FOLDERS[0]).is_dir():
         return labelcsv.build(folder=path, keep_unlabelled=True, choice=rows)
     if path.is_dir() and not (path / labelcsv.LIST).is_file():
         tree = read_tree(path)
         val, test = (None if name in tree or "train" not in tree else 0.0 for name in ("val", "test"))
-        return folder.build(path, classes=OWN, names=names, faces=faces, split=SplitOptions(val, test), choice=rows)
+        return folder.build(path, names=own, faces=faces, split=SplitOptions(val, test), choice=rows)
     table = path / labelcsv.LIST if path.is_dir() else path
     columns = header(table, fer2013.FILES)
     if "pixels" in columns:
@@ -99,4 +100,4 @@ def read(path: Path, options: CurateOptions, names: NameOptions) -> Samples:
         return fer2013.build(csv=table, names=names, split=split, choice=rows)
     divided = "split" in [name.lower() for name in columns]
     by_person = PersonSplitOptions() if divided else PersonSplitOptions(val=0, test=0)
-    return listed.build(table, classes=OWN, names=names, faces=faces, split=by_person, choice=rows)
+    return listed.build(table, names=own, faces=faces, split=by_person, choice=rows)

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from mien.curate.copies import grey
 from mien.datasets import Samples
 from mien.datasets.canvas import on_canvas, placed, rgb
-from mien.evaluation.progress import Progress, unseen
 from mien.faces.align import Aligner
 from mien.faces.boxes import iou
 from mien.faces.detectors import DEFAULT, DetectorOptions
 from mien.faces.landmarks import LandmarkOptions
 from mien.faces.landmarks.mien import load as load_landmarks
+from mien.progress import Progress, unseen
 
 SURE: Final = 0.94  # face score of the landmark network from which an image shows a face
 UNKNOWN: Final = 0.6  # the same if no classifier is asked as well

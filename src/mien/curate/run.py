@@ -21,8 +21,8 @@ from mien.datasets.samples import NO_LABEL
 from mien.errors import ConfigError, DataError
 from mien.evaluation.curation import Curation
 from mien.evaluation.curation import curate as confident
-from mien.evaluation.progress import Progress, Steps, unseen
 from mien.expression import ClassifierOptions, OnnxClassifier
+from mien.progress import Progress, Steps, unseen
 
 _CHUNK: Final = 512
 _FEW: Final = 20  # images of a class below which what is found of labels is a hint at most

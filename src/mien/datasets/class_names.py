@@ -98,6 +98,19 @@ class NameOptions:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class ClassOptions(NameOptions):
+    """Which classes the names are, and what they mean.
+
+    Raises:
+        ConfigError: As `NameOptions`.
+    """
+
+    classes: Annotated[
+        str | None, "6, 7 or 8 emotions, or own: the names of the source; by default chosen from the names."
+    ] = None
+
+
 class Naming(NamedTuple):
     """The names of the classes, and the index of its class for each name in the source."""
 
@@ -118,24 +131,23 @@ def is_emotion(name: str) -> bool:
 
 def naming(
     names: Sequence[str],
-    wanted: str | None = None,
-    options: NameOptions | None = None,
+    options: ClassOptions | None = None,
     count: Callable[[str], int] | None = None,
 ) -> Naming:
     """The classes that the names mean.
 
     Args:
         names: Each name of the source once.
-        wanted: "6", "7" or "8" emotions, "own" classes, or None for the smallest number of emotions that has a class
-            for every name.
-        options: What numbers and other names mean.
+        options: Which classes they are, by default those of the smallest number of emotions that has a class for every
+            name; and what numbers and other names mean.
         count: Number of images of a name, for the error of numbers without a meaning.
 
     Raises:
-        ConfigError: `wanted` has another value, or an option applies to no name.
+        ConfigError: An option has another value, or applies to no name.
         DataError: Names are not classes, a class has no name, or there is only one class.
     """
-    options = options or NameOptions()
+    options = options or ClassOptions()
+    wanted = options.classes
     if wanted not in (None, OWN, *map(str, SIZES)):
         raise ConfigError(f"classes: unknown '{wanted}'", hint=f"choose one of {', '.join(map(str, SIZES))}, {OWN}")
     if len(names) < 2:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from mien.errors import DataError, InputError
 from mien.media import read_image
+from mien.progress import Progress, unseen
 
 # The order of the five landmarks after mirroring.
 MIRRORED: Final = [1, 0, 2, 4, 3]
@@ -81,6 +82,7 @@ def read(
     sets: Sequence[str] = (),
     limit: int | None = None,
     doubt: float = np.inf,
+    progress: Progress = unseen,
 ) -> Iterator[FaceImage]:
     """Reads labelled images, in the order of the labels.
 
@@ -90,22 +92,16 @@ def read(
         sets: Names of archives, without ".zip"; empty for all.
         limit: Approximate number of images, evenly spread; None for all.
         doubt: Landmarks with a larger `lm_diff` become nan.
+        progress: Called with the number of images read and the number of all, before the next one is read.
 
     Raises:
         InputError: The folder has no labels, or an archive or an image is missing or cannot be read.
         DataError: A line of the labels has another form, or the split has no images.
     """
-    rows = [
-        (place, row)
-        for place in _folders(folder)
-        for row in _rows(place)
-        if row["split"] == split and (not sets or Path(row["zip"]).stem in sets)
-    ]
-    if not rows:
-        raise DataError(f"{folder}: no images of the split '{split}'", hint="check labels.jsonl and the sets")
+    rows = _chosen(folder, split, sets, limit)
     with ExitStack() as stack:
         archives: dict[Path, zipfile.ZipFile] = {}
-        for place, row in rows[:: max(1, len(rows) // limit) if limit else 1]:
+        for number, (place, row) in enumerate(rows, 1):
             path = place / row["zip"]
             try:
                 if path not in archives:
@@ -129,6 +125,25 @@ def read(
                 mistakes=np.array(row["mistakes"], float).reshape(-1, 4),
                 scores=np.array([face.get("score", np.nan) for face in faces], float),
             )
+            progress(number, len(rows))
+
+
+def count(folder: Path, split: str, *, limit: int | None = None) -> int:
+    """Number of images that `read` yields, and its errors before the first one."""
+    return len(_chosen(folder, split, (), limit))
+
+
+def _chosen(folder: Path, split: str, sets: Sequence[str], limit: int | None) -> list[tuple[Path, dict[str, Any]]]:
+    """The labels of the images that are read, each with its folder."""
+    rows = [
+        (place, row)
+        for place in _folders(folder)
+        for row in _rows(place)
+        if row["split"] == split and (not sets or Path(row["zip"]).stem in sets)
+    ]
+    if not rows:
+        raise DataError(f"{folder}: no images of the split '{split}'", hint="check labels.jsonl and the sets")
+    return rows[:: max(1, len(rows) // limit) if limit else 1]
 
 
 def fingerprint(folder: Path) -> dict[str, object]:

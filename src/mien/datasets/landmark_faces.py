@@ -14,7 +14,7 @@ face:
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +31,7 @@ from mien.faces.crop import crop_face, similarity
 from mien.faces.detectors import Detector
 from mien.faces.keypoints import COUNTS, POINTS_70, five_of
 from mien.files import replacing
+from mien.progress import Progress, Steps, unseen
 
 try:
     import h5py
@@ -138,7 +139,7 @@ def build(
     fer: Path | None = None,
     detector: Detector,
     limit: int | None = None,
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Progress = unseen,
 ) -> LandmarkFaces:
     """Crops faces with landmarks, faces with five landmarks, and what is no face.
 
@@ -151,7 +152,7 @@ def build(
         fer: A store of FER2013 in which rows are named by their number; None: without FER2013.
         detector: Finds the false alarms.
         limit: Approximate number of images, and of faces of FER2013, for each split; None for all.
-        progress: Called with what is done.
+        progress: Called with the number of images done and the number of all, without those of FER2013.
 
     Raises:
         InputError: A file is missing or cannot be read.
@@ -159,14 +160,13 @@ def build(
     """
     rows: list[_Row] = []
     known = by_face(landmarks / FILES[0])
+    steps = Steps(progress, sum(face_images.count(images, split, limit=limit) for split in face_images.SPLITS))
     for number, split in enumerate(face_images.SPLITS):
         rng = np.random.default_rng(number)
-        for image in face_images.read(images, split, limit=limit):
+        for image in face_images.read(images, split, limit=limit, progress=steps.part()):
             rows += _of_image(image, number, known, detector, rng)
-        progress(f"images of the split '{split}'")
     if fer is not None:
         rows += _of_fer(fer, landmarks / FILES[1], limit)
-        progress("faces of FER2013")
     if not any(row.kind == DENSE for row in rows):
         raise DataError(
             f"{landmarks}: belongs to none of the faces in {images}", hint="check that both are of one data set"

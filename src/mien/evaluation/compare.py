@@ -14,9 +14,9 @@ from mien.errors import ConfigError, MienError
 from mien.evaluation.cost import Cost, cost_of
 from mien.evaluation.intervals import McNemar, mcnemar
 from mien.evaluation.predict import Evaluation, evaluate_model
-from mien.evaluation.progress import Progress, unseen
 from mien.expression import ClassifierOptions, load_classifier
 from mien.expression.prior import checked, name_of
+from mien.progress import Progress, unseen
 
 _CHECKPOINT: Final = "best.ckpt"  # what a run's folder holds
 

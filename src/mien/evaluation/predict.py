@@ -15,7 +15,6 @@ from mien.datasets.examples import examples_of, faces_of
 from mien.errors import ConfigError, DataError
 from mien.evaluation.affect import AffectScores, affect_scores, predicted_affect, predicts_affect
 from mien.evaluation.intervals import mean_estimate
-from mien.evaluation.progress import Progress, Steps, unseen
 from mien.evaluation.protocols import Protocol, printed_split, restricted, select_protocols, votes_for
 from mien.evaluation.robustness import AccuracyDrop, accuracy_drops, corrupted, select_corruptions
 from mien.evaluation.score import Scores, assumed_error, compute_scores
@@ -25,6 +24,7 @@ from mien.expression.prior import name_of
 from mien.expression.tta import Tta
 from mien.faces.align import Aligner, CropAligner, aligned
 from mien.faces.detectors import DetectorOptions
+from mien.progress import Progress, Steps, unseen
 
 _CHUNK: Final = 512  # images between two reports of progress
 _CHUNK_DETECTED: Final = 16  # the same with a detector, which takes some milliseconds per image

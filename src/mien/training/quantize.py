@@ -18,10 +18,10 @@ from mien.assets.store import model_bytes, open_model
 from mien.datasets import Samples
 from mien.errors import ConfigError, WeightsError
 from mien.evaluation import Evaluation, evaluate_model
-from mien.evaluation.progress import Progress, Steps, unseen
 from mien.expression import OnnxClassifier
 from mien.expression.preprocess import fitted, normalised
 from mien.files import staging_folder
+from mien.progress import Progress, Steps, unseen
 from mien.training.artifacts import check_name, publish, quantized, with_info
 from mien.training.expression.export import calibrated
 

@@ -15,6 +15,7 @@ from mien.assets.manifest import default_model, model_info
 from mien.cli import build_app
 from mien.datasets import store
 from mien.datasets.builders.clips import ClipOptions, build
+from mien.datasets.class_names import ClassOptions
 from mien.datasets.clips import clips_of
 from mien.errors import ConfigError
 from mien.faces.crop import crop_face
@@ -31,7 +32,11 @@ def made_up(folder: Path) -> dict[str, Any]:
         place = folder / "clips" / label
         place.mkdir(parents=True, exist_ok=True)
         write_video(place / f"actor_{person}.mp4", portrait(PORTRAIT, 3, width=200, step=step))
-    return {"source": folder / "clips", "classes": "own", "clips": ClipOptions(subject=r"actor_(\d+)")}
+    return {
+        "source": folder / "clips",
+        "names": ClassOptions(classes="own"),
+        "clips": ClipOptions(subject=r"actor_(\d+)"),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_folders_are_classes_and_paths_name_the_people(folder: Path) -> None:
-    samples = build(folder, classes="own", clips=ClipOptions(subject=r"actor_(\d+)"))
+    samples = build(folder, names=ClassOptions(classes="own"), clips=ClipOptions(subject=r"actor_(\d+)"))
     assert samples.classes == ("happiness", "sadness")
     found = {clip.name: (clip.subject, samples.classes[clip.label], len(clip)) for clip in clips_of(samples)}
     assert found == {
@@ -49,14 +54,14 @@ def test_folders_are_classes_and_paths_name_the_people(folder: Path) -> None:
         "sad/actor_3.mp4": ("3", "sadness", 3),
     }
     assert len(set(samples.split)) == 3  # one person each
-    assert build(folder, classes="own").subjects is None
+    assert build(folder, names=ClassOptions(classes="own")).subjects is None
     with pytest.raises(ConfigError, match="finds no person in happy/actor_1"):
-        build(folder, classes="own", clips=ClipOptions(subject=r"person_(\d+)"))
+        build(folder, names=ClassOptions(classes="own"), clips=ClipOptions(subject=r"person_(\d+)"))
 
 
 def test_the_crops_are_those_of_the_analyzer(folder: Path) -> None:
     """The same frames, tracked and aligned by the analyzer, give the same crops."""
-    samples = build(folder, classes="own")
+    samples = build(folder, names=ClassOptions(classes="own"))
     (clip,) = [each for each in clips_of(samples) if each.name == "sad/actor_3.mp4"]
     path = folder / "sad" / "actor_3.mp4"
     frames = [frame for frame in read_video(path) if isinstance(frame, Frame)]
@@ -84,7 +89,7 @@ def test_the_largest_person_is_taken(tmp_path: Path) -> None:
     for label in ("happy", "sad"):
         (tmp_path / label).mkdir()
         write_video(tmp_path / label / "two.mp4", frames())
-    samples = build(tmp_path, classes="own", clips=ClipOptions(keypoints=True))
+    samples = build(tmp_path, names=ClassOptions(classes="own"), clips=ClipOptions(keypoints=True))
     for clip in clips_of(samples):
         assert samples.frames is not None
         assert samples.frames[clip.rows].tolist() == [2, 3, 4, 5]
@@ -117,4 +122,4 @@ def test_a_list_with_times(folder: Path, tmp_path: Path) -> None:
         ("sad/actor_3.mp4", 3, "ben", "test"),
     ]
     thinned = replace(ClipOptions(), fps=12.5)
-    assert {len(clip) for clip in clips_of(build(folder, classes="own", clips=thinned))} == {2}
+    assert {len(clip) for clip in clips_of(build(folder, names=ClassOptions(classes="own"), clips=thinned))} == {2}

@@ -101,6 +101,17 @@ def test_the_store_round_trips(name: str, tmp_path: Path) -> None:
     assert found.about == samples.about
 
 
+def test_progress_counts_up_to_its_total(name: str, tmp_path: Path) -> None:
+    arguments, told = made_up(name, tmp_path / "data"), list[tuple[int, int]]()
+    if "progress" not in inspect.signature(builder(name)).parameters:
+        assert name == "fer2013"  # one file, which is read in seconds
+        return
+    builder(name)(**arguments, progress=lambda done, total: told.append((done, total)))
+    totals = {total for _, total in told}
+    assert [done for done, _ in told] == list(range(1, totals.pop() + 1))
+    assert not totals
+
+
 def missing(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
@@ -140,6 +151,7 @@ def options(build: Any) -> Iterator[tuple[str, Any]]:
     """The annotations of the arguments, and of the fields of option dataclasses."""
     hints = get_type_hints(build, include_extras=True)
     assert hints.pop("return") is Samples
+    hints.pop("progress", None)  # of the bar
     for key, hint in hints.items():
         if is_dataclass(hint):
             own = get_type_hints(hint, include_extras=True)

@@ -18,7 +18,7 @@ from tests.drawn import draw_face
 from mien.datasets import Samples, store
 from mien.datasets.builders import folder
 from mien.datasets.class_folders import read_tree
-from mien.datasets.class_names import naming
+from mien.datasets.class_names import ClassOptions, naming
 from mien.datasets.exclude import RowOptions
 from mien.datasets.export.folder import export
 from mien.datasets.samples import SPLITS, stratified_split
@@ -32,7 +32,7 @@ from mien.faces.detectors import DetectorOptions
 def build(root: Path, **options: Any) -> Samples:
     """`folder.build` with the fields of its option dataclasses as arguments."""
     groups: dict[str, Any] = {}
-    for name, kind in (("faces", FaceOptions), ("split", SplitOptions)):
+    for name, kind in (("faces", FaceOptions), ("split", SplitOptions), ("names", ClassOptions)):
         own = {field.name: options.pop(field.name) for field in fields(kind) if field.name in options}
         groups[name] = kind(**own)
     return folder.build(root, **groups, **options)
@@ -105,7 +105,7 @@ def test_images_are_read_as_in_inference(tmp_path: Path) -> None:
 def test_what_names_mean(tmp_path: Path, names: tuple[str, ...], wanted: str | None, classes: tuple[str, ...]) -> None:
     for name in names:
         (tmp_path / name).mkdir()
-    found = naming(read_tree(tmp_path).names, wanted)
+    found = naming(read_tree(tmp_path).names, ClassOptions(classes=wanted))
     assert found.classes == classes
     assert set(found.place) == set(names)
     if wanted == "6":
@@ -146,7 +146,7 @@ def test_names_that_are_not_classes(
     for name in names:
         (tmp_path / name).mkdir()
     with pytest.raises(DataError, match=message) as caught:
-        naming(read_tree(tmp_path).names, wanted)
+        naming(read_tree(tmp_path).names, ClassOptions(classes=wanted))
     assert hint in caught.value.hint
 
 

@@ -247,6 +247,13 @@ def test_what_cannot_be_exported(drawn: Samples, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", names())
+def test_exports_count_up_to_their_total(drawn: Samples, tmp_path: Path, name: str) -> None:
+    told: list[tuple[int, int]] = []
+    exporter(name)(drawn, tmp_path / "out", lambda done, total: told.append((done, total)))
+    assert told == [(done, told[0][1]) for done in range(1, told[0][1] + 1)]
+
+
 def test_nothing_is_overwritten_and_nothing_left_half(drawn: Samples, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="it already exists"):
         export(drawn, folder)

@@ -10,6 +10,7 @@ from tests.commands import run_command
 
 from mien.datasets import store
 from mien.datasets.builders.listed import build
+from mien.datasets.class_names import ClassOptions
 from mien.datasets.folds import PersonSplitOptions
 from mien.datasets.stored_faces import FaceOptions
 from mien.errors import DataError, InputError
@@ -39,7 +40,11 @@ ROWS = """File,Subject,Label,Valence,Arousal
 
 def made_up(folder: Path) -> dict[str, Any]:
     """Arguments for the conformance suite."""
-    return {"source": write(folder / "faces", ROWS), "classes": "own", "split": PersonSplitOptions(val=0.3, test=0.0)}
+    return {
+        "source": write(folder / "faces", ROWS),
+        "names": ClassOptions(classes="own"),
+        "split": PersonSplitOptions(val=0.3, test=0.0),
+    }
 
 
 def test_labels_ratings_and_people_are_kept(tmp_path: Path) -> None:
@@ -59,7 +64,7 @@ def test_labels_ratings_and_people_are_kept(tmp_path: Path) -> None:
 
 def test_a_list_without_ratings_is_a_list_of_labels(tmp_path: Path) -> None:
     source = write(tmp_path, "file;label;split\n0.png;joy;train\n1.png;anger;train\n2.png;joy;val\n3.png;anger;test\n")
-    samples = build(source, classes="own")
+    samples = build(source, names=ClassOptions(classes="own"))
     assert samples.affect is None
     assert samples.subjects is None
     assert samples.counts() == {
@@ -75,7 +80,7 @@ def test_faces_are_found_in_photographs(tmp_path: Path) -> None:
     photo.save(tmp_path / "photo.jpg")
     photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "mirrored.png")
     photo.resize((700, 700)).save(tmp_path / "large.png")
-    samples = build(source, classes="own", faces=FaceOptions(crop_faces=True, size=64))
+    samples = build(source, names=ClassOptions(classes="own"), faces=FaceOptions(crop_faces=True, size=64))
     assert set(samples.names) == {"photo.jpg", "mirrored.png", "large.png"}
     assert samples.images.shape[1:] == (64, 64)
     assert samples.about["dropped_without_a_face"] == 1
@@ -114,7 +119,7 @@ def test_what_cannot_be_read_is_counted_and_the_rest_is_kept(tmp_path: Path) -> 
 def test_wrong_rows_are_named_with_their_line(row: str, message: str, tmp_path: Path) -> None:
     source = write(tmp_path, f"file,label,valence,arousal,subject,split\n1.png,sad,0,0\n2.png,happy,0,0\n{row}\n")
     with pytest.raises(DataError, match=f"line 4: .*{message}"):
-        build(source, classes="own")
+        build(source, names=ClassOptions(classes="own"))
 
 
 def test_wrong_lists_are_refused(tmp_path: Path) -> None:
@@ -127,6 +132,6 @@ def test_wrong_lists_are_refused(tmp_path: Path) -> None:
         ("file,label,subject,split\n0.png,happy,ann,train\n1.png,sad,ann,val\n", "same person is in several splits"),
     ):
         with pytest.raises(DataError, match=message):
-            build(write(tmp_path, text), classes="own")
+            build(write(tmp_path, text), names=ClassOptions(classes="own"))
     with pytest.raises(InputError, match="no such file"):
         build(tmp_path / "other.csv")

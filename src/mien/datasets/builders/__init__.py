@@ -4,7 +4,8 @@ The module of a data set has
 
 - `build(...)`, which returns `Samples` for the store. Its arguments become those of `mien data build <name>`: each is
   annotated with its help, `Annotated[Path, "Help text."]`, or is an option dataclass whose fields are. Keyword-only
-  arguments become options.
+  arguments become options. An argument `progress: Progress = unseen` is called with what is done, for the bar of the
+  command.
 - `YIELDS`, the optional columns of `Samples` that it can fill (votes, subjects, keypoints) besides images and labels.
 
 One conformance suite runs over all of them (tests/datasets/builders/test_conformance.py).

@@ -24,6 +24,7 @@ from mien.errors import ConfigError, DataError, InputError
 from mien.faces.detectors import DetectorOptions
 from mien.faces.keypoints import COUNTS, POINTS_68, five_of
 from mien.media import read_frames
+from mien.progress import Progress, unseen
 from mien.results import Frame
 
 YIELDS: Final = {"subjects", "keypoints"}
@@ -86,6 +87,7 @@ def build(
     split: PersonSplitOptions = _SPLIT,
     exclude: ExcludeFile = None,
     report: Annotated[Path | None, "Write the files that were left out, and the reasons, to this CSV file."] = None,
+    progress: Progress = unseen,
 ) -> Samples:
     """Builds CK+ from its folders: peak frames as images, or whole sequences as clips, divided by person.
 
@@ -106,9 +108,10 @@ def build(
         raise ConfigError("options of the detector need --crop detector", hint="leave them out")
     found = read_sequences(folder)
     reader = _Reader(sequences, faces, detector)
-    for sequence in found.values():
+    for number, sequence in enumerate(found.values(), 1):
         if sequence.frames:
             reader.read(sequence)
+        progress(number, len(found))
     if report:
         reader.left_out.write(report)
     if not reader.rows:

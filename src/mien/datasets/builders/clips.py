@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets.class_folders import read_tree
-from mien.datasets.class_names import NameOptions, naming
+from mien.datasets.class_names import ClassOptions, naming
 from mien.datasets.csv_rows import LeftOut, RowErrors, check_columns, header, quoted, rows
 from mien.datasets.exclude import ExcludeFile, RowOptions, Sources, without_duplicates
 from mien.datasets.folds import PersonSplitOptions, check_subjects, subject_split
@@ -28,6 +28,7 @@ from mien.faces.detectors import DetectorOptions
 from mien.faces.keypoints import COUNTS
 from mien.media import VideoOptions, find, is_video, read_video
 from mien.media.picking import seconds
+from mien.progress import Progress, unseen
 from mien.results import Frame
 
 YIELDS: Final = {"subjects"}
@@ -69,7 +70,7 @@ class ClipOptions:
         return "" if found is None else (found[1] or "") if found.re.groups else found[0]
 
 
-_NAMES: Final = NameOptions()
+_NAMES: Final = ClassOptions()
 _CLIPS: Final = ClipOptions()
 _FACES: Final = StoredFaceOptions()
 _DETECTOR: Final = DetectorOptions()
@@ -79,13 +80,13 @@ _SPLIT: Final = PersonSplitOptions()
 def build(
     source: Annotated[Path, "A folder with a folder of videos per class, or a CSV file with the columns file, label."],
     *,
-    classes: Annotated[str | None, "6, 7 or 8 emotions, or own: the labels; by default chosen from the labels."] = None,
-    names: NameOptions = _NAMES,
+    names: ClassOptions = _NAMES,
     clips: ClipOptions = _CLIPS,
     faces: StoredFaceOptions = _FACES,
     detector: DetectorOptions = _DETECTOR,
     split: PersonSplitOptions = _SPLIT,
     report: Annotated[Path | None, "Write the clips that were left out, and the reasons, to this CSV file."] = None,
+    progress: Progress = unseen,
 ) -> Samples:
     """Builds sequences of faces from labelled video clips.
 
@@ -109,10 +110,11 @@ def build(
     present = sorted({clip.split for clip in found if clip.split})
     shares = split.shares(present)
     labels = list(dict.fromkeys(clip.label for clip in found))
-    meaning = naming(labels, classes, names, lambda name: sum(clip.label == name for clip in found))
+    meaning = naming(labels, names, lambda name: sum(clip.label == name for clip in found))
     reader = _Reader(clips, faces, detector)
-    for clip in found:
+    for number, clip in enumerate(found, 1):
         reader.read(clip)
+        progress(number, len(found))
     if report:
         reader.left_out.write(report)
     if not reader.rows:

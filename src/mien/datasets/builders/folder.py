@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets.class_folders import Tree, read_tree
-from mien.datasets.class_names import NameOptions, naming
+from mien.datasets.class_names import ClassOptions, naming
 from mien.datasets.csv_rows import LeftOut
 from mien.datasets.exclude import RowOptions, Sources, without_duplicates
 from mien.datasets.samples import SPLITS, Samples, stratified_split
@@ -25,13 +25,14 @@ from mien.datasets.stored_faces import FaceOptions, FaceReader
 from mien.errors import DataError, InputError
 from mien.faces.detectors import DetectorOptions
 from mien.media import find, find_images, read_frames
+from mien.progress import Progress, Steps, unseen
 from mien.results import Frame
 
 YIELDS: Final[set[str]] = set()
 
 
 _FACES: Final = FaceOptions()
-_NAMES: Final = NameOptions()
+_NAMES: Final = ClassOptions()
 _SPLIT: Final = SplitOptions()
 _ROWS: Final = RowOptions()
 _DETECTOR: Final = DetectorOptions()
@@ -40,15 +41,13 @@ _DETECTOR: Final = DetectorOptions()
 def build(
     folder: Annotated[Path, "The folder with the class folders, or with train, val and test that contain them."],
     *,
-    classes: Annotated[
-        str | None, "6, 7 or 8 emotions, or own: the folder names; by default chosen from the names."
-    ] = None,
-    names: NameOptions = _NAMES,
+    names: ClassOptions = _NAMES,
     faces: FaceOptions = _FACES,
     detector: DetectorOptions = _DETECTOR,
     split: SplitOptions = _SPLIT,
     choice: RowOptions = _ROWS,
     report: Annotated[Path | None, "Write the files that were left out, and the reasons, to this CSV file."] = None,
+    progress: Progress = unseen,
 ) -> Samples:
     """Builds a data set from class folders of images.
 
@@ -67,11 +66,16 @@ def build(
     reader = _Reader(folder, FaceReader(faces, detector))
     tree = read_tree(folder)
     shares = split.shares(tree if tree.has_splits else (), val=SHARE, test=0.0 if tree.has_splits else SHARE)
-    found = naming(tree.names, classes, names, lambda name: _count(tree, name))
-    for split_name, place in tree.items():
-        for name, paths in place.items():
-            for path in paths:
-                reader.read(path, split_name, name)
+    found = naming(tree.names, names, lambda name: _count(tree, name))
+    images = [
+        (list(_images(path)), split_name, name)
+        for split_name, place in tree.items()
+        for name, paths in place.items()
+        for path in paths
+    ]
+    steps = Steps(progress, sum(len(paths) for paths, _, _ in images))
+    for paths, split_name, name in images:
+        reader.read(paths, split_name, name, steps)
     if report:
         reader.left_out.write(report)
     labels = np.asarray([found.place[name] for name in reader.folders], np.int64)
@@ -123,9 +127,8 @@ class _Reader:
     names: list[str] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=LeftOut)
 
-    def read(self, path: Path, split: str, folder: str) -> None:
-        """Adds the images of the class folder `folder`, which is at `path`."""
-        paths = list(_images(path))
+    def read(self, paths: list[Path], split: str, folder: str, steps: Steps) -> None:
+        """Adds the images at `paths` of the class folder `folder`."""
         for image, frame in zip(paths, read_frames(paths), strict=True):
             name = image.relative_to(self.root).as_posix().encode("utf-8", "backslashreplace").decode()
             if not isinstance(frame, Frame):
@@ -137,6 +140,7 @@ class _Reader:
                 self.folders.append(folder)
                 self.splits.append(SPLITS.index(split))
                 self.names.append(name)
+            steps.add(1)
 
 
 def _images(path: Path) -> Iterator[Path]:

@@ -23,6 +23,7 @@ from mien.datasets.exclude import RowOptions, Sources, without_duplicates
 from mien.datasets.samples import NO_LABEL, Samples
 from mien.emotions import vocabulary
 from mien.errors import ConfigError, DataError, InputError
+from mien.progress import Progress, Steps, unseen
 
 YIELDS: Final = {"votes"}
 # One for each split, in the order of `SPLITS`.
@@ -42,6 +43,7 @@ def build(
     side: Annotated[int, "Width and height of the faces in pixels."] = 48,
     keep_unlabelled: Annotated[bool, "Keep the rows that label processing drops, without a label."] = False,
     choice: RowOptions = _ROWS,
+    progress: Progress = unseen,
 ) -> Samples:
     """Builds FER+ from folders of PNG files with a label.csv.
 
@@ -58,8 +60,10 @@ def build(
         raise ConfigError(f"side: expected a number of pixels above 0, got {side}", hint="the faces of FER+ have 48")
     faces: list[tuple[_Row, int]] = []
     blank = 0
-    for split, place in enumerate(_places(folder)):
-        found, unnamed = _read_list(place, side)
+    lists = [(place, list(rows(place / LIST))) for place in _places(folder)]
+    steps = Steps(progress, sum(len(lines) for _, lines in lists))
+    for split, (place, lines) in enumerate(lists):
+        found, unnamed = _read_list(place, lines, side, steps)
         faces += [(row, split) for row in found]
         blank += unnamed
     if not faces:
@@ -114,13 +118,13 @@ def _places(folder: Path) -> Iterator[Path]:
             raise InputError(f"{place}: no such folder", hint=f"give the folder that contains {', '.join(FOLDERS)}")
 
 
-def _read_list(place: Path, side: int) -> tuple[list[_Row], int]:
+def _read_list(place: Path, lines: list[tuple[int, list[str]]], side: int, steps: Steps) -> tuple[list[_Row], int]:
     """The rows of the list in a folder with their images, and the number of rows without a name."""
-    path = place / LIST
     found: dict[str, _Row] = {}
     blank = 0
-    errors = RowErrors(path)
-    for line, cells in rows(path):
+    errors = RowErrors(place / LIST)
+    for line, cells in lines:
+        steps.add(1)
         if not cells[0]:
             blank += 1
             continue

@@ -19,7 +19,7 @@ from typing import Annotated, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets.class_names import NameOptions, naming
+from mien.datasets.class_names import ClassOptions, naming
 from mien.datasets.csv_rows import LeftOut, RowErrors, check_columns, header, quoted, rows
 from mien.datasets.exclude import RowOptions, Sources, without_duplicates
 from mien.datasets.folds import PersonSplitOptions, check_subjects, subject_split
@@ -29,13 +29,14 @@ from mien.datasets.stored_faces import FaceOptions, FaceReader
 from mien.errors import DataError
 from mien.faces.detectors import DetectorOptions
 from mien.media import read_frames
+from mien.progress import Progress, unseen
 from mien.results import Frame
 
 YIELDS: Final = {"affect", "subjects"}
 AFFECT: Final = ("valence", "arousal")
 _COLUMNS: Final = ("file", "label")
 _FACES: Final = FaceOptions()
-_NAMES: Final = NameOptions()
+_NAMES: Final = ClassOptions()
 _DETECTOR: Final = DetectorOptions()
 _SPLIT: Final = PersonSplitOptions()
 _ROWS: Final = RowOptions()
@@ -44,13 +45,13 @@ _ROWS: Final = RowOptions()
 def build(
     source: Annotated[Path, "CSV file with the columns file, label; also valence, arousal, subject, split."],
     *,
-    classes: Annotated[str | None, "6, 7 or 8 emotions, or own: the labels; by default chosen from the labels."] = None,
-    names: NameOptions = _NAMES,
+    names: ClassOptions = _NAMES,
     faces: FaceOptions = _FACES,
     detector: DetectorOptions = _DETECTOR,
     split: PersonSplitOptions = _SPLIT,
     choice: RowOptions = _ROWS,
     report: Annotated[Path | None, "Write the files that were left out, and the reasons, to this CSV file."] = None,
+    progress: Progress = unseen,
 ) -> Samples:
     """Builds a data set from a CSV list of images, with valence and arousal if the list has them.
 
@@ -76,8 +77,8 @@ def build(
         raise DataError(
             f"{source}: no row has a label", hint="fill the column label of some rows: networks learn both together"
         )
-    meaning = naming(labels, classes, names, lambda name: sum(row.label == name for row in found))
-    kept, images, left_out = _read(source, found, reader)
+    meaning = naming(labels, names, lambda name: sum(row.label == name for row in found))
+    kept, images, left_out = _read(source, found, reader, progress)
     if report:
         left_out.write(report)
     if not images:
@@ -185,12 +186,12 @@ def _number(name: str, text: str) -> float:
 
 
 def _read(
-    source: Path, found: Sequence[ListedImage], reader: FaceReader
+    source: Path, found: Sequence[ListedImage], reader: FaceReader, progress: Progress
 ) -> tuple[list[ListedImage], list[NDArray[np.uint8]], LeftOut]:
     """The rows whose image can be used, these images, and the files that were left out."""
     kept, images, left_out = list[ListedImage](), list[NDArray[np.uint8]](), LeftOut()
     paths = [source.parent / row.file for row in found]
-    for row, frame in zip(found, read_frames(paths), strict=True):
+    for number, (row, frame) in enumerate(zip(found, read_frames(paths), strict=True), 1):
         if not isinstance(frame, Frame):
             left_out.append((row.file, "unreadable", frame.error or ""))
         elif (face := reader.face(frame.image)) is None:
@@ -198,6 +199,7 @@ def _read(
         else:
             kept.append(row)
             images.append(face)
+        progress(number, len(found))
     return kept, images, left_out
 
 

@@ -5,7 +5,6 @@ network is sure of the face, so a network that is read in this way has to learn 
 data set's own, for faces that are not sure.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -18,6 +17,7 @@ from mien.datasets.derive import square_training_rows, with_crops
 from mien.errors import DataError
 from mien.faces.align import CropAligner
 from mien.faces.landmarks import Landmarker
+from mien.progress import Progress, unseen
 
 CHUNK: Final = 256  # faces between two calls of `progress`
 
@@ -28,7 +28,7 @@ def add_aligned_crops(
     landmarker: Landmarker | None = None,
     *,
     least: float | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unseen,
 ) -> Samples:
     """Appends the training faces that are sure, aligned; see `with_crops`.
 

@@ -4,7 +4,6 @@ The crops of a data set differ from those that a model gets behind a detector: b
 upright and to one size, each with a small error. A network that is trained on both kinds of crops classifies both.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -17,6 +16,7 @@ from mien.datasets.derive import square_training_rows, with_crops
 from mien.errors import DataError
 from mien.faces.align import Aligner
 from mien.faces.detectors import Detector
+from mien.progress import Progress, unseen
 
 CHUNK: Final = 240  # faces between two calls of `progress`, divided among the kinds of borders
 
@@ -26,7 +26,7 @@ def add_detector_crops(
     detector: Detector,
     model: ModelInfo,
     *,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unseen,
 ) -> Samples:
     """Appends the crops that a detector gives of the training faces.
 

@@ -23,6 +23,7 @@ from mien.expression import ClassifierOptions, OnnxClassifier
 from mien.expression.base import Images
 from mien.expression.tta import Tta
 from mien.faces.align import CropAligner, aligned
+from mien.progress import Progress, unseen
 
 CHUNK: Final = 256  # images between two calls of `progress`
 
@@ -79,9 +80,7 @@ class Teachers:
         """Their names."""
         return tuple(teacher.name for teacher in self.opened)
 
-    def __call__(
-        self, images: NDArray[np.uint8], progress: Callable[[int, int], None] = lambda done, total: None
-    ) -> dict[str, NDArray[np.float32]]:
+    def __call__(self, images: NDArray[np.uint8], progress: Progress = unseen) -> dict[str, NDArray[np.float32]]:
         """What each teacher says of images (N, H, W) or (N, H, W, 3): by kind (T, N, C) float32."""
         soft = {
             name: np.zeros((len(self.opened), len(images), len(classes)), np.float32)
@@ -103,9 +102,7 @@ class Teachers:
         return soft
 
 
-def record_targets(
-    samples: Samples, teachers: Teachers, progress: Callable[[int, int], None] = lambda done, total: None
-) -> Targets:
+def record_targets(samples: Samples, teachers: Teachers, progress: Progress = unseen) -> Targets:
     """What teachers say of the training images.
 
     Raises:
@@ -145,7 +142,7 @@ def distil_targets(
     *,
     tta: Tta = "flip",
     threads: int = 1,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unseen,
 ) -> Samples:
     """Adds the mean probabilities of teachers on the training images.
 

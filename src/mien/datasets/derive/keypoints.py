@@ -3,7 +3,6 @@
 Networks that read keypoints learn from them, and training places covers by them.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ from mien.faces.align import SURE
 from mien.faces.detectors.whole_image import TYPICAL_LANDMARKS
 from mien.faces.keypoints import COUNTS, POINTS_70
 from mien.faces.landmarks import Landmarker
+from mien.progress import Progress, unseen
 
 CHUNK: Final = 256  # faces between two calls of `progress`
 
@@ -27,7 +27,7 @@ def add_keypoints(
     landmarker: Landmarker,
     *,
     least: float = SURE,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unseen,
 ) -> Samples:
     """The samples with the keypoints of their faces; nan where the method is not sure.
 

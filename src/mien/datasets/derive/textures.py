@@ -5,7 +5,6 @@ arms). Patches that touch a face, or a box that may hold one, are not used.
 """
 
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +16,7 @@ from mien.datasets import face_images
 from mien.errors import DataError, InputError
 from mien.faces.boxes import intersection
 from mien.files import replacing
+from mien.progress import Progress, unseen
 
 SIDE: Final = 48
 KINDS: Final = ("cloth", "skin")
@@ -33,7 +33,7 @@ def collect_textures(
     *,
     most: int = 1000,
     seed: int = 0,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Progress = unseen,
 ) -> dict[str, NDArray[np.uint8]]:
     """Cuts textures out of the training images of a folder.
 
@@ -41,7 +41,7 @@ def collect_textures(
         folder: A folder of labelled images, or of several such folders; see `face_images`.
         most: Largest number of patches of each kind.
         seed: For the places.
-        progress: Called with the number of images done.
+        progress: Called with the number of images done and the number of all.
 
     Returns:
         By kind the patches (K, SIDE, SIDE) uint8 grey, K at least 1.
@@ -51,7 +51,7 @@ def collect_textures(
     """
     rng = np.random.default_rng(seed)
     found: dict[str, list[NDArray[np.uint8]]] = {kind: [] for kind in KINDS}
-    for done, image in enumerate(face_images.read(folder, "train"), 1):
+    for image in face_images.read(folder, "train", progress=progress):
         height, width = image.image.shape[:2]
         if min(height, width) >= SIDE:
             taken = np.concatenate([image.boxes, image.ignore])
@@ -64,7 +64,6 @@ def collect_textures(
                 if (kind := _kind(patch)) and len(found[kind]) < most:
                     found[kind].append(np.asarray(cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY), np.uint8))
                     break
-        progress(done)
         if all(len(patches) >= most for patches in found.values()):
             break
     if missing := [kind for kind, patches in found.items() if not patches]:

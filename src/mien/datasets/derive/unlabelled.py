@@ -4,7 +4,7 @@ The faces of FER2013 are grey, small and old. Photographs show colour, masks, he
 their expressions, but teachers can say what they see, and a student learns from that (`datasets/derive/distil.py`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ from mien.errors import DataError
 from mien.faces.align import Aligner
 from mien.faces.boxes import iou
 from mien.faces.detectors import Detector
+from mien.progress import Progress, unseen
 
 LEAST: Final = 24  # side of a face in pixels, below which teachers guess
 _SAME: Final = 0.4  # intersection over union of a found face with a labelled one
@@ -34,7 +35,7 @@ def crop_unlabelled(
     size: int = 48,
     least: float = LEAST,
     limit: int | None = None,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Progress = unseen,
 ) -> Samples:
     """Finds the faces of the training images of a folder and crops them for a model.
 
@@ -47,7 +48,7 @@ def crop_unlabelled(
         size: Side of the crops in pixels.
         least: Smallest side of a face (the root of the area of its box), in pixels.
         limit: Approximate number of images; None for all.
-        progress: Called with the number of images done.
+        progress: Called with the number of images done and the number of all.
 
     Returns:
         Grey faces (N, size, size) of the train split without labels, over the seven emotions of FER2013.
@@ -59,7 +60,7 @@ def crop_unlabelled(
     aligner = Aligner(detector, [model.crop_spec.resized(size)])
     crops: list[NDArray[np.uint8]] = []
     names: list[str] = []
-    for done, image in enumerate(face_images.read(folder, "train", limit=limit), 1):
+    for image in face_images.read(folder, "train", limit=limit, progress=progress):
         if len(image.boxes):
             faces = aligner.find(image.image)
             sides = [float(np.sqrt(np.prod(face.box[2:] - face.box[:2]))) for face in faces]
@@ -69,7 +70,6 @@ def crop_unlabelled(
             (found,) = aligner.crop(image.image, aligner.refined(image.image, [faces[place] for place in kept]))
             crops += [np.asarray(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), np.uint8) for crop in found]
             names += [f"{image.source}#{place}" for place in kept]
-        progress(done)
     if not crops:
         raise DataError(f"{folder}: no face of {least:g} pixels or more was found", hint="lower --least")
     classes = emotions.vocabulary(7)

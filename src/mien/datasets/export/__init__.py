@@ -1,22 +1,30 @@
 """Exports of stores to other formats, one file each; the folder is the list.
 
-The module of a format has one function `export(samples, out)`, which writes the new folder `out` completely or not at
-all, and returns the number of rows left out by reason. `mien data export <name>` is made from it.
+The module of a format has one function `export(samples, out, progress)`, which writes the new folder `out` completely
+or not at all, and returns the number of rows left out by reason; `progress` is called with the number of rows done and
+the number of all. `mien data export <name>` is made from it.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from mien.datasets.samples import Samples
 from mien.errors import ConfigError, OutputError
 from mien.files import staging_folder
+from mien.progress import Progress, unseen
 
 __all__ = ["Exporter", "exporter", "names", "new_folder"]
 
-Exporter = Callable[[Samples, Path], Mapping[str, int]]
+
+class Exporter(Protocol):
+    """The `export` function of a format."""
+
+    def __call__(self, samples: Samples, out: Path, progress: Progress = unseen) -> Mapping[str, int]:
+        """Writes the new folder, and returns the number of rows left out by reason."""
 
 
 def names() -> list[str]:

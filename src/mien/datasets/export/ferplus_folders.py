@@ -14,12 +14,13 @@ from mien.datasets.builders.labelcsv import FOLDERS, LIST
 from mien.datasets.export import new_folder
 from mien.datasets.samples import SPLITS, Samples
 from mien.errors import DataError
+from mien.progress import Progress, Steps, unseen
 
 _SUFFIX: Final = ".png"
 _NEEDED: Final = 2  # train and valid exist even without rows; their readers expect them
 
 
-def export(samples: Samples, out: Path) -> Mapping[str, int]:
+def export(samples: Samples, out: Path, progress: Progress = unseen) -> Mapping[str, int]:
     """Writes the new folder OUT with FER2013Train, FER2013Valid and, if it has rows, FER2013Test.
 
     Each face keeps its name, with `.png` appended if missing. Rows without a name, which are not faces in FER+, are
@@ -34,11 +35,12 @@ def export(samples: Samples, out: Path) -> Mapping[str, int]:
     """
     named = samples.subset(samples.names != "")
     files = np.asarray(_files(named))
+    steps = Steps(progress, len(named))
     with new_folder(out) as folder:
         for code, name in enumerate(FOLDERS):
             rows = np.flatnonzero(named.split == code)
             if len(rows) or code < _NEEDED:
-                _write(named.subset(rows), files[rows].tolist(), folder / name)
+                _write(named.subset(rows), files[rows].tolist(), folder / name, steps)
     return {"without a name": len(samples) - len(named)}
 
 
@@ -59,7 +61,7 @@ def _files(samples: Samples) -> list[str]:
     return files
 
 
-def _write(samples: Samples, files: list[str], folder: Path) -> None:
+def _write(samples: Samples, files: list[str], folder: Path, steps: Steps) -> None:
     """Writes one split: its images and its list."""
     folder.mkdir()
     height, width = samples.images.shape[1:3]
@@ -70,3 +72,4 @@ def _write(samples: Samples, files: list[str], folder: Path) -> None:
         for name, image, counts in zip(files, samples.images, votes, strict=True):
             Image.fromarray(image).save(folder / name, format="PNG")
             writer.writerow([name, f"(0, 0, {width}, {height})", *counts])
+            steps.add(1)

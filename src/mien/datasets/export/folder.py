@@ -9,9 +9,10 @@ from PIL import Image
 from mien.datasets.export import new_folder
 from mien.datasets.samples import NO_LABEL, SPLITS, Samples
 from mien.errors import DataError
+from mien.progress import Progress, unseen
 
 
-def export(samples: Samples, out: Path) -> Mapping[str, int]:
+def export(samples: Samples, out: Path, progress: Progress = unseen) -> Mapping[str, int]:
     """Writes the new folder OUT with OUT/train/CLASS/NUMBER-NAME.png, and val and test if they have rows.
 
     The number is that of the row. Rows without a label are left out and counted. Votes are not exported.
@@ -34,4 +35,5 @@ def export(samples: Samples, out: Path) -> Mapping[str, int]:
                 stem = re.sub(r"[^A-Za-z0-9_-]+", "_", PurePosixPath(str(samples.names[row])).stem)[:60]
                 Image.fromarray(samples.images[row]).save(place / f"{row:06}-{stem}.png", format="PNG")
                 written += 1
+            progress(row + 1, len(samples))
     return {"without a label": len(samples) - written}
