@@ -5,14 +5,15 @@ import dataclasses
 import json
 import math
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mien import Expression, Face, Frame, FrameResult, emotions
-from mien.results import Affect
+from mien.results import Affect, Measures
 
 EIGHT = emotions.vocabulary(8)
 BOX = np.array([1, 2, 30, 40], np.float32)
@@ -248,14 +249,49 @@ def test_a_result_is_a_sequence_of_faces_and_plain_json() -> None:
             assert (shown[name] is None) == (face.expression is None or name == "affect")
 
 
-def test_a_face_of_a_video_has_its_track_keypoints_and_both_expressions() -> None:
+def of_a_video() -> Face:
     points = np.arange(20, dtype=np.float32).reshape(10, 2)
-    smoothed = Expression(np.full(8, 1 / 8, np.float32), EIGHT)
-    face = Face(BOX, 0.9, keypoints=points, keypoint_scheme="ten", track=3, expression=_expression(), smoothed=smoothed)
+    smoothed = Expression(np.full(8, 1 / 8, np.float32), EIGHT, uncertain=True)
+    return Face(BOX, 0.9, keypoints=points, keypoint_scheme="ten", track=3, expression=_expression(), smoothed=smoothed)
+
+
+def test_results_are_read_from_their_json() -> None:
+    affect = Affect(0.5, -0.25, 0.5, 0)
+    measured = replace(of_a_video(), landmarks=np.eye(5, 2), pose=np.array([1, 2, 3]), measures=Measures(1, 1, 0, 0, 1))
+    dimensions = replace(of_a_video(), expression=replace(_expression(), affect=affect), smoothed=None)
+    faces = (of_a_video(), measured, dimensions, Face(BOX, 0.25))
+    for result in (FrameResult("a.mp4", 3, 0.5, 40, 30, faces), FrameResult("b.png", error="damaged", note="cut")):
+        assert FrameResult.from_dict(json.loads(json.dumps(result.as_dict()))) == result
+    with pytest.raises(KeyError, match="frame"):
+        FrameResult.from_dict({"source": "a.png"})
+
+
+def test_a_result_is_a_sequence_of_faces() -> None:
+    face, other = of_a_video(), Face(BOX, 0.25)
+    result = FrameResult("a.mp4", faces=(face, other))
+    assert isinstance(result, Sequence)
+    assert (result.index(other), result.count(face), list(reversed(result))) == (1, 1, [other, face])
+    with pytest.raises(ValueError, match="faces: expected faces, got int"):
+        FrameResult("a.mp4", faces=(1,))  # type: ignore[arg-type]
+
+
+def test_an_expression_has_each_name_once() -> None:
+    expression = Expression([0.5, 0.5], ["a", "b"])  # type: ignore[arg-type]
+    assert expression.emotions == ("a", "b")
+    assert hash(expression) == hash(Expression(np.full(2, 0.5, np.float32), ("a", "b")))
+    with pytest.raises(ValueError, match="emotions: expected each name once, got a, a"):
+        Expression(np.full(2, 0.5, np.float32), ("a", "a"))
+
+
+def test_a_face_of_a_video_has_its_track_keypoints_and_both_expressions() -> None:
+    face = of_a_video()
+    points = face.keypoints
+    assert points is not None
     assert face.emotion == "happiness"  # of the model, not of the smoother
     plain = json.loads(json.dumps(face.as_dict()))
     assert plain["track"] == 3
     assert plain["keypoint_scheme"] == "ten"
     assert plain["keypoints"] == points.tolist()
     assert plain["smoothed"]["anger"] == pytest.approx(1 / 8)
+    assert (plain["smoothed_uncertain"], plain["uncertain"]) == (True, False)
     assert plain["emotions"]["anger"] == pytest.approx(0.1)

@@ -252,6 +252,64 @@ def test_every_source_has_its_own_tracker() -> None:
     assert [tracker.frames for tracker in CountingTracker.made] == [[0, 1, 2], [0, 1]]
 
 
+def test_frames_with_a_time_alone_are_one_recording() -> None:
+    analyzer = mien.Analyzer(detector=Halves(), tracker=CountingTracker)
+    timed = [replace(frame, index=0) for frame in [*frames("camera", 3), *frames("camera", 2)]]
+    results = list(analyzer.stream(timed))
+    assert [tracker.frames for tracker in CountingTracker.made] == [[0, 0, 0], [0, 0]]  # the time began again
+    smoothed = [face.smoothed for result in list(mien.Analyzer(detector=Halves()).stream(timed[:3])) for face in result]
+    raw = [face.expression for result in results[:3] for face in result]
+    assert len(smoothed) == len(raw) == 6
+    assert not any(one == other for one, other in zip(smoothed, raw, strict=True))
+
+
+@pytest.mark.parametrize("keep_images", [False, True])
+@pytest.mark.parametrize("max_delay", [None, 0, 0.5, "analyze"])
+def test_a_source_may_overwrite_its_pixels(max_delay: float | str | None, keep_images: bool) -> None:
+    """As cameras do that fill one array."""
+    analyzer = mien.Analyzer(AnalyzerOptions(keep_images=keep_images), detector="whole-image")
+
+    def overwritten() -> Iterator[Frame]:
+        pixels = np.zeros((48, 96, 3), np.uint8)
+        for frame in frames("camera", 5):
+            pixels[:] = frame.image
+            yield replace(frame, image=pixels)
+        pixels[:] = 0
+
+    def analyzed(source: Iterator[Frame]) -> list[FrameResult]:
+        if max_delay == "analyze":
+            return list(analyzer.analyze(source))
+        assert not isinstance(max_delay, str)
+        return list(analyzer.stream(source, max_delay))
+
+    expected, found = analyzed(frames("camera", 5)), analyzed(overwritten())
+    assert found == expected
+    for result, frame in zip(found, frames("camera", 5), strict=True):
+        if keep_images:
+            assert result.image is not None
+            assert not result.image.flags.writeable
+            if max_delay != 0:
+                np.testing.assert_array_equal(result.image, frame.image)
+
+
+@pytest.mark.parametrize("maker", ["tracker", "smoother"])
+def test_what_makes_a_stage_is_a_class(maker: str) -> None:
+    with pytest.raises(TypeError, match=f"^{maker}: expected a class or a function that makes one, got MeanOfN"):
+        mien.Analyzer(detector=Halves(), **{maker: MeanOfNeighbours()})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("found", [(np.zeros((0, 4)), np.zeros(0)), [], None])
+def test_what_a_detector_must_return_is_said(found: object) -> None:
+    class Other(Halves):
+        mean_landmarks = np.full((5, 2), 0.5, np.float32)  # type: ignore[assignment]
+
+        def detect(self, image: NDArray[np.uint8], *, min_score: float = 0.5) -> Detections:
+            return found  # type: ignore[return-value]
+
+    with pytest.raises(TypeError, match=rf"expected Detections from detect\(\), got {type(found).__name__}; return"):
+        mien.Analyzer(detector=Other()).analyze(np.zeros((48, 48, 3), np.uint8))
+
+
 def test_images_in_memory_are_different_sources() -> None:
     analyzer = mien.Analyzer(detector=Halves(), tracker=CountingTracker)
     analyzer.analyze([np.zeros((48, 48, 3), np.uint8)] * 3)

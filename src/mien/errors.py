@@ -217,4 +217,14 @@ def check_fraction(name: str, value: object) -> None:
     if not 0 <= number <= 1:  # also refuses nan
         # Just above 1 it is hardly a percentage.
         hint = f"{number:g} percent is {number / 100:g}" if 5 <= number <= 100 else "for example 0.5"
-        raise ConfigError(f"{name}: expected a number 0-1, got {value}", hint=hint)
+        raise ConfigError(f"{name}: expected a number 0-1, got {value!r}", hint=hint)
+
+
+def check_flag(name: str, value: object) -> None:
+    """Refuses what is not True or False, also of NumPy: text such as "no" would count as yes.
+
+    Raises:
+        ConfigError: The message names the option.
+    """
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise ConfigError(f"{name}: expected True or False, got {repr(value)[:80]}")

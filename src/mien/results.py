@@ -1,8 +1,8 @@
 """Frames, faces and expressions: frozen dataclasses over numpy arrays, validated when they are made."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Final, overload
+from typing import Any, Final, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +113,9 @@ class Expression(Mapping[str, float]):
     affect: Affect | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "emotions", tuple(self.emotions))
+        if len(set(self.emotions)) < len(self.emotions):
+            raise ValueError(f"emotions: expected each name once, got {', '.join(map(str, self.emotions))}")
         probabilities = checked(self.probabilities, (len(self.emotions),), "probabilities")
         if (probabilities < 0).any() or abs(float(probabilities.sum()) - 1) > 1e-3:
             raise ValueError(f"probabilities: expected numbers 0-1 that sum to 1, got {probabilities.tolist()}")
@@ -263,8 +266,13 @@ class Face:
         """Valence and arousal smoothed over the frames of a track; None without smoothing."""
         return None if self.smoothed is None else self.smoothed.affect
 
+    @property
+    def smoothed_uncertain(self) -> bool | None:
+        """Whether the highest smoothed probability is below the model's threshold; None without smoothing."""
+        return None if self.smoothed is None else self.smoothed.uncertain
+
     def as_dict(self) -> dict[str, object]:
-        """Plain types, as written to JSON."""
+        """Plain types, as written to JSON; `from_dict` reads them."""
         points = None if self.landmarks is None else dict(zip(LANDMARKS, self.landmarks.tolist(), strict=True))
         return {
             "box": self.box.tolist(),
@@ -277,6 +285,7 @@ class Face:
             "measures": None if self.measures is None else asdict(self.measures),
             "smoothed": None if self.smoothed is None else self.smoothed.as_dict(),
             "smoothed_affect": None if self.smoothed_affect is None else asdict(self.smoothed_affect),
+            "smoothed_uncertain": self.smoothed_uncertain,
             "emotion": self.emotion,
             "confidence": self.confidence,
             "uncertain": self.uncertain,
@@ -284,9 +293,44 @@ class Face:
             "affect": None if self.affect is None else asdict(self.affect),
         }
 
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Self:
+        """The face that `as_dict` wrote; it knows the first decimals of float32 numbers, as JSON does.
+
+        Raises:
+            KeyError: A key is missing.
+            ValueError: A value has another shape or no meaning.
+        """
+        landmarks, pose, measures = found["landmarks"], found["pose"], found["measures"]
+        return cls(
+            box=np.array(found["box"], np.float32),
+            score=found["score"],
+            landmarks=_points(landmarks and [landmarks[name] for name in LANDMARKS]),
+            keypoints=_points(found["keypoints"]),
+            keypoint_scheme=found["keypoint_scheme"],
+            pose=_points(pose and [pose[name] for name in POSE]),
+            measures=measures and Measures(**measures),
+            track=found["track"],
+            expression=_expression(found.get("emotions"), found.get("affect"), found.get("uncertain")),
+            smoothed=_expression(found["smoothed"], found.get("smoothed_affect"), found.get("smoothed_uncertain")),
+        )
+
+
+def _points(value: Any) -> NDArray[np.float32] | None:
+    return None if value is None else np.array(value, np.float32)
+
+
+def _expression(
+    found: Mapping[str, float] | None, dimensions: Mapping[str, float] | None, uncertain: bool | None
+) -> Expression | None:
+    if found is None:
+        return None
+    affect = Affect(**dimensions) if dimensions else None
+    return Expression(np.array(list(found.values()), np.float32), tuple(found), bool(uncertain), affect)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FrameResult:
+class FrameResult(Sequence[Face]):
     """The result of one frame: a sequence of its faces.
 
     Two results are equal if all their attributes but `image` are, and then have the same hash.
@@ -299,7 +343,7 @@ class FrameResult:
         height: Height of the frame in pixels; 0 if it could not be read.
         faces: The faces, largest first; empty if there are none.
         error: Why the frame could not be read; None if it could.
-        image: (H, W, 3) uint8 RGB, the frame's pixels; None unless `AnalyzerOptions.keep_images` is set.
+        image: (H, W, 3) uint8 RGB, the frame's pixels, read-only; None unless `AnalyzerOptions.keep_images` is set.
         note: What was ignored or not read of the frame; None for nothing.
     """
 
@@ -317,6 +361,12 @@ class FrameResult:
         object.__setattr__(self, "source", source_text(self.source))
         object.__setattr__(self, "timestamp", timestamp_of(self.timestamp))
         object.__setattr__(self, "faces", tuple(self.faces))
+        if strange := next((each for each in self.faces if not isinstance(each, Face)), None):
+            raise ValueError(f"faces: expected faces, got {type(strange).__name__}")
+        if self.image is not None:
+            image = self.image.view()
+            image.flags.writeable = False
+            object.__setattr__(self, "image", image)
         for name in ("frame", "width", "height"):
             object.__setattr__(self, name, whole(getattr(self, name), name))
 
@@ -341,7 +391,7 @@ class FrameResult:
         return self.faces[number]
 
     def as_dict(self) -> dict[str, object]:
-        """Plain types, as written to JSON."""
+        """Plain types, as written to JSON; `from_dict` reads them. Without `image`."""
         return {
             "source": self.source,
             "frame": self.frame,
@@ -352,3 +402,14 @@ class FrameResult:
             "error": self.error,
             "note": self.note,
         }
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Self:
+        """The result that `as_dict` wrote, or a line of `mien analyze --json` or of a .jsonl table.
+
+        Raises:
+            KeyError: A key is missing.
+            ValueError: A value has another shape or no meaning.
+        """
+        plain = {name: found[name] for name in ("source", "frame", "timestamp", "width", "height", "error", "note")}
+        return cls(**plain, faces=tuple(map(Face.from_dict, found["faces"])))

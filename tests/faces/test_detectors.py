@@ -307,3 +307,6 @@ class TestDetections:
 
     def test_empty_detections(self) -> None:
         assert len(Detections.empty().at_least(0.5)) == 0
+        nothing = np.array(list(np.empty((0, 4))))  # as in a program of one's own: its shape is lost
+        for found in (Detections(nothing, nothing), Detections([], [], [])):  # type: ignore[arg-type]
+            assert (found.boxes.shape, found.scores.shape, len(found)) == ((0, 4), (0,), 0)

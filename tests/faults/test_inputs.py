@@ -6,9 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import zipfile
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -107,6 +110,47 @@ def test_every_form_of_an_image_gives_the_same_pixels(
     result = analyzer.analyze(make(path))  # type: ignore[call-overload]
     assert isinstance(result, FrameResult)
     assert (result.width, result.height, len(result)) == (64, 48, 1)
+
+
+class Broken(io.BytesIO):
+    """A file on a disk that fails."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(PNG)
+        self.error = error
+
+    def read(self, size: int | None = -1) -> bytes:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ConnectionResetError(), zipfile.BadZipFile("bad")])
+def test_a_file_that_fails_does_not_lose_the_others(analyzer: mien.Analyzer, error: Exception) -> None:
+    found = analyzer.analyze([PNG, Broken(error), PNG])
+    assert [result.error is None for result in found] == [True, False, True]
+    assert "'image in a stream' cannot be read: " in (found[1].error or "")
+    assert found[1].source == "images[1]"
+    with pytest.raises(InputError, match="cannot be read"):
+        analyzer.analyze(Broken(error))
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file of Linux that cannot be read from its start")
+def test_a_path_that_fails_does_not_lose_the_others(analyzer: mien.Analyzer) -> None:
+    found = analyzer.analyze([PNG, "/proc/self/mem", PNG])
+    assert [result.error is None for result in found] == [True, False, True]
+    assert (found[1].error or "").startswith("'/proc/self/mem' cannot be read: ")
+
+
+def test_an_open_file_without_a_text_name_is_a_stream(analyzer: mien.Analyzer, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG)
+    with tempfile.TemporaryFile() as numbered, tempfile.SpooledTemporaryFile() as unnamed:
+        files: list[Any] = [numbered, unnamed]
+        for file in files:
+            file.write(PNG)
+            assert analyzer.analyze(file).source == "image in a stream"
+        assert [each.source for each in analyzer.analyze(files)] == ["images[0]", "images[1]"]
+    with open(os.fsencode(path), "rb") as named, path.open("rb") as other:
+        assert [each.source for each in analyzer.analyze([named, other])] == [str(path)] * 2
 
 
 def test_a_pil_image_is_turned_upright_and_stays_as_it_is(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien.errors import InputError
+from mien.errors import ConfigError, InputError
 from mien.results import FrameResult
 from mien.server.client import AsyncClient, Client
 
@@ -52,9 +52,23 @@ def test_images_that_are_not_here_are_results_without_a_request() -> None:
     given: list[Any] = ["some/nope.jpg", None, np.zeros((0, 0, 3), np.uint8), FrameResult("a.jpg", error="damaged")]
     with Client(NOWHERE) as client:
         found = client.analyze(given)
-    assert [each.source for each in found] == ["nope.jpg", "array", "array", "a.jpg"]
+    assert [each.source for each in found] == ["nope.jpg", "images[1]", "images[2]", "a.jpg"]
     assert found[0].error == "'some/nope.jpg' does not exist"
     assert all(each.error for each in found)
+
+
+@pytest.mark.parametrize("key", ["", " \n", "schlüssel", "a\nb"])
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_key_that_no_request_can_carry_is_refused_and_not_shown(kind: Any, key: str) -> None:
+    with pytest.raises(ConfigError, match=r"^api_key: expected printable ASCII characters") as caught:
+        kind(NOWHERE, api_key=key)
+    assert "schl" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "localhost", ""])
+def test_an_address_without_its_scheme_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"^url: expected an address with http:// or https://"):
+        Client(url)
 
 
 @pytest.mark.parametrize("video", [None, [b"x"], io.StringIO("x"), "no such video.mp4"])

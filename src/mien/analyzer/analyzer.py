@@ -18,6 +18,7 @@ from mien.analyzer.arguments import (
     DETECTOR,
     METHOD,
     check_frame,
+    check_makers,
     check_ready,
     check_video,
     checked_options,
@@ -99,6 +100,11 @@ class _Pending:
     due: float = math.inf  # when it must be classified
 
 
+def _own(frame: Frame | FrameResult) -> Frame | FrameResult:
+    """A frame whose pixels are its own: those of the caller may be overwritten by the next frame."""
+    return replace(frame, image=frame.image.copy()) if isinstance(frame, Frame) else frame
+
+
 class Analyzer:
     """Finds the faces of frames and classifies their expressions, batched across faces and frames.
 
@@ -148,6 +154,7 @@ class Analyzer:
         **others: Never,
     ) -> None:
         refuse_others(ANALYZER, others)
+        check_makers(tracker=tracker, smoother=smoother)
         options = checked_options(options) or AnalyzerOptions()
         if keypoints is not None:
             options = replace(options, keypoints=keypoints)
@@ -318,12 +325,14 @@ class Analyzer:
         if frames is not None:
             found = frames_of(iter(frames), on_error)
             alone = frames is not images and len(frames.items) == 1
-            return self.stream(_or_error(found) if alone else found, LIVE_DELAY if frames.is_live else None)
+            delay = LIVE_DELAY if frames.is_live else None
+            return self._stream(_or_error(found) if alone else found, delay, kept=True)
         if is_one(images):
             frame = frame_of(images)
             result = next(self.stream([replace(frame, timestamp=None)]))  # a single frame has nothing to follow
             return replace(result, timestamp=frame.timestamp)
-        results = self.stream(frames_of(cast("Iterable[ImageItem]", images), on_error))
+        several = frames_of(cast("Iterable[ImageItem]", images), on_error)
+        results = self._stream(several, None, kept=isinstance(images, Collection))
         return list(results) if isinstance(images, Collection) else results
 
     def stream(self, frames: Iterable[Frame | FrameResult], max_delay: float | None = None) -> Generator[FrameResult]:
@@ -332,8 +341,9 @@ class Analyzer:
         A `FrameResult` in the source (an image that could not be read) is passed on in its place.
 
         Args:
-            frames: The source. Frames of one video or camera have the same `source` and rising `index`: they share a
-                tracker and a smoother.
+            frames: The source. Frames of one video or camera have the same `source` and rising `index` or `timestamp`:
+                they share a tracker and a smoother. Frames of another source end those of the one before, so that each
+                camera needs a stream of its own. Pixels may be overwritten when the next frame is asked for.
             max_delay: The longest time, in seconds, that a frame waits for others of its batch; 0 analyzes every frame
                 at once; None waits until the batch is full. The delay of a smoother is added: by default 0.3 s, and
                 none if a `max_delay` is given.
@@ -344,28 +354,38 @@ class Analyzer:
         """
         if max_delay is not None and not max_delay >= 0:  # also refuses nan
             raise ConfigError(f"max_delay: expected a number of seconds from 0, got {max_delay}")
-        results = self._classified(self._batches(frames, math.inf if max_delay is None else max_delay))
+        return self._stream(frames, max_delay, kept=isinstance(frames, FrameSource))
+
+    def _stream(
+        self, frames: Iterable[Frame | FrameResult], max_delay: float | None, *, kept: bool
+    ) -> Generator[FrameResult]:
+        """The results of frames; `kept`: their pixels do not change while they wait."""
+        delay = None if max_delay is None else 0.0
+        results = self._classified(self._batches(frames, math.inf if max_delay is None else max_delay, kept=kept))
         if self._smoother is not None:
             return smoothed(results, PerSource(self._smoother), images=True)
         seconds = SECONDS if self.options.tracking.smooth is None else self.options.tracking.smooth
         if seconds == 0:
             return results
-        delay = None if max_delay is None else 0.0
 
         def smoother() -> Smoother:
             return TrackSmoother(seconds, delay, threshold=self.video_classifier.threshold)
 
         return smoothed(results, PerSource(smoother), images=False)
 
-    def _batches(self, frames: Iterable[Frame | FrameResult], max_delay: float) -> Iterator[list[_Pending]]:
-        """Frames with their faces found, tracked and cropped, in batches."""
+    def _batches(
+        self, frames: Iterable[Frame | FrameResult], max_delay: float, *, kept: bool
+    ) -> Iterator[list[_Pending]]:
+        """Frames with their faces found, tracked and cropped, in batches; `kept`: nobody changes their pixels."""
         # A box that is the whole image needs no detector.
         every = 1 if self._aligner.boxes_are_crops else self.options.tracking.detect_every
         tracking = PerSource(self._tracker or functools.partial(FaceTracker, every))
         windows = PerSource(functools.partial(Windows, self.classifier.frames))
         holds_images = self.options.keep_images or self._aligner.boxes_are_crops
         batch: list[_Pending] = []
-        with Feed(frames, threaded=0 < max_delay < math.inf) as feed:
+        threaded = 0 < max_delay < math.inf
+        taken = _own if (holds_images or threaded) and not kept else None
+        with Feed(frames, threaded=threaded, taken=taken) as feed:
             while True:
                 try:
                     got = feed.get(batch[0].due - time.monotonic() if batch and max_delay < math.inf else None)
@@ -397,7 +417,7 @@ class Analyzer:
         if still:
             faces = self._aligner.find(image)
         else:
-            tracker, _ = tracking.at(frame.source, frame.index)
+            tracker, _ = tracking.at(frame.source, frame.index, frame.timestamp)
             found = self._aligner.find(image) if tracker.needs_detection(frame) else None
             faces = tuple(tracker.update(frame, None if found is None else self._aligner.refined(image, found)))
         if self.options.largest_only:
@@ -430,7 +450,9 @@ class Analyzer:
                 faces = landmarks.with_keypoints(frame.image, faces, self._aligner.landmarks(faces), self._points_of)
             found = np.stack([cast(NDArray[np.float32], face.keypoints) for face in faces])
             points = as_scheme(found, self._points_of.scheme, scheme)
-        window = Windows(1) if frame.timestamp is None else windows.at(frame.source, frame.index)[0]
+        if frame.timestamp is None:
+            return Windows(1).update(faces, crops, points)
+        window, _ = windows.at(frame.source, frame.index, frame.timestamp)
         return window.update(faces, crops, points)
 
     def _classified(self, batches: Iterable[list[_Pending]]) -> Generator[FrameResult]:

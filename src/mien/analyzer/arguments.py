@@ -113,6 +113,18 @@ def check_ready(name: str, given: object, members: Iterable[str], instead: str) 
         raise TypeError(f"{name}: expected {instead}, or a ready object, got {kind}, which has no {lacks}")
 
 
+def check_makers(**given: object) -> None:
+    """Refuses what cannot make a tracker or a smoother for each source.
+
+    Raises:
+        TypeError: The message names the argument.
+    """
+    for name, maker in given.items():
+        if maker is not None and not callable(maker):
+            kind = type(maker).__name__
+            raise TypeError(f"{name}: expected a class or a function that makes one, got {kind}; write {name}={kind}")
+
+
 def check_video(video: object) -> None:
     """Refuses what are no options of a video.
 

@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
 
-import numpy as np
-
-from mien.errors import ConfigError
+from mien.errors import ConfigError, check_flag
 from mien.expression.base import ClassifierOptions
 from mien.faces.detectors import Detector, DetectorOptions
 from mien.faces.landmarks import LandmarkOptions
@@ -44,8 +42,7 @@ class AnalyzerOptions:
                 hint = f"write {kind.__name__}({shown(repr(value))})" if isinstance(value, (str, Path)) else ""
                 raise ConfigError(f"{name}: expected {kind.__name__}, got {type(value).__name__}", hint=hint)
         for name in ("keypoints", "largest_only", "align", "keep_images"):
-            if not isinstance(value := getattr(self, name), (bool, np.bool_)):
-                raise ConfigError(f"{name}: expected True or False, got {shown(repr(value))}")
+            check_flag(name, getattr(self, name))
 
 
 # The fields of the options that are options themselves.

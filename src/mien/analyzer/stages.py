@@ -45,21 +45,34 @@ class Smoother(Protocol):
 Stage = TypeVar("Stage")
 
 
+# Source, index and timestamp of a frame.
+_Place = tuple[str, int, float | None]
+
+
+def _follows(place: _Place, before: _Place) -> bool:
+    """Whether a frame comes after another one in the same source."""
+    (source, index, time), (last_source, last, last_time) = place, before
+    later = time is not None and last_time is not None and time > last_time
+    return source == last_source and (index > last or (index == last and later))
+
+
 class PerSource(Generic[Stage]):
     """The trackers or smoothers of a stream, of which only that of the present source is kept."""
 
     def __init__(self, make: Callable[[], Stage]) -> None:
         self._make = make
-        self._place = ("", -1)
+        self._place: _Place = ("", -1, None)
         self.present: Stage | None = None
 
-    def at(self, source: str, index: int) -> tuple[Stage, Stage | None]:
+    def at(self, source: str, index: int, timestamp: float | None) -> tuple[Stage, Stage | None]:
         """The one for a frame; and the one of the source before, if that has just ended.
 
-        Another source begins with another name, or if the index does not rise, as with several images in memory.
+        Another source begins with another name, or if neither the index nor, at the same index, the time rises: several
+        images in memory have the same index and no time, and the frames of a camera in one's own program may have a
+        time alone.
         """
-        before, self._place = self._place, (source, index)
-        if self.present is not None and before[0] == source and before[1] < index:
+        before, self._place = self._place, (source, index, timestamp)
+        if self.present is not None and _follows(self._place, before):
             return self.present, None
         ended, self.present = self.present, self._make()
         return self.present, ended
@@ -81,7 +94,7 @@ def smoothed(results: Iterator[FrameResult], smoothing: PerSource[Smoother], *, 
                 yield from rest()
                 yield result
                 continue
-            smoother, ended = smoothing.at(result.source, result.frame)
+            smoother, ended = smoothing.at(result.source, result.frame, result.timestamp)
             if ended is not None:
                 yield from ended.flush()
             yield from smoother.update(result)

@@ -163,7 +163,7 @@ def check_count(name: str, value: object) -> None:
         ConfigError: The message names the option.
     """
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{name}: expected a number from 1, got {value}", hint="for example 1")
+        raise ConfigError(f"{name}: expected a number from 1, got {value!r}", hint="for example 1")
 
 
 ClassifierSource = ClassifierOptions | str | Path | Sequence[str | Path] | None

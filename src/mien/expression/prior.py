@@ -195,4 +195,6 @@ def fitted(head: Head, prior: Prior) -> tuple[float, float]:
     """The temperature and the threshold of a head under a prior: those fitted for it, or those of the head."""
     known = head.classes or ClassShares((1.0,))
     name = prior if isinstance(prior, str) else ""
+    if isinstance(prior, tuple) and len({share for _, share in prior}) == 1:
+        name = "uniform"  # written out
     return known.temperatures.get(name, head.temperature), known.thresholds.get(name, head.threshold)

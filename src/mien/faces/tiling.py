@@ -39,7 +39,7 @@ def find(
             face then tell which way up it is.
     """
     if detector.mean_landmarks is None:
-        return detector.detect(image, min_score=min_score)
+        return _detected(detector, image, min_score=min_score)
     if not any_rotation:
         return find_in_tiles(detector, image, min_score=min_score)
     parts = []
@@ -50,13 +50,22 @@ def find(
     return _merged(parts, min_score)
 
 
+def _detected(detector: Detector, image: NDArray[np.uint8], *, min_score: float) -> Detections:
+    """What a detector says, which may be of the caller's own making."""
+    found = detector.detect(image, min_score=min_score)
+    if not isinstance(found, Detections):
+        kind = type(found).__name__
+        raise TypeError(f"detector: expected Detections from detect(), got {kind}; return Detections(boxes, scores)")
+    return found
+
+
 def find_in_tiles(detector: Detector, image: NDArray[np.uint8], *, min_score: float = 0.5) -> Detections:
     """Finds the upright faces in an image of any shape, largest box first.
 
     A long image is cut into square tiles that overlap by half, so that each face up to half the short side is complete
     in one of them. The whole image is searched as well, for larger faces.
     """
-    whole = detector.detect(image, min_score=min_score)
+    whole = _detected(detector, image, min_score=min_score)
     height, width = image.shape[:2]
     short, long = sorted((height, width))
     if long < LONG * short or short < THIN:
@@ -65,7 +74,7 @@ def find_in_tiles(detector: Detector, image: NDArray[np.uint8], *, min_score: fl
     for start in _starts(short, long):
         down, across = (start, 0) if height > width else (0, start)
         tile = np.ascontiguousarray(image[down : down + short, across : across + short])
-        found = detector.detect(tile, min_score=min_score)
+        found = _detected(detector, tile, min_score=min_score)
         shift = np.array([across, down], np.float32)
         landmarks = None if found.landmarks is None else found.landmarks + shift
         parts.append(Detections(found.boxes + np.tile(shift, 2), found.scores, landmarks))

@@ -90,8 +90,14 @@ def decode(file: BinaryIO, source: str, max_pixels: int) -> Frame:
         InputError: The file is empty, damaged, incomplete, or not an image.
     """
     name = shown(source)
-    file.seek(0)
-    kind = image_format(first_bytes(file), name)
+    try:
+        file.seek(0)
+        start = first_bytes(file)
+    except (TypeError, InputError):
+        raise
+    except Exception as error:  # of a failing disk or connection, a damaged archive, a file of the caller's own kind
+        raise InputError(f"'{name}' cannot be read: {reason(error)}") from error
+    kind = image_format(start, name)
     try:
         with collected_warnings() as notes:
             image, complete = _Reader(file, kind, name, max_pixels, notes).read()

@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Generic, Self, TypeVar
 
 Item = TypeVar("Item")
@@ -22,12 +22,22 @@ class Feed(Generic[Item]):
     Args:
         source: The items.
         threaded: Whether `get` obeys its timeout. Without a thread it waits for the source.
+        taken: Applied to each item when it comes, before the next one is asked for.
         ahead: Items that the thread reads ahead: memory stays flat if the source is faster than the caller.
         joined: Whether leaving waits until the thread has ended: for a source that never blocks, such as a file.
     """
 
-    def __init__(self, source: Iterable[Item], *, threaded: bool, ahead: int = 2, joined: bool = False) -> None:
+    def __init__(
+        self,
+        source: Iterable[Item],
+        *,
+        threaded: bool,
+        taken: Callable[[Item], Item] | None = None,
+        ahead: int = 2,
+        joined: bool = False,
+    ) -> None:
         self._items = iter(source)
+        self._taken = taken or (lambda item: item)
         self._queue: queue.Queue[tuple[Item, float] | BaseException] = queue.Queue(ahead)
         self._left = threading.Event()
         self._joined = joined
@@ -51,7 +61,7 @@ class Feed(Generic[Item]):
             BaseException: What the source raised.
         """
         if self._thread is None:
-            return next(self._items), time.monotonic()
+            return self._taken(next(self._items)), time.monotonic()
         try:
             got = self._queue.get(timeout=None if timeout is None else max(0.0, timeout))
         except queue.Empty:
@@ -64,7 +74,7 @@ class Feed(Generic[Item]):
         """Runs on the thread: the items, and last the exception that ended them."""
         try:
             for item in self._items:
-                if not self._deliver((item, time.monotonic())):
+                if not self._deliver((self._taken(item), time.monotonic())):
                     return
             self._deliver(StopIteration())
         except BaseException as error:

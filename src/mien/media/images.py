@@ -38,7 +38,7 @@ _CHUNK: Final = 2**20
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,3}(?=[^/])")
 # How the formats begin in base64.
 _BASE64: Final = re.compile(r"(/9j/|iVBORw0KGgo|R0lGOD|UklGR|Qk0|SUkqA|TU0AK)[A-Za-z0-9+/\s]{16,}")
-_MEMORY, _DATA_URI = "image in memory", "data: URI"
+MEMORY, STREAM, _DATA_URI = "image in memory", "image in a stream", "data: URI"
 
 FileSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
@@ -64,7 +64,7 @@ def read_image(source: FileSource, *, max_pixels: int = MAX_PIXELS) -> NDArray[n
 def read_frame(source: FileSource, *, max_pixels: int = MAX_PIXELS) -> Frame:
     """Reads one image like `read_image`, with its source, and a note of what was ignored or not read."""
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return decode(io.BytesIO(_content(source)), _MEMORY, max_pixels)
+        return decode(io.BytesIO(_content(source)), MEMORY, max_pixels)
     if not isinstance(source, (str, os.PathLike)):
         return _read_stream(source, max_pixels)
     path = os.fsdecode(source)
@@ -206,8 +206,14 @@ def _data_of(uri: str, max_pixels: int) -> bytes:
         raise InputError(f"'{shown(uri)}' is a data: URI whose base64 is damaged: {reason(error)}") from None
 
 
+def name_of(file: object) -> str:
+    """The path of an open file; empty for a stream, whose name may be missing, None or a number."""
+    name = getattr(file, "name", None)
+    return os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else ""
+
+
 def _read_stream(file: BinaryIO, max_pixels: int) -> Frame:
-    name = str(getattr(file, "name", "image in a stream"))
+    name = name_of(file) or STREAM
     try:
         seekable = _seekable(file, shown(name), max_pixels)
     except (OSError, ValueError) as error:  # a closed file, or a broken connection

@@ -18,7 +18,7 @@ from PIL import Image
 from mien.errors import ConfigError, InputError
 from mien.media.decode import MAX_PIXELS, check_size, on_white, shown, upright_frame
 from mien.media.faults import collected_warnings, reason
-from mien.media.images import FileSource, read_frame
+from mien.media.images import MEMORY, STREAM, FileSource, name_of, read_frame
 from mien.results import Frame, FrameResult
 
 
@@ -40,9 +40,7 @@ OnError = Literal["result", "raise"]
 
 _FILES: Final = (str, os.PathLike, bytes, bytearray, memoryview)
 _ARRAY: Final = "array"
-_MEMORY: Final = "image in memory"
-_STREAM: Final = "image in a stream"
-_UNNAMED: Final = (_ARRAY, _MEMORY, _STREAM)
+UNNAMED: Final = (_ARRAY, MEMORY, STREAM)
 
 
 def is_one(images: object) -> bool:
@@ -125,7 +123,7 @@ def _frames(images: Iterable[ImageItem], on_error: OnError) -> Iterator[Frame | 
             if on_error == "raise":
                 raise
             frame = FrameResult(source_of(image), error=str(error))
-        if frame.source in _UNNAMED and not isinstance(
+        if frame.source in UNNAMED and not isinstance(
             image, (Frame, str, os.PathLike)
         ):  # tables are joined by the source
             frame = replace(frame, source=f"images[{number}]")
@@ -155,8 +153,8 @@ def source_of(image: object) -> str:
         path = os.fsdecode(image)
         return {"-": "stdin"}.get(path, "data: URI" if path[:5].lower() == "data:" else path)
     if isinstance(image, (bytes, bytearray, memoryview)):
-        return _MEMORY
-    return str(getattr(image, "name", _STREAM)) if hasattr(image, "read") else _ARRAY
+        return MEMORY
+    return name_of(image) or STREAM if hasattr(image, "read") else _ARRAY
 
 
 # --- what is no image

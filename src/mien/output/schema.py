@@ -243,6 +243,16 @@ FACE: Final = (
         Column("smoothed_affect", "object", "-1 to 1", "`affect`, smoothed along the track.", _NO_SMOOTHED),
         _smoothed_affect_columns,
     ),
+    _field(
+        Column(
+            "smoothed_uncertain",
+            "boolean",
+            "",
+            "Whether the highest smoothed probability is below the threshold.",
+            _NO_SMOOTHED,
+        ),
+        table=False,
+    ),
 )
 
 FRAME: Final = (

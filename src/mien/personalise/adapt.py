@@ -15,6 +15,7 @@ Class shares of the given faces say nothing of how often a person shows an emoti
 head under the given shares, and the head stays one of its training shares (`mien.expression.prior`).
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.assets.signature import Head
+from mien.errors import ConfigError, check_flag
 from mien.expression.base import check_count
 from mien.personalise.general import GeneralSet
 
@@ -49,7 +51,7 @@ class PersonaliseOptions:
     """How a model is personalised; the command line derives its options and their help from these fields.
 
     Raises:
-        ConfigError: `threads` is not a number from 1.
+        ConfigError: An option has a value of another type or out of its range.
     """
 
     model: Annotated[
@@ -66,6 +68,10 @@ class PersonaliseOptions:
 
     def __post_init__(self) -> None:
         check_count("threads", self.threads)
+        for name in ("neutral", "force"):
+            check_flag(name, getattr(self, name))
+        if self.model is not None and not isinstance(self.model, (str, os.PathLike)):
+            raise ConfigError(f"model: expected a name or a path, got {self.model!r}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -270,6 +270,11 @@ async def _files(
             if most == 1:
                 raise InputError(f"expected one part named '{field}', found several parts") from None
             raise _too_many(most, field) from None
+        if "exceeded maximum size" in error.message:  # a text of many bytes; the hint is for the file that it was to be
+            raise InputError(
+                f"a part of the form is text of more than {_TEXT:,} bytes, expected a file",
+                hint=f"give the part a file name: -F {field}=@FILE",
+            ) from None
         raise InputError(f"the form is damaged: {error.message.lower().rstrip('.')}") from None
     except (ValueError, UnicodeError, KeyError) as error:  # of headers of parts that nobody sends
         raise InputError(f"the form is damaged: {str(error).lower()}") from None

@@ -52,6 +52,7 @@ _EXAMPLE_FACE: Final = {
     "measures": None,
     "smoothed": None,
     "smoothed_affect": None,
+    "smoothed_uncertain": None,
     "emotion": "happiness",
     "confidence": 0.97,
     "uncertain": False,

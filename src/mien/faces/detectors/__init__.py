@@ -19,7 +19,7 @@ from typing import Annotated, Final, Protocol, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import ConfigError, check_fraction, meant
+from mien.errors import ConfigError, check_flag, check_fraction, meant
 from mien.faces.boxes import areas
 from mien.values import checked
 
@@ -54,6 +54,11 @@ class Detections:
 
     def __post_init__(self) -> None:
         count = np.size(self.scores)
+        if not count and not np.size(self.boxes):  # of an image without faces, an empty list has lost its shape
+            object.__setattr__(self, "boxes", np.empty((0, 4), np.float32))
+            object.__setattr__(self, "scores", np.empty(0, np.float32))
+            if self.landmarks is not None and not np.size(self.landmarks):
+                object.__setattr__(self, "landmarks", np.empty((0, 5, 2), np.float32))
         for name, shape in {"boxes": (count, 4), "scores": (count,), "landmarks": (count, 5, 2)}.items():
             if name != "landmarks" or self.landmarks is not None:
                 object.__setattr__(self, name, checked(getattr(self, name), shape, name))
@@ -110,10 +115,10 @@ class DetectorOptions:
         for option in ("min_face", "max_side"):
             value = getattr(self, option)
             if value is not None and (not isinstance(value, Real) or not 1 <= float(value) < math.inf):
-                raise ConfigError(f"{option}: expected a number of pixels above 0, got {value}", hint="for example 64")
+                hint = "for example 64"
+                raise ConfigError(f"{option}: expected a number of pixels above 0, got {value!r}", hint=hint)
         check_fraction("min_score", self.min_score)
-        if not isinstance(self.any_rotation, (bool, np.bool_)):  # text such as "no" would count as yes
-            raise ConfigError(f"any_rotation: expected True or False, got {repr(self.any_rotation)[:80]}")
+        check_flag("any_rotation", self.any_rotation)
         if self.weights is not None:
             object.__setattr__(self, "weights", _path(self.weights))
 

@@ -5,6 +5,7 @@ list: `names` reads the folder.
 """
 
 import importlib
+import os
 import pkgutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,6 +99,8 @@ class LandmarkOptions:
                 f"there is no method '{self.name}' for keypoints", hint=f"choose one of {', '.join(names())}"
             )
         if self.weights is not None:
+            if not isinstance(self.weights, (str, os.PathLike)):
+                raise ConfigError(f"weights: expected a path, got {self.weights!r}")
             object.__setattr__(self, "weights", Path(self.weights))
 
 

@@ -5,11 +5,9 @@ from dataclasses import dataclass, fields
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mien import errors
 from mien.errors import MienError, MissingExtraError
-from mien.results import LANDMARKS, POSE, Affect, Expression, Face, FrameResult, Measures
+from mien.results import FrameResult
 
 if TYPE_CHECKING:
     import httpx
@@ -73,37 +71,4 @@ def job_of(found: Mapping[str, Any]) -> Job:
 
 def results_of(found: Mapping[str, Any]) -> list[FrameResult]:
     """The results in the JSON of the server."""
-    return [_result(each) for each in found["results"]]
-
-
-def _result(found: Mapping[str, Any]) -> FrameResult:
-    plain = {name: found[name] for name in ("source", "frame", "timestamp", "width", "height", "error", "note")}
-    return FrameResult(**plain, faces=tuple(map(_face, found["faces"])))
-
-
-def _face(found: Mapping[str, Any]) -> Face:
-    def points(value: Any) -> Any:
-        return None if value is None else np.array(value, np.float32)
-
-    landmarks, pose, measures = found["landmarks"], found["pose"], found["measures"]
-    return Face(
-        box=np.array(found["box"], np.float32),
-        score=found["score"],
-        landmarks=points(landmarks and [landmarks[name] for name in LANDMARKS]),
-        keypoints=points(found["keypoints"]),
-        keypoint_scheme=found["keypoint_scheme"],
-        pose=points(pose and [pose[name] for name in POSE]),
-        measures=measures and Measures(**measures),
-        track=found["track"],
-        expression=_expression(found.get("emotions"), found.get("affect"), uncertain=found.get("uncertain", False)),
-        smoothed=_expression(found["smoothed"], found.get("smoothed_affect"), uncertain=False),
-    )
-
-
-def _expression(
-    found: Mapping[str, float] | None, dimensions: Mapping[str, float] | None, *, uncertain: bool
-) -> Expression | None:
-    if found is None:
-        return None
-    affect = Affect(**dimensions) if dimensions else None
-    return Expression(np.array(list(found.values()), np.float32), tuple(found), uncertain=uncertain, affect=affect)
+    return [FrameResult.from_dict(each) for each in found["results"]]

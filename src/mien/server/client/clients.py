@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self, overload
 
-from mien.errors import InputError, MienError, MissingExtraError, UnavailableError
+from mien.errors import ConfigError, InputError, MienError, MissingExtraError, UnavailableError
 from mien.media.inputs import ImageItem, ImageSource
 from mien.media.picking import VideoOptions
 from mien.results import Frame, FrameResult
@@ -34,11 +34,12 @@ class Client:
         timeout: Seconds to wait for the server.
 
     Raises:
+        ConfigError: The address has no http:// or https://, or the key has characters that no key has.
         MissingExtraError: httpx is not installed (on import).
     """
 
     def __init__(self, url: str = "http://127.0.0.1:8000", *, api_key: str | None = None, timeout: float = 60) -> None:
-        self._http = httpx.Client(base_url=url, headers=_headers(api_key), timeout=timeout)
+        self._http = httpx.Client(base_url=_address(url), headers=_headers(api_key), timeout=timeout)
 
     @overload
     def analyze(self, images: ImageSource | Frame) -> FrameResult: ...  # type: ignore[overload-overlap]  # as a str
@@ -153,10 +154,13 @@ class AsyncClient:
         url: The address of the server.
         api_key: The API key, if the server needs one.
         timeout: Seconds to wait for the server.
+
+    Raises:
+        ConfigError: As `Client`.
     """
 
     def __init__(self, url: str = "http://127.0.0.1:8000", *, api_key: str | None = None, timeout: float = 60) -> None:
-        self._http = httpx.AsyncClient(base_url=url, headers=_headers(api_key), timeout=timeout)
+        self._http = httpx.AsyncClient(base_url=_address(url), headers=_headers(api_key), timeout=timeout)
 
     @overload
     async def analyze(self, images: ImageSource | Frame) -> FrameResult: ...  # type: ignore[overload-overlap]
@@ -263,8 +267,20 @@ class _Waiting:
         return job
 
 
+def _address(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        hint = f"http://{url}" if url else "for example http://127.0.0.1:8000"
+        raise ConfigError(f"url: expected an address with http:// or https://, got {url!r}", hint=hint)
+    return url
+
+
 def _headers(api_key: str | None) -> dict[str, str]:
-    return {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+    if api_key is None:
+        return {}
+    key = api_key.strip()  # a file of one line ends with a line break
+    if not key or not (key.isascii() and key.isprintable()):  # no message shows it
+        raise ConfigError("api_key: expected printable ASCII characters", hint="give the key that the server has")
+    return {"Authorization": f"Bearer {key}"}
 
 
 def _unreachable(url: object, error: Exception) -> UnavailableError:

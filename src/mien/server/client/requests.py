@@ -13,8 +13,8 @@ from PIL import Image
 
 from mien.errors import InputError
 from mien.media.decode import shown
-from mien.media.images import STANDARD_INPUT, opened
-from mien.media.inputs import check_item, frame_of, is_one, source_of
+from mien.media.images import STANDARD_INPUT, name_of, opened
+from mien.media.inputs import UNNAMED, check_item, frame_of, is_one, source_of
 from mien.media.picking import VideoOptions
 from mien.names import printable
 from mien.results import Frame, FrameResult
@@ -151,9 +151,15 @@ def _items(images: Collection[object]) -> list[Upload | FrameResult]:
     items: list[Upload | FrameResult] = []
     for place, image in enumerate(images):
         try:
-            items.append(image if isinstance(image, FrameResult) else _upload(image, place))
+            item = image if isinstance(image, FrameResult) else _upload(image, place)
         except (InputError, TypeError, ValueError) as error:
-            items.append(FrameResult(Path(source_of(image)).name, error=str(error)))
+            item = FrameResult(Path(source_of(image)).name, error=str(error))
+        unnamed = f"images[{place}]"
+        if isinstance(item, Upload) and item.name in UNNAMED and not isinstance(image, Frame):
+            item = replace(item, name=unnamed)
+        elif isinstance(item, FrameResult) and item.source in UNNAMED and item is not image:
+            item = replace(item, source=unnamed)
+        items.append(item)
     return items
 
 
@@ -206,8 +212,7 @@ def _file(source: object) -> Source | None:
 
 def _name(file: Source) -> str:
     """The name of a file without its folder; empty for a content and a stream, which have none."""
-    path = file if isinstance(file, (str, os.PathLike)) else getattr(file, "name", None)
-    return Path(os.fsdecode(path)).name if isinstance(path, (str, bytes, os.PathLike)) else ""
+    return Path(os.fsdecode(file) if isinstance(file, (str, os.PathLike)) else name_of(file)).name
 
 
 def submit(video: Source, options: VideoOptions | None) -> Request[Job]:

@@ -86,6 +86,7 @@ export class Analysis {
         measures: null,
         smoothed: smooth && named(emotions, smooth.probabilities),
         smoothed_affect: smooth && smooth.affect,
+        smoothed_uncertain: smooth && Math.max(...smooth.probabilities) < threshold,
         emotion: emotions[rows[at].indexOf(confidence)],
         confidence,
         uncertain: confidence < threshold,
