@@ -257,7 +257,12 @@ def of_a_video() -> Face:
 
 def test_results_are_read_from_their_json() -> None:
     affect = Affect(0.5, -0.25, 0.5, 0)
-    measured = replace(of_a_video(), landmarks=np.eye(5, 2), pose=np.array([1, 2, 3]), measures=Measures(1, 1, 0, 0, 1))
+    measured = replace(
+        of_a_video(),
+        landmarks=np.eye(5, 2, dtype=np.float32),
+        pose=np.array([1, 2, 3]),
+        measures=Measures(1, 1, 0, 0, 1),
+    )
     dimensions = replace(of_a_video(), expression=replace(_expression(), affect=affect), smoothed=None)
     faces = (of_a_video(), measured, dimensions, Face(BOX, 0.25))
     for result in (FrameResult("a.mp4", 3, 0.5, 40, 30, faces), FrameResult("b.png", error="damaged", note="cut")):
