@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from mien.media.picking import TrackingOptions as TrackingOptions
     from mien.media.picking import VideoOptions as VideoOptions
     from mien.results import LANDMARKS as LANDMARKS
+    from mien.results import Affect as Affect
     from mien.results import Expression as Expression
     from mien.results import Face as Face
     from mien.results import Frame as Frame
     from mien.results import FrameResult as FrameResult
+    from mien.results import Measures as Measures
 
 __version__ = "0.1.0"
 
@@ -49,7 +51,7 @@ _MODULES = {
     "mien.faces.detectors": ("DetectorOptions",),
     "mien.faces.landmarks": ("LandmarkOptions",),
     "mien.media.picking": ("TrackingOptions", "VideoOptions"),
-    "mien.results": ("LANDMARKS", "Expression", "Face", "Frame", "FrameResult"),
+    "mien.results": ("LANDMARKS", "Affect", "Expression", "Face", "Frame", "FrameResult", "Measures"),
 }
 
 __all__ = [name for names in _MODULES.values() for name in names]

@@ -343,7 +343,7 @@ class FrameResult(Sequence[Face]):
         height: Height of the frame in pixels; 0 if it could not be read.
         faces: The faces, largest first; empty if there are none.
         error: Why the frame could not be read; None if it could.
-        image: (H, W, 3) uint8 RGB, the frame's pixels, read-only; None unless `AnalyzerOptions.keep_images` is set.
+        image: (H, W, 3) uint8 RGB, the frame's pixels; None unless `AnalyzerOptions.keep_images` is set.
         note: What was ignored or not read of the frame; None for nothing.
     """
 
@@ -363,10 +363,6 @@ class FrameResult(Sequence[Face]):
         object.__setattr__(self, "faces", tuple(self.faces))
         if strange := next((each for each in self.faces if not isinstance(each, Face)), None):
             raise ValueError(f"faces: expected faces, got {type(strange).__name__}")
-        if self.image is not None:
-            image = self.image.view()
-            image.flags.writeable = False
-            object.__setattr__(self, "image", image)
         for name in ("frame", "width", "height"):
             object.__setattr__(self, name, whole(getattr(self, name), name))
 

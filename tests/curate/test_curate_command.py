@@ -172,15 +172,11 @@ def test_a_store_and_its_csv_file_take_the_same_list(tmp_path: Path) -> None:
     assert not set(found) & set(store.load(tmp_path / "b.h5").names)
 
 
-def test_predictions_of_a_cross_validation_replace_the_head(tmp_path: Path) -> None:
-    samples = store_of(["happiness"] * 10 + ["sadness"] * 10)
-    store.save(samples, tmp_path / "faces.h5")
-    said = np.full((20, 2), 0.1)
-    said[np.arange(20), samples.labels] = 0.9
-    said[3] = [0.02, 0.98]  # the only one that is read as the other class
+def write_predictions(folder: Path, samples: Samples, said: np.ndarray) -> None:
+    """The predictions (N, 2) of a cross-validation, as `mien crossval` writes them, with the classes in another order."""
     for fold in (0, 1):
-        rows = range(fold, 20, 2)
-        (tmp_path / "runs" / f"fold-{fold}").mkdir(parents=True)
+        rows = range(fold, len(samples), 2)
+        (folder / f"fold-{fold}").mkdir(parents=True)
         plain = {
             "labels": {
                 "classes": ["sadness", "happiness"],
@@ -191,6 +187,15 @@ def test_predictions_of_a_cross_validation_replace_the_head(tmp_path: Path) -> N
             }
         }
         (tmp_path / "runs" / f"fold-{fold}" / "predictions.json").write_text(json.dumps(plain), encoding="utf-8")
+
+
+def test_predictions_of_a_cross_validation_replace_the_head(tmp_path: Path) -> None:
+    samples = store_of(["happiness"] * 10 + ["sadness"] * 10)
+    store.save(samples, tmp_path / "faces.h5")
+    said = np.full((20, 2), 0.1)
+    said[np.arange(20), samples.labels] = 0.9
+    said[3] = [0.02, 0.98]  # the only one that is read as the other class
+    write_predictions(tmp_path / "runs", samples, said)
     done = run_command(
         "curate",
         tmp_path / "faces.h5",
@@ -202,7 +207,14 @@ def test_predictions_of_a_cross_validation_replace_the_head(tmp_path: Path) -> N
         tmp_path / "runs",
     )
     assert done.returncode == 0, done.stderr
-    assert "judged by the predictions in runs" in done.stdout
+    assert "judged by the predictions in runs; it agrees with" in done.stdout
+    assert "the judge agrees with" not in done.stdout + done.stderr
+    said[::3] = said[::3, ::-1]  # a judge who knows little more than chance
+    write_predictions(tmp_path / "guessed", samples, said)
+    options = "--find", "labels", "--predictions", tmp_path / "guessed"
+    done = run_command("curate", tmp_path / "faces.h5", "--out", tmp_path / "doubtful", *options)
+    assert done.returncode == 0, done.stderr
+    assert "the judge agrees with 65% of the labels only" in done.stdout + done.stderr
     found = rows_of(tmp_path / "out" / "curation.csv")
     assert list(found) == ["f03"]
     assert (found["f03"]["label"], found["f03"]["proposed"], found["f03"]["score"]) == ("happiness", "sadness", "0.960")

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,27 @@ def test_the_folder_holds_every_table_and_image(comparison: Comparison, val: Sam
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write"):
         write_folder(comparison, tmp_path / "file", "")
+
+
+def test_another_comparison_in_the_same_folder_replaces_the_files_of_the_first(
+    comparison: Comparison, tmp_path: Path
+) -> None:
+    mine = tmp_path / "my-confusion.csv"
+    mine.write_text("own", encoding="utf-8")
+    first = write_folder(comparison, tmp_path, "<html>")
+    one = replace(comparison, rows=comparison.good[:1])
+    second = write_folder(one, tmp_path, "<html>")
+    assert len(second) < len(first)
+    assert sorted(tmp_path.iterdir()) == sorted([*second, mine])
+    (tmp_path / "comparison.json").write_text("[]", encoding="utf-8")  # of something else: nothing is known of it
+    assert write_folder(one, tmp_path, "<html>") == second
+
+
+def test_of_several_splits_the_named_one_is_scored(tiny_model: Path, tiny_samples: Samples) -> None:
+    alone, named = (evaluate_model(tiny_model, each, split="val") for each in (tiny_samples.only("val"), tiny_samples))
+    assert {name: scores.n for name, scores in named.scores.items()} == {
+        name: scores.n for name, scores in alone.scores.items()
+    }
 
 
 def test_nothing_to_compare(val: Samples) -> None:

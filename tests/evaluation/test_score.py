@@ -139,6 +139,18 @@ def test_the_recall_of_a_class_with_few_faces_has_an_interval_even_if_none_is_fo
     assert scores.rows[0].recall.low == 1  # of many faces, by the bootstrap
 
 
+def test_what_is_said_of_few_faces_has_an_interval_even_if_it_is_never_right() -> None:
+    labels = np.array([0] * 90 + [1] * 60)
+    answers = np.where(np.arange(len(labels)) < 3, 1, 0)
+    scores = compute_scores(np.eye(2)[answers], labels, vocabulary(8)[:2], protocol="FER2013", draws=20)
+    row = scores.rows[1]
+    assert row.precision == wilson(0, 3)
+    assert row.precision.high > 0.4
+    assert (row.f1.value, row.f1.low) == (0, 0)
+    jaccard = wilson(0, 63).high
+    assert row.f1.high == pytest.approx(2 * jaccard / (1 + jaccard))
+
+
 def test_invalid_input_is_refused(faces: Faces) -> None:
     probabilities, labels, votes = faces
     names = vocabulary(8)

@@ -65,7 +65,7 @@ def test_images_are_numbered_as_in_the_list_of_the_caller(client: Client, astron
     content = astronaut.read_bytes()
     with client, astronaut.open("rb") as file:
         found = client.analyze([astronaut, file, "nope.jpg", None, b"xx", content, io.BytesIO(content)])
-    sources = ["astronaut.jpg", "astronaut.jpg", "nope.jpg", "array", "images[4]", "images[5]", "images[6]"]
+    sources = ["astronaut.jpg", "astronaut.jpg", "nope.jpg", "images[3]", "images[4]", "images[5]", "images[6]"]
     assert [each.source for each in found] == sources
     assert [len(each) for each in found] == [1, 1, 0, 0, 0, 1, 1]
     assert (found[4].error or "").startswith("'images[4]' is not an image")
@@ -121,7 +121,7 @@ def test_pixels_are_sent_without_a_loss(client: Client, astronaut: Path) -> None
     with client:
         _same(client.analyze(pixels), expected, "array")
         one, other = client.analyze([pixels, Image.open(astronaut)])
-    _same(one, expected, "array")
+    _same(one, expected, "images[0]")
     _same(other, expected, "astronaut.jpg")
 
 

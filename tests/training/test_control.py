@@ -224,7 +224,7 @@ class TestResume:
 
 
 def test_ctrl_c_saves_and_says_how_to_resume(data: Path, tmp_path: Path) -> None:
-    file, run = recipe_file(tmp_path, epochs=200), tmp_path / "run"
+    file, run = recipe_file(tmp_path, epochs=200), tmp_path / "my run"
     process = subprocess.Popen(
         command(file, "--data", data, "--out", run, "--quiet"),
         stderr=subprocess.PIPE,
@@ -236,7 +236,7 @@ def test_ctrl_c_saves_and_says_how_to_resume(data: Path, tmp_path: Path) -> None
     _, said = process.communicate(timeout=600)
     assert process.returncode == EXIT_CODES[StoppedError] == 130
     assert "Traceback" not in said
-    assert f"mien train --resume {run} --data {data}" in said
+    assert f"mien train --resume '{run}' --data {data}" in said
     before = read(run / "last.ckpt")["state"]["epoch"]
     text = (run / "recipe.toml").read_text().replace("epochs = 200", f"epochs = {before + 1}")
     again = tmp_path / "again"

@@ -198,6 +198,11 @@ class Analyzer:
         self._points_of = self._points_source()
         self._tracker, self._smoother = tracker, smoother
 
+    def __repr__(self) -> str:
+        named = (getattr(each, "name", type(each).__name__) for each in (self.detector, self.classifier))
+        detector, classifier = named
+        return f"Analyzer(detector={detector!r}, classifier={classifier!r}, emotions={self.emotions})"
+
     def __reduce__(self) -> tuple[Callable[..., "Analyzer"], tuple[AnalyzerOptions]]:
         return functools.partial(type(self), **self._made_from), (self.options,)
 

@@ -7,6 +7,7 @@ where an error becomes a line of text and an exit code.
 import errno
 import importlib
 import pkgutil
+import shlex
 import shutil
 import signal
 import sys
@@ -20,6 +21,8 @@ from mien.names import escape_unencodable, printable
 
 if TYPE_CHECKING:  # typer is imported by `main`, where Ctrl-C during imports ends the command without a traceback
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from pathlib import Path
+    from types import FrameType
 
     import typer
     from rich.console import Console
@@ -32,6 +35,7 @@ __all__ = [
     "print_fitted",
     "print_line",
     "print_table",
+    "quoted",
     "say",
     "say_error",
     "tell",
@@ -55,7 +59,9 @@ def bar(text: str) -> "Iterator[Callable[[int, int | None], None]]":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(), transient=True) as view:
+    messages = console()
+    # Elsewhere than on a terminal it would leave an empty line behind.
+    with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as view:
         task = view.add_task("", total=None)
 
         def report(done: int, total: int | None) -> None:
@@ -78,6 +84,11 @@ def tell(text: str) -> None:
     from rich.text import Text
 
     console().print(Text(printable(text), style="dim"))
+
+
+def quoted(path: "str | Path") -> str:
+    """A path in a command that is printed to be copied."""
+    return shlex.quote(str(path))
 
 
 def print_line(text: str) -> None:
@@ -190,15 +201,30 @@ def main() -> None:
 
     Ctrl-C ends it without a word, unless the command has more to say.
     """
+    pressed = _notice_interrupts()
     try:
         _run()
-    except (KeyboardInterrupt, RuntimeError) as error:
-        # Python before 3.12 makes a RuntimeError of Ctrl-C while a class is made.
-        if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__cause__, KeyboardInterrupt):
+    except (KeyboardInterrupt, RuntimeError, ImportError):
+        # While a module is loaded, Ctrl-C becomes an ImportError if it is one in C, and before Python 3.12 a
+        # RuntimeError while a class is made.
+        if not pressed:
             raise
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # pressed again, it ends at once, and without a traceback
         _drop_output()
         sys.exit(EXIT_CODES[StoppedError])
+
+
+def _notice_interrupts() -> list[int]:
+    """Lets Ctrl-C raise as always; the list is no longer empty then."""
+    pressed: list[int] = []
+
+    def interrupt(number: int, frame: "FrameType | None") -> None:
+        pressed.append(number)
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+    return pressed
 
 
 def _run() -> None:

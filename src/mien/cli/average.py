@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli import print_line
+from mien.cli import print_line, quoted
 from mien.cli.options import command
 
 
@@ -29,4 +29,4 @@ def average(
 
     average_runs(run, others, out)
     print_line(f"written: {out}, the mean of {1 + len(others)} runs")
-    print_line(f"next: mien export {out} --data STORE --out MODEL.onnx")
+    print_line(f"next: mien export {quoted(out)} --data STORE --out MODEL.onnx")

@@ -4,7 +4,7 @@
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -325,6 +325,15 @@ def _new_store(out: Path) -> Target:
     return Target("--out", out, ".h5", ".hdf5")
 
 
+def _without_faces(samples: Samples) -> Iterator[str]:
+    """A line for each split that lacks a class."""
+    for split, counts in samples.counts().items():
+        lacking = [name for name, count in counts.items() if not count]
+        if lacking and any(counts.values()):
+            then = "it is not learnt" if split == "train" else "its recall there is unknown"
+            yield f"no face of {', '.join(lacking)} in {split}: {then}"
+
+
 def _build_command(build: Callable[..., Samples]) -> Callable[..., None]:
     """The command for a `build` function: its arguments, and `--out`."""
 
@@ -356,6 +365,8 @@ def _build_command(build: Callable[..., Samples]) -> Callable[..., None]:
         for key, value in samples.about.items():
             if key.startswith("dropped") and value:
                 print_line(f"{key.replace('_', ' ')}: {value:,}")
+        for line in _without_faces(samples):
+            say("note", "cyan", line)
         left_out = samples.about.get("left_out")
         for line in left_out if isinstance(left_out, list) else []:
             say("left out", "yellow", line)

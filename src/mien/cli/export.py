@@ -7,7 +7,7 @@ import typer
 
 from mien.cli import console, print_line
 from mien.cli.options import Only, command
-from mien.cli.outputs import exported, older
+from mien.cli.outputs import exported, measured, older
 from mien.cli.usage import Group
 from mien.errors import ConfigError
 from mien.expression.base import ClassifierOptions
@@ -71,6 +71,8 @@ def export(
         )
     for path in written:
         print_line(exported(path, before))
+    for line in measured(out):
+        print_line(line)
 
 
 def web(

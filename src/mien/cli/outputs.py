@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,6 +170,18 @@ def older(out: Path) -> set[Path]:
 def exported(path: Path, older: set[Path]) -> str:
     """The line about a file of an export."""
     return f"{path}  {path.stat().st_size:,} bytes{', replaced' if path.resolve() in older else ''}"
+
+
+def measured(out: Path) -> Iterator[str]:
+    """A line for each accuracy that an export has measured and written into the entry for the manifest."""
+    from mien.assets.manifest import read_manifest
+
+    entry = out.with_suffix(".entry.toml")
+    (info,) = read_manifest(entry.read_text(encoding="utf-8"), entry.name).values()
+    for place, scores in info.scores.items():
+        if isinstance(scores, Mapping) and {"protocol", "accuracy", "faces"} <= set(scores):
+            split = place.partition("_")[0]
+            yield f"{scores['protocol']}, {split}: {scores['accuracy']:.1%} of {scores['faces']:,} faces"
 
 
 def check_analyzed_stay(output: OutputOptions, inputs: Iterable[Path]) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from mien.cli import bar, print_line
 from mien.cli.options import command
-from mien.cli.outputs import exported, older
+from mien.cli.outputs import exported, measured, older
 
 
 def register(app: typer.Typer) -> None:
@@ -39,3 +39,5 @@ def quantize(
         written = training.quantize(model, samples, out, progress=progress)
     for path in written:
         print_line(exported(path, before))
+    for line in measured(out):
+        print_line(line)

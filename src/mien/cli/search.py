@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli import print_line, print_table, say, tell
+from mien.cli import print_line, print_table, quoted, say, tell
 from mien.cli.options import command
 from mien.errors import ConfigError
 
@@ -87,7 +87,7 @@ def search(
         print("most important: " + ", ".join(f"{key} {share:.0%}" for key, share in shares.items()))
     if any(outcome.best for outcome in found):
         print_line(f"best recipe: {folder / 'best.toml'}")
-        print_line(f"next: mien train {folder / 'best.toml'} --data {data} --out runs/{plan.name}-best")
+        print_line(f"next: mien train {quoted(folder / 'best.toml')} --data {quoted(data)} --out runs/{plan.name}-best")
 
 
 def _line(outcome: "Outcome", figure: str) -> str:

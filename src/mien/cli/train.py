@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli import print_line, say
+from mien.cli import console, print_line, quoted, say
 from mien.cli.options import command
 from mien.errors import ConfigError, StoppedError
 
@@ -53,7 +53,8 @@ def train(
     The folder of the run contains the resolved recipe, a log of every epoch (metrics.csv), its curves (curves.png), and
     the best and the last checkpoint. After an interruption, --resume continues from the last complete epoch.
     """
-    from mien import training  # without torch, this raises an error that names what to install
+    with console().status("loading"):
+        from mien import training  # without torch, this raises an error that names what to install
 
     plan, notes = training.resolve_recipe(
         recipe, run.settings or (), resume=run.resume, init_from=run.init_from, name=_name(run, data)
@@ -76,10 +77,13 @@ def train(
     try:
         best = training.fit(plan, training.task_spec(plan.task).read(data), folder, options)
     except StoppedError as error:
-        raise StoppedError(error.message, hint=f"to continue: mien train --resume {folder} --data {data}") from None
+        raise StoppedError(
+            error.message, hint=f"to continue: mien train --resume {quoted(folder)} --data {quoted(data)}"
+        ) from None
     if training.first_process():
         print_line(f"best checkpoint: {best}")
-        print_line(f"next: mien export {folder} --data {data} --out {plan.name}.onnx")
+        file = f"{folder.resolve().name}.onnx"
+        print_line(f"next: mien export {quoted(folder)} --data {quoted(data)} --out {quoted(file)}")
 
 
 def _name(run: RunOptions, data: Path) -> str:

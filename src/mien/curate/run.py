@@ -152,7 +152,20 @@ class _Run:
         unjudged = int(((samples.labels != NO_LABEL) & (judged_labels.labels < 0)).sum())
         if unjudged and options.predictions is None:
             self.notes.append(f"{unjudged:,} labels were not judged: their class has no other image")
+        self._tell_agreement(judged_labels)
         return confident(judged_labels.probabilities, judged_labels.labels, samples.classes), judged_labels
+
+    def _tell_agreement(self, found: Judged) -> None:
+        """How often the judge, who has not seen a label, says the same; one who guesses finds errors everywhere."""
+        judged = found.labels >= 0
+        labels = found.labels[judged]
+        agreement = float((found.probabilities[judged].argmax(axis=1) == labels).mean())
+        self.judged_by += f"; it agrees with {agreement:.0%} of the labels"
+        if agreement < (1 + np.bincount(labels).max() / len(labels)) / 2:  # nearer to guessing than to the labels
+            self.notes.append(
+                f"the judge agrees with {agreement:.0%} of the labels only, so most of what it finds may be right: "
+                "look at the images before you leave any out, or give --predictions of a better network"
+            )
 
     def _by_features(self, copies: Copies) -> Judged:
         """Judges the labels by the features of a network."""
@@ -183,8 +196,10 @@ class _Run:
             options.folds,
             start_from,
         )
-        own = "" if start_from is None else " that starts from its own"
-        self.judged_by = f"judged by a head{own} on the features of {info.name}, {found.folds} folds"
+        own = "" if start_from is None else ", which starts from what the network says"
+        self.judged_by = (
+            f"judged by a linear classifier of the features of {info.name}{own}, trained in {found.folds} folds"
+        )
         return found
 
 

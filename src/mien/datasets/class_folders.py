@@ -168,8 +168,10 @@ def _note_loose(tree: Tree, place: Path) -> None:
         if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
     ]
     if loose and _folders(place):
+        several = len(loose) > 1
         tree.notes.append(
-            f"{place}: {len(loose):,} images beside the class folders belong to no class and are not used: "
+            f"{place}: {len(loose):,} {'images' if several else 'image'} beside the class folders "
+            f"{'belong to no class and are' if several else 'belongs to no class and is'} not used: "
             + ", ".join(loose[:3])
             + (", ..." if len(loose) > 3 else "")
         )

@@ -133,6 +133,8 @@ def naming(
     names: Sequence[str],
     options: ClassOptions | None = None,
     count: Callable[[str], int] | None = None,
+    *,
+    what: str = "folder",
 ) -> Naming:
     """The classes that the names mean.
 
@@ -141,6 +143,7 @@ def naming(
         options: Which classes they are, by default those of the smallest number of emotions that has a class for every
             name; and what numbers and other names mean.
         count: Number of images of a name, for the error of numbers without a meaning.
+        what: What has these names, for messages: "folder" or "label".
 
     Raises:
         ConfigError: An option has another value, or applies to no name.
@@ -151,12 +154,12 @@ def naming(
     if wanted not in (None, OWN, *map(str, SIZES)):
         raise ConfigError(f"classes: unknown '{wanted}'", hint=f"choose one of {', '.join(map(str, SIZES))}, {OWN}")
     if len(names) < 2:
-        raise DataError(f"there is only one class, '{names[0]}'", hint="give at least two class folders")
+        raise DataError(f"there is only one class, '{names[0]}'", hint=f"give at least two, one {what} for each")
     _check_used(names, options)
     if wanted == OWN:
         return _own(names, options)
-    check_numbers(names, options, "class folders", count, own=True)
-    return _emotions(names, int(wanted) if wanted else None, options)
+    check_numbers(names, options, "class folders" if what == "folder" else "labels", count, own=True)
+    return _emotions(names, int(wanted) if wanted else None, options, what)
 
 
 def _check_used(names: Sequence[str], options: NameOptions) -> None:
@@ -217,7 +220,7 @@ def numbering_table(names: Sequence[str], count: Callable[[str], int] | None = N
     )
 
 
-def _emotions(names: Sequence[str], size: int | None, options: NameOptions) -> Naming:
+def _emotions(names: Sequence[str], size: int | None, options: NameOptions, what: str) -> Naming:
     nouns = {name: options.emotion(name) or name for name in names}
     sizes = SIZES if size is None else (size,)
     known = {each: {name: found for name, noun in nouns.items() if (found := _class(noun, each))} for each in sizes}
@@ -225,7 +228,7 @@ def _emotions(names: Sequence[str], size: int | None, options: NameOptions) -> N
     if not fitting:
         strange = [name for name in names if name not in known[sizes[-1]]]
         raise DataError(
-            f"the folder names {listed(strange, quote=True)} are not among {sizes[-1]} emotions",
+            f"the {_plural(what)} {listed(strange, quote=True)} are not among {sizes[-1]} emotions",
             hint=f"known are {', '.join(emotions.vocabulary(sizes[-1]))} and their aliases; "
             f"say what others mean with --map NAME=EMOTION, or use --classes {OWN}",
         )
@@ -234,10 +237,14 @@ def _emotions(names: Sequence[str], size: int | None, options: NameOptions) -> N
     classes = emotions.vocabulary(chosen)
     if missing := [name for name in classes if name not in known[chosen].values()]:
         raise DataError(
-            f"{chosen} emotions need a folder for {', '.join(missing)}",
-            hint=f"--classes {OWN} uses the {len(names)} folders as classes",
+            f"{chosen} emotions need a {what} for {', '.join(missing)}",
+            hint=f"--classes {OWN} uses the {len(names)} {what}s as classes",
         )
     return Naming(classes, {name: classes.index(found) for name, found in known[chosen].items()})
+
+
+def _plural(what: str) -> str:
+    return "folder names" if what == "folder" else f"{what}s"
 
 
 def _class(noun: str, size: int) -> str | None:
@@ -255,7 +262,7 @@ def _own(names: Sequence[str], options: NameOptions) -> Naming:
     if strange := [name for name in classes if not (name.isprintable() and name.strip()) or name.lower() in taken]:
         raise DataError(
             f"{', '.join(map(repr, strange))} cannot be the name of a class: a column of the tables, or not printable",
-            hint="rename the folder",
+            hint="give it another name",
         )
     unique = tuple(dict.fromkeys(classes))
     return Naming(unique, {name: unique.index(found) for name, found in zip(names, classes, strict=True)})

@@ -47,7 +47,7 @@ class Summary:
         agreement: Agreement of the annotators by split; empty without votes.
         sources: What the classes were called in the source; see `source_rows`.
         clips: Number of labelled clips by split and class; empty without clips.
-        notes: The clips, the persons, the keypoints and the affect, in words; empty for images without any of them.
+        notes: The clips, the persons, the keypoints, the affect and what was left out, in words.
     """
 
     counts: dict[str, dict[str, int]]
@@ -92,7 +92,7 @@ def clip_counts(samples: Samples) -> dict[str, dict[str, int]]:
 
 
 def _notes(samples: Samples) -> list[str]:
-    """The clips, the persons, the keypoints and the affect in words."""
+    """The clips, the persons, the keypoints, the affect and what was left out, in words."""
     notes = []
     persons = "" if samples.subjects is None else f" of {len(set(samples.subjects[samples.subjects != ''])):,} persons"
     if clips := clips_of(samples):
@@ -111,6 +111,14 @@ def _notes(samples: Samples) -> list[str]:
         notes.append(
             f"Affect: {int(rated.sum()):,} of {len(samples):,} faces have valence and arousal, on average {means}."
         )
+    lost = {
+        name.removeprefix("dropped_").replace("_", " "): value
+        for name, value in samples.about.items()
+        if name.startswith("dropped_") and name != "dropped_training_duplicates" and value
+    }
+    if lost:
+        counts = ", ".join(f"{value:,} {name}" for name, value in lost.items())
+        notes.append(f"Left out when the store was built: {counts}.")
     return notes
 
 

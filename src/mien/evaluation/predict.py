@@ -136,8 +136,8 @@ def evaluate_model(
         classifier: A ready classifier or its options; or the model: a name, a path, several for an ensemble, None for
             the default. Its classes are those of each protocol. If the options have `emotions`, only these are told
             apart, and only faces whose true label is one of them are scored.
-        samples: The faces of one split.
-        split: Name of that split, for the report.
+        samples: The faces; those of other splits are left out, unless there are no others.
+        split: Name of the split that is scored.
         protocols: Names of protocols; None for all that the data and the model allow.
         corruptions: Names from `mien.evaluation.robustness`, "all" for all of them: the faces are classified again
             after each of these corruptions.
@@ -154,6 +154,8 @@ def evaluate_model(
         DataError: The detector finds none of the faces, or no face has one of the emotions.
         UnsupportedError: The detector cannot run here.
     """
+    if len(np.unique(samples.split)) > 1:
+        samples = samples.only(split)
     store, examples = samples, examples_of(samples, _frames(classifier))
     samples = examples.samples
     chosen = _requested(classifier, select_protocols(samples, protocols), required=protocols is not None)

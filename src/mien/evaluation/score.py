@@ -280,19 +280,34 @@ def _is_rare(support: int) -> bool:
     return 0 < support < RARE
 
 
+def _f1_of_few(right: int, said: int) -> Estimate:
+    """F1 of a class with few faces, by Wilson's interval of the Jaccard index J: F1 = 2 J / (1 + J).
+
+    Args:
+        right: Its faces that are found.
+        said: Its faces, and those that are called it, in all.
+    """
+    found = intervals.wilson(right, said - right)
+    return Estimate(*(2 * share / (1 + share) for share in (found.value, found.low, found.high)))
+
+
 def _rows(classes: Sequence[str], confusion: NDArray[np.int64], resampled: NDArray[np.int64]) -> tuple[ClassRow, ...]:
-    """The scores of each class; the recall of one with few faces has Wilson's interval, which may not be empty."""
+    """The scores of each class; those of one with few faces have Wilson's interval, which may not be empty."""
     scores, draws = metrics.class_scores(confusion), metrics.class_scores(resampled)  # (C,) and (D, C)
     return tuple(
         ClassRow(
             name=name,
             support=int(scores.support[k]),
             predicted=int(scores.predicted[k]),
-            precision=Estimate.from_draws(float(scores.precision[k]), draws.precision[:, k]),
+            precision=intervals.wilson(int(confusion[k, k]), int(scores.predicted[k]))
+            if _is_rare(scores.predicted[k])
+            else Estimate.from_draws(float(scores.precision[k]), draws.precision[:, k]),
             recall=intervals.wilson(int(confusion[k, k]), int(scores.support[k]))
             if _is_rare(scores.support[k])
             else Estimate.from_draws(float(scores.recall[k]), draws.recall[:, k]),
-            f1=Estimate.from_draws(float(scores.f1[k]), draws.f1[:, k]),
+            f1=_f1_of_few(int(confusion[k, k]), int(scores.support[k] + scores.predicted[k]))
+            if _is_rare(scores.support[k]) or _is_rare(scores.predicted[k])
+            else Estimate.from_draws(float(scores.f1[k]), draws.f1[:, k]),
         )
         for k, name in enumerate(classes)
     )

@@ -153,7 +153,10 @@ def load(options: ClassifierOptions) -> ExplainedModel:
     classifier = KeepingClassifier(options)
     beside = Path(name).with_suffix(".safetensors")
     if not beside.is_file():
-        return _explained(classifier, None, classifier.info, f"there is no {beside}, which `mien export` writes")
+        missing = f"there is no {beside}, which `mien export` writes"
+        if classifier.info.form == "int8":
+            missing = "an int8 form has none; give the .onnx file that it was made of"
+        return _explained(classifier, None, classifier.info, missing)
     network = _network(classifier.info, load_source(str(beside)))
     return _explained(classifier, network, classifier.info)
 

@@ -1,5 +1,6 @@
 """From labelled faces to a personalised file: read, fit, judge on held-out faces and on the general set, write."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -373,9 +374,10 @@ def _indented(done: Personalised) -> str:
 def _what_then(done: Personalised, options: PersonaliseOptions) -> str:
     most = min(done.counts.values())
     if most >= DEEPER and not options.neutral:
-        return (
-            f"with so many faces, train deeper layers: mien train --from {done.model} --data STORE.h5; or use --force"
-        )
+        start = done.model
+        if options.model is not None and Path(options.model).suffix == ".onnx":
+            start = shlex.quote(str(Path(options.model).with_suffix(".safetensors")))
+        return f"with so many faces, train deeper layers: mien train --from {start} --data STORE.h5; or use --force"
     return "add images, or write it anyway with --force"
 
 

@@ -86,9 +86,12 @@ class MetricsLog:
         epochs = sorted(self.rows)
         for axes, kind in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
             names = sorted({key for row in self.rows.values() for key in row if key.endswith(kind)})
-            for name in names:
+            drawn: list[list[tuple[int, float]]] = []
+            for name in sorted(names, key=lambda name: (name.count("/"), name)):
                 points = [(epoch, self.rows[epoch][name]) for epoch in epochs if name in self.rows[epoch]]
-                axes.plot(*zip(*points, strict=True), label=name, linewidth=1.8)
+                if points not in drawn:  # the loss of the only head is that of the network
+                    axes.plot(*zip(*points, strict=True), label=name, linewidth=1.8)
+                    drawn.append(points)
             axes.set(title=kind, xlabel="epoch")
             axes.grid(alpha=0.25)
             axes.spines[["top", "right"]].set_visible(False)

@@ -142,12 +142,13 @@ def _gate(full: Evaluation, small: Evaluation) -> None:
         rise = after.nll.value - before.nll.value
         error, chance = after.calibration_error.value, after.perfect_error.high
         most = max(FALL, FACES / after.n)
-        if fall > most + 1e-9 or rise > RISE or error > max(before.calibration_error.value + SHIFT, chance):
+        allowed = max(before.calibration_error.value + SHIFT, chance)
+        if fall > most + 1e-9 or rise > RISE or error > allowed:
             raise WeightsError(
                 f"{before.protocol}: the int8 form's accuracy {_moves(-100 * fall, '.2f')} points "
                 f"(it may fall by {100 * most:.1f}), its log-likelihood {_moves(-rise, '.4f')} nats (by {RISE}), "
                 f"and its calibration error goes from {100 * before.calibration_error.value:.2f} "
-                f"to {100 * error:.2f} points",
+                f"to {100 * error:.2f} points (at most {100 * allowed:.2f})",
                 hint="use the full form",
             )
 

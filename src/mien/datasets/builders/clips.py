@@ -110,7 +110,7 @@ def build(
     present = sorted({clip.split for clip in found if clip.split})
     shares = split.shares(present)
     labels = list(dict.fromkeys(clip.label for clip in found))
-    meaning = naming(labels, names, lambda name: sum(clip.label == name for clip in found))
+    meaning = naming(labels, names, lambda name: sum(clip.label == name for clip in found), what="label")
     reader = _Reader(clips, faces, detector)
     for number, clip in enumerate(found, 1):
         reader.read(clip)

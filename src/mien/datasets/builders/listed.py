@@ -77,7 +77,7 @@ def build(
         raise DataError(
             f"{source}: no row has a label", hint="fill the column label of some rows: networks learn both together"
         )
-    meaning = naming(labels, names, lambda name: sum(row.label == name for row in found))
+    meaning = naming(labels, names, lambda name: sum(row.label == name for row in found), what="label")
     kept, images, left_out = _read(source, found, reader, progress)
     if report:
         left_out.write(report)

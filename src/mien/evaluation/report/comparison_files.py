@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -96,7 +96,7 @@ def need_plots() -> None:
 
 
 def write_folder(comparison: Comparison, folder: Path, page: str) -> list[Path]:
-    """Writes a comparison into a folder, which is created if it is missing.
+    """Writes a comparison into a folder, which is created if it is missing; the files of another one are replaced.
 
     The files are `report.html`, `comparison.json`, `comparison.csv` with a row for every model and protocol, and for
     each of these rows `MODEL-PROTOCOL-confusion.csv` (numbers of faces; a row is a true class) and
@@ -118,6 +118,7 @@ def write_folder(comparison: Comparison, folder: Path, page: str) -> list[Path]:
     with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "report.html", folder / "comparison.json", folder / "comparison.csv"]
+    before = _named_in(written[1])
     for path, text in zip(written, (page, json.dumps(comparison.as_dict(), indent=1) + "\n"), strict=False):
         with new_file(path, "w", encoding="utf-8") as file:
             file.write(text)
@@ -134,7 +135,25 @@ def write_folder(comparison: Comparison, folder: Path, page: str) -> list[Path]:
                 _table(written[-2], lines)
                 with replacing(written[-1]) as partial:
                     figures[kind].savefig(partial, format="png")
+    with write_errors(folder):
+        for path in before - set(written):
+            path.unlink(missing_ok=True)
     return written
+
+
+def _named_in(path: Path) -> set[Path]:
+    """The tables and figures of the comparison that a comparison.json holds; none if it holds something else."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        taken: set[str] = set()
+        stems = [
+            _stem(f"{row['name']}-{protocol}", taken)
+            for row in rows
+            for protocol in (row["evaluation"] or {"protocols": {}})["protocols"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    return {path.parent / f"{stem}-{kind}" for stem in stems for kind in _KINDS}
 
 
 def _stem(name: str, taken: set[str]) -> str:
@@ -153,6 +172,9 @@ def _table(path: Path, rows: Iterable[Sequence[object]]) -> None:
 
 
 _SCORES = ("accuracy", "mean_recall", "macro_f1", "calibration_error")
+# What each row has.
+_KINDS: Final = ("confusion.csv", "confusion.png", "classes.csv", "classes.png")
+
 _HEADER = [
     *("model", "protocol", "faces"),
     *(f"{score}{end}" for score in _SCORES for end in ("", "_low", "_high")),
