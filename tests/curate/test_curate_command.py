@@ -173,7 +173,7 @@ def test_a_store_and_its_csv_file_take_the_same_list(tmp_path: Path) -> None:
 
 
 def write_predictions(folder: Path, samples: Samples, said: np.ndarray) -> None:
-    """The predictions (N, 2) of a cross-validation, as `mien crossval` writes them, with the classes in another order."""
+    """The predictions (N, 2) of a cross-validation, as `mien crossval` writes them."""
     for fold in (0, 1):
         rows = range(fold, len(samples), 2)
         (folder / f"fold-{fold}").mkdir(parents=True)
@@ -186,7 +186,7 @@ def write_predictions(folder: Path, samples: Samples, said: np.ndarray) -> None:
                 "probabilities": [said[row][::-1].tolist() for row in rows],
             }
         }
-        (tmp_path / "runs" / f"fold-{fold}" / "predictions.json").write_text(json.dumps(plain), encoding="utf-8")
+        (folder / f"fold-{fold}" / "predictions.json").write_text(json.dumps(plain), encoding="utf-8")
 
 
 def test_predictions_of_a_cross_validation_replace_the_head(tmp_path: Path) -> None:
