@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from tests.server.conftest import KEY, Server, Starter
@@ -59,6 +60,31 @@ def test_several_images(client: Client, astronaut: Path) -> None:
         assert found[1].error == "'nope.jpg' does not exist"
         assert client.analyze([]) == []
         assert client.analyze(()) == []
+
+
+def test_a_list_may_be_longer_and_an_image_larger_than_a_request(start: Starter, astronaut: Path) -> None:
+    server = start("--max-images", "3", "--max-megabytes", "1")
+    small = Image.new("RGB", (32, 32))
+    noise = np.random.default_rng(0).integers(0, 256, (640, 640, 3), np.uint8)  # 1.2 MB as PNG
+    photo = astronaut.read_bytes()
+    given: list[Any] = [small, photo, noise, io.BytesIO(photo), astronaut, b"no image", *[small] * 40]
+    with Client(server.url, timeout=600) as client:
+        found = client.analyze(given)
+        assert [len(each) for each in found[:6]] == [0, 1, 0, 1, 1, 0]
+        assert "larger than 1 megabyte" in (found[2].error or "")
+        assert "not an image" in (found[5].error or "")
+        assert [number for number, each in enumerate(found) if each.error] == [2, 5]
+        assert [each.source for each in found] == [
+            "astronaut.jpg" if image is astronaut else f"images[{number}]" for number, image in enumerate(given)
+        ]
+        with pytest.raises(errors.LimitError, match="larger than 1 megabyte"):
+            client.analyze(noise)
+
+    async def use() -> list[FrameResult]:
+        async with AsyncClient(server.url, timeout=600) as client:
+            return await client.analyze(given)
+
+    assert asyncio.run(use()) == found
 
 
 def test_images_are_numbered_as_in_the_list_of_the_caller(client: Client, astronaut: Path) -> None:

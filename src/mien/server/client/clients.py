@@ -46,9 +46,10 @@ class Client:
     @overload
     def analyze(self, images: Collection[ImageItem]) -> list[FrameResult]: ...
     def analyze(self, images: ImageSource | Frame | Collection[ImageItem]) -> FrameResult | list[FrameResult]:
-        """The result of one image, or a list of results for several.
+        """The result of one image, or a list of results for several; a long list is sent in several requests.
 
-        An image of a list that cannot be read, here or on the server, has a result with its `error`.
+        An image of a list that cannot be read, here or on the server, or is too large for the server, has a result with
+        its `error`.
 
         Args:
             images: As for `mien.analyze`: an image, or a list or another collection. Files are sent as they are,
@@ -66,11 +67,12 @@ class Client:
             UnavailableError: The server cannot be reached, or is busy.
         """
         given = Images(images)
-        try:
-            found = self._send(given.request()) if given.uploads else []
-        except InputError as error:
-            found = given.unread(error)
-        return given.answer(found)
+        while (request := given.request()) is not None:
+            try:
+                given.take(self._send(request))
+            except InputError as error:
+                given.refuse(error)
+        return given.answer()
 
     def submit_video(self, video: Source, options: VideoOptions | None = None) -> Job:
         """Sends a video; the server analyzes it in the background.
@@ -169,11 +171,12 @@ class AsyncClient:
     async def analyze(self, images: ImageSource | Frame | Collection[ImageItem]) -> FrameResult | list[FrameResult]:
         """As `Client.analyze`."""
         given = await asyncio.to_thread(Images, images)  # which may compress large arrays
-        try:
-            found = await self._send(given.request()) if given.uploads else []
-        except InputError as error:
-            found = given.unread(error)
-        return given.answer(found)
+        while (request := given.request()) is not None:
+            try:
+                given.take(await self._send(request))
+            except InputError as error:
+                given.refuse(error)
+        return given.answer()
 
     async def submit_video(self, video: Source, options: VideoOptions | None = None) -> Job:
         """As `Client.submit_video`."""

@@ -3,15 +3,16 @@
 import inspect
 import io
 import os
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Generic, TypeVar, cast
 
 from PIL import Image
 
-from mien.errors import InputError
+from mien.errors import InputError, LimitError
 from mien.media.decode import shown
 from mien.media.images import STANDARD_INPUT, name_of, opened
 from mien.media.inputs import UNNAMED, check_item, frame_of, is_one, source_of
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 # A video: a path, the content of a file, or an open binary file. Images may also be pixels.
 Source = str | os.PathLike[str] | bytes | BinaryIO
+
+# What a request has at most: half of what the server takes, unless it is told to take less.
+_MOST_IMAGES: Final = 32
+_MOST_BYTES: Final = 16_000_000
 
 # A part of a form: its field, the name of the file, and the file.
 _Part = tuple[str, tuple[str, bytes | BinaryIO]]
@@ -40,11 +45,24 @@ class Upload:
         name: Its name.
         file: The file.
         known: Fields of its result that only the caller's side knows, besides its name.
+        start: Where an open file is read from, so that it can be sent again; None if it cannot be moved.
     """
 
     name: str
     file: Source
     known: Mapping[str, Any] = field(default_factory=dict)
+    start: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Its bytes; for a stream, of which nobody knows, as many as a request takes."""
+        if isinstance(self.file, bytes):
+            return len(self.file)
+        if isinstance(self.file, (str, os.PathLike)):
+            with suppress(OSError):  # sending it tells why
+                return os.stat(self.file).st_size
+            return 0
+        return _MOST_BYTES if self.start is None else self.file.seek(0, os.SEEK_END) - self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +98,8 @@ class Request(Generic[Answer]):
                 file = each.file
                 if isinstance(file, (str, os.PathLike)):
                     file = stack.enter_context(opened(os.fsdecode(file)))
+                elif each.start is not None and not isinstance(file, bytes):
+                    file.seek(each.start)
                 parts.append((self.form, (printable(each.name), file)))
             yield {"method": self.method, "url": self.path, "params": dict(self.params), "files": parts or None}
 
@@ -93,13 +113,12 @@ class Request(Generic[Answer]):
 
 
 class Images:
-    """The images of one call.
+    """The images of one call, and their results: several requests for a long list, one after another.
+
+    After each `request`, either `take` or `refuse` is called.
 
     Args:
         images: As for `Client.analyze`.
-
-    Attributes:
-        uploads: What is sent to the server; empty if no image can be read.
 
     Raises:
         MienError: As for `Client.analyze`, before anything is sent.
@@ -112,31 +131,61 @@ class Images:
             raise TypeError(f"expected an image, or a list of them, got {kind}; write list({kind})")
         items = [_upload(images, 0)] if self._is_one else _items(cast(Collection[object], images))
         self._items: Sequence[Upload | FrameResult] = items
-        self.uploads = [each for each in items if isinstance(each, Upload)]
+        self._waiting = deque(_parts([each for each in items if isinstance(each, Upload)]))
+        self._results: list[FrameResult] = []
 
-    def request(self) -> Request[list[FrameResult]]:
-        """The request for what is sent."""
-        return Request("POST", "/v1/analyze", results_of, form="images", files=self.uploads)
+    def request(self) -> Request[list[FrameResult]] | None:
+        """The next request; None if there is nothing more to send."""
+        if not self._waiting:
+            return None
+        return Request("POST", "/v1/analyze", results_of, form="images", files=self._waiting[0])
 
-    def unread(self, error: InputError) -> list[FrameResult]:
-        """The results after the server answered with an error, as it does if the only image cannot be read.
+    def take(self, results: list[FrameResult]) -> None:
+        """Takes the results of the request."""
+        self._waiting.popleft()
+        self._results += results
+
+    def refuse(self, error: InputError) -> None:
+        """Goes on after the server answered with an error.
+
+        It does so if the only image of a request cannot be read. The images of a request that is too large for it are
+        sent in halves.
 
         Raises:
-            InputError: The error itself, unless the image is one of a list.
+            InputError: The error itself, if it is not about single images of a list.
         """
-        if self._is_one or len(self.uploads) != 1:
+        part = self._waiting.popleft()
+        if self._is_one or (len(part) > 1 and not isinstance(error, LimitError)):
             raise error
-        return [FrameResult(self.uploads[0].name, error=str(error))]
+        if len(part) == 1:
+            self._results.append(FrameResult(part[0].name, error=str(error)))
+        else:
+            half = len(part) // 2
+            self._waiting.extendleft([part[half:], part[:half]])
 
-    def answer(self, results: Sequence[FrameResult]) -> FrameResult | list[FrameResult]:
+    def answer(self) -> FrameResult | list[FrameResult]:
         """The answer to the caller, with the server's results in the places of what was sent."""
-        rest = iter(results)
+        rest = iter(self._results)
         found = [
             # A form does not keep every character of a name.
             replace(next(rest), **{"source": each.name, **each.known}) if isinstance(each, Upload) else each
             for each in self._items
         ]
         return found[0] if self._is_one else found
+
+
+def _parts(uploads: Sequence[Upload]) -> Iterator[Sequence[Upload]]:
+    """What goes into each request."""
+    part: list[Upload] = []
+    size = 0
+    for each in uploads:
+        if part and (len(part) == _MOST_IMAGES or size + each.size > _MOST_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(each)
+        size += each.size
+    if part:
+        yield part
 
 
 def _items(images: Collection[object]) -> list[Upload | FrameResult]:
@@ -181,7 +230,7 @@ def _upload(image: object, place: int) -> Upload:
         if isinstance(file, (str, os.PathLike)):
             with opened(os.fsdecode(file)):
                 pass
-        return Upload(_name(file) or unnamed, file)
+        return Upload(_name(file) or unnamed, file, start=_place(file))
     frame = frame_of(image)
     content = io.BytesIO()
     Image.fromarray(frame.image).save(content, "PNG", compress_level=1)
@@ -208,6 +257,13 @@ def _file(source: object) -> Source | None:
     if getattr(file, "closed", False):
         raise InputError(f"'{shown(source_of(file))}' cannot be read: the file is closed")
     return file
+
+
+def _place(file: Source) -> int | None:
+    """Where an open file stands; None for a stream that only goes forward, and for what is no file."""
+    if isinstance(file, (str, os.PathLike, bytes)) or not (hasattr(file, "seekable") and file.seekable()):
+        return None
+    return file.tell()
 
 
 def _name(file: Source) -> str:
