@@ -71,13 +71,13 @@ def test_a_list_may_be_longer_and_an_image_larger_than_a_request(start: Starter,
     with Client(server.url, timeout=600) as client:
         found = client.analyze(given)
         assert [len(each) for each in found[:6]] == [0, 1, 0, 1, 1, 0]
-        assert "larger than 1 megabyte" in (found[2].error or "")
+        assert "more than 1 megabytes, the limit" in (found[2].error or "")
         assert "not an image" in (found[5].error or "")
         assert [number for number, each in enumerate(found) if each.error] == [2, 5]
         assert [each.source for each in found] == [
             "astronaut.jpg" if image is astronaut else f"images[{number}]" for number, image in enumerate(given)
         ]
-        with pytest.raises(errors.LimitError, match="larger than 1 megabyte"):
+        with pytest.raises(errors.LimitError, match="more than 1 megabytes, the limit"):
             client.analyze(noise)
 
     async def use() -> list[FrameResult]:
