@@ -25,17 +25,20 @@ from mien.results import FrameResult
 SUFFIXES: Final = (".html", ".png")
 
 _STYLE: Final = """
+:root { color-scheme: dark; }
 body { margin: 0; background: #14161c; color: #eceef4; font: 15px/1.5 system-ui, sans-serif; }
 main { max-width: 1240px; margin: 0 auto; padding: 0 12px 48px; }
-svg { width: 100%; height: auto; display: block; }
-table { border-collapse: collapse; margin: 8px 16px 24px; font-variant-numeric: tabular-nums; }
+svg { width: 100%; min-width: 720px; height: auto; display: block; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; margin: 8px 0 24px; font-variant-numeric: tabular-nums; }
 th, td { padding: 4px 14px 4px 0; text-align: right; }
 th { color: #9ea4b2; font-weight: 500; }
-th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left; }
+th:first-child, td:first-child, .two th:nth-child(2), .two td:nth-child(2) { text-align: left; }
 tbody tr { border-top: 1px solid #363a46; }
-h2 { margin: 28px 16px 0; font-size: 17px; font-weight: 600; }
-p { margin: 4px 16px; color: #9ea4b2; }
-details { margin: 4px 16px; } summary { cursor: pointer; color: #9ea4b2; }
+h2 { margin: 28px 0 0; font-size: 17px; font-weight: 600; }
+p { margin: 4px 0; color: #9ea4b2; }
+details { margin: 4px 0; } summary { cursor: pointer; color: #9ea4b2; }
+main > :not(.chart) { margin-left: 2.26%; margin-right: 2.26%; } /* where the drawing begins */
 @media print { body { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
 """
 
@@ -132,7 +135,7 @@ def page(recordings: Sequence[Recording], images: PhotographSummary | None = Non
 </head>
 <body>
 <main>
-{svg(" and ".join(shows).capitalize(), *drawn(recordings, images))}
+<div class="wide chart">{svg(" and ".join(shows).capitalize(), *drawn(recordings, images))}</div>
 {_of_videos(recordings) if recordings else ""}
 {_of_images(images) if images is not None else ""}
 <p>Expressions are not feelings: people do not always show what they feel, nor feel what they show.</p>
@@ -163,7 +166,7 @@ def _of_images(found: PhotographSummary) -> str:
     ]
     return f"""<h2>Faces in images</h2>
 <p>Faces of which an emotion is the most probable, its mean probability over all faces, and images with such a face.</p>
-{_table(heads, rows)}"""
+{_table(heads, rows, names=1)}"""
 
 
 def _shares(found: Sequence[Summary]) -> tuple[list[str], list[list[str]]]:
@@ -217,10 +220,12 @@ def _episodes(found: Sequence[Summary]) -> str:
     return "\n".join(parts)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], names: int = 2) -> str:
+    """A table whose first columns, one or two, are names; the others are numbers."""
     head = "".join(f"<th>{html.escape(each)}</th>" for each in heads)
     body = "\n".join("<tr>" + "".join(f"<td>{html.escape(each)}</td>" for each in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
+    kind = ' class="two"' if names == 2 else ""
+    return f'<div class="wide"><table{kind}><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
 
 
 def drawn(recordings: Sequence[Recording], images: PhotographSummary | None = None) -> tuple[int, list[Item]]:
