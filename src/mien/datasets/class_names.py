@@ -262,7 +262,7 @@ def _own(names: Sequence[str], options: NameOptions) -> Naming:
     if strange := [name for name in classes if not (name.isprintable() and name.strip()) or name.lower() in taken]:
         raise DataError(
             f"{', '.join(map(repr, strange))} cannot be the name of a class: a column of the tables, or not printable",
-            hint="give it another name",
+            hint="rename it",
         )
     unique = tuple(dict.fromkeys(classes))
     return Naming(unique, {name: unique.index(found) for name, found in zip(names, classes, strict=True)})
