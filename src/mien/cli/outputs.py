@@ -178,10 +178,9 @@ def measured(out: Path) -> Iterator[str]:
 
     entry = out.with_suffix(".entry.toml")
     (info,) = read_manifest(entry.read_text(encoding="utf-8"), entry.name).values()
-    for place, scores in info.scores.items():
+    for scores in info.scores.values():
         if isinstance(scores, Mapping) and {"protocol", "accuracy", "faces"} <= set(scores):
-            split = place.partition("_")[0]
-            yield f"{scores['protocol']}, {split}: {scores['accuracy']:.1%} of {scores['faces']:,} faces"
+            yield f"{scores['protocol']}: {scores['accuracy']:.1%} of {scores['faces']:,} faces"
 
 
 def check_analyzed_stay(output: OutputOptions, inputs: Iterable[Path]) -> None:
