@@ -180,11 +180,16 @@ def test_the_start_of_the_rest(seconds: float, options: VideoOptions, expected: 
 
 
 @pytest.mark.usefixtures("own_signals")
-@pytest.mark.parametrize("in_a_class", [False, True])
-def test_ctrl_c_during_imports_ends_without_a_word(monkeypatch: pytest.MonkeyPatch, in_a_class: bool) -> None:
+@pytest.mark.parametrize("place", ["a module", "a class", "a module in C"])
+def test_ctrl_c_during_imports_ends_without_a_word(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     def build(only: str | None) -> None:
-        if in_a_class:  # what Python before 3.12 makes of it there
+        if place == "a class":  # what Python before 3.12 makes of it there
             raise RuntimeError("Error calling __set_name__") from KeyboardInterrupt()
+        if place == "a module in C":
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:
+                raise ImportError("initialization failed") from None
         raise KeyboardInterrupt
 
     monkeypatch.setattr(mien.cli, "build_app", build)

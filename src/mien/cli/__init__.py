@@ -204,10 +204,10 @@ def main() -> None:
     pressed = _notice_interrupts()
     try:
         _run()
-    except (KeyboardInterrupt, RuntimeError, ImportError):
+    except (KeyboardInterrupt, RuntimeError, ImportError) as error:
         # While a module is loaded, Ctrl-C becomes an ImportError if it is one in C, and before Python 3.12 a
         # RuntimeError while a class is made.
-        if not pressed:
+        if not (pressed or isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt)):
             raise
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # pressed again, it ends at once, and without a traceback
         _drop_output()
