@@ -244,6 +244,7 @@ class Classifier(Protocol):
         Raises:
             ConfigError: A model does not give features.
         """
+        raise ConfigError(f"the classifier {type(self).__name__} gives no features", hint="define features")
 
     def predict_proba(self, *faces: Images) -> NDArray[np.float32]:
         """Calibrated probabilities (N, C) float32, each row summing to 1."""
