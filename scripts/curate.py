@@ -1,7 +1,7 @@
 """Finds likely errors in the labels of a store, and weights its training faces: see `mien.evaluation.curation`.
 
     python -m scripts.curate soft.h5 --out curated.h5 --report curation.json
-    mien train mien-m --data curated.h5 --set row_weights=true
+    mien train mien-m --data curated.h5 --set row_weights=true --set augmentation.covers=0
 
 The store must have soft targets (`mien data distil`), which are taken as what a model says of each training face.
 Labels are judged by confident learning, votes by their distance from the model; a face has the smaller weight of both.

@@ -304,8 +304,8 @@ def test_home_where_the_shell_leaves_it(place: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ClassifierOptions(abstain="50%"), "abstain: expected a number 0-1, got 50%"),  # type: ignore[arg-type]
-        (lambda: ClassifierOptions(threads="2"), "threads: expected a number from 1, got 2"),  # type: ignore[arg-type]
+        (lambda: ClassifierOptions(abstain="50%"), "abstain: expected a number 0-1, got '50%'"),  # type: ignore[arg-type]
+        (lambda: ClassifierOptions(threads="2"), "threads: expected a number from 1, got '2'"),  # type: ignore[arg-type]
         (lambda: ClassifierOptions(batch_size=1.5), "batch_size: expected a number"),  # type: ignore[arg-type]
         (lambda: ClassifierOptions(tta="flips"), "tta: unknown value 'flips'"),  # type: ignore[arg-type]
         (lambda: DetectorOptions(min_face="9"), "min_face: expected a number of pixels"),  # type: ignore[arg-type]

@@ -201,21 +201,22 @@ def main() -> None:
 
     Ctrl-C ends it without a word, unless the command has more to say.
     """
-    pressed = _notice_interrupts()
-    try:
-        _run()
-    except (KeyboardInterrupt, RuntimeError, ImportError) as error:
-        # While a module is loaded, Ctrl-C becomes an ImportError if it is one in C, and before Python 3.12 a
-        # RuntimeError while a class is made.
-        if not (pressed or isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt)):
-            raise
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # pressed again, it ends at once, and without a traceback
-        _drop_output()
-        sys.exit(EXIT_CODES[StoppedError])
+    with _noticed_interrupts() as pressed:
+        try:
+            _run()
+        except (KeyboardInterrupt, RuntimeError, ImportError) as error:
+            # While a module is loaded, Ctrl-C becomes an ImportError if it is one in C, and before Python 3.12 a
+            # RuntimeError while a class is made.
+            if not (pressed or isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt)):
+                raise
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # pressed again, it ends at once, and without a traceback
+            _drop_output()
+            sys.exit(EXIT_CODES[StoppedError])
 
 
-def _notice_interrupts() -> list[int]:
-    """Lets Ctrl-C raise as always; the list is no longer empty then."""
+@contextmanager
+def _noticed_interrupts() -> "Iterator[list[int]]":
+    """Ctrl-C raises as always; the list is no longer empty then."""
     pressed: list[int] = []
 
     def interrupt(number: int, frame: "FrameType | None") -> None:
@@ -224,7 +225,11 @@ def _notice_interrupts() -> list[int]:
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
-    return pressed
+    try:
+        yield pressed
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _run() -> None:
