@@ -193,7 +193,8 @@ def markdown(results: Results) -> str:
 def origin(results: Results) -> str:
     """One line: the machine, the versions, the commit and the day."""
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
-    machine = f"{results.machine.cpu}, {results.machine.cores} cores"
+    cores = results.machine.cores
+    machine = f"{results.machine.cpu}, {cores} core{'s' if cores > 1 else ''}"
     return f"{machine}; {versions}; commit {results.commit}, {results.date.isoformat()}."
 
 
