@@ -401,7 +401,7 @@ class FrameResult(Sequence[Face]):
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Self:
-        """The result that `as_dict` wrote, or a line of `mien analyze --json` or of a .jsonl table.
+        """The result that `as_dict` wrote, or a line of `mien analyze --json`; tables have rows of another form.
 
         Raises:
             KeyError: A key is missing.
