@@ -32,12 +32,13 @@ CONTROLS: Final = ["theme", "help", "camera", "open", "mode", "largest", "landma
 
 
 def portraits() -> dict[str, NDArray[np.uint8]]:
-    """Two pictures (480, 640, 3) by what their face shows: the portrait; and mirrored, with another mouth."""
+    """Two pictures (480, 640, 3) by what their face surely shows: the portrait; and mirrored, with another mouth."""
     happy = Image.open(ROOT / "examples" / "astronaut.jpg").convert("RGB").crop((0, 0, 512, 384))
     surprised = happy.copy()
     pen = ImageDraw.Draw(surprised)
     pen.rectangle([190, 126, 256, 164], fill=happy.getpixel((222, 178)))
-    pen.ellipse([205, 128, 239, 172], fill=(20, 5, 8))
+    pen.ellipse([205, 132, 239, 176], fill=(20, 5, 8))
+    surprised.paste(surprised.crop((192, 84, 254, 100)), (192, 81))  # the brows, higher
     pictures = {"happiness": happy, "surprise": surprised.transpose(Image.Transpose.FLIP_LEFT_RIGHT)}
     return {name: np.asarray(picture.resize((640, 480))) for name, picture in pictures.items()}
 
