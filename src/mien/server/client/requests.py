@@ -179,11 +179,12 @@ def _parts(uploads: Sequence[Upload]) -> Iterator[Sequence[Upload]]:
     part: list[Upload] = []
     size = 0
     for each in uploads:
-        if part and (len(part) == _MOST_IMAGES or size + each.size > _MOST_BYTES):
+        more = each.size
+        if part and (len(part) == _MOST_IMAGES or size + more > _MOST_BYTES):
             yield part
             part, size = [], 0
         part.append(each)
-        size += each.size
+        size += more
     if part:
         yield part
 
