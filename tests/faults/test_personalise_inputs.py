@@ -33,6 +33,7 @@ def write_faces(folder: Path, counts: dict[str, int]) -> Path:
         ({"neutral": 4}, 4, ["found one: neutral 4", "--neutral"]),
         ({"happy": 1, "sad": 1}, 4, ["at least 2 faces of each emotion", "happiness 1, sadness 1"]),
         ({"happy": 3, "sad": 1}, 4, ["too few of sadness"]),
+        ({"happy": 3, "sad": 1, "angry": 1}, 4, ["too few of anger, sadness"]),
         ({"happy": 2, "jubilant": 2}, 4, ["the model does not know 'jubilant'", "--map NAME=EMOTION"]),
         ({"0": 2, "1": 2}, 4, ["are numbers", "--numbers"]),
         ({}, 3, ["no such file or folder"]),
@@ -45,6 +46,15 @@ def test_folders_that_teach_nothing(counts: dict[str, int], code: int, said: lis
     for words in said:
         assert words in done.stderr
     assert not (tmp_path / "me.onnx").exists()
+
+
+def test_an_emotion_with_a_single_face_is_left_out(tmp_path: Path) -> None:
+    folder = write_faces(tmp_path / "faces", {"happy": 3, "sad": 3, "angry": 1})
+    done = run_command("personalise", folder, "--out", tmp_path / "me.onnx", "--force", *WHOLE)
+    assert done.returncode == 3, done.stderr
+    assert "left out: angry/0.png: is the only face of anger" in done.stderr.replace("\n", " ")
+    assert "faces: 6 (3 happiness, 3 sadness)" in done.stdout
+    assert (tmp_path / "me.onnx").exists()
 
 
 def test_neutral_faces_must_be_there_for_the_baseline(tmp_path: Path) -> None:

@@ -90,6 +90,21 @@ def test_two_faces_of_few_may_be_lost(tiny_model: Path, tiny_samples: Samples) -
         LIMITS._gate(full, losing(3))
 
 
+def test_few_faces_may_be_a_little_less_likely(tiny_model: Path, tiny_samples: Samples) -> None:
+    full = evaluate_model(tiny_model, tiny_samples.only("val"), split="val")
+
+    def likely(nats: float) -> Evaluation:
+        scores = {
+            name: replace(each, nll=replace(each.nll, value=each.nll.value + nats / each.n))
+            for name, each in full.scores.items()
+        }
+        return replace(full, scores=scores)
+
+    LIMITS._gate(full, likely(1.9))
+    with pytest.raises(WeightsError, match=r"log-likelihood falls by .* nats"):
+        LIMITS._gate(full, likely(2.1))
+
+
 def test_another_suffix_is_refused(tiny_model: Path, tiny_samples: Samples, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"int8\.onnx"):
         quantize(tiny_model, tiny_samples, tmp_path / "int8.bin")

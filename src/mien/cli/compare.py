@@ -2,10 +2,12 @@
 
 import json
 import tempfile
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +18,9 @@ from mien.cli.outputs import Target
 from mien.errors import DataError, exit_code
 from mien.expression import ClassifierOptions
 from mien.files import check_folder
+
+if TYPE_CHECKING:
+    from mien.evaluation.compare import Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +62,6 @@ def compare(
     from mien.evaluation.report.page import need_templates
     from mien.evaluation.report.text import open_report
 
-    def export(run: Path, target: Path) -> None:
-        from mien.training import export_run
-
-        try:
-            everything = store.load(data)
-            held_out = everything.only("val")
-        except DataError as error:
-            raise DataError(
-                f"{run}: a run is exported first, on the split val: {error.message}",
-                hint=f"compare its file instead, made with the store it was trained on: mien export {run} --data STORE",
-            ) from error
-        trained = everything.only("train") if "train" in everything.counts() else None
-        export_run(run, held_out, target, trained=trained)
-
     out, report = output.out, output.report
     page_file = Target("--report", report, ".html", ".htm") if report else None
     if out:
@@ -83,7 +74,11 @@ def compare(
         report_file = stack.enter_context(open_report(report)) if report else None
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mien-compare-")))
         with console().status("preparing"):
-            given = candidates(models or (), export, place)
+            given = candidates(models or (), partial(_export, data=data), place)
+        early = [each for each in given if each.error]
+        if len(early) < len(given):
+            for each in early:
+                say("error", "red", f"{each.name}: {each.error}")
         progress = stack.enter_context(bar(f"evaluating {len(given)} models on {len(samples):,} faces"))
         comparison = compared(
             given,
@@ -102,12 +97,35 @@ def compare(
         tell(str(page_file))
     if written:
         tell(f"written: {len(written)} files in {out}")
-    errors = [row.error for row in comparison.failed if row.error and not row.part]
+    _say_errors(comparison, {each.name for each in early})
+    if errors := [row.error for row in comparison.failed if row.error and not row.part]:
+        raise typer.Exit(exit_code(errors[0]))
+
+
+def _export(run: Path, target: Path, *, data: Path) -> None:
+    """Exports a run, with temperatures fitted on the store's val split."""
+    from mien.datasets import store
+    from mien.training import export_run
+
+    try:
+        everything = store.load(data)
+        held_out = everything.only("val")
+    except DataError as error:
+        raise DataError(
+            f"{run}: a run is exported first, on the split val: {error.message}",
+            hint=f"compare its file instead, made with the store it was trained on: mien export {run} --data STORE",
+        ) from error
+    trained = everything.only("train") if "train" in everything.counts() else None
+    export_run(run, held_out, target, trained=trained)
+
+
+def _say_errors(comparison: "Comparison", told: Collection[str]) -> None:
+    """Says why models have no scores, but for those of which it is told already."""
     for row in comparison.failed:
-        if row.error and row.part:
+        if row.error is None or row.name in told:
+            continue
+        if row.part:
             reason = f"cannot be evaluated alone: {row.error.message}"
             say("note", "cyan", f"{row.name} is a member of an ensemble, but {reason}")
-        elif row.error:
+        else:
             say("error", "red", f"{row.name}: {row.error}")
-    if errors:
-        raise typer.Exit(exit_code(errors[0]))

@@ -9,6 +9,7 @@ import numpy as np
 
 from mien.assets.manifest import ensemble_name
 from mien.assets.recognise import recognise
+from mien.assets.store import open_model
 from mien.datasets import Samples
 from mien.errors import ConfigError, MienError
 from mien.evaluation.cost import Cost, cost_of
@@ -129,7 +130,8 @@ def candidates(models: Sequence[str], export: Callable[[Path, Path], object], pl
 
     Returns:
         In the order of the user: the others are tested against the first. The members of an ensemble that are not named
-        alone follow it. A run that cannot be exported has an error, and so has an ensemble that contains it.
+        alone follow it. A model that cannot be opened and a run that cannot be exported have an error, and so has an
+        ensemble that contains them.
     """
     words = [[str(name) for name in ClassifierOptions(word).models] for word in models]
     single = [names[0] for names in words if len(names) == 1]
@@ -159,11 +161,15 @@ def candidates(models: Sequence[str], export: Callable[[Path, Path], object], pl
 
 
 def _file(name: str, export: Callable[[Path, Path], object], place: Path) -> str | Path | MienError:
-    """The file of a model, exported if it is a run's folder or best checkpoint; the error if it cannot be exported."""
+    """The file of a model, exported if it is a run's folder or best checkpoint; the error if there is none."""
     folder = Path(name)
     if folder.name == _CHECKPOINT and (run := recognise(folder).run):
         folder = run
     if not folder.is_dir():
+        try:
+            open_model(name)  # a wrong name is told now, not when the models before it have been evaluated
+        except MienError as error:
+            return error
         return name
     if not (folder / _CHECKPOINT).is_file():
         return ConfigError(

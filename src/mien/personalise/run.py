@@ -191,6 +191,7 @@ def personalise(
         raise ConfigError(f"the model '{info.name}' has no features of single images", hint="choose another --model")
     classes = tuple(dict.fromkeys(name for head in info.heads for name in head.emotions))
     given = read_faces(Path(source), info.crop_spec, classes, names=names, detector=detector)
+    _leave_out_lone(given, options)
     _check(given, source, options)
     general = _general(classifier, options)
     done = fit_faces(classifier, given.crops, given.labels, general, neutral=options.neutral)
@@ -328,6 +329,24 @@ def _general(classifier: OnnxClassifier, options: PersonaliseOptions) -> General
             + " or ".join(name for name, info in shipped_models("expression").items() if info.general_file),
         )
     return found
+
+
+def _leave_out_lone(given: GivenFaces, options: PersonaliseOptions) -> None:
+    """Leaves out emotions with a single face, of which none could be held out, if two or more others are left."""
+    counts = Counter(given.labels)
+    lone = [name for name in counts if counts[name] == 1]
+    if options.neutral or len(counts) - len(lone) < 2:
+        return
+    kept = [row for row, label in enumerate(given.labels) if label not in lone]
+    reason = "is the only face of {}; of each emotion it takes two, one to learn from and one to test"
+    given.left_out += [
+        (name, reason.format(label)) for name, label in zip(given.names, given.labels, strict=True) if label in lone
+    ]
+    given.crops, given.labels, given.names = (
+        [given.crops[row] for row in kept],
+        [given.labels[row] for row in kept],
+        [given.names[row] for row in kept],
+    )
 
 
 def _check(given: GivenFaces, source: str | Path, options: PersonaliseOptions) -> None:

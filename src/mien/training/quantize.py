@@ -26,7 +26,7 @@ from mien.training.artifacts import check_name, publish, quantized, with_info
 from mien.training.expression.export import calibrated
 
 FALL: Final = 0.003  # of accuracy, at most, under any protocol
-FACES: Final = 2  # which may be lost in any case: few faces cannot show a smaller fall
+FACES: Final = 2  # which may be lost in any case, at a nat each: few faces cannot show a smaller fall
 RISE: Final = 0.005  # of the negative log-likelihood, nats
 SHIFT: Final = 0.005  # of the calibration error, unless chance explains more
 SUFFIX: Final = "-int8"
@@ -141,13 +141,13 @@ def _gate(full: Evaluation, small: Evaluation) -> None:
         fall = before.accuracy.value - after.accuracy.value
         rise = after.nll.value - before.nll.value
         error, chance = after.calibration_error.value, after.perfect_error.high
-        most = max(FALL, FACES / after.n)
+        most, steepest = (max(limit, FACES / after.n) for limit in (FALL, RISE))
         allowed = max(before.calibration_error.value + SHIFT, chance)
-        if fall > most + 1e-9 or rise > RISE or error > allowed:
+        if fall > most + 1e-9 or rise > steepest or error > allowed:
             raise WeightsError(
                 f"{before.protocol}: the int8 form's accuracy {_moves(-100 * fall, '.2f')} points "
-                f"(it may fall by {100 * most:.1f}), its log-likelihood {_moves(-rise, '.4f')} nats (by {RISE}), "
-                f"and its calibration error goes from {100 * before.calibration_error.value:.2f} "
+                f"(it may fall by {100 * most:.1f}), its log-likelihood {_moves(-rise, '.4f')} nats "
+                f"(by {steepest:.3f}), and its calibration error goes from {100 * before.calibration_error.value:.2f} "
                 f"to {100 * error:.2f} points (at most {100 * allowed:.2f})",
                 hint="use the full form",
             )
