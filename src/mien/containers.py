@@ -3,6 +3,7 @@
 `media` reads videos by it and `output` their sound, so that both mean the same moment by the same number of seconds.
 """
 
+import re
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
@@ -79,12 +80,13 @@ def time_of(item: "VideoFrame | Packet[Any]", origin: Fraction) -> float | None:
 
 def duration_of(container: "InputContainer", stream: "VideoStream") -> float:
     """The stated end of the video in seconds; 0 if nothing states it. Sound may be longer."""
-    stated = stream.metadata.get("DURATION", "").split(":")  # Matroska
+    stated = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d*)?)", stream.metadata.get("DURATION", "").strip())  # Matroska
     if stream.duration is not None and stream.time_base is not None:
         end = ((stream.start_time or 0) + stream.duration) * stream.time_base
         return float(end - origin_of(container, stream))
-    if len(stated) == 3:
-        return int(stated[0]) * 3600.0 + int(stated[1]) * 60 + float(stated[2])
+    if stated:
+        hours, minutes, rest = stated.groups()
+        return int(hours) * 3600.0 + int(minutes) * 60 + float(rest)
     if container.duration is not None and len(container.streams) == 1:
         return container.duration / 1e6
     return 0.0

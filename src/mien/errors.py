@@ -34,6 +34,7 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "WeightsError",
+    "check_flag",
     "check_fraction",
     "exit_code",
     "http_status",

@@ -83,4 +83,5 @@ def escape_unencodable() -> None:
 
 def counted(number: int, noun: str) -> str:
     """The number with the noun, for messages: 1 image, 1,200 images."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"

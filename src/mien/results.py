@@ -189,8 +189,8 @@ class Face:
     Attributes:
         box: (4,) float32 x0, y0, x1, y1 in pixels of the frame; may reach over its border.
         score: 0-1; 0.5 is the detector's operating point.
-        landmarks: (5, 2) float32 x, y in pixels, in the order of `LANDMARKS`, by which the face is aligned; None if it
-            is aligned by its box.
+        landmarks: (5, 2) float32 x, y in pixels, in the order of `LANDMARKS`: those by which the face is aligned, or of
+            `detect` those of the detector; None if it is aligned by its box, or the detector gives none.
         keypoints: (N, 2) float32 x, y in pixels, a denser set of points; None if none were computed.
         keypoint_scheme: The name of the keypoints' number and order, "300w-68" for example; None without keypoints.
         pose: (3,) float32 yaw, pitch and roll of the head in degrees; None if unknown. Yaw is above 0 if the subject
@@ -295,7 +295,7 @@ class Face:
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Self:
-        """The face that `as_dict` wrote; it knows the first decimals of float32 numbers, as JSON does.
+        """The face that `as_dict` gave, or that a JSON line has, whose numbers are rounded.
 
         Raises:
             KeyError: A key is missing.

@@ -8,10 +8,13 @@ import math
 import os
 from dataclasses import fields
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mien.errors import ConfigError
 
 
 def checked(value: NDArray[np.floating], shape: tuple[int | str, ...], name: str) -> NDArray[np.float32]:
@@ -45,6 +48,17 @@ def timestamp_of(value: object) -> float | None:
     if value is not None and not math.isfinite(_number(value)):
         raise ValueError(f"timestamp: expected a number of seconds, or None for an image, got {value!r}")
     return None if value is None else _number(value)
+
+
+def path_of(value: object, name: str) -> Path:
+    """The path of a file, which may be given as text; `~` is the user's home. Anything else is refused.
+
+    Raises:
+        ConfigError: It is neither a path nor text.
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise ConfigError(f"{name}: expected the path of a file, got {repr(value)[:80]}")
+    return Path(os.path.expanduser(value))
 
 
 def source_text(value: object) -> str:

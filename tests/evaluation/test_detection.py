@@ -106,6 +106,21 @@ def test_precision_at_a_recall_and_the_score_for_a_precision() -> None:
     assert tally.score_at(1.0, 100) == np.inf
 
 
+def test_equal_scores_pass_a_threshold_together() -> None:
+    for order in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]):
+        tally = Tally(
+            faces=[50.0] * 3,
+            found=[0.9, 0.5, np.nan],
+            detections=[50.0] * 4,
+            scores=[[0.9, 0.5, 0.5, 0.5][place] for place in order],
+            correct=[[True, True, False, False][place] for place in order],
+        )
+        assert tally.score_at(1.0) == 0.9
+        assert tally.score_at(0.5) == 0.5
+        assert tally.average_precision() == pytest.approx((1 + 0.5) / 3)
+        assert operating_point(tally) == 0.5  # F1 4/7, at .9 2/4
+
+
 def test_landmark_errors_are_in_eye_distances() -> None:
     tally = Tally()
     tally.add(found((0, 0, 50, 50, 0.9), shift=2.0), labelled((0, 0, 50, 50), (100, 0, 150, 50)))

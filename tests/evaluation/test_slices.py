@@ -79,6 +79,15 @@ def test_a_calibrated_model_lies_in_the_range_that_chance_gives_it() -> None:
     assert (bins.accuracy < low).mean() > 0.8
 
 
+def test_a_coverage_is_the_same_number_of_faces_in_value_and_range() -> None:
+    correct = np.ones(100, bool)
+    correct[92] = False  # the eighth of those with the highest confidence
+    found = calibration.selective_accuracy(np.linspace(0, 1, 100), correct, 0.07)  # .07 * 100 is slightly above 7
+    assert found.value == 1
+    decided = calibration._decided(np.array([0.07, 0.071, 0.8]), 100)
+    assert decided.tolist() == [7, 8, 80]
+
+
 def test_the_range_of_the_risk_holds_the_risk() -> None:
     random = np.random.default_rng(3)
     confidence = random.uniform(0.2, 1, 2000)

@@ -15,7 +15,9 @@ from PIL import Image
 from tests.faces.caffe_network import write_network
 
 from mien.errors import ConfigError, UnsupportedError
+from mien.expression import ClassifierOptions
 from mien.faces.detectors import DEFAULT, Detections, Detector, DetectorOptions, as_options, load, names
+from mien.faces.landmarks import LandmarkOptions
 
 ASTRONAUT_FACE = (170, 65, 280, 205)
 
@@ -121,12 +123,16 @@ def test_uniform_images_of_any_size_have_no_face(searching: Detector, height: in
 
 
 def test_a_real_image_of_16_pixels_does_not_fail(detector: Detector, astronaut: NDArray[np.uint8]) -> None:
-    detector.detect(np.asarray(cv2.resize(astronaut, (16, 16), interpolation=cv2.INTER_AREA), np.uint8))
+    tiny = np.asarray(cv2.resize(astronaut, (16, 16), interpolation=cv2.INTER_AREA), np.uint8)
+    found = detector.detect(tiny)
+    assert found.boxes.shape == (len(found), 4)
+    assert np.isfinite(found.boxes).all()
 
 
 def test_a_face_at_the_border_does_not_fail(detector: Detector, astronaut: NDArray[np.uint8]) -> None:
     for part in (astronaut[:, 200:], astronaut[100:], astronaut[:, :250], astronaut[:170]):
-        detector.detect(part)  # a view of the image, not a copy of its own
+        found = detector.detect(part)  # a view of the image, not a copy of its own
+        assert same(found, detector.detect(part.copy()))
 
 
 @pytest.mark.parametrize(
@@ -213,12 +219,6 @@ def test_weights_are_refused_by_detectors_that_have_no_file(name: str, tmp_path:
         load(DetectorOptions(name, weights=tmp_path / "x.onnx"))
 
 
-@pytest.mark.parametrize("options", [{"min_face": 0}, {"max_side": -3}])
-def test_options_are_checked(options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=f"{next(iter(options))}: expected a number of pixels above 0"):
-        DetectorOptions(**options)
-
-
 @pytest.mark.parametrize("min_score", [-0.1, 1.5, float("nan")])
 def test_a_score_is_between_0_and_1(min_score: float) -> None:
     with pytest.raises(ConfigError, match=r"min_score: expected a number 0-1"):
@@ -248,6 +248,17 @@ def test_weights_are_a_path_or_text_and_may_be_in_the_home(monkeypatch: pytest.M
         assert as_options(given).weights == tmp_path / "x.onnx"
     with pytest.raises(ConfigError, match="weights: expected the path of a file, got 3"):
         DetectorOptions(weights=3)  # type: ignore[arg-type]
+    home = Path("~/x.toml")
+    assert LandmarkOptions(weights=home).weights == tmp_path / "x.toml"
+    options = ClassifierOptions(prior=home, affect_table=home)
+    assert (options.prior, options.affect_table) == (tmp_path / "x.toml",) * 2
+
+
+@pytest.mark.parametrize("given", [True, 3.5, 0, -1])
+def test_sides_are_whole_numbers_of_pixels(given: Any) -> None:
+    for name in ("max_side", "min_face"):
+        with pytest.raises(ConfigError, match=f"{name}: expected a whole number of pixels above 0"):
+            DetectorOptions(**{name: given})
 
 
 def test_options_are_made_from_names_and_files() -> None:

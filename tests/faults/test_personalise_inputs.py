@@ -10,7 +10,10 @@ from tests.conftest import ROOT
 from tests.drawn import draw_face
 
 from mien.assets.manifest import model_info
+from mien.faces.align import Aligner
+from mien.output.schema import BOX
 from mien.personalise.faces import read_faces
+from mien.results import LANDMARKS
 
 WHOLE = ("--detector", "whole-image")
 PORTRAIT = ROOT / "examples" / "astronaut.jpg"
@@ -161,3 +164,32 @@ def test_frames_of_videos_are_left_out(tmp_path: Path) -> None:
     assert found.left_out == [
         ("faces.csv, line 2: clip.mp4", "is a frame of a video; save it as an image first"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ("0.1,0,0.4,48" + "," * 10, "its box holds no pixel"),
+        ("0,0,48,48" + ",nan,1,2,1,2,2,1,3,2,3", "its landmarks are not those of a face"),
+        ("0,0,48,48" + ",0" * 10, "its landmarks are not those of a face"),
+    ],
+)
+def test_a_row_of_a_table_that_shows_no_face_loses_itself_alone(cells: str, reason: str, tmp_path: Path) -> None:
+    folder = write_list(tmp_path / "list", [])
+    points = ",".join(f"{name}_{axis}" for name in LANDMARKS for axis in "xy")
+    rows = [f"source,emotion,{','.join(BOX)},{points}", f"0.png,happiness,{cells}"]
+    rows += [f"{number}.png,{emotion},0,0,48,48{',' * 10}" for number, emotion in ((1, "sadness"), (2, "happiness"))]
+    (folder / "faces.csv").write_text("\n".join(rows), encoding="utf-8")
+    found = read_faces(folder / "faces.csv", SPEC, CLASSES)
+    assert found.labels == ["sadness", "happiness"]
+    assert found.left_out == [("faces.csv, line 2: 0.png", reason)]
+
+
+def test_faces_are_cropped_as_the_analyzer_crops_them(tmp_path: Path) -> None:
+    (tmp_path / "faces" / "happy").mkdir(parents=True)
+    (tmp_path / "faces" / "happy" / "a.jpg").write_bytes(PORTRAIT.read_bytes())
+    found = read_faces(tmp_path / "faces", SPEC, CLASSES)
+    with Image.open(PORTRAIT) as image:
+        largest = Aligner(crop_specs=[SPEC]).largest(np.asarray(image.convert("RGB")))
+    assert largest is not None
+    np.testing.assert_array_equal(found.crops[0], largest[0])

@@ -93,6 +93,16 @@ def test_only_sound(tmp_path: Path) -> None:
     assert (frames, [error.error for error in errors]) == ([], [f"'{path}' has no video, only audio"])
 
 
+@pytest.mark.parametrize("stated", ["aa:00:00.120000000", "00:00:0x.120000000"])
+def test_a_stated_duration_that_is_no_time_is_not_used(stated: str, tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv", numbered(3))
+    content = path.read_bytes()
+    assert content.count(b"00:00:00.120000000") == 1
+    path.write_bytes(content.replace(b"00:00:00.120000000", stated.encode()))
+    frames, errors = split(path)
+    assert (len(frames), errors) == (3, [])
+
+
 def test_zero_frames(tmp_path: Path) -> None:
     path = tmp_path / "a.mkv"
     with av.open(str(path), "w") as file:

@@ -114,6 +114,18 @@ def test_a_frame_that_cannot_be_read_does_not_end_the_session(
     assert (after.frame, after[0].track) == (1, 0)
 
 
+def test_an_unexpected_error_does_not_end_the_session(frames: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    analyzer = Analyzer()
+    session = LiveSession(analyzer)
+    session.analyze(frames[0], 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(analyzer.video_classifier, "logits", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            session.analyze(frames[1], 0.1)
+    after = session.analyze(frames[2], 0.2)
+    assert (len(after), after.timestamp, after[0].track) == (1, 0.2, 0)
+
+
 @pytest.mark.parametrize("wrong", [{"largest_only": 1}, {"keypoints": "yes"}, {"source": None}, {"source": 3}])
 def test_settings_of_other_types_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):

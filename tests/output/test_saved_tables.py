@@ -10,6 +10,7 @@ from tests.commands import run_command
 from mien import emotions
 from mien.output import open_table
 from mien.output.saved_tables import open_rows
+from mien.output.tables import table_formats
 from mien.results import Expression, Face, FrameResult
 
 CLASSES = emotions.vocabulary(7)
@@ -54,6 +55,15 @@ def test_a_spreadsheet_saves_other_delimiters(table: Path, delimiter: str, comma
 def test_the_source_keeps_its_commas(table: Path) -> None:
     again = saved_again(table, "again.csv", ";", comma=True)
     assert {row["source"] for row in open_rows(again).rows} == {"1,5"}
+
+
+@pytest.mark.parametrize("suffix", table_formats())
+@pytest.mark.parametrize("name", ["a\r\nb\rc.jpg", "bad\udcff.jpg", "a\u2028b\x85c.jpg", "100%.jpg"])
+def test_names_come_back_as_they_were(name: str, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"faces.{suffix}"
+    with open_table(path, CLASSES) as written:
+        written.write(FrameResult(name, width=100, height=100))
+    assert [row["source"] for row in open_rows(path).rows] == [name]
 
 
 def test_a_wrong_option_has_its_dashes(table: Path) -> None:

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,7 +19,8 @@ from mien.assets.manifest import DEFAULT, ENSEMBLES
 from mien.media.images import read_image
 from mien.media.picking import VideoOptions
 from mien.results import Frame, FrameResult
-from mien.server.client import AsyncClient, Client, Job
+from mien.server.client import AsyncClient, Client, Job, requests
+from mien.server.client.clients import _patience
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +164,13 @@ def test_a_video(client: Client, clip: Path) -> None:
     for result, other in zip(found, expected, strict=True):
         _same(result, other, "clip.mp4")
     assert states[-1].is_finished
+
+
+def test_the_time_that_the_server_is_asked_to_wait_is_added_to_the_limit() -> None:
+    usual, state = httpx.Timeout(2), requests.state("job", 7)
+    assert _patience(usual, state) == httpx.Timeout(connect=2, read=9, write=2, pool=2)
+    assert _patience(usual, requests.models()) == usual
+    assert _patience(httpx.Timeout(None), state) == httpx.Timeout(None)
 
 
 def test_the_source_of_a_video_is_the_name_of_its_file(client: Client, clip: Path) -> None:

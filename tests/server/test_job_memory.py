@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.errors import NotFoundError
+from mien.errors import NotFoundError, UnavailableError
 from mien.media.picking import VideoOptions
 from mien.server.bodies import Body, Reader
 from mien.server.metrics import Metrics
@@ -94,3 +94,15 @@ def test_the_results_of_all_jobs_are_bounded(pool: AnalyzerPool, clip: Path, kep
         return False
 
     asyncio.run(use())
+
+
+def test_a_closed_pool_refuses_every_request() -> None:
+    pool = AnalyzerPool(workers=1)
+    pool.close()
+
+    async def asked() -> None:
+        await asyncio.wait_for(pool.analyze([]), 500)
+
+    for _ in range(3):
+        with pytest.raises(UnavailableError, match="shutting down"):
+            asyncio.run(asked())

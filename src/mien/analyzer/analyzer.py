@@ -28,7 +28,7 @@ from mien.analyzer.options import AnalyzerOptions, DetectorSource
 from mien.analyzer.stages import PerSource, Smoother, Tracker, smoothed
 from mien.errors import ConfigError, InputError
 from mien.expression import Ensemble, OnnxClassifier, load_classifier
-from mien.expression.base import Classifier, ClassifierOptions, ClassifierSource, Emotions, checked_emotions
+from mien.expression.base import NAMED, Classifier, ClassifierOptions, ClassifierSource, Emotions, checked_emotions
 from mien.expression.base import as_options as classifier_options
 from mien.expression.observation import Observation, Windows
 from mien.expression.prior import AUTO, Prior
@@ -58,9 +58,6 @@ from mien.results import Expression, Face, Frame, FrameResult
 
 # For each of the crop specs of the classifier, what it gets of the faces of a frame.
 Crops = tuple[Sequence[NDArray[np.uint8]] | Sequence[Observation], ...]
-
-# What names a classifier; all else is a ready one.
-_NAMED: Final = (str, Path, Sequence, ClassifierOptions)
 
 # A batch is closed early when the images kept for it have this many pixels: memory stays flat.
 _HELD_PIXELS: Final = 64_000_000
@@ -162,9 +159,9 @@ class Analyzer:
         if isinstance(detector, (str, Path, DetectorOptions)):
             options = replace(options, detector=detectors.as_options(detector, options.detector))
             detector = None
-        if classifier is not None and not isinstance(classifier, _NAMED):
+        if not isinstance(classifier, NAMED):
             check_ready("classifier", classifier, *CLASSIFIER)
-        if classifier is None or isinstance(classifier, _NAMED):
+        if isinstance(classifier, NAMED):
             if classifier is not None:
                 options = replace(options, classifier=classifier_options(classifier, options.classifier))
             if emotions is not None:
@@ -369,22 +366,30 @@ class Analyzer:
         results = self._classified(self._batches(frames, math.inf if max_delay is None else max_delay, kept=kept))
         if self._smoother is not None:
             return smoothed(results, PerSource(self._smoother), images=True)
-        seconds = SECONDS if self.options.tracking.smooth is None else self.options.tracking.smooth
-        if seconds == 0:
+        if not self.smooths:
             return results
+        return smoothed(results, PerSource(functools.partial(self.new_smoother, delay)), images=False)
 
-        def smoother() -> Smoother:
-            return TrackSmoother(seconds, delay, threshold=self.video_classifier.threshold)
+    @property
+    def smooths(self) -> bool:
+        """Whether the options smooth the probabilities of a video."""
+        return self.options.tracking.smooth != 0
 
-        return smoothed(results, PerSource(smoother), images=False)
+    def new_tracker(self) -> Tracker:
+        """A tracker for a video, by the options. A box that is the whole image needs no detector."""
+        return FaceTracker(1 if self._aligner.boxes_are_crops else self.options.tracking.detect_every)
+
+    def new_smoother(self, delay: float | None = None) -> Smoother:
+        """A smoother for a video, by the options; `delay` as for `TrackSmoother`."""
+        seconds = self.options.tracking.smooth
+        seconds = SECONDS if seconds is None else seconds
+        return TrackSmoother(seconds, delay, threshold=self.video_classifier.threshold)
 
     def _batches(
         self, frames: Iterable[Frame | FrameResult], max_delay: float, *, kept: bool
     ) -> Iterator[list[_Pending]]:
         """Frames with their faces found, tracked and cropped, in batches; `kept`: nobody changes their pixels."""
-        # A box that is the whole image needs no detector.
-        every = 1 if self._aligner.boxes_are_crops else self.options.tracking.detect_every
-        tracking = PerSource(self._tracker or functools.partial(FaceTracker, every))
+        tracking = PerSource(self._tracker or self.new_tracker)
         windows = PerSource(functools.partial(Windows, self.classifier.frames))
         holds_images = self.options.keep_images or self._aligner.boxes_are_crops
         batch: list[_Pending] = []

@@ -133,7 +133,8 @@ def detect(
         min_score: Leave out faces with a lower score; by default that of the options, 0.5, which is the operating
             point of each detector.
         detector: As for `Analyzer`.
-        keypoints: As for `Analyzer`, with the default method.
+        keypoints: As for `Analyzer`, with the default method; the five `landmarks` are then more exact where it
+            is sure.
         **others: There are none; the error has what to write.
 
     Raises:

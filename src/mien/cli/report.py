@@ -27,7 +27,9 @@ def register(app: typer.Typer) -> None:
 def report(
     table: Annotated[
         Path,
-        typer.Argument(help="A table from mien analyze --table: .csv, .jsonl or .parquet.", show_default=False),
+        typer.Argument(
+            help="A table that mien analyze --table wrote (mien formats lists the formats).", show_default=False
+        ),
     ],
     out: Annotated[Path | None, typer.Option("--out", help="Also draw it: .html or .png.", show_default=False)] = None,
     smooth: Annotated[

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mien.datasets.samples import NO_LABEL, SPLITS, Samples
 from mien.errors import ConfigError, DataError
+from mien.expression.observation import padded
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,8 +89,7 @@ def pad(rows: Sequence[int] | NDArray[np.int64], length: int) -> NDArray[np.int6
         raise ConfigError(f"window: expected a number of frames from 1, got {length}", hint="for example 10")
     if not len(rows):
         raise ValueError("rows: expected at least one frame")
-    last = np.asarray(rows, np.int64)[-length:]
-    return np.concatenate([np.full(length - len(last), last[0]), last])
+    return np.array(padded([int(row) for row in rows], length), np.int64)
 
 
 def windows(samples: Samples, length: int) -> Windows:

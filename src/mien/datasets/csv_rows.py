@@ -9,7 +9,6 @@ import gzip
 import io
 import itertools
 import lzma
-import sys
 import tarfile
 import zipfile
 import zlib
@@ -23,6 +22,9 @@ from mien.errors import DataError, InputError, LimitError
 from mien.files import new_file
 from mien.names import delimiter_of
 
+# Characters of a cell, which may hold all pixels of an image. The limit is that of the process: set and left, because
+# rows of several files may be read in turn.
+_CELL: Final = 2**31 - 1
 _SHOWN: Final = 5  # errors that a message names; the others are counted
 _LONGEST: Final = 60  # characters of a cell that a message repeats
 _HINT: Final = "use the file as it was published"
@@ -47,7 +49,7 @@ def rows(path: Path, preferred: Sequence[str] = ()) -> Iterator[tuple[int, list[
         LimitError: The unpacked file is too large.
     """
     _check_file(path)
-    limit = csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(_CELL)
     try:
         with _opened(path, preferred) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as file:
             first = file.readline()
@@ -61,8 +63,6 @@ def rows(path: Path, preferred: Sequence[str] = ()) -> Iterator[tuple[int, list[
         raise DataError(f"{path}: the archive is damaged: {error}", hint="download it again") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}", hint="check the file") from error
-    finally:
-        csv.field_size_limit(limit)
 
 
 def header(path: Path, preferred: Sequence[str] = ()) -> list[str]:
@@ -210,6 +210,10 @@ class _Bounded(io.RawIOBase):
             )
         buffer[: len(data)] = data
         return len(data)
+
+
+class RowError(Exception):
+    """The error of one row, in words."""
 
 
 class RowErrors:

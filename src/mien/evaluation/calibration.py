@@ -240,7 +240,7 @@ def risk_range(
     """The bootstrap interval, low (P,) and high (P,), of the risk at each coverage (P,), above 0 to 1."""
     confidence, correct = _sorted(confidence, correct)
     wrong = ~correct[::-1]  # highest confidence first
-    decided = np.clip(np.ceil(coverage * len(wrong)).astype(np.int64), 1, len(wrong))
+    decided = np.clip(_decided(coverage, len(wrong)), 1, len(wrong))
 
     def risks(rows: NDArray[np.int64]) -> NDArray[np.float64]:
         rows = np.sort(rows, axis=1)
@@ -257,7 +257,7 @@ def selective_accuracy(
 ) -> Estimate:
     """The accuracy on this fraction of the faces, those with the highest confidence (Geifman and El-Yaniv 2017)."""
     _, right = _sorted(confidence, correct)
-    decided = _decided(coverage, len(right))
+    decided = int(_decided(coverage, len(right)))
     low, high = risk_range(confidence, correct, np.array([coverage]), draws=draws, seed=seed)
     value = float(right[len(right) - decided :].mean())
     return Estimate(value, min(1 - float(high[0]), value), max(1 - float(low[0]), value))
@@ -271,13 +271,13 @@ def coverage_threshold(confidence: Floats, coverage: float = 0.8) -> float:
     """
     if not 0 < coverage <= 1 or confidence.ndim != 1 or not len(confidence):
         raise ValueError(f"expected confidences (N,) and 0 < coverage <= 1, got {confidence.shape}, {coverage}")
-    decided = _decided(coverage, len(confidence))
+    decided = int(_decided(coverage, len(confidence)))
     return float(np.sort(confidence)[len(confidence) - decided])
 
 
-def _decided(coverage: float, n: int) -> int:
+def _decided(coverage: Floats | float, n: int) -> NDArray[np.int64]:
     """The number of faces that a fraction of n faces is, rounded up."""
-    return int(np.ceil(coverage * n - 1e-9))  # .07 * 100 is slightly above 7
+    return np.ceil(np.asarray(coverage) * n - 1e-9).astype(np.int64)  # .07 * 100 is slightly above 7
 
 
 def _sorted(confidence: Floats, correct: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

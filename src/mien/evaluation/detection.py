@@ -121,8 +121,8 @@ class Tally:
 
     def score_at(self, precision: float, low: float = SMALLEST, high: float = np.inf) -> float:
         """The lowest score at which the detections of such sides have at least that precision; infinite if none has."""
-        scores, correct = self.ranked(low, high)
-        good = np.flatnonzero(np.cumsum(correct) >= precision * np.arange(1, len(correct) + 1))
+        scores, hits, taken = self.curve(low, high)
+        good = np.flatnonzero(hits >= precision * taken)
         return float(scores[good[-1]]) if len(good) else math.inf
 
     def precision_at(self, recall: float, low: float = SMALLEST, high: float = np.inf) -> tuple[int, int]:
@@ -138,20 +138,30 @@ class Tally:
 
         As PASCAL VOC measures it since 2010 (Everingham et al., IJCV 2015, section 4.2); nan without faces.
         """
-        _, correct = self.ranked(low, high)
+        _, hits, taken = self.curve(low, high)
         faces = self.recall(low, high)[1]
         if not faces:
             return math.nan
-        precision = np.cumsum(correct) / np.arange(1, len(correct) + 1)
-        best = np.maximum.accumulate(precision[::-1])[::-1]
-        return float(best[correct].sum() / faces)
+        best = np.maximum.accumulate((hits / taken)[::-1])[::-1]
+        return float((best * np.diff(hits, prepend=0)).sum() / faces)
 
-    def ranked(self, low: float, high: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Scores of the detections of such sides, highest first, and whether they are correct."""
+    def curve(
+        self, low: float = SMALLEST, high: float = np.inf
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+        """What each threshold lets through: the scores that occur, highest first, and from there up the counts.
+
+        Detections of equal scores pass a threshold together or not at all.
+
+        Returns:
+            The scores (S,); the number of correct detections of such sides with at least that score (S,); and the
+            number of all of them (S,).
+        """
         size, scores = np.array(self.detections), np.array(self.scores)
         chosen = (low <= size) & (size < high)
         order = np.argsort(-scores[chosen], kind="stable")
-        return scores[chosen][order], np.array(self.correct, bool)[chosen][order]
+        ranked, hits = scores[chosen][order], np.cumsum(np.array(self.correct, bool)[chosen][order])
+        last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)[: len(ranked)])
+        return ranked[last], hits[last], last + 1
 
     def landmark_errors(
         self, low: float = SMALLEST, high: float = np.inf, *, origin: str | None = None
@@ -185,15 +195,13 @@ def operating_point(tally: Tally) -> float:
     Raises:
         ValueError: There are no faces, or none of them was found.
     """
-    scores, correct = np.array(tally.scores), np.array(tally.correct, bool)
-    if not tally.faces or not correct.any():
+    if not tally.faces or not any(tally.correct):
         raise ValueError("tally: expected faces, and at least one found")
-    order = np.argsort(-scores, kind="stable")
-    hits, taken = np.cumsum(correct[order]), np.arange(1, len(order) + 1)
+    scores, hits, taken = tally.curve()
     f1 = 2 * hits / (taken + len(tally.faces))
     # The middle of the range of scores with nearly the best F1.
     best = np.flatnonzero(f1 >= f1.max() - _NEARLY)
-    return float(scores[order[[best[0], best[-1]]]].mean())
+    return float(scores[[best[0], best[-1]]].mean())
 
 
 def operating_points(
@@ -214,13 +222,11 @@ def operating_points(
     """
     points = []
     for low, high in pairwise((*edges, math.inf)):
-        scores, correct = tally.ranked(low, high)
+        scores, hits, taken = tally.curve(low, high)
         faces = tally.recall(low, high)[1]
-        if faces < _FEWEST or not correct.any():
+        if faces < _FEWEST or not hits.any():
             continue
-        hits, taken = np.cumsum(correct), np.arange(1, len(correct) + 1)
-        last = np.append(scores[1:] != scores[:-1], True)  # of equal scores, which are above a point together or not
-        f1 = np.where(last, 2 * hits / (taken + faces), 0)
+        f1 = 2 * hits / (taken + faces)
         lowest = float(scores[np.flatnonzero(f1 >= f1.max() - _NEARLY)[-1]])
         point = max(lowest, tally.score_at(precision, low, high))
         if math.isinf(point):  # that precision is never reached

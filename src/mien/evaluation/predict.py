@@ -19,7 +19,7 @@ from mien.evaluation.protocols import Protocol, printed_split, restricted, selec
 from mien.evaluation.robustness import AccuracyDrop, accuracy_drops, corrupted, select_corruptions
 from mien.evaluation.score import Scores, assumed_error, compute_scores
 from mien.expression import Classifier, ClassifierOptions, ClassifierSource, load_classifier
-from mien.expression.base import Images, Logits, as_options
+from mien.expression.base import NAMED, Images, Logits, as_options
 from mien.expression.prior import name_of
 from mien.expression.tta import Tta
 from mien.faces.align import Aligner, CropAligner, aligned
@@ -247,7 +247,7 @@ def _conditions(network: Classifier, finder: str | None, align: bool) -> str:
 
 def _frames(source: Classifier | ClassifierSource) -> int:
     """The number of frames that a classifier, or the model of its options, reads of each face."""
-    if source is None or isinstance(source, (str, Path, Sequence, ClassifierOptions)):
+    if isinstance(source, NAMED):
         files = [model for model in as_options(source).models if Path(model).suffix == ".onnx"]
         return max((open_model(model)[0].inputs[0].frames for model in files), default=1)
     return source.frames
@@ -282,7 +282,7 @@ def _by_classes(
     """A classifier for each set of classes; classes that it cannot tell apart are left out unless required."""
     options: ClassifierOptions | None = None
     ready: Classifier | None = None
-    if source is None or isinstance(source, (str, Path, Sequence, ClassifierOptions)):
+    if isinstance(source, NAMED):
         options = as_options(source)
     else:
         ready = source

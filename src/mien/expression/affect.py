@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from mien import emotions as vocabularies
 from mien.errors import ConfigError
 from mien.results import Affect
+from mien.values import path_of
 
 # Valence and arousal by emotion. In the words of the source: joy, sadness, surprise, fear, anger, disgust.
 DEFAULT: Final[Mapping[str, tuple[float, float]]] = {
@@ -74,10 +75,10 @@ def checked(given: object) -> Path | AffectTable:
     Raises:
         ConfigError: It is none of these, or a value is wrong.
     """
-    if given is None or isinstance(given, Path):
-        return given
-    if isinstance(given, str):
-        return Path(given).expanduser()
+    if given is None:
+        return None
+    if isinstance(given, (str, Path)):
+        return path_of(given, "affect_table")
     if isinstance(given, Mapping):
         return _rows(tuple(given.items()), "affect_table")
     if isinstance(given, tuple):

@@ -166,7 +166,9 @@ def check_count(name: str, value: object) -> None:
         raise ConfigError(f"{name}: expected a number from 1, got {value!r}", hint="for example 1")
 
 
+# What names a classifier or has its options, and the types of these: all else is a ready one.
 ClassifierSource = ClassifierOptions | str | Path | Sequence[str | Path] | None
+NAMED: Final = (ClassifierOptions, str, Path, Sequence, NoneType)
 
 
 def as_options(source: ClassifierSource, base: ClassifierOptions | None = None) -> ClassifierOptions:

@@ -61,8 +61,9 @@ def normalised(images: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32
 def _normalise_illumination(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Equalises the histogram of each channel, subtracts the plane that fits it best, and scales it to unit variance.
 
-    As in the preprocessing of FER+ (Barsoum et al., ICMI 2016, section 4); `mien.training.expression.illumination` does
-    the same with torch. A channel of one grey level becomes 0.
+    As in the preprocessing of FER+ (Barsoum et al., ICMI 2016, section 4);
+    `mien.training.expression.augmentation.normalise_illumination` does the same with torch. A channel of one grey level
+    becomes 0.
 
     Args:
         images: (N, C, H, W) uint8.

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from mien import emotions as vocabularies
 from mien.assets.signature import ClassShares, Head
 from mien.errors import ConfigError, meant
+from mien.values import path_of
 
 # By name: the power of the shares that is taken out.
 PRIORS: Final = {"training": 0.0, "soft": 0.5, "uniform": 1.0}
@@ -47,10 +48,12 @@ def checked(given: object) -> Prior:
         given = tuple(given.items())
     if isinstance(given, tuple):
         return _pairs(given, "prior")
-    if isinstance(given, Path) or (isinstance(given, str) and (given in PRIORS or given == AUTO)):
+    if isinstance(given, str) and (given in PRIORS or given == AUTO):
         return given
-    if isinstance(given, str) and (Path(given).suffix in (".json", ".toml") or Path(given).is_file()):
-        return Path(given).expanduser()
+    if isinstance(given, Path) or (
+        isinstance(given, str) and (Path(given).suffix in (".json", ".toml") or Path(given).expanduser().is_file())
+    ):
+        return path_of(given, "prior")
     raise ConfigError(
         f"prior: unknown value {str(given)[:80]!r}",
         hint=f"{meant(str(given), (*PRIORS, AUTO))}choose one of {NAMES}, or a .json or .toml file with {_SHAPE}",

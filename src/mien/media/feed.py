@@ -16,8 +16,8 @@ class Feed(Generic[Item]):
     """Takes items from an iterable; use it in a `with` statement.
 
     A camera gives its next frame when it wants to. With `threaded` a thread reads the source, so that `get` can give up
-    after some time. Leaving the `with` statement lets the thread end after the item that it is reading; the source, if
-    it is a generator, is then closed.
+    after some time. Leaving the `with` statement lets the thread end after the item that it is reading, and close the
+    source, if it is a generator.
 
     Args:
         source: The items.

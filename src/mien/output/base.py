@@ -3,11 +3,11 @@
 import io
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Generic, Protocol, Self, TypeVar
+from typing import IO, Any, Generic, Protocol, Self, TypeAlias, TypeVar
 
 from mien.files import new_file, write_errors
 from mien.output.schema import Layout, Row
@@ -53,6 +53,11 @@ class TableFormat(Protocol):
 
     def __call__(self, target: str | Path, layout: Layout, style: Style) -> Output:
         """A table for a path ("-": standard output) with the columns of this layout and style."""
+
+
+# What the `read_rows` of a module in `output/tables` gives for a path: the names of the columns, and each row by name.
+# It raises OSError or UnicodeDecodeError if the file cannot be read, DataError if it is of another format.
+ReadRows: TypeAlias = tuple[list[str], Iterator[Mapping[str, Any]]]
 
 
 class Table(ABC, Generic[Stream]):

@@ -1,8 +1,6 @@
-"""Reads the tables that `mien analyze --table` wrote: CSV, JSON lines or Parquet."""
+"""Reads the tables that `mien analyze --table` wrote, in each format whose module has `read_rows`."""
 
 import csv
-import io
-import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -10,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mien.errors import DataError, InputError, MissingExtraError
-from mien.names import delimiter_of, from_cell
+from mien.errors import DataError, InputError
+from mien.output.base import ReadRows
 from mien.output.schema import Layout, columns
+from mien.output.tables import table_formats, table_module
 from mien.results import AFFECT
 
 _FIXED: Final = frozenset(column.name for column in columns(Layout((), keypoints=1)))
 _OTHER: Final = re.compile(r"smoothed_.+|[xy]_\d+")
-_COMMA: Final = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 _NEEDED: Final = ("source", "timestamp", "face", "emotion")
 
 
@@ -80,51 +78,20 @@ def open_rows(path: Path) -> TableRows:
     return TableRows(path, emotions, rows)
 
 
-def _rows(path: Path) -> tuple[list[str], Iterator[Mapping[str, Any]]]:
+def _rows(path: Path) -> ReadRows:
     """The names of the columns, and the rows."""
+    formats = [name for name in table_formats() if hasattr(table_module(name), "read_rows")]
     suffix = path.suffix.lower()
+    if suffix.removeprefix(".") not in formats:
+        *others, last = (f".{name}" for name in formats)
+        raise DataError(
+            f"no table format for '{path}': expected the suffix {', '.join(others)} or {last}, found '{suffix}'",
+            hint="mien analyze IMAGES --table faces.csv makes a table",
+        )
+    read: Callable[[Path], ReadRows] = table_module(suffix.removeprefix(".")).read_rows
     try:
-        if suffix == ".parquet":
-            return _parquet(path)
-        text = path.read_text(encoding="utf-8-sig")
+        return read(path)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"cannot read '{path}': {getattr(error, 'strerror', None) or 'it is not text in UTF-8'}"
         ) from error
-    if suffix == ".jsonl":
-        try:
-            found = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except ValueError as error:
-            raise DataError(f"'{path}' is not JSON lines: {error}") from error
-        if not all(isinstance(row, dict) for row in found):
-            raise DataError(f"'{path}' is not a table of mien: its lines are no objects")
-        return list(found[0]) if found else [], iter(found)
-    if suffix != ".csv":
-        raise DataError(
-            f"no table format for '{path}': expected the suffix .csv, .jsonl or .parquet, found '{suffix}'",
-            hint="mien analyze IMAGES --table faces.csv makes a table",
-        )
-    delimiter = delimiter_of(text.partition("\n")[0])
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    names = list(reader.fieldnames or ())
-    rows: Iterator[Mapping[str, Any]] = iter(reader)
-    if delimiter == ";":  # of a spreadsheet in a language whose decimals have a comma
-        rows = ({name: cell if name == "source" else _with_point(cell) for name, cell in row.items()} for row in reader)
-    return names, ({**row, "source": from_cell(str(row.get("source")))} for row in rows)
-
-
-def _with_point(cell: Any) -> Any:
-    """A number with a decimal comma as one with a point; any other cell as it is."""
-    return cell.replace(",", ".") if isinstance(cell, str) and _COMMA.fullmatch(cell) else cell
-
-
-def _parquet(path: Path) -> tuple[list[str], Iterator[Mapping[str, Any]]]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise MissingExtraError("reading Parquet", "report") from error
-    try:
-        table = parquet.read_table(path)
-    except ArrowException as error:
-        raise DataError(f"'{path}' is not a Parquet file: {error}") from error
-    return list(table.column_names), iter(table.to_pylist())

@@ -247,10 +247,17 @@ def _crop(items: list[_Item], crop_spec: CropSpec, detector: DetectorOptions, fo
                 )
                 continue
         if item.points is not None:
-            crop = crop_face(frame.image, np.array(item.points, np.float32).reshape(5, 2), crop_spec)
+            points = np.array(item.points, np.float32).reshape(5, 2)
+            if not np.isfinite(points).all() or float(np.ptp(points, axis=0).max()) < 1:
+                found.left_out.append((item.where, "its landmarks are not those of a face"))
+                continue
+            crop = crop_face(frame.image, points, crop_spec)
         elif item.box is not None:
             edges = np.clip(np.rint(item.box), 0, [width, height, width, height]).astype(int)
             part = np.ascontiguousarray(frame.image[edges[1] : edges[3], edges[0] : edges[2]])
+            if not part.size:
+                found.left_out.append((item.where, "its box holds no pixel"))
+                continue
             aligned = whole(part)
             crop = part if aligned is None else aligned[0]
         else:
@@ -260,7 +267,8 @@ def _crop(items: list[_Item], crop_spec: CropSpec, detector: DetectorOptions, fo
                 continue
             if len(faces) > 1:
                 several.append(item.where)
-            crop = aligner.crop(frame.image, faces[:1])[0][0]
+            # As `mien analyze` crops it: what is learnt must be what is classified.
+            crop = aligner.crop(frame.image, aligner.refined(frame.image, faces[:1]))[0][0]
         found.crops.append(crop)
         found.labels.append(item.label)
         found.names.append(item.where)

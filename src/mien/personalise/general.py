@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mien.expression.classifier import OnnxClassifier
 
 STATISTICS: Final = 4
-_SMALL: Final = 1e-3
+SMALL: Final = 1e-3  # added to measures before their logarithm; also in the graph of a personalised file
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,7 +152,7 @@ def statistics_of(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     spread = np.sqrt(((flat - flat.mean(axis=1, keepdims=True)) ** 2).mean(axis=1))
     columns = [
         flat.mean(axis=1),
-        *(np.log(each + _SMALL) for each in (spread, first.mean(axis=1), second.mean(axis=1))),
+        *(np.log(each + SMALL) for each in (spread, first.mean(axis=1), second.mean(axis=1))),
     ]
     return np.stack(columns, axis=1).astype(np.float32)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mien.assets.manifest import METADATA_KEY, Head, ModelInfo
 from mien.errors import MissingExtraError, UnsupportedError
 from mien.personalise.adapt import Adaptation, Filter, Gate, Linear
-from mien.personalise.general import _SMALL as SMALL
+from mien.personalise.general import SMALL
 
 if TYPE_CHECKING:
     import onnx

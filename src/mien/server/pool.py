@@ -116,7 +116,7 @@ class AnalyzerPool:
         try:
             return self._executor.submit(function, *args, **kwargs)
         except RuntimeError:
-            raise UnavailableError("the server is shutting down", hint="try again later") from None
+            raise _shutting_down() from None
 
     async def analyze(self, uploads: Sequence[Upload]) -> list[FrameResult]:
         """The results of the images of one request, in order. If it is cancelled before its turn, nothing is computed.
@@ -129,6 +129,8 @@ class AnalyzerPool:
         """
         request = _Request(uploads)
         with self._lock:
+            if self._closed:
+                raise _shutting_down()
             self._waiting.append(request)
             start = self._running < self.workers
             self._running += start
@@ -149,7 +151,7 @@ class AnalyzerPool:
             self._waiting.clear()
         for request in left:
             if request.done.set_running_or_notify_cancel():
-                request.done.set_exception(UnavailableError("the server is shutting down", hint="try again later"))
+                request.done.set_exception(_shutting_down())
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     # --- on the threads
@@ -218,3 +220,7 @@ class AnalyzerPool:
             found.append(alone or results[first : first + len(request.uploads)])
             first += len(request.uploads)
         return found
+
+
+def _shutting_down() -> UnavailableError:
+    return UnavailableError("the server is shutting down", hint="try again later")

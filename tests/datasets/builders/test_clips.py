@@ -105,6 +105,7 @@ def test_a_list_with_times(folder: Path, tmp_path: Path) -> None:
         "label;file;start;end;subject;split\n"
         "joy;happy/actor_1.mp4;0;0.08;ann;training\n"
         "joy;happy/actor_1.mp4;0.08;;ann;training\n"
+        "joy;happy/actor_1.mp4;;0.08;ann;training\n"
         "sadness;sad/actor_3.mp4;;;ben;test\n"
     )
     try:
@@ -118,7 +119,8 @@ def test_a_list_with_times(folder: Path, tmp_path: Path) -> None:
     samples = store.load(out)
     assert [(clip.name, len(clip), clip.subject, clip.split) for clip in clips_of(samples)] == [
         ("happy/actor_1.mp4#0-0.08", 2, "ann", "train"),
-        ("happy/actor_1.mp4#0.08", 1, "ann", "train"),
+        ("happy/actor_1.mp4#0.08-", 1, "ann", "train"),
+        ("happy/actor_1.mp4#-0.08", 2, "ann", "train"),
         ("sad/actor_3.mp4", 3, "ben", "test"),
     ]
     thinned = replace(ClipOptions(), fps=12.5)

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from tests.drawn import draw_face
 from tests.tiny import tiny_recipe
 
 from mien.datasets import Samples
+from mien.emotions import ALL
 from mien.errors import ConfigError
 from mien.training import ExpressionRecipe, FitOptions, fit
 from mien.training.expression.data import ExpressionData, balanced_draws
 from mien.training.expression.module import ExpressionModule, cross_entropy
+from mien.training.loop import _Totals
 from mien.training.recipe import changed, load, to_toml
 
 COUNTS = {"sadness": 90, "neutral": 30, "surprise": 6}
@@ -108,6 +111,33 @@ def test_weights_change_the_training_loss_and_not_the_validation() -> None:
         assert not any("class_weights" in name for name in module.state_dict())
     assert losses["none"][0] != pytest.approx(losses["balanced"][0], rel=1e-3)
     assert losses["none"][1] == losses["balanced"][1]
+
+
+def test_the_validation_loss_does_not_depend_on_the_batches() -> None:
+    """Also if one of two heads has labels for some faces alone."""
+    samples = skewed()
+    votes = np.zeros((len(samples), len(ALL)), np.uint8)
+    votes[::3, 0] = 10
+    samples = replace(samples, votes=votes)
+    heads = {"labels": {"source": "labels"}, "votes": {"source": "votes", "weight": 0.5}}
+    plan = tiny_recipe(heads=heads)
+    data = ExpressionData(samples, plan)
+    torch.manual_seed(0)
+    module = ExpressionModule(
+        plan.model_dump(mode="json"), {"labels": list(samples.classes), "votes": list(ALL)}
+    ).eval()
+    images, targets = (list(part) for part in zip(*data.val_batches(), strict=True))
+    whole = torch.cat(images), {name: torch.cat([each[name] for each in targets]) for name in targets[0]}
+    order = torch.argsort(whole[1]["votes"].sum(dim=1), descending=True)  # those with votes first, so together
+
+    def loss(side: int) -> float:
+        total = _Totals()
+        for rows in torch.split(order, side):
+            total.add(module.validation_step((whole[0][rows], {name: each[rows] for name, each in whole[1].items()})))
+        return module.joined(total.means())["val/loss"]
+
+    assert loss(7) == pytest.approx(loss(len(order)), rel=1e-5)
+    assert loss(20) == pytest.approx(loss(len(order)), rel=1e-5)
 
 
 def test_the_balanced_sampler_draws_every_class_equally_often() -> None:

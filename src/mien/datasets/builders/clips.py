@@ -199,6 +199,7 @@ def _listed(path: Path) -> tuple[list[_Clip], list[str]]:
     found = [name.lower() for name in header(path)]
     check_columns(path, found, _COLUMNS)
     clips: list[_Clip] = []
+    names: set[str] = set()
     errors = RowErrors(path)
     lines = rows(path)
     next(lines)
@@ -221,10 +222,11 @@ def _listed(path: Path) -> tuple[list[_Clip], list[str]]:
         if problem is not None:
             errors.add(line, problem)
             continue
-        file, span = row["file"], "-".join(row.get(name, "") for name in _TIMES).strip("-")
-        name = f"{file}#{span}" if span else file
-        if any(clip.name == name for clip in clips):
+        file, span = row["file"], "-".join(row.get(name, "") for name in _TIMES)
+        name = f"{file}#{span}" if span.strip("-") else file
+        if name in names:
             errors.add(line, f"{quoted(name)} is already in an earlier line")
+        names.add(name)
         clips.append(
             _Clip(path.parent / file, name, row["label"], row.get("subject", ""), split or "", *times.values())
         )

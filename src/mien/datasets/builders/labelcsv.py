@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.datasets import ferplus
-from mien.datasets.csv_rows import RowErrors, quoted, rows
+from mien.datasets.csv_rows import RowError, RowErrors, quoted, rows
 from mien.datasets.exclude import RowOptions, Sources, without_duplicates
 from mien.datasets.samples import NO_LABEL, Samples
 from mien.emotions import vocabulary
@@ -104,10 +104,6 @@ class _Row(NamedTuple):
     votes: list[int]  # in the order of `emotions.ALL`
 
 
-class _RowError(Exception):
-    """The error of one row, in words."""
-
-
 def _places(folder: Path) -> Iterator[Path]:
     """The folders of the splits, in their order; the test folder may be missing."""
     for name in FOLDERS:
@@ -131,9 +127,9 @@ def _read_list(place: Path, lines: list[tuple[int, list[str]]], side: int, steps
         try:
             row = _row(place, cells, side)
             if row.name in found:
-                raise _RowError(f"{quoted(row.name)} is already in an earlier line")
+                raise RowError(f"{quoted(row.name)} is already in an earlier line")
             found[row.name] = row
-        except _RowError as error:
+        except RowError as error:
             errors.add(line, str(error))
     if errors.found and not any(place.glob("*.png")):
         raise DataError(
@@ -147,15 +143,15 @@ def _read_list(place: Path, lines: list[tuple[int, list[str]]], side: int, steps
 def _row(place: Path, cells: list[str], side: int) -> _Row:
     count = len(ferplus.COLUMNS)
     if len(cells) != 2 + count:
-        raise _RowError(f"{len(cells)} cells, expected {2 + count}: a name, a box in quotation marks, {count} votes")
+        raise RowError(f"{len(cells)} cells, expected {2 + count}: a name, a box in quotation marks, {count} votes")
     name, box, *votes = cells
     if (ballot := ferplus.ballot(votes)) is None:
-        raise _RowError(f"votes are {quoted(','.join(votes))}, expected ten numbers from 0 to 255")
+        raise RowError(f"votes are {quoted(','.join(votes))}, expected ten numbers from 0 to 255")
     if Path(name).name != name:
-        raise _RowError(f"the name {quoted(name)} points outside the folder")
+        raise RowError(f"the name {quoted(name)} points outside the folder")
     corners = _BOX.fullmatch(box)
     if not corners:
-        raise _RowError(f"the box is {quoted(box)}, expected '(left, top, right, bottom)'")
+        raise RowError(f"the box is {quoted(box)}, expected '(left, top, right, bottom)'")
     left, top, right, bottom = (int(edge) for edge in corners.groups())
     return _Row(name, _image(place / name, (left, top, right, bottom), side), ballot)
 
@@ -167,13 +163,13 @@ def _image(path: Path, box: tuple[int, int, int, int], side: int) -> NDArray[np.
     try:
         with Image.open(path, formats=["PNG"]) as image:
             if right > image.width or bottom > image.height:
-                raise _RowError(f"the box {box} is larger than {name} with {image.width}x{image.height} pixels")
+                raise RowError(f"the box {box} is larger than {name} with {image.width}x{image.height} pixels")
             if (right - left, bottom - top) != (side, side):
-                raise _RowError(f"the face in {name} has {right - left}x{bottom - top} pixels, expected {side}x{side}")
+                raise RowError(f"the face in {name} has {right - left}x{bottom - top} pixels, expected {side}x{side}")
             if image.mode not in _MODES:
-                raise _RowError(f"{name} has the mode {image.mode}, expected 8-bit grey")
+                raise RowError(f"{name} has the mode {image.mode}, expected 8-bit grey")
             return np.asarray(image.convert("L").crop(box), np.uint8)
     except FileNotFoundError as error:
-        raise _RowError(f"the image {name} is missing") from error
+        raise RowError(f"the image {name} is missing") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow raises them all
-        raise _RowError(f"{name} cannot be read as a PNG file") from error
+        raise RowError(f"{name} cannot be read as a PNG file") from error

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets.class_names import ClassOptions, naming
-from mien.datasets.csv_rows import LeftOut, RowErrors, check_columns, header, quoted, rows
+from mien.datasets.csv_rows import LeftOut, RowError, RowErrors, check_columns, header, quoted, rows
 from mien.datasets.exclude import RowOptions, Sources, without_duplicates
 from mien.datasets.folds import PersonSplitOptions, check_subjects, subject_split
 from mien.datasets.samples import NO_LABEL, SPLITS, Samples
@@ -133,9 +133,9 @@ def read_list(path: Path) -> list[ListedImage]:
         try:
             image = _row(dict(zip(columns, cells, strict=False)))
             if image.file in found:
-                raise _RowError(f"{quoted(image.file)} is already in an earlier line")
+                raise RowError(f"{quoted(image.file)} is already in an earlier line")
             found[image.file] = image
-        except _RowError as error:
+        except RowError as error:
             errors.add(line, str(error))
     errors.check(hint="nothing was written; correct these rows")
     if not found:
@@ -147,31 +147,27 @@ def read_list(path: Path) -> list[ListedImage]:
     return list(found.values())
 
 
-class _RowError(Exception):
-    """The error of one row, in words."""
-
-
 def _row(cells: Mapping[str, str]) -> ListedImage:
     """One row.
 
     Raises:
-        _RowError: It is wrong.
+        RowError: It is wrong.
     """
     if not cells.get("file"):
-        raise _RowError("has no file")
+        raise RowError("has no file")
     written = [cells.get(name, "") for name in AFFECT]
     if all(written):
         affect = (_number("valence", written[0]), _number("arousal", written[1]))
     elif any(written):
-        raise _RowError("has valence or arousal alone, expected both or neither")
+        raise RowError("has valence or arousal alone, expected both or neither")
     else:
         affect = (math.nan, math.nan)
     label = cells.get("label", "")
     if not label and not all(written):
-        raise _RowError("has neither a label nor valence and arousal" if "valence" in cells else "has no label")
+        raise RowError("has neither a label nor valence and arousal" if "valence" in cells else "has no label")
     split = split_of(cells["split"]) if cells.get("split") else ""
     if split is None:
-        raise _RowError(f"split is {quoted(cells['split'])}, expected {', '.join(SPLITS)}")
+        raise RowError(f"split is {quoted(cells['split'])}, expected {', '.join(SPLITS)}")
     return ListedImage(cells["file"], label, affect, cells.get("subject", ""), split)
 
 
@@ -181,7 +177,7 @@ def _number(name: str, text: str) -> float:
     except ValueError:
         value = math.nan
     if not -1 <= value <= 1:  # also refuses nan
-        raise _RowError(f"{name} is {quoted(text)}, expected a number from -1 to 1")
+        raise RowError(f"{name} is {quoted(text)}, expected a number from -1 to 1")
     return value
 
 

@@ -85,7 +85,9 @@ def load_targets(path: Path) -> Targets:
 
 
 def _floats(values: NDArray[Any]) -> NDArray[np.float32]:
-    found = values.astype(np.float32) / (255 if values.dtype == np.uint8 else 1)
+    """Saved probabilities; in steps of 1/255 they sum to 1 only nearly, so they are scaled to it."""
+    found = values.astype(np.float32)
+    found /= np.maximum(found.sum(axis=-1, keepdims=True), np.finfo(np.float16).tiny)
     return np.asarray(found if found.ndim == 3 else found[None], np.float32)
 
 

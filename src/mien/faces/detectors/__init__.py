@@ -7,12 +7,11 @@ and accepts others sets `TAKES_WEIGHTS = True`.
 """
 
 import importlib
-import math
 import os
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from numbers import Real
+from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Final, Protocol, Self, cast
 
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from mien.errors import ConfigError, check_flag, check_fraction, meant
 from mien.faces.boxes import areas
-from mien.values import checked
+from mien.values import checked, path_of
 
 __all__ = ["DEFAULT", "Detections", "Detector", "DetectorOptions", "FromOptions", "as_options", "load", "names"]
 
@@ -114,24 +113,13 @@ class DetectorOptions:
             raise ConfigError(f"there is no detector '{self.name}'", hint=f"{near}choose one of {', '.join(names())}")
         for option in ("min_face", "max_side"):
             value = getattr(self, option)
-            if value is not None and (not isinstance(value, Real) or not 1 <= float(value) < math.inf):
+            if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < 1):
                 hint = "for example 64"
-                raise ConfigError(f"{option}: expected a number of pixels above 0, got {value!r}", hint=hint)
+                raise ConfigError(f"{option}: expected a whole number of pixels above 0, got {value!r}", hint=hint)
         check_fraction("min_score", self.min_score)
         check_flag("any_rotation", self.any_rotation)
         if self.weights is not None:
-            object.__setattr__(self, "weights", _path(self.weights))
-
-
-def _path(weights: object) -> Path:
-    """The path of a file of weights, which may be given as text; `~` is the user's home.
-
-    Raises:
-        ConfigError: It is neither a path nor text.
-    """
-    if not isinstance(weights, (str, os.PathLike)):
-        raise ConfigError(f"weights: expected the path of a file, got {repr(weights)[:80]}")
-    return Path(os.path.expanduser(weights))
+            object.__setattr__(self, "weights", path_of(self.weights, "weights"))
 
 
 class Detector(Protocol):

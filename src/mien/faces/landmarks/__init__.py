@@ -5,7 +5,6 @@ list: `names` reads the folder.
 """
 
 import importlib
-import os
 import pkgutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from mien.errors import ConfigError
 from mien.faces.keypoints import five_of
 from mien.faces.measures import measures_of
 from mien.results import Face
-from mien.values import checked
+from mien.values import checked, path_of
 
 __all__ = [
     "DEFAULT",
@@ -99,9 +98,7 @@ class LandmarkOptions:
                 f"there is no method '{self.name}' for keypoints", hint=f"choose one of {', '.join(names())}"
             )
         if self.weights is not None:
-            if not isinstance(self.weights, (str, os.PathLike)):
-                raise ConfigError(f"weights: expected a path, got {self.weights!r}")
-            object.__setattr__(self, "weights", Path(self.weights))
+            object.__setattr__(self, "weights", path_of(self.weights, "weights"))
 
 
 def names() -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Results as tables: files in the formats of this folder, and pandas.
 
-To add a format, write `<suffix>.py` in this folder with a `TABLE` (see `mien.output.base.TableFormat`).
+To add a format, write `<suffix>.py` in this folder with a `TABLE` (see `mien.output.base.TableFormat`), and with
+`read_rows(path)` (see `ReadRows` there) if `mien report` and others shall read it.
 """
 
 import importlib
@@ -8,6 +9,7 @@ import pkgutil
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from mien.emotions import vocabulary
@@ -21,12 +23,17 @@ from mien.results import Face, FrameResult
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["open_table", "table_formats", "to_pandas"]
+__all__ = ["open_table", "table_formats", "table_module", "to_pandas"]
 
 
 def table_formats() -> tuple[str, ...]:
     """The names of the formats, which are the suffixes of their files without the dot."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
+
+def table_module(format: str) -> ModuleType:
+    """The module of a format."""
+    return importlib.import_module(f"{__name__}.{format}")
 
 
 def open_table(
@@ -76,7 +83,7 @@ def open_table(
         raise ConfigError(
             f"there is no table format '{format}'", hint=f"{meant(format, formats)}choose one of {', '.join(formats)}"
         )
-    table: TableFormat = importlib.import_module(f"{__name__}.{format}").TABLE
+    table: TableFormat = table_module(format).TABLE
     return table(path, layout, names)
 
 

@@ -2,12 +2,16 @@
 
 import csv
 import io
-from collections.abc import Iterable
-from typing import Final
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
 
-from mien.names import printable, to_cell
-from mien.output.base import TableFormat, TextTable
+from mien.names import delimiter_of, from_cell, printable, to_cell
+from mien.output.base import ReadRows, TableFormat, TextTable
 from mien.output.schema import Row, Value
+
+_COMMA: Final = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 
 
 class CsvTable(TextTable):
@@ -32,6 +36,24 @@ class CsvTable(TextTable):
         writer = csv.writer(line, lineterminator="\r\n")
         writer.writerow([text(cell) if isinstance(cell, str) else cell for cell in cells])
         return line.getvalue().removesuffix("\r\n") + "\n"
+
+
+def read_rows(path: Path) -> ReadRows:
+    """The columns and rows of such a file; also as a spreadsheet saved it, with semicolons and decimal commas."""
+    with path.open(encoding="utf-8-sig", newline="") as file:  # line ends in a name stay as they are
+        text = file.read()
+    delimiter = delimiter_of(text.partition("\n")[0])
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    names = list(reader.fieldnames or ())
+    rows: Iterator[Mapping[str, Any]] = iter(reader)
+    if delimiter == ";":  # of a spreadsheet in a language whose decimals have a comma
+        rows = ({name: cell if name == "source" else _with_point(cell) for name, cell in row.items()} for row in reader)
+    return names, ({**row, "source": from_cell(str(row.get("source")))} for row in rows)
+
+
+def _with_point(cell: Any) -> Any:
+    """A number with a decimal comma as one with a point; any other cell as it is."""
+    return cell.replace(",", ".") if isinstance(cell, str) and _COMMA.fullmatch(cell) else cell
 
 
 TABLE: Final[TableFormat] = CsvTable

@@ -8,10 +8,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
-from mien.errors import MissingExtraError, OutputError
+from mien.errors import DataError, MissingExtraError, OutputError
 from mien.files import new_file, write_errors
-from mien.names import to_cell
-from mien.output.base import Table, TableFormat
+from mien.names import from_cell, to_cell
+from mien.output.base import ReadRows, Table, TableFormat
 from mien.output.schema import SCHEMA, Layout, Row
 from mien.output.styles import MIEN, Style
 
@@ -161,6 +161,25 @@ class _Room:
         """Gives back what was not used."""
         self._file.flush()
         self._file.truncate()
+
+
+def read_rows(path: Path) -> ReadRows:
+    """The columns and rows of such a file.
+
+    Raises:
+        DataError: It is not a Parquet file.
+        MissingExtraError: pyarrow is not installed.
+    """
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise MissingExtraError("reading Parquet", "report") from error
+    try:
+        table = parquet.read_table(path)
+    except ArrowException as error:
+        raise DataError(f"'{path}' is not a Parquet file: {error}") from error
+    rows = table.to_pylist()
+    return list(table.column_names), ({**row, "source": from_cell(str(row.get("source")))} for row in rows)
 
 
 TABLE: Final[TableFormat] = ParquetTable

@@ -143,7 +143,7 @@ class Client:
     def _send(self, request: Request[Answer]) -> Answer:
         try:
             with request.opened() as arguments:
-                response = self._http.request(**arguments)
+                response = self._http.request(**arguments, timeout=_patience(self._http.timeout, request))
         except httpx.HTTPError as error:
             raise _unreachable(self._http.base_url, error) from error
         return request.answer(response)
@@ -232,7 +232,7 @@ class AsyncClient:
     async def _send(self, request: Request[Answer]) -> Answer:
         try:
             with request.opened() as arguments:
-                response = await self._http.request(**arguments)
+                response = await self._http.request(**arguments, timeout=_patience(self._http.timeout, request))
         except httpx.HTTPError as error:
             raise _unreachable(self._http.base_url, error) from error
         return await asyncio.to_thread(request.answer, response)  # the results of a video may be many
@@ -268,6 +268,12 @@ class _Waiting:
         if self._progress is not None:
             self._progress(job)
         return job
+
+
+def _patience(usual: httpx.Timeout, request: Request[Answer]) -> httpx.Timeout:
+    """How long the client waits for the server: longer, where it asks the server to hold its answer back."""
+    read = None if usual.read is None else usual.read + request.wait
+    return httpx.Timeout(connect=usual.connect, read=read, write=usual.write, pool=usual.pool)
 
 
 def _address(url: str) -> str:

@@ -76,6 +76,7 @@ class Request(Generic[Answer]):
         params: The query.
         form: The name of the files in the form.
         files: Files that are sent as a form.
+        wait: Seconds for which the server is asked to hold its answer back.
     """
 
     method: str
@@ -84,6 +85,7 @@ class Request(Generic[Answer]):
     params: Mapping[str, float] = field(default_factory=dict)
     form: str = ""
     files: Sequence[Upload] = ()
+    wait: float = 0
 
     @contextmanager
     def opened(self) -> Iterator[dict[str, Any]]:
@@ -288,7 +290,7 @@ def submit(video: Source, options: VideoOptions | None) -> Request[Job]:
 
 def state(job: Job | str, wait: float) -> Request[Job]:
     """The request for the state of a job."""
-    return Request("GET", f"/v1/video/{_id(job)}", job_of, {"wait": wait})
+    return Request("GET", f"/v1/video/{_id(job)}", job_of, {"wait": wait}, wait=wait)
 
 
 def results(job: Job | str, *, partial: bool) -> Request[list[FrameResult]]:

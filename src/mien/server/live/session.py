@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 
 from mien.analyzer import Analyzer, AnalyzerOptions, Smoother, Tracker
 from mien.errors import InputError
-from mien.expression.smoothing import SECONDS, TrackSmoother
-from mien.faces.tracking import FaceTracker
 from mien.media.decode import MAX_PIXELS
 from mien.media.images import read_frame
 from mien.results import Frame, FrameResult
@@ -102,17 +100,17 @@ class LiveSession:
         self._time = seconds
         self._next.append(replace(frame, source=settings.source, index=self._index, timestamp=seconds))
         self._index += 1
-        return next(self._stream)
+        try:
+            return next(self._stream)
+        except Exception:
+            self._streamed = None  # a stream that has failed is at its end: the next frame begins another
+            self._next.clear()
+            raise
 
     def _begin(self, source: str) -> None:
         """New tracks, for a new source."""
-        options = self._base.options.tracking
-        whole = self._base.detector.mean_landmarks is None  # then a box needs no detector
-        self._tracker: Tracker = FaceTracker(1 if whole else options.detect_every)
-        seconds = SECONDS if options.smooth is None else options.smooth
-        self._smoother: Smoother = (
-            TrackSmoother(seconds, 0.0, threshold=self._base.video_classifier.threshold) if seconds else _NoSmoother()
-        )
+        self._tracker: Tracker = self._base.new_tracker()
+        self._smoother: Smoother = self._base.new_smoother(0.0) if self._base.smooths else _NoSmoother()
         self._source, self._index = source, 0
         self._streamed = None
 

@@ -221,7 +221,7 @@ class ExpressionModule(TrainingModule):
         """
         raw, targets = batch
         logits = self(raw.float() / 255, targets.get(KEYPOINTS))
-        total, sums = torch.zeros((), device=raw.device), Sums()
+        sums = Sums()
         for name, head in self.recipe.heads.items():
             known = known_rows(targets[name], head)
             if not known.any():
@@ -234,15 +234,17 @@ class ExpressionModule(TrainingModule):
             else:
                 sums[f"val/{name}/accuracy"] = _correct(self._with_shares(scores, name), target)
                 sums |= _recalls(f"val/{name}/recall/", scores, target)
-            total = total + head.weight * loss
-        return sums | {"val/loss": (total * len(raw), len(raw))}
+        return sums
 
     def joined(self, metrics: dict[str, float]) -> dict[str, float]:
         """The metrics of an epoch with the mean over the classes in the place of the recall of each.
 
-        The CCC and the error of valence and arousal are those of the whole split, not means over batches.
+        `val/loss` is the weighted sum of the heads' mean losses. The CCC and the error of valence and arousal are those
+        of the whole split. Neither are means over batches, whose faces do not all have every label.
         """
         found = {name: value for name, value in metrics.items() if "/recall/" not in name}
+        heads = self.recipe.heads.items()
+        found["val/loss"] = sum(head.weight * metrics.get(f"val/{name}/loss", 0.0) for name, head in heads)
         for name in self.recipe.heads:
             recalls = [value for each, value in metrics.items() if each.startswith(f"val/{name}/recall/")]
             if recalls:
