@@ -141,7 +141,15 @@ class MediaTypeError(RequestError):
 
 
 class RateError(RequestError):
-    """A client sent more requests than it may."""
+    """A client sent more requests than it may.
+
+    Attributes:
+        seconds: After which another request will be accepted.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", seconds: float = 1) -> None:
+        super().__init__(message, hint=hint)
+        self.seconds = seconds
 
 
 class UnavailableError(RequestError):

@@ -7,14 +7,19 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
 from mien.errors import ConfigError, OutputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 class DiscardError(Exception):
@@ -119,18 +124,61 @@ def new_file(target: str | Path, mode: str, **options: Any) -> Iterator[Any]:
         options: Further arguments of `open`. In text, bytes of a name that are not UTF-8 are written as `\\udcff`.
 
     Raises:
-        OutputError: The file cannot be created, or closing it cannot write what is left.
+        OutputError: The file cannot be created, another process is writing it, or closing it cannot write what is left.
     """
     if "b" not in mode:
         options.setdefault("errors", "backslashreplace")
-    with replacing(Path(target)) as partial:
+    with ExitStack() as locks, replacing(Path(target)) as partial:  # released when the file has its name
         with write_errors(target):
-            stream = open(partial, mode, **options)  # noqa: SIM115
+            stream = open(partial, mode, opener=_locking_opener(locks), **options)  # noqa: SIM115
         try:
             yield stream
         finally:
             with write_errors(target):
                 stream.close()
+
+
+def _locking_opener(locks: ExitStack) -> Callable[[str, int], int]:
+    """The `opener` of `open` that empties a file only when no other process is writing it.
+
+    Args:
+        locks: The file is locked until this is closed; on systems that have such locks.
+    """
+
+    def opener(path: str, flags: int) -> int:
+        while True:
+            opened = os.open(path, flags & ~os.O_TRUNC, 0o666)
+            try:
+                if not _locked(opened):
+                    raise OutputError(
+                        f"cannot write '{path.removesuffix('.partial')}': another process is writing it",
+                        hint="wait for its end, or give another name",
+                    )
+                with suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(opened), os.stat(path)):
+                        locks.callback(os.close, os.dup(opened))  # a lock lasts until the last copy is closed
+                        os.ftruncate(opened, 0)
+                        return opened
+            except BaseException:
+                os.close(opened)
+                raise
+            os.close(opened)  # another process has just given it its name
+
+    return opener
+
+
+def _locked(opened: int) -> bool:
+    """Locks an open file; False if another process has done so. Where there are no locks, nothing is locked."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+            raise
+    return True
 
 
 @contextmanager

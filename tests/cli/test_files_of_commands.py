@@ -5,12 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.commands import run_command
+from tests.conftest import ROOT
 from tests.drawn import drawn_samples
 
 from mien.assets.manifest import FOLDER
 from mien.datasets import store
 from mien.errors import ConfigError, OutputError
 from mien.files import check_folder, check_inputs_stay, with_suffix, writable
+from mien.output import open_table
+from mien.results import FrameResult
 
 
 @pytest.fixture
@@ -156,3 +159,14 @@ def test_checks_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     for check in (check_folder, writable):
         with pytest.raises(OutputError, match=r"cannot write .*: permission denied"):
             check(tmp_path / "file")
+
+
+def test_two_processes_do_not_write_one_table(tmp_path: Path) -> None:
+    table = tmp_path / "faces.csv"
+    with open_table(table, 8) as first:
+        done = run_command("analyze", ROOT / "examples" / "astronaut.jpg", "--table", table, "--quiet")
+        assert done.returncode == 7
+        assert f"cannot write '{table}': another process is writing it" in done.stderr
+        first.write(FrameResult("a.jpg", width=1, height=1))
+    assert table.read_text(encoding="utf-8").count("a.jpg") == 1
+    assert run_command("analyze", ROOT / "examples" / "astronaut.jpg", "--table", table, "--quiet").returncode == 0

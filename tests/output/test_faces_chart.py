@@ -34,7 +34,7 @@ def photographs(folder: Path, suffix: str = "csv") -> Path:
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_images_are_counted(tmp_path: Path, suffix: str) -> None:
     done = CliRunner().invoke(build_app(), ["report", str(photographs(tmp_path, suffix)), "--json"])
-    (found,) = json.loads(done.stdout)
+    found = json.loads(done.stdout)["images"]
     assert {key: found[key] for key in ("images", "unread", "without_face", "faces", "uncertain")} == {
         "images": 3,
         "unread": 1,
@@ -128,8 +128,9 @@ def test_of_many_faces_some_are_drawn_and_all_counted() -> None:
 def test_videos_and_images_of_one_table(tmp_path: Path) -> None:
     both = [*talk()[:50], replace(frame(0, {0: "sadness"}, source="b.jpg"), timestamp=None)]
     done = CliRunner().invoke(build_app(), ["report", str(write(tmp_path / "t.csv", both)), "--json"])
-    person, images = json.loads(done.stdout)
-    assert person["track"] == 0
+    found = json.loads(done.stdout)
+    images = found["images"]
+    assert [each["track"] for video in found["videos"] for each in video["people"]] == [0]
     assert (images["images"], images["faces"]) == (1, 1)
 
 

@@ -1,5 +1,6 @@
 """Timelines and reports: numbers against made-up videos whose truth is known, tables of all formats, the files."""
 
+import csv
 import json
 import math
 from dataclasses import replace
@@ -22,7 +23,7 @@ from mien.output.timeline.layout import clock, timeline
 from mien.output.timeline.measures import Summary, summaries
 from mien.output.timeline.render import Timeline, image, page
 from mien.output.timeline.series import Collector, Recording, read_table
-from mien.results import Expression, Face, FrameResult, Measures
+from mien.results import Affect, Expression, Face, FrameResult, Measures
 
 EMOTIONS = emotions.vocabulary(8)
 FPS = 25
@@ -31,7 +32,8 @@ FPS = 25
 def expression(name: str, confidence: float = 0.86) -> Expression:
     rest = (1 - confidence) / 7
     row = np.array([confidence if each == name else rest for each in EMOTIONS], np.float32)
-    return Expression(row, EMOTIONS)
+    valence = {"happiness": 0.8, "sadness": -0.7}.get(name, 0.0)
+    return Expression(row, EMOTIONS, affect=Affect(valence, 0.1, max(valence, 0), max(-valence, 0)))
 
 
 def frame(
@@ -173,8 +175,75 @@ def test_movement_of_the_head() -> None:
     assert only(still).head_movement == 0
 
 
-def test_series_stay_small_and_right_for_any_length() -> None:
-    """Six hours at 25 frames a second; the numbers hold within a second."""
+def test_the_numbers_do_not_depend_on_the_length() -> None:
+    """An hour at 30 frames a second: a blink in four seconds, one second happy and one neutral."""
+    rows = [
+        {
+            "source": "v", "timestamp": index / 30, "face": 0, "track": 0, "yaw": index % 4, "pitch": 0, "roll": 0,
+            "right_eye_openness": 0.05 if index % 120 < 5 else 0.3, "left_eye_openness": 0.3 - 0.25 * (index % 120 < 5),
+            **{name: float(name == ("neutral" if index // 30 % 2 else "happiness")) for name in EMOTIONS},
+        }
+        for index in range(60 * 60 * 30)
+    ]  # fmt: skip
+    found = {}
+    for count in (9_000, len(rows)):
+        collector = Collector()
+        for row in rows[:count]:
+            collector.add_row(row, EMOTIONS)
+        (found[count],) = summaries(collector.recordings())
+    short, long = found.values()
+    assert long.shares == pytest.approx(short.shares)
+    assert long.blinks_per_minute == pytest.approx(short.blinks_per_minute, rel=0.02) == pytest.approx(15, rel=0.02)
+    assert long.head_movement == pytest.approx(short.head_movement, rel=0.01)
+    for one, other in zip(long.episodes, short.episodes[:-1], strict=False):
+        assert (one.emotion, one.begin) == (other.emotion, other.begin)
+        assert one.end == pytest.approx(other.end)
+
+
+def test_a_frame_rate_that_changes_changes_no_number() -> None:
+    """A phone in the dark: a minute at 30 frames a second and one at 15."""
+    times = [*(index / 30 for index in range(1800)), *(60 + index / 15 for index in range(900))]
+
+    def shown(closed: float, times: list[float]) -> Summary:
+        return only(
+            [
+                replace(
+                    frame(number, {0: "neutral"}, eyes=0.05 if time % 4 < closed else 0.3, yaw=2 * abs(time % 4 - 2)),
+                    timestamp=time,
+                )
+                for number, time in enumerate(times)
+            ]
+        )
+
+    even = [index / 30 for index in range(3600)]
+    for closed, blinks in ((0.2, 15), (0.8, 0)):
+        for given in (times, even):
+            found = shown(closed, given)
+            assert found.blinks_per_minute == pytest.approx(blinks, rel=0.05)
+            assert found.head_movement == pytest.approx(2, rel=0.1)
+
+
+def test_a_frame_without_keypoints_loses_only_itself() -> None:
+    results = [
+        frame(index, {0: "neutral"}, eyes=0.05 if index % 100 < 4 else 0.3, yaw=9 * math.sin(index / 20))
+        for index in range(2000)
+    ]
+    whole = only(results)
+    results[500] = frame(500, {0: "neutral"})
+    holed = only(results)
+    assert whole.blinks_per_minute == pytest.approx(15, rel=0.08)
+    assert holed.blinks_per_minute == pytest.approx(whole.blinks_per_minute, rel=0.06)
+    assert holed.head_movement == pytest.approx(whole.head_movement, rel=0.02)
+    assert holed.head_range == pytest.approx(whole.head_range, abs=0.2)
+    for index in range(1200):
+        results[index] = frame(index, {0: "neutral"})
+    most = only(results)
+    assert (most.blinks_per_minute, most.head_movement, most.head_range) == (None, None, None)
+
+
+def test_series_stay_small_and_right_for_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the most points neighbours are averaged, which the report says; shares hold within a second."""
+    monkeypatch.setattr("mien.output.timeline.series._MOST_POINTS", 16_384)
     collector = Collector()
     row = {"source": "v", "face": 0, "track": 0, "error": None}
     neutral, happy = ({name: float(name == shown) for name in EMOTIONS} for shown in ("neutral", "happiness"))
@@ -183,6 +252,7 @@ def test_series_stay_small_and_right_for_any_length() -> None:
         collector.add_row({**row, "timestamp": index * 0.36, **shown}, EMOTIONS)
     (found,) = collector.recordings()
     assert len(found.series[0].times) < 2 * 16_384
+    assert found.series[0].together == 4
     assert summaries([found])[0].shares["neutral"] == pytest.approx(1 / 3, abs=0.001)
 
 
@@ -382,28 +452,99 @@ def test_a_report_agrees_with_the_timeline_of_the_same_analysis(tmp_path: Path, 
     for seconds in (None, "0"):
         chosen = [] if seconds is None else ["--smooth", seconds]
         done = CliRunner().invoke(build_app(), ["report", str(table), "--json", *chosen])
-        found[seconds] = json.loads(done.stdout)[0]
+        (video,) = json.loads(done.stdout)["videos"]
+        found[seconds] = video["people"][0] | {"probabilities": video["probabilities"]}
     assert found[None]["shares"] == pytest.approx(drawn.shares)
     assert found[None]["means"] == pytest.approx(drawn.means, abs=1e-4)
     assert found[None]["changes_per_minute"] == pytest.approx(drawn.changes_per_minute)
     assert found[None]["probabilities"] == "smoothed along each track over 0.6 s"
     assert found["0"]["probabilities"] == "those of single frames"
     assert found["0"]["shares"] != pytest.approx(drawn.shares)
-    (of_table,) = json.loads(
-        CliRunner()
-        .invoke(build_app(), ["report", str(write(tmp_path / f"s.{suffix}", calm, smoothed=True)), "--json"])
-        .stdout
-    )[:1]
-    assert of_table["shares"] == pytest.approx(drawn.shares)
-    assert of_table["probabilities"] == "smoothed along each track"
+    saved = write(tmp_path / f"s.{suffix}", calm, smoothed=True)
+    for words, said in (([], "smoothed along each track"), (["--smooth", "0"], "those of single frames")):
+        done = CliRunner().invoke(build_app(), ["report", str(saved), "--json", *words])
+        (video,) = json.loads(done.stdout)["videos"]
+        assert video["probabilities"] == said
+        assert video["people"][0]["shares"] == pytest.approx(found["0"]["shares"] if words else drawn.shares)
 
 
 def test_the_command_gives_json(tmp_path: Path) -> None:
     done = CliRunner().invoke(build_app(), ["report", str(write(tmp_path / "t.jsonl", talk())), "--json"])
     found = json.loads(done.stdout)
-    assert [each["track"] for each in found] == [0, 1]
-    assert found[0]["shares"]["happiness"] == pytest.approx(0.6)
-    assert found[0]["blinks_per_minute"] is None
+    (video,) = found["videos"]
+    assert found["images"] is None
+    assert (video["frames"], video["without_face"], video["error"]) == (500, 0, None)
+    assert video["seconds"] == pytest.approx(20)
+    people = video["people"]
+    assert [each["track"] for each in people] == [0, 1]
+    assert people[0]["shares"]["happiness"] == pytest.approx(0.6)
+    assert people[0]["blinks_per_minute"] is None
+
+
+def test_a_video_that_breaks_off_says_so(tmp_path: Path) -> None:
+    broken = FrameResult("films/talk.mp4", 500, 20.0, 0, 0, error="the rest of it is damaged")
+    nothing = FrameResult("films/no.mp4", 0, 0.0, 0, 0, error="is no video")
+    table = write(tmp_path / "t.csv", [*talk(), broken, nothing])
+    text = CliRunner().invoke(build_app(), ["report", str(table)]).output
+    assert "films/talk.mp4: 0:20, 500 frames, 0% of them without a face" in text
+    assert "films/talk.mp4: the rest could not be read: the rest of it is damaged" in text
+    assert "films/no.mp4: could not be read: is no video" in text
+    found = json.loads(CliRunner().invoke(build_app(), ["report", str(table), "--json"]).stdout)["videos"]
+    assert [(each["frames"], each["error"]) for each in found] == [
+        (500, "the rest of it is damaged"), (0, "is no video"),
+    ]  # fmt: skip
+    assert found[1]["people"] == []
+    done = CliRunner().invoke(build_app(), ["report", str(table), "--out", str(tmp_path / "r.html")])
+    assert done.exit_code == 0, done.output
+
+
+def test_rows_for_statistics(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", talk())
+    rows = {}
+    for name, bins in {"whole": [], "bins": ["--bins", "5"]}.items():
+        out = tmp_path / f"{name}.csv"
+        done = CliRunner().invoke(build_app(), ["report", str(table), "--smooth", "0", "--out", str(out), *bins])
+        assert done.exit_code == 0, done.output
+        with out.open(encoding="utf-8", newline="") as file:
+            rows[name] = list(csv.DictReader(file))
+    whole = rows["whole"]
+    assert [(row["track"], row["emotion"], float(row["seen"])) for row in whole] == [
+        ("0", "happiness", 20.0), ("1", "sadness", 11.0),
+    ]  # fmt: skip
+    assert float(whole[0]["share_happiness"]) == pytest.approx(0.6, abs=0.003)
+    found = rows["bins"]
+    assert [(row["track"], row["begin"], row["end"]) for row in found] == [
+        (track, f"{begin:.1f}", f"{begin + 5:.1f}") for track in "01" for begin in (0, 5, 10, 15)
+    ]
+    assert [row["emotion"] for row in found] == [
+        "neutral", "neutral", "happiness", "happiness", "", "sadness", "sadness", "sadness",
+    ]  # fmt: skip
+    assert [float(row["seen"]) for row in found] == pytest.approx([5, 5, 5, 5, 0, 5, 1, 5], abs=0.05)
+    assert found[4]["mean_sadness"] == found[4]["valence"] == ""
+    assert float(found[1]["share_neutral"]) == pytest.approx(0.6, abs=0.01)
+    assert float(found[2]["mean_happiness"]) == pytest.approx(0.86, abs=0.001)
+    assert float(found[2]["valence"]) > 0.4 > -0.4 > float(found[5]["valence"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--bins", "10"], "--bins has no effect without rows"),
+        (["--bins", "10", "--out", "r.html"], "--bins has no effect without rows"),
+        (["--bins", "0", "--out", "r.csv"], "--bins: expected seconds above 0, got 0"),
+        (["--out", "r.txt"], "no format"),
+    ],
+)
+def test_rows_that_cannot_be(tmp_path: Path, words: list[str], message: str) -> None:
+    done = CliRunner().invoke(build_app(), ["report", str(write(tmp_path / "t.csv", talk())), *words])
+    assert isinstance(done.exception, ConfigError)
+    assert message in str(done.exception)
+
+
+def test_images_have_no_rows_of_people(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", [replace(frame(0, {0: "sadness"}), timestamp=None)])
+    done = CliRunner().invoke(build_app(), ["report", str(table), "--out", str(tmp_path / "r.csv")])
+    assert "no video" in str(done.exception)
 
 
 def test_a_report_does_not_replace_its_table(tmp_path: Path) -> None:

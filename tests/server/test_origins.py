@@ -48,7 +48,8 @@ def test_other_and_damaged_hosts_are_refused(client: TestClient, host: str) -> N
 )
 def test_only_a_host_that_can_be_allowed_is_in_the_hint(client: TestClient, host: str, origin: str) -> None:
     answer = client.get("/healthz", headers={"Host": host})
-    assert answer.json()["error"]["hint"] == (f"start the server with --allow-origin {origin}" if origin else "")
+    hint = f"start the server with --allow-origin {origin}, or https:// behind a proxy that has HTTPS"
+    assert answer.json()["error"]["hint"] == (hint if origin else "")
     if origin:
         assert ServerOptions(allow_origin=(origin,)).origins == (origin,)
 

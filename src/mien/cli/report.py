@@ -1,5 +1,6 @@
 """`mien report`: what a table says about people in videos and faces in images, in numbers and as a picture."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,7 @@ from mien.names import counted, to_json
 
 if TYPE_CHECKING:
     from mien.output.photographs import PhotographSummary
-    from mien.output.timeline.measures import Summary
+    from mien.output.timeline.measures import RecordingSummary, Summary
     from mien.output.timeline.series import Recording
 
 _MOST_EPISODES = 12  # that are printed of each person
@@ -31,13 +32,28 @@ def report(
             help="A table that mien analyze --table wrote (mien formats lists the formats).", show_default=False
         ),
     ],
-    out: Annotated[Path | None, typer.Option("--out", help="Also draw it: .html or .png.", show_default=False)] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Also draw it: .html or .png; or write a row for each person of each video: .csv.",
+            show_default=False,
+        ),
+    ] = None,
+    bins: Annotated[
+        float | None,
+        typer.Option(
+            "--bins",
+            help="With --out rows.csv: a row for each person and each so many seconds of the video.",
+            show_default=False,
+        ),
+    ] = None,
     smooth: Annotated[
         float | None,
         typer.Option(
             "--smooth",
-            help="Seconds over which probabilities are smoothed if the table has no smoothed ones, by default 0.6 as "
-            "in an analysis; 0 for none.",
+            help="Seconds over which the probabilities of single frames are smoothed; 0 for none. By default the "
+            "smoothed ones of the table count, or else 0.6 as in an analysis.",
             show_default=False,
         ),
     ] = None,
@@ -56,45 +72,80 @@ def report(
     from mien.expression.smoothing import SECONDS
     from mien.media.picking import TrackingOptions
     from mien.output.photographs import Photographs
-    from mien.output.timeline.measures import summaries
-    from mien.output.timeline.render import check_suffix, write_timeline
+    from mien.output.timeline import bins as binned
+    from mien.output.timeline.measures import recording_summary
+    from mien.output.timeline.render import write_timeline
     from mien.output.timeline.series import read_table
 
-    if out is not None:
-        check_suffix(out)
-        if out.resolve() == table.resolve():
-            raise ConfigError(f"the report would replace the table '{table}'", hint="give the report another name")
+    _check_outputs(table, out, bins)
     try:
         TrackingOptions(smooth=smooth)  # refuses numbers without a meaning
     except ConfigError as error:
         raise ConfigError(f"--{error.message}", hint=error.hint) from None
     photographs = Photographs()
-    recordings = read_table(table, SECONDS if smooth is None else smooth, photographs)
+    recordings = read_table(table, SECONDS if smooth is None else smooth, photographs, raw=smooth is not None)
     images = photographs.summary() if photographs.sources else None
-    if out is not None and not recordings and (images is None or not images.faces):
-        raise ConfigError(f"'{table}' has nothing to draw in '{out}': no video, and no face in an image")
-    found = summaries(recordings)
+    if out is not None and not recordings and (_is_rows(out) or images is None or not images.faces):
+        wanted = "write to" if _is_rows(out) else "draw in"
+        found = "no video" if _is_rows(out) else "no video, and no face in an image"
+        raise ConfigError(f"'{table}' has nothing to {wanted} '{out}': {found}")
+    videos = [recording_summary(each) for each in recordings]
     if as_json:
-        said = {each.source: each.probabilities for each in recordings}
-        people: list[dict[str, object]] = [{**each.as_dict(), "probabilities": said[each.source]} for each in found]
-        print(to_json([*people, *([images.as_dict()] if images else [])], indent=1))
+        shown = {"videos": [each.as_dict() for each in videos], "images": images and images.as_dict()}
+        print(to_json(shown, indent=1))
     else:
-        for recording in recordings:
-            _print_recording(recording, [each for each in found if each.source == recording.source])
+        for recording, video in zip(recordings, videos, strict=True):
+            _print_recording(recording, video)
         if images is not None:
             _print_photographs(table, images)
-    if out is not None:
+    if out is None:
+        return
+    if _is_rows(out):
+        count = binned.write_bins(out, recordings, bins)
+        text = f"written: {out} ({counted(count, 'row')})"
+    else:
         write_timeline(out, recordings, images)
-        if not quiet:
-            tell(f"written: {out}")
+        text = f"written: {out}"
+    if not quiet:
+        tell(text)
 
 
-def _print_recording(recording: "Recording", people: "list[Summary]") -> None:
+def _is_rows(out: Path) -> bool:
+    return out.suffix.lower() == ".csv"
+
+
+def _check_outputs(table: Path, out: Path | None, bins: float | None) -> None:
+    """Refuses an output before the table is read.
+
+    Raises:
+        ConfigError: It would replace the table, has another suffix, or the bins are no time or without rows.
+    """
+    from mien.output.timeline.render import check_suffix
+
+    if bins is not None and not (math.isfinite(bins) and bins > 0):
+        raise ConfigError(f"--bins: expected seconds above 0, got {bins:g}", hint="for example --bins 10")
+    if bins is not None and (out is None or not _is_rows(out)):
+        raise ConfigError("--bins has no effect without rows", hint="add --out rows.csv")
+    if out is None:
+        return
+    if not _is_rows(out):
+        check_suffix(out)
+    if out.resolve() == table.resolve():
+        raise ConfigError(f"the report would replace the table '{table}'", hint="give the report another name")
+
+
+def _print_recording(recording: "Recording", video: "RecordingSummary") -> None:
     """One video."""
     from mien.output.timeline.layout import clock
 
-    length, empty = clock(recording.seconds), recording.empty / max(recording.frames, 1)
-    print_line(f"{recording.source}: {length}, {recording.frames:,} frames, {empty:.0%} of them without a face")
+    length, empty, people = clock(video.seconds), video.without_face / max(video.frames, 1), list(video.people)
+    if video.frames:
+        print_line(f"{video.source}: {length}, {counted(video.frames, 'frame')}, {empty:.0%} of them without a face")
+    if video.error:
+        what = "the rest could not be read" if video.frames else "could not be read"
+        print_line(f"{video.source}: {what}: {video.error}")
+    if together := max((series.together for series in recording.series), default=1) - 1:
+        print_line(f"It is so long that {together + 1} frames in a row count as one, of which these are the means.")
     if people:
         print_line(f"Probabilities: {recording.probabilities}.")
         print_table(*_shares(people), right=range(1, 20))
@@ -136,14 +187,19 @@ def _shares(found: "list[Summary]") -> tuple[list[str], list[list[str]]]:
 
 
 def _movement(found: "list[Summary]") -> tuple[list[str], list[list[str]]]:
-    """Changes, and with keypoints blinks and the movement of the head."""
+    """Changes, valence and arousal, and with keypoints blinks and the movement of the head."""
     heads, rows = ["person", "changes/min"], [[_person(each), f"{each.changes_per_minute:.1f}"] for each in found]
-    for head, name in (("blinks/min", "blinks_per_minute"), ("head °/s", "head_movement")):
+    for head, name, form in (
+        ("valence", "valence", "+.2f"),
+        ("arousal", "arousal", "+.2f"),
+        ("blinks/min", "blinks_per_minute", ".1f"),
+        ("head °/s", "head_movement", ".1f"),
+    ):
         values = [getattr(each, name) for each in found]
         if any(value is not None for value in values):
             heads.append(head)
             for row, value in zip(rows, values, strict=True):
-                row.append("" if value is None else f"{value:.1f}")
+                row.append("" if value is None else f"{value:{form}}")
     return heads, rows
 
 

@@ -1,5 +1,6 @@
 """The application: its routes, what they share, and how errors become responses."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ from mien import __version__
 from mien.analyzer import AnalyzerOptions
 from mien.analyzer.record import models_in_use
 from mien.assets.manifest import shipped_models
-from mien.errors import InputError, MienError, MissingExtraError, http_status, meant
+from mien.errors import InputError, MienError, MissingExtraError, UnavailableError, http_status, meant
 
 try:
     from fastapi import Depends, FastAPI, Request
@@ -29,11 +30,12 @@ from mien.server.bodies import Reader
 from mien.server.gate import Gate
 from mien.server.guard import Guard, error_of_status, error_response
 from mien.server.metrics import CONTENT_TYPE, Metrics
-from mien.server.openapi import document_of
+from mien.server.openapi import document_of, errors_of
 from mien.server.options import ServerOptions
 from mien.server.pool import AnalyzerPool
 
 _log = logging.getLogger("mien.server")
+_access = logging.getLogger("mien.access")
 
 # Options of `mien serve` that a request cannot choose, and that its sender may expect to.
 SERVE_OPTIONS: Final = (
@@ -98,15 +100,16 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
+        pool.refuse()  # first: the steps of jobs wait behind the images of requests
         await jobs.close()
-        pool.close()
+        await asyncio.to_thread(pool.close)
 
     # FastAPI's pages of documentation would load their scripts from elsewhere.
     app = FastAPI(title="mien", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.options, app.state.pool, app.state.guard, app.state.metrics = options, pool, guard, metrics
     app.openapi = lambda: document_of(app)  # type: ignore[method-assign]
     add_errors(app)
-    app.add_middleware(Gate, guard=guard, metrics=metrics)
+    app.add_middleware(Gate, guard=guard, metrics=metrics, log=_access if options.access_log else None)
     if options.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -178,7 +181,17 @@ def _add_information(app: FastAPI) -> None:
 
     @app.get("/healthz", tags=["server"], summary="Whether the server works")
     async def healthz() -> Health:
-        """Answers while the server accepts requests; needs no API key."""
+        """Answers as long as the server runs; needs no API key."""
+        return Health(status="ok", version=__version__)
+
+    @app.get("/readyz", tags=["server"], summary="Whether the server takes requests", responses=errors_of(503))
+    async def readyz() -> Health:
+        """For a load balancer: 503 if the server stops, or requests have waited for half of their longest time.
+
+        Needs no API key.
+        """
+        if app.state.pool.is_closed or app.state.pool.longest_wait > app.state.options.max_seconds / 2:
+            raise UnavailableError("the server is busy or shutting down", hint="send requests to another one")
         return Health(status="ok", version=__version__)
 
     @app.get(

@@ -1,6 +1,7 @@
 """The first code that sees a request: it checks who sends it, counts it, and ends connections in an orderly way."""
 
 import asyncio
+import logging
 import time
 from typing import Final
 
@@ -9,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.errors import MienError
 from mien.server.guard import Guard, error_response
-from mien.server.metrics import Metrics
+from mien.server.metrics import LEFT, Metrics
 
 # How long a client may take to receive a part of a response, in seconds.
 _SEND_SECONDS: Final = 30
@@ -32,10 +33,12 @@ class Gate:
         app: The application.
         guard: Checks requests; a WebSocket's API key is checked by its route.
         metrics: Counts requests.
+        log: Gets a line for each request: the client's address, the method, the route, the status and the seconds.
+            Routes stand for addresses, which have the secret names of jobs.
     """
 
-    def __init__(self, app: ASGIApp, guard: Guard, metrics: Metrics) -> None:
-        self.app, self.guard, self.metrics = app, guard, metrics
+    def __init__(self, app: ASGIApp, guard: Guard, metrics: Metrics, log: logging.Logger | None = None) -> None:
+        self.app, self.guard, self.metrics, self.log = app, guard, metrics, log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles a request or a WebSocket."""
@@ -62,7 +65,11 @@ class Gate:
             await self.app(scope, exchange.receive, exchange.send)
         finally:
             route = getattr(scope.get("route"), "path", "other")
-            self.metrics.count_request(route, exchange.status, time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            self.metrics.count_request(route, exchange.status, seconds)
+            if self.log is not None:
+                client = scope["client"][0] if scope.get("client") else "-"
+                self.log.info("%s %s %s %d %.3f", client, scope["method"], route, exchange.status, seconds)
 
 
 class _Exchange:
@@ -74,7 +81,7 @@ class _Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
-        self.status = 499  # the client left before the response
+        self.status = LEFT
         headers = dict(scope["headers"])
         has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
         self._received = not has_body

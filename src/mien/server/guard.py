@@ -4,10 +4,10 @@ import hashlib
 import hmac
 import http
 import ipaddress
+import math
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -15,11 +15,11 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 
 from mien.errors import AccessError, MienError, OriginError, RateError, UnavailableError, http_status
-from mien.names import printable
+from mien.names import counted, printable
 from mien.server.options import ServerOptions, is_loopback
 
 # Addresses that need no API key: the first must be equal, those that end with / begin the path.
-OPEN: Final = ("/", "/healthz", "/live/")
+OPEN: Final = ("/", "/healthz", "/readyz", "/live/")
 
 # Clients whose requests are counted; the one that was not seen for the longest time is forgotten.
 _CLIENTS: Final = 10_000
@@ -27,8 +27,8 @@ _CLIENTS: Final = 10_000
 # A host that can be allowed: a name, an IPv4 address, or an IPv6 address in brackets, and a port.
 _HOST: Final = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:\d{1,5})?")
 
-# The seconds after which a refused client should try again.
-_RETRY: Final[Mapping[type[MienError], int]] = {RateError: 1, UnavailableError: 2}
+# The seconds after which a client should try again that found the server busy.
+_RETRY: Final = 2
 
 
 class Guard:
@@ -82,7 +82,9 @@ class Guard:
         if self._hosts_are_known and not self._is_known(host):
             raise OriginError(
                 f"the request is for the host '{printable(host)[:80]}', expected localhost",
-                hint=f"start the server with --allow-origin http://{host}" if _HOST.fullmatch(host) else "",
+                hint=f"start the server with --allow-origin http://{host}, or https:// behind a proxy that has HTTPS"
+                if _HOST.fullmatch(host)
+                else "",
             )
         origin = connection.headers.get("origin")
         if origin is not None and origin not in self._origins and _host_of(origin) != host:
@@ -139,7 +141,12 @@ class Guard:
         if len(self._buckets) > _CLIENTS:
             self._buckets.popitem(last=False)
         if tokens < 1:
-            raise RateError(f"more than {self._rate:g} requests per second", hint="wait a second and try again")
+            seconds = math.ceil((1 - tokens) / self._rate)
+            raise RateError(
+                f"more than {self._rate:g} requests per second",
+                hint=f"try again in {counted(seconds, 'second')}",
+                seconds=seconds,
+            )
 
 
 def _address(connection: HTTPConnection) -> str:
@@ -177,8 +184,8 @@ def error_response(error: MienError) -> JSONResponse:
     headers = {}
     if isinstance(error, AccessError):
         headers["WWW-Authenticate"] = "Bearer"
-    if (seconds := _RETRY.get(type(error))) is not None:
-        headers["Retry-After"] = str(seconds)
+    if isinstance(error, (RateError, UnavailableError)):
+        headers["Retry-After"] = str(math.ceil(error.seconds) if isinstance(error, RateError) else _RETRY)
     return JSONResponse(error_body(error), status, headers)
 
 

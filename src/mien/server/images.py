@@ -13,7 +13,7 @@ from mien.errors import UnavailableError
 from mien.output.schema import document
 from mien.results import FrameResult
 from mien.server.bodies import Reader
-from mien.server.metrics import Metrics
+from mien.server.metrics import LEFT, Metrics
 from mien.server.openapi import errors_of, images_body, results_of
 from mien.server.options import ServerOptions
 from mien.server.pool import AnalyzerPool, Upload
@@ -64,15 +64,27 @@ def router(options: ServerOptions, pool: AnalyzerPool, reader: Reader, metrics: 
     metrics.gauge("mien_requests_waiting", "Requests that wait for an analyzer.", lambda: pool.waiting)
     metrics.gauge("mien_body_bytes", "Bytes of request bodies in memory.", lambda: reader.images.held)
 
-    async def analyzed(uploads: Sequence[Upload]) -> list[FrameResult]:
+    metrics.gauge("mien_longest_wait_seconds", "How long the oldest of them has waited.", lambda: pool.longest_wait)
+    metrics.gauge("mien_workers", "Analyzers that can work at the same time.", lambda: pool.workers)
+    metrics.gauge("mien_workers_busy", "Those that analyze images of requests.", lambda: pool.busy)
+
+    async def analyzed(uploads: Sequence[Upload], request: Request) -> list[FrameResult] | None:
+        """The results; None if the client has left, so that nothing more is computed for it."""
+        work = asyncio.create_task(pool.analyze(uploads))
+        left = asyncio.create_task(_disconnected(request))
         try:
-            async with asyncio.timeout(options.max_seconds):
-                return await pool.analyze(uploads)
-        except TimeoutError:
+            await asyncio.wait({work, left}, timeout=options.max_seconds, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            if left.done():
+                return None
             raise UnavailableError(
                 f"the analysis did not end within {options.max_seconds} seconds",
                 hint="send fewer images in each request, or try again later",
-            ) from None
+            )
+        finally:
+            left.cancel()
+            work.cancel()
 
     @routes.post(
         "/v1/analyze",
@@ -92,11 +104,19 @@ def router(options: ServerOptions, pool: AnalyzerPool, reader: Reader, metrics: 
         async with reader.images.body() as body:
             uploads = await reader.read_images(request, body)
             with slots.slot():
-                results = await analyzed(uploads)
+                results = await analyzed(uploads, request)
+        if results is None:
+            return Response(status_code=LEFT)
         metrics.count_results(results)
         return Response(results_json(results), media_type=_JSON)
 
     return routes
+
+
+async def _disconnected(request: Request) -> None:
+    """Returns when the client has closed the connection; the body was received before."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def results_json(results: Sequence[FrameResult]) -> bytes:

@@ -12,6 +12,9 @@ from mien.results import FrameResult
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
+# The status of a request whose client left before the response.
+LEFT: Final = 499
+
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _IMAGES: Final = (1, 2, 4, 8, 16, 32, 64)
 

@@ -11,6 +11,7 @@ from mien.output import schema
 from mien.output.schema import Column, Field
 from mien.results import AFFECT, LANDMARKS, POSE, Measures
 from mien.server.bodies import IMAGES, VIDEO, EncodedImage, EncodedImages
+from mien.server.guard import OPEN
 
 Json = dict[str, Any]
 
@@ -76,7 +77,7 @@ _EXAMPLE: Final = {
 }
 
 _STATUS: Final = {
-    400: "An option has an invalid value.",
+    400: "An option has an invalid value, or options contradict each other.",
     401: "The API key is missing or wrong.",
     403: "The request was sent by a web page, or to a host, that is not allowed.",
     404: "There is no such address or job.",
@@ -88,6 +89,18 @@ _STATUS: Final = {
     422: "The body, or the only image or video, cannot be read, or the query has another parameter or a wrong value.",
     429: "There were too many requests.",
     503: "The server is busy or shutting down; try again later.",
+}
+
+
+def _header(name: str, kind: str, text: str) -> Json:
+    return {name: {"description": text, "schema": {"type": kind}}}
+
+
+_RETRY_AFTER: Final = _header("Retry-After", "integer", "The seconds to wait before the request is sent again.")
+_HEADERS: Final = {
+    401: _header("WWW-Authenticate", "string", "Bearer."),
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
 }
 
 
@@ -126,17 +139,17 @@ def document_of(app: FastAPI) -> Json:
     guarded = bool(app.state.guard.needs_key)
     for path, methods in found["paths"].items():
         for operation in methods.values():
-            _complete(operation, open_to_all=not guarded or path == "/healthz")
+            _complete(operation, guarded=guarded, is_open=path in OPEN)
     app.openapi_schema = found
     return found
 
 
-def _complete(operation: Json, *, open_to_all: bool) -> None:
-    """Adds what every operation has: the statuses of the gate, and the form of FastAPI's own errors."""
-    if not open_to_all:
+def _complete(operation: Json, *, guarded: bool, is_open: bool) -> None:
+    """Adds what every operation has: the statuses of the gate, their headers, and the form of FastAPI's own errors."""
+    if guarded and not is_open:
         operation["security"] = [{"bearer": []}, {"header": []}]
     responses = operation["responses"]
-    responses |= {str(status): each for status, each in errors_of(401, 403, 429).items()}
+    responses |= {str(status): each for status, each in errors_of(*((403,) if is_open else (401, 403, 429))).items()}
     if "422" in responses:
         responses["422"] = errors_of(422)[422]
 
@@ -144,7 +157,12 @@ def _complete(operation: Json, *, open_to_all: bool) -> None:
 def errors_of(*statuses: int) -> dict[int | str, Json]:
     """The responses of a route for errors."""
     content = {"application/json": {"schema": {"$ref": _REF + "Error"}}}
-    return {status: {"description": _STATUS[status], "content": content} for status in statuses}
+    found: dict[int | str, Json] = {}
+    for status in statuses:
+        found[status] = {"description": _STATUS[status], "content": content}
+        if status in _HEADERS:
+            found[status]["headers"] = _HEADERS[status]
+    return found
 
 
 def results_of(text: str) -> dict[int | str, Json]:

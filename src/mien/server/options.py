@@ -78,6 +78,9 @@ class ServerOptions:
     rate: Annotated[
         float | None, "Most requests per second for each API key, or for each address without keys; beyond it: 429."
     ] = None
+    access_log: Annotated[
+        bool, "Write a line for each request to standard error: time, address, method, route, status, seconds."
+    ] = False
     api_keys: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:

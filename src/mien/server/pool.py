@@ -6,16 +6,17 @@ not wait for others, and while analyzers are busy, requests collect.
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 from mien.analyzer import Analyzer, AnalyzerOptions
 from mien.assets.session import cores
-from mien.errors import InputError, UnavailableError
+from mien.errors import InputError, MienError, UnavailableError
 from mien.results import Frame, FrameResult
 
 P = ParamSpec("P")
@@ -35,12 +36,14 @@ class Upload:
     read: Callable[[], Frame]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Request:
-    """The images of one request that waits."""
+    """The images of one request that waits or is analyzed."""
 
     uploads: Sequence[Upload]
+    since: float = field(default_factory=time.monotonic)
     done: "Future[list[FrameResult]]" = field(default_factory=Future)
+    given_up: bool = False  # nobody waits for its results any more
 
 
 class AnalyzerPool:
@@ -119,9 +122,10 @@ class AnalyzerPool:
             raise _shutting_down() from None
 
     async def analyze(self, uploads: Sequence[Upload]) -> list[FrameResult]:
-        """The results of the images of one request, in order. If it is cancelled before its turn, nothing is computed.
+        """The results of the images of one request, in order.
 
-        An image among several that cannot be read gives a result with its `error`.
+        If it is cancelled, nothing more of it is computed than the image that is being analyzed. An image among several
+        that cannot be read gives a result with its `error`.
 
         Raises:
             InputError: The only image cannot be read.
@@ -136,15 +140,39 @@ class AnalyzerPool:
             self._running += start
         if start:
             self.submit(self._next_batch)
-        return await asyncio.wrap_future(request.done)
+        try:
+            return await asyncio.wrap_future(request.done)
+        finally:
+            request.given_up = True  # if it has ended, this changes nothing
+            with self._lock, suppress(ValueError):
+                self._waiting.remove(request)
 
     @property
     def waiting(self) -> int:
         """The number of requests that wait for their turn."""
         return len(self._waiting)
 
-    def close(self) -> None:
-        """Ends the threads; requests that wait get an UnavailableError."""
+    @property
+    def longest_wait(self) -> float:
+        """The seconds for which the oldest of these requests has waited; 0 without any."""
+        with self._lock:
+            return time.monotonic() - self._waiting[0].since if self._waiting else 0.0
+
+    @property
+    def busy(self) -> int:
+        """The number of threads that analyze images of requests, or are about to."""
+        return self._running
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no more requests."""
+        return self._closed
+
+    def refuse(self) -> None:
+        """Takes no more requests. Those that wait, and those whose images are not all analyzed, end with an error.
+
+        `run` still works, so that what is done in steps can end by itself.
+        """
         with self._lock:
             self._closed = True
             left = list(self._waiting)
@@ -152,6 +180,10 @@ class AnalyzerPool:
         for request in left:
             if request.done.set_running_or_notify_cancel():
                 request.done.set_exception(_shutting_down())
+
+    def close(self) -> None:
+        """Ends the threads, after `refuse`; waits for the images that are being analyzed."""
+        self.refuse()
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     # --- on the threads
@@ -192,18 +224,23 @@ class AnalyzerPool:
                 self._analyzed([request])
             return
         for request, results in zip(requests, found, strict=True):
-            if isinstance(results, InputError):
+            if isinstance(results, MienError):
                 request.done.set_exception(results)
             else:
                 request.done.set_result(results)
 
-    def _results(self, requests: list[_Request]) -> list[list[FrameResult] | InputError]:
-        """For each request its results, or the error of its only image."""
-        errors: dict[int, InputError] = {}  # by the number of the image
-        uploads = [upload for request in requests for upload in request.uploads]
+    def _results(self, requests: list[_Request]) -> list[list[FrameResult] | MienError]:
+        """For each request its results, or the error of its only image, or why it was not analyzed to its end."""
+        errors: dict[int, MienError] = {}  # by the number of the image
+        skipped: set[_Request] = set()
+        uploads = [(request, upload) for request in requests for upload in request.uploads]
 
         def frames() -> Iterator[Frame | FrameResult]:
-            for number, upload in enumerate(uploads):
+            for number, (request, upload) in enumerate(uploads):
+                if request.given_up or self._closed:
+                    skipped.add(request)
+                    yield FrameResult(upload.name, error="not analyzed")
+                    continue
                 try:
                     yield upload.read()
                 except InputError as error:
@@ -213,11 +250,13 @@ class AnalyzerPool:
         with self.lease() as analyzer:
             results = list(analyzer.stream(frames()))
         self._on_batch(len(uploads))
-        found: list[list[FrameResult] | InputError] = []
+        found: list[list[FrameResult] | MienError] = []
         first = 0
         for request in requests:
-            alone = errors.get(first) if len(request.uploads) == 1 else None
-            found.append(alone or results[first : first + len(request.uploads)])
+            error = errors.get(first) if len(request.uploads) == 1 else None
+            if request in skipped:
+                error = _shutting_down()  # unless nobody waits for it any more
+            found.append(error or results[first : first + len(request.uploads)])
             first += len(request.uploads)
         return found
 

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import functools
+import logging
 import signal
 import socket
 import ssl
@@ -125,6 +126,7 @@ def serve(app: "FastAPI", options: ServerOptions, ready: Callable[[str], None] |
     Raises:
         ConfigError: It cannot listen there, or the certificate cannot be used.
     """
+    _start_logs()
     with bind(options) as listening:
         _allow_connections()
         server = _Server(_config(app, options), (lambda: ready(url_of(listening, options))) if ready else None)
@@ -138,6 +140,18 @@ def serve(app: "FastAPI", options: ServerOptions, ready: Callable[[str], None] |
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _start_logs() -> None:
+    """Writes what mien logs to standard error, with times; of other packages nothing but errors."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    log = logging.getLogger("mien")
+    log.handlers = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    for name in ("python_multipart", "multipart"):  # what a damaged form has wrong is in the answer
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _new_loop(*, tls: bool) -> asyncio.AbstractEventLoop:

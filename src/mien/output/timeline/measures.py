@@ -1,5 +1,6 @@
 """What a series says in numbers: shares of time, changes, episodes, blinks, movement of the head."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Final
@@ -19,6 +20,8 @@ _USUAL: Final = 4.0
 # Below this rate, in frames a second, blinks are missed; below the other, movement means little.
 _BLINK_RATE: Final = 12.0
 _POSE_RATE: Final = 4.0
+# What is measured for a shorter time, in seconds, says nothing.
+_LEAST: Final = 0.3
 # The pose is averaged over this time before its speed is measured: noise would add up.
 _STEADY: Final = 0.3
 
@@ -52,12 +55,14 @@ class Summary:
         seconds: How long the person is seen.
         shares: For each emotion the share of that time in which it is the most probable.
         means: For each emotion its mean probability.
+        valence: The mean over that time, -1 to 1; None if it is unknown.
+        arousal: The same.
         changes_per_minute: Changes from one episode to another.
         episodes: Those of at least 0.4 s.
-        blinks_per_minute: None without keypoints, or below 12 frames a second.
+        blinks_per_minute: None without keypoints, or below 12 frames a second, for half of the time or more.
         head_movement: Mean speed of yaw and pitch together, in degrees a second; None without keypoints, or below 4
-            frames a second.
-        head_range: (yaw, pitch) the range of the middle 90%, in degrees; None without keypoints.
+            frames a second, for half of the time or more.
+        head_range: (yaw, pitch) the range of the middle 90%, in degrees; None without most of the keypoints.
     """
 
     source: str
@@ -67,6 +72,8 @@ class Summary:
     seconds: float
     shares: dict[str, float]
     means: dict[str, float]
+    valence: float | None
+    arousal: float | None
     changes_per_minute: float
     episodes: tuple[Episode, ...]
     blinks_per_minute: float | None
@@ -78,6 +85,46 @@ class Summary:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class RecordingSummary:
+    """One video in numbers.
+
+    Attributes:
+        source: The video.
+        seconds: Its length.
+        frames: The number of its frames.
+        without_face: The number of those without a face.
+        error: Why it, or the rest of it, could not be read; None if it was read to its end.
+        probabilities: What the probabilities are, in words.
+        people: In order of their tracks.
+    """
+
+    source: str
+    seconds: float
+    frames: int
+    without_face: int
+    error: str | None
+    probabilities: str
+    people: tuple[Summary, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain types, as written to JSON."""
+        return asdict(self)
+
+
+def recording_summary(recording: Recording) -> RecordingSummary:
+    """The numbers of one video and its people."""
+    return RecordingSummary(
+        recording.source,
+        recording.seconds,
+        recording.frames,
+        recording.empty,
+        recording.error or None,
+        recording.probabilities,
+        tuple(map(summary, recording.series)),
+    )
+
+
 def summaries(recordings: list[Recording]) -> list[Summary]:
     """One summary for each person of each video."""
     return [summary(series) for recording in recordings for series in recording.series]
@@ -85,11 +132,12 @@ def summaries(recordings: list[Recording]) -> list[Summary]:
 
 def summary(series: Series) -> Summary:
     """The numbers of one person."""
-    lengths = _lengths(series)
+    lengths = frame_lengths(series)
     labels = series.probabilities.argmax(axis=1)
     total = max(float(lengths.sum()), 1e-9)
     shares = {name: float(lengths[labels == number].sum()) / total for number, name in enumerate(series.emotions)}
     means = dict(zip(series.emotions, (lengths @ series.probabilities / total).tolist(), strict=True))
+    valence, arousal = mean_affect(series, lengths)
     found = episodes(series)
     changes = sum(one.emotion != other.emotion for one, other in pairwise(found))
     return Summary(
@@ -100,6 +148,8 @@ def summary(series: Series) -> Summary:
         seconds=series.seconds,
         shares=shares,
         means=means,
+        valence=valence,
+        arousal=arousal,
         changes_per_minute=60 * changes / max(series.seconds, 1e-9),
         episodes=tuple(found),
         blinks_per_minute=blinks_per_minute(series),
@@ -108,7 +158,16 @@ def summary(series: Series) -> Summary:
     )
 
 
-def _lengths(series: Series) -> NDArray[np.float64]:
+def mean_affect(series: Series, lengths: NDArray[np.float64]) -> tuple[float | None, float | None]:
+    """The means of valence and arousal over the frames, each as long as `lengths` (N,) says; None if unknown."""
+    weights = np.where(np.isnan(series.affect).any(axis=1), 0.0, lengths)
+    if not weights.sum() > 0:
+        return None, None
+    valence, arousal = (weights @ np.nan_to_num(series.affect) / weights.sum()).tolist()
+    return valence, arousal
+
+
+def frame_lengths(series: Series) -> NDArray[np.float64]:
     """How long each frame lasts (N,), in seconds: to the next one, and in a gap the usual time."""
     lengths = np.full(len(series.times), series.step)
     for part in series.spans:
@@ -144,44 +203,63 @@ def episodes(series: Series, least: float = LEAST_EPISODE) -> list[Episode]:
 
 
 def blinks_per_minute(series: Series) -> float | None:
-    """How often the eyes close for a moment; None if it is unknown."""
-    known = ~np.isnan(series.openness)
-    if known.sum() < 10 or 1 / max(series.step, 1e-9) < _BLINK_RATE:
-        return None
-    count = 0
-    for part in series.spans:
-        openness = series.openness[part].astype(np.float64)
-        if np.isnan(openness).any() or len(openness) < 3:
+    """How often the eyes close for a moment; None if their openness is unknown for half of the time or more."""
+    count, seconds = 0, 0.0
+    for run in _runs(series, np.isnan(series.openness), _BLINK_RATE):
+        times, openness = series.times[run], series.openness[run].astype(np.float64)
+        if len(times) < 3:
             continue
-        width = min(len(openness), max(3, round(_USUAL / series.step))) | 1
+        step = float(np.median(np.diff(times)))
+        seconds += float(times[-1] - times[0]) + step
+        width = min(len(openness), max(3, round(_USUAL / step))) | 1
         padded = np.pad(openness, width // 2, mode="reflect" if len(openness) > width // 2 else "edge")
         usual = np.median(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1)
         closed = openness < _CLOSED * usual
         edges = np.flatnonzero(np.diff(np.concatenate([[False], closed, [False]]).astype(int)))
         for start, stop in edges.reshape(-1, 2):
-            length = (stop - start) * series.step
-            count += bool(_BLINK[0] <= length <= _BLINK[1] and start > 0 and stop < len(openness))
-    return 60 * count / max(series.seconds, 1e-9)
+            if start > 0 and stop < len(openness):
+                count += bool(_BLINK[0] <= times[stop] - times[start] <= _BLINK[1])
+    return 60 * count / seconds if _is_most(seconds, series) else None
 
 
 def _head_movement(series: Series) -> float | None:
-    if np.isnan(series.pose).any() or len(series.times) < 3 or 1 / max(series.step, 1e-9) < _POSE_RATE:
-        return None
     way = seconds = 0.0
-    width = max(1, round(_STEADY / series.step))
-    for part in series.spans:
-        pose = series.pose[part, :2].astype(np.float64)
+    for run in _runs(series, np.isnan(series.pose.sum(axis=1)), _POSE_RATE):
+        times = series.times[run]
+        if len(times) < 3:
+            continue
+        # At even times: a frame rate that changes would change what the mean takes away.
+        step = float(np.median(np.diff(times)))
+        even = np.arange(times[0], times[-1] + step / 2, step)
+        pose = np.stack([np.interp(even, times, each) for each in series.pose[run, :2].T.astype(np.float64)], axis=1)
+        width = max(1, int(_STEADY / step + 0.5 + 1e-6))  # 25 frames a second are just between two
         if len(pose) <= width:
             continue
         steady = np.lib.stride_tricks.sliding_window_view(pose, width, axis=0).mean(axis=-1)
         way += float(np.linalg.norm(np.diff(steady, axis=0), axis=1).sum())
-        seconds += (len(steady) - 1) * series.step
-    return way / seconds if seconds else None
+        seconds += (len(steady) - 1) * step
+    return way / seconds if _is_most(seconds, series) else None
 
 
 def _head_range(series: Series) -> tuple[float, float] | None:
-    if np.isnan(series.pose).any():
+    known = ~np.isnan(series.pose[:, :2]).any(axis=1)
+    if known.mean() <= 0.5:
         return None
-    low, high = np.quantile(series.pose[:, :2], [0.05, 0.95], axis=0)
+    low, high = np.quantile(series.pose[known, :2], [0.05, 0.95], axis=0)
     yaw, pitch = (high - low).tolist()
     return yaw, pitch
+
+
+def _runs(series: Series, unknown: NDArray[np.bool_], rate: float) -> Iterator[slice]:
+    """The parts in which something is known of every frame, and the frames come at that rate or faster."""
+    for part in series.spans:
+        slow = np.append(np.diff(series.times[part]) > 1.02 / rate, True)  # from this frame to the next one
+        ends = np.flatnonzero(slow | unknown[part] | np.append(unknown[part][1:], True)) + 1
+        for start, stop in pairwise([0, *ends.tolist()]):
+            if not unknown[part][start]:
+                yield slice(part.start + start, part.start + stop)
+
+
+def _is_most(seconds: float, series: Series) -> bool:
+    """Whether that is most of the time in which a person is seen, and no mere moment."""
+    return seconds > max(series.seconds / 2, _LEAST)

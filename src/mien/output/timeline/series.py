@@ -1,7 +1,7 @@
 """Emotions over time: one series for each track of each video, collected from results or read from a table."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -14,10 +14,11 @@ from mien.errors import DataError
 from mien.output.photographs import Photographs
 from mien.output.saved_tables import number as as_number
 from mien.output.saved_tables import open_rows
-from mien.results import POSE, FrameResult
+from mien.results import AFFECT, POSE, FrameResult
 
-# A series keeps at most so many points: then neighbours are averaged, so that memory stays flat for any length.
-_MOST_POINTS: Final = 16_384
+# A series keeps at most so many points, five hours at 30 frames a second: then neighbours are averaged, so that memory
+# stays flat for any length.
+_MOST_POINTS: Final = 2**19
 # New points are packed into an array when there are so many.
 _PACKED: Final = 1024
 # Columns of measures that a report uses.
@@ -40,8 +41,10 @@ class Series:
         probabilities: (N, C), smoothed if the results were.
         openness: (N,) mean openness of the eyes; NaN where it is unknown.
         pose: (N, 3) yaw, pitch and roll in degrees; NaN where it is unknown.
+        affect: (N, 2) valence and arousal, -1 to 1, smoothed if the results were; NaN where they are unknown.
         thumbnail: (H, W, 3) uint8 RGB, the best view of the face; None without images.
         frame_step: The usual time between two frames of the video in seconds, for those seen in one frame only.
+        together: How many frames each point is the mean of: 1, but for very long videos.
     """
 
     source: str
@@ -51,8 +54,10 @@ class Series:
     probabilities: NDArray[np.float32]
     openness: NDArray[np.float32]
     pose: NDArray[np.float32]
+    affect: NDArray[np.float32]
     thumbnail: NDArray[np.uint8] | None = None
     frame_step: float = _STEP
+    together: int = 1
 
     @property
     def name(self) -> str:
@@ -91,6 +96,7 @@ class Recording:
         series: The people.
         probabilities: What their probabilities are, in words.
         steps: Seconds between its first frames.
+        error: Why it, or the rest of it, could not be read; empty if it was read to its end.
     """
 
     source: str
@@ -101,6 +107,7 @@ class Recording:
     series: list[Series] = field(default_factory=list)
     probabilities: str = _OF_FRAMES
     steps: list[float] = field(default_factory=list)
+    error: str = ""
 
     @property
     def step(self) -> float:
@@ -110,7 +117,7 @@ class Recording:
     @property
     def seconds(self) -> float:
         """The length, to the end of the last frame."""
-        return self.end - self.begin + self.step
+        return self.end - self.begin + self.step if self.frames else 0.0
 
 
 class _Growing:
@@ -118,65 +125,90 @@ class _Growing:
 
     def __init__(self, emotions: tuple[str, ...]) -> None:
         self.emotions = emotions
-        self._rows: list[NDArray[np.float32]] = []
-        self._done = np.empty((0, 5 + len(emotions)), np.float64)
+        self._rows: list[NDArray[np.float64]] = []
+        self._packed: list[NDArray[np.float64]] = []  # (N, 7 + C) each
         self._together = 1  # points that are averaged into one
         self.thumbnail: NDArray[np.uint8] | None = None
         self.view = 0.0  # how good the thumbnail is
 
-    def add(self, time: float, probabilities: Iterable[float], openness: float, pose: Iterable[float]) -> None:
-        self._rows.append(np.array([time, openness, *pose, *probabilities], np.float64))
+    def add(self, time: float, values: "_Values", probabilities: Iterable[float]) -> None:
+        """Adds what is known of the person at a time."""
+        self._rows.append(np.array([time, values.openness, *values.pose, *values.affect, *probabilities], np.float64))
         if len(self._rows) >= max(_PACKED, self._together):
             self._pack()
 
     def _pack(self) -> None:
-        rows = np.array(self._rows, np.float64).reshape(-1, self._done.shape[1])
+        rows = np.array(self._rows)
         full = len(rows) // self._together * self._together
-        means = rows[:full].reshape(-1, self._together, rows.shape[1]).mean(axis=1)
-        self._done, self._rows = np.concatenate([self._done, means]), list(rows[full:])
-        if len(self._done) > _MOST_POINTS:
-            half = len(self._done) // 2 * 2
-            self._done = self._done[:half].reshape(-1, 2, self._done.shape[1]).mean(axis=1)
+        self._packed.append(rows[:full].reshape(-1, self._together, rows.shape[1]).mean(axis=1))
+        self._rows = list(rows[full:])
+        if sum(map(len, self._packed)) > _MOST_POINTS:
+            done = np.concatenate(self._packed)
+            half = len(done) // 2 * 2
+            self._packed = [done[:half].reshape(-1, 2, done.shape[1]).mean(axis=1)]
             self._together *= 2
 
     def series(self, source: str, track: int | None) -> Series:
-        rows = np.concatenate([self._done, np.array(self._rows, np.float64).reshape(-1, self._done.shape[1])])
+        """The series so far, in the order of time."""
+        rows = np.concatenate([*self._packed, np.array(self._rows).reshape(-1, 7 + len(self.emotions))])
         rows = rows[np.argsort(rows[:, 0], kind="stable")]
         return Series(
             source,
             track,
             self.emotions,
-            rows[:, 0],
-            rows[:, 5:].astype(np.float32),
-            rows[:, 1].astype(np.float32),
-            rows[:, 2:5].astype(np.float32),
-            self.thumbnail,
+            times=rows[:, 0],
+            probabilities=rows[:, 7:].astype(np.float32),
+            openness=rows[:, 1].astype(np.float32),
+            pose=rows[:, 2:5].astype(np.float32),
+            affect=rows[:, 5:7].astype(np.float32),
+            thumbnail=self.thumbnail,
+            together=self._together,
         )
 
 
-class Collector:
-    """Collects series from results, in memory that does not grow with the length of a video."""
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """What is known of a face besides its emotions; NaN where it is unknown."""
 
-    def __init__(self) -> None:
+    openness: float
+    pose: Sequence[float]
+    affect: Sequence[float]
+
+
+class Collector:
+    """Collects series from results, in memory that does not grow without bound.
+
+    Args:
+        raw: Whether the probabilities of single frames are used where there are smoothed ones, too.
+    """
+
+    def __init__(self, *, raw: bool = False) -> None:
+        self._raw = raw
         self._recordings: dict[str, Recording] = {}
         self._growing: dict[tuple[str, int | None], _Growing] = {}
 
     def add(self, result: FrameResult) -> None:
-        """Adds one result; one without a time, or with an error, is left out."""
-        if result.timestamp is None or result.error is not None:
+        """Adds one result; one without a time is left out."""
+        if result.timestamp is None:
+            return
+        if result.error is not None:
+            self._recordings.setdefault(result.source, Recording(result.source)).error = result.error
             return
         self._frame(result.source, result.timestamp, not len(result))
         for face in result:
-            expression = face.smoothed or face.expression
+            smoothed = None if self._raw else face.smoothed
+            expression = smoothed or face.expression
             if expression is None:
                 continue
-            if face.smoothed is not None:
+            if smoothed is not None:
                 self._recordings[result.source].probabilities = _SMOOTHED
             growing = self._grow(result.source, face.track, expression.emotions)
             seen = face.measures
             eyes = math.nan if seen is None else (seen.right_eye_openness + seen.left_eye_openness) / 2
             pose = [math.nan] * 3 if face.pose is None else face.pose.tolist()
-            growing.add(result.timestamp, expression.probabilities, eyes, pose)
+            affect = expression.affect
+            place = [math.nan] * 2 if affect is None else [affect.valence, affect.arousal]
+            growing.add(result.timestamp, _Values(eyes, pose, place), expression.probabilities)
             if result.image is not None:
                 view = face.score * math.sqrt(float(np.prod(face.box[2:] - face.box[:2])))
                 if view > 1.2 * growing.view:
@@ -184,11 +216,14 @@ class Collector:
 
     def add_row(self, row: Mapping[str, Any], emotions: tuple[str, ...]) -> None:
         """Adds one row of a table."""
-        time = as_number(row.get("timestamp"))
-        if math.isnan(time) or row.get("error"):
+        time, error = as_number(row.get("timestamp")), row.get("error")
+        if math.isnan(time):
+            return
+        if error:
+            self._recordings.setdefault(str(row["source"]), Recording(str(row["source"]))).error = str(error)
             return
         values = [as_number(row.get(f"smoothed_{name}")) for name in emotions]
-        smoothed = not any(map(math.isnan, values))
+        smoothed = not self._raw and not any(map(math.isnan, values))
         if not smoothed:
             values = [as_number(row.get(name)) for name in emotions]
         has_face = row.get("face") not in (None, "")
@@ -200,7 +235,9 @@ class Collector:
         track = as_number(row.get("track"))
         growing = self._grow(str(row["source"]), None if math.isnan(track) else int(track), emotions)
         eyes = [as_number(row.get(name)) for name in _EYES]
-        growing.add(time, values, sum(eyes) / 2, [as_number(row.get(name)) for name in POSE])
+        pose = [as_number(row.get(name)) for name in POSE]
+        affect = [as_number(row.get(f"smoothed_{name}" if smoothed else name)) for name in AFFECT[:2]]
+        growing.add(time, _Values(sum(eyes) / 2, pose, affect), values)
 
     def recordings(self) -> list[Recording]:
         """The videos so far, each with its people."""
@@ -242,32 +279,37 @@ def thumbnail(image: NDArray[np.uint8], box: NDArray[np.floating], side: int = 1
 
 
 def _smooth(series: Series, seconds: float) -> None:
-    """Smooths the probabilities in a triangular window of that length, as `mien.expression.smoothing` does."""
+    """Smooths probabilities and coordinates in a triangular window of that length, as `mien.expression.smoothing`."""
     half = seconds / 2
     first = np.searchsorted(series.times, series.times - half)
     stop = np.searchsorted(series.times, series.times + half, side="right")
-    rows = np.empty_like(series.probabilities)
+    values = np.concatenate([series.probabilities, series.affect], axis=1)
+    rows = np.empty_like(values)
     for number, (start, end) in enumerate(zip(first.tolist(), stop.tolist(), strict=True)):
         weights = np.clip(1 - np.abs(series.times[start:end] - series.times[number]) / half, 0, None)
-        rows[number] = (weights / weights.sum()) @ series.probabilities[start:end]
-    series.probabilities = rows
+        rows[number] = (weights / weights.sum()) @ values[start:end]
+    series.probabilities, series.affect = rows[:, :-2], rows[:, -2:]
 
 
-def read_table(path: Path, smooth: float = 0.0, photographs: Photographs | None = None) -> list[Recording]:
+def read_table(
+    path: Path, smooth: float = 0.0, photographs: Photographs | None = None, *, raw: bool = False
+) -> list[Recording]:
     """The videos in a table that `mien analyze --table` wrote: CSV, JSON lines or Parquet.
 
     Args:
         path: The table.
-        smooth: Seconds over which probabilities are smoothed along a track, where the table has no smoothed ones; 0
-            for none.
+        smooth: Seconds over which the probabilities of single frames are smoothed along a track; 0 for none. The
+            smoothed ones of the table stay as they are.
         photographs: Counts the rows that have no time; a table may then be of images alone.
+
+        raw: Whether the probabilities of single frames are used where the table has smoothed ones, too.
 
     Raises:
         InputError: The file cannot be read.
         DataError: It is not such a table, or has no frames of a video.
         MissingExtraError: Parquet needs packages that are not installed.
     """
-    table, collector = open_rows(path), Collector()
+    table, collector = open_rows(path), Collector(raw=raw)
 
     def use(row: Mapping[str, Any]) -> None:
         collector.add_row(row, table.emotions)

@@ -3,14 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mien import errors
-from mien.errors import MienError, MissingExtraError
+from mien.errors import MienError, MissingExtraError, UnavailableError
 from mien.results import FrameResult
 
 if TYPE_CHECKING:
     import httpx
+
+
+# What a proxy answers whose server is down or busy.
+_BEHIND_A_PROXY: Final = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,10 @@ def content_of(response: "httpx.Response") -> Any:
     try:
         found = response.json()
     except ValueError:
-        raise MienError(
-            f"the server at {response.url} answered {response.status_code} without JSON", hint="is it `mien serve`?"
+        busy = response.status_code in _BEHIND_A_PROXY
+        raise (UnavailableError if busy else MienError)(
+            f"the server at {response.url} answered {response.status_code} without JSON",
+            hint="the server behind the proxy may be down or busy" if busy else "is it `mien serve`?",
         ) from None
     if response.is_success:
         return found

@@ -2,9 +2,12 @@
 
 import asyncio
 import math
+import random
+import ssl
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, overload
 
@@ -15,11 +18,16 @@ from mien.results import Frame, FrameResult
 from mien.server.client import requests
 from mien.server.client.answers import Job
 from mien.server.client.requests import Answer, Images, Request, Source
+from mien.values import path_of
 
 try:
     import httpx
 except ModuleNotFoundError as error:
     raise MissingExtraError("the client of the server", "serve") from error
+
+# What a server answers that is too busy, and the longest time to wait before a request is sent again, in seconds.
+_BUSY: Final = (429, 503)
+_LONGEST_PAUSE: Final = 60.0
 
 # How long one request waits for the end of a job, in seconds; less than proxies usually allow.
 _WAIT: Final = 20
@@ -32,14 +40,29 @@ class Client:
         url: The address of the server.
         api_key: The API key, if the server needs one.
         timeout: Seconds to wait for the server.
+        retries: How often a request is sent again that the server was too busy for, each after the time that it asks
+            for.
+        certfile: A certificate (PEM) to trust, such as that of a server which signed its own.
 
     Raises:
-        ConfigError: The address has no http:// or https://, or the key has characters that no key has.
+        ConfigError: The address has no http:// or https://, the key has characters that no key has, `retries` is no
+            number from 0, or the certificate cannot be read.
         MissingExtraError: httpx is not installed (on import).
     """
 
-    def __init__(self, url: str = "http://127.0.0.1:8000", *, api_key: str | None = None, timeout: float = 60) -> None:
-        self._http = httpx.Client(base_url=_address(url), headers=_headers(api_key), timeout=timeout)
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        api_key: str | None = None,
+        timeout: float = 60,
+        retries: int = 0,
+        certfile: str | Path | None = None,
+    ) -> None:
+        self._retries = _checked_retries(retries)
+        self._http = httpx.Client(
+            base_url=_address(url), headers=_headers(api_key), timeout=timeout, verify=_trusted(certfile)
+        )
 
     @overload
     def analyze(self, images: ImageSource | Frame) -> FrameResult: ...  # type: ignore[overload-overlap]  # as a str
@@ -141,11 +164,15 @@ class Client:
         self.close()
 
     def _send(self, request: Request[Answer]) -> Answer:
-        try:
-            with request.opened() as arguments:
-                response = self._http.request(**arguments, timeout=_patience(self._http.timeout, request))
-        except httpx.HTTPError as error:
-            raise _unreachable(self._http.base_url, error) from error
+        for left in range(self._retries, -1, -1):
+            try:
+                with request.opened() as arguments:
+                    response = self._http.request(**arguments, timeout=_patience(self._http.timeout, request))
+            except httpx.HTTPError as error:
+                raise _unreachable(self._http.base_url, error) from error
+            if not left or response.status_code not in _BUSY:
+                break
+            time.sleep(_pause(response))
         return request.answer(response)
 
 
@@ -156,13 +183,26 @@ class AsyncClient:
         url: The address of the server.
         api_key: The API key, if the server needs one.
         timeout: Seconds to wait for the server.
+        retries: As for `Client`.
+        certfile: As for `Client`.
 
     Raises:
         ConfigError: As `Client`.
     """
 
-    def __init__(self, url: str = "http://127.0.0.1:8000", *, api_key: str | None = None, timeout: float = 60) -> None:
-        self._http = httpx.AsyncClient(base_url=_address(url), headers=_headers(api_key), timeout=timeout)
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        api_key: str | None = None,
+        timeout: float = 60,
+        retries: int = 0,
+        certfile: str | Path | None = None,
+    ) -> None:
+        self._retries = _checked_retries(retries)
+        self._http = httpx.AsyncClient(
+            base_url=_address(url), headers=_headers(api_key), timeout=timeout, verify=_trusted(certfile)
+        )
 
     @overload
     async def analyze(self, images: ImageSource | Frame) -> FrameResult: ...  # type: ignore[overload-overlap]
@@ -230,11 +270,15 @@ class AsyncClient:
         await self.close()
 
     async def _send(self, request: Request[Answer]) -> Answer:
-        try:
-            with request.opened() as arguments:
-                response = await self._http.request(**arguments, timeout=_patience(self._http.timeout, request))
-        except httpx.HTTPError as error:
-            raise _unreachable(self._http.base_url, error) from error
+        for left in range(self._retries, -1, -1):
+            try:
+                with request.opened() as arguments:
+                    response = await self._http.request(**arguments, timeout=_patience(self._http.timeout, request))
+            except httpx.HTTPError as error:
+                raise _unreachable(self._http.base_url, error) from error
+            if not left or response.status_code not in _BUSY:
+                break
+            await asyncio.sleep(_pause(response))
         return await asyncio.to_thread(request.answer, response)  # the results of a video may be many
 
 
@@ -268,6 +312,34 @@ class _Waiting:
         if self._progress is not None:
             self._progress(job)
         return job
+
+
+def _checked_retries(retries: object) -> int:
+    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
+        raise ConfigError(f"retries: expected a number from 0, got {retries!r}", hint="for example 5")
+    return retries
+
+
+def _trusted(certfile: str | Path | None) -> ssl.SSLContext | bool:
+    """What verifies the server: besides the usual authorities, a certificate."""
+    if certfile is None:
+        return True
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(path_of(certfile, "certfile"))
+    except OSError as error:
+        reason = "is no certificate in PEM" if isinstance(error, ssl.SSLError) else str(error.strerror).lower()
+        raise ConfigError(f"certfile: '{certfile}': {reason}", hint="give the certificate of the server") from None
+    return context
+
+
+def _pause(response: httpx.Response) -> float:
+    """How long to wait before a request is sent again, in seconds: what the server says, and up to a quarter more.
+
+    Many clients that were refused together do not come back together.
+    """
+    said = response.headers.get("retry-after", "")
+    return min(float(said) if said.isdecimal() else 1.0, _LONGEST_PAUSE) * random.uniform(1, 1.25)
 
 
 def _patience(usual: httpx.Timeout, request: Request[Answer]) -> httpx.Timeout:
