@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -66,6 +67,24 @@ def test_figures_are_those_of_each_alone(comparison: Comparison, tiny_model: Pat
     assert rows["mien-s"].against == {}
 
 
+def test_differences_are_paired(comparison: Comparison, tiny_model: Path, val: Samples) -> None:
+    first, *others = comparison.good
+    assert first.differences == {}
+    for row in others:
+        assert row.differences.keys() == row.against.keys()
+        for name, found in row.differences.items():
+            assert row.evaluation is not None
+            assert first.evaluation is not None
+            gap = row.evaluation.scores[name].accuracy.value - first.evaluation.scores[name].accuracy.value
+            assert found.value == pytest.approx(gap)
+            assert found.low <= found.value <= found.high
+            test = row.against[name]
+            assert found.value * row.evaluation.scores[name].n == pytest.approx(test.second_only - test.first_only)
+    text = comparison_text(comparison)
+    assert "difference" in text
+    assert re.search(r"[+-]\d+\.\d \([+-]\d+\.\d to [+-]\d+\.\d\)", text)
+
+
 def test_a_model_takes_part_where_it_can(comparison: Comparison) -> None:
     row = next(row for row in comparison.good if row.name == "seven<b>")
     assert row.evaluation is not None
@@ -84,7 +103,7 @@ def test_the_text_has_every_score(comparison: Comparison) -> None:
             assert f"{test.second_only:,} / {test.first_only:,}" in text
     assert "there is no model 'nobody'" in text
     assert all(line == line.rstrip() for line in text.splitlines())
-    assert "two-sided, against mien-s, the\nfirst model" in text
+    assert "in points, to mien-s, the\nfirst model" in text
 
 
 def test_the_page_is_whole(comparison: Comparison, val: Samples) -> None:

@@ -62,6 +62,15 @@ def record_of(analyzer: Analyzer, *, images: bool = True, videos: bool = True) -
     }
 
 
+def classifier_record(classifier: Classifier) -> dict[str, Any]:
+    """How the probabilities of a classifier are produced, as `record_of` has it; for an evaluation."""
+    networks: list[dict[str, Any]] = []
+    for member in _members(classifier):
+        if (found := _named(member, "expression")) not in networks:
+            networks.append(found)
+    return {"classifier": _classifier(classifier), "networks": networks, "versions": _versions()}
+
+
 def models_in_use(analyzer: Analyzer) -> set[str]:
     """The names of the models in the package that an analyzer runs."""
     return {each["name"] for each in _networks(analyzer, (analyzer.classifier,))} & shipped_models().keys()
@@ -131,11 +140,11 @@ def _versions() -> dict[str, str]:
         "machine": f"{platform.system()} {platform.machine()}",
     }
     for module, distribution in _LIBRARIES.items():
-        version = getattr(sys.modules.get(module), "__version__", None)  # other builds have other distributions
         try:
-            found[distribution] = version or metadata.version(distribution)
-        except metadata.PackageNotFoundError:
-            continue
+            found[distribution] = metadata.version(distribution)
+        except metadata.PackageNotFoundError:  # other builds have other distributions
+            if version := getattr(sys.modules.get(module), "__version__", None):
+                found[distribution] = version
     return found
 
 

@@ -4,7 +4,7 @@ import json
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,10 @@ from mien.cli.options import Only, command
 from mien.cli.outputs import Target
 from mien.expression import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
+from mien.files import sha256
+
+if TYPE_CHECKING:
+    from mien.datasets import Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,9 @@ class OutputOptions:
     json: Annotated[bool, "Print JSON."] = False
     out: Annotated[Path | None, "Also write the JSON to this .json file."] = None
     report: Annotated[Path | None, "Also write a page with charts and images to this .html file."] = None
+    predictions: Annotated[
+        Path | None, "Also write the truth and the probabilities of each face to this .csv file."
+    ] = None
 
 
 def register(app: typer.Typer) -> None:
@@ -64,16 +71,20 @@ def evaluate(
     from mien.datasets import store
     from mien.evaluation import evaluate_model
     from mien.evaluation.report.page import evaluation_page, need_templates
+    from mien.evaluation.report.predictions_file import write_predictions
     from mien.evaluation.report.text import open_report, text
 
     targets = [Target("--out", output.out, ".json")] if output.out else []
     if output.report:
         targets.append(Target("--report", output.report, ".html", ".htm"))
         need_templates()
+    if output.predictions:
+        targets.append(Target("--predictions", output.predictions, ".csv"))
     samples = store.load(data, scoring.split)
     with ExitStack() as stack:
         out_file = stack.enter_context(open_report(output.out)) if output.out else None
         report_file = stack.enter_context(open_report(output.report)) if output.report else None
+        rows_file = stack.enter_context(open_report(output.predictions)) if output.predictions else None
         progress = stack.enter_context(bar(f"evaluating {len(samples):,} faces"))
         evaluation = evaluate_model(
             classifier,
@@ -85,11 +96,13 @@ def evaluate(
             align=scoring.align,
             progress=progress,
         )
-        plain = json.dumps(evaluation.as_dict(), indent=1)
+        plain = json.dumps(evaluation.as_dict() | {"data": _described(data, samples)}, indent=1)
         if out_file:
             out_file.write(plain + "\n")
         if report_file:
             report_file.write(evaluation_page(evaluation, samples, data=data.name))
+        if rows_file:
+            write_predictions(rows_file, evaluation, samples)
     if output.json:
         print(plain)
     else:
@@ -100,3 +113,8 @@ def evaluate(
             print(evaluation.affect.text())
     for target in targets:
         tell(str(target))
+
+
+def _described(data: Path, samples: "Samples") -> dict[str, object]:
+    """The store that was evaluated on: its file, the hash of it, and how it was made."""
+    return {"file": data.name, "sha256": sha256(data), "faces": len(samples), "about": samples.about}

@@ -13,7 +13,7 @@ from mien.assets.store import open_model
 from mien.datasets import Samples
 from mien.errors import ConfigError, MienError
 from mien.evaluation.cost import Cost, cost_of
-from mien.evaluation.intervals import McNemar, mcnemar
+from mien.evaluation.intervals import Estimate, McNemar, mcnemar, mean_estimate
 from mien.evaluation.predict import Evaluation, evaluate_model
 from mien.expression import ClassifierOptions, load_classifier
 from mien.expression.prior import checked, name_of
@@ -53,6 +53,8 @@ class Row:
         cost: None if it failed.
         against: By protocol, the test against the first successful row; empty for that row, and without protocols for
             which either lacks classes.
+        differences: By the same protocols, the accuracy less that of the first successful row, on the same faces, with
+            the interval of the paired difference.
         error: Why it failed; None if it did not.
         part: See `Candidate`.
     """
@@ -62,6 +64,7 @@ class Row:
     evaluation: Evaluation | None
     cost: Cost | None
     against: dict[str, McNemar] = field(default_factory=dict)
+    differences: dict[str, Estimate] = field(default_factory=dict)
     error: MienError | None = None
     part: bool = False
 
@@ -73,7 +76,10 @@ class Row:
             "error": str(self.error) if self.error else None,
             "cost": self.cost.as_dict() if self.cost else None,
             "evaluation": self.evaluation.as_dict() if self.evaluation else None,
-            "against_first": {name: found.as_dict() for name, found in self.against.items()},
+            "against_first": {
+                name: {**found.as_dict(), "accuracy_difference": self.differences[name].as_dict()}
+                for name, found in self.against.items()
+            },
         }
 
 
@@ -241,12 +247,17 @@ def compare(
             part = candidate.part and isinstance(error, ConfigError)
             rows.append(Row(candidate.name, candidate.members, None, None, error=error, part=part))
             continue
-        against = {
-            name: mcnemar(first.predictions[name].correct, predicted.correct)
+        pairs = {
+            name: (first.predictions[name].correct, predicted.correct)
             for name, predicted in evaluation.predictions.items()
             if first and name in first.predictions and np.array_equal(first.predictions[name].rows, predicted.rows)
         }
-        rows.append(Row(candidate.name, candidate.members, evaluation, cost, against))
+        against = {name: mcnemar(one, other) for name, (one, other) in pairs.items()}
+        differences = {
+            name: mean_estimate(other.astype(np.float64) - one.astype(np.float64))
+            for name, (one, other) in pairs.items()
+        }
+        rows.append(Row(candidate.name, candidate.members, evaluation, cost, against, differences))
         first = first or evaluation
     if not rows:
         raise ConfigError("no models to compare", hint="name models, .onnx files or folders of runs")

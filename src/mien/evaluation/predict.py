@@ -8,13 +8,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.analyzer.record import classifier_record
 from mien.assets.store import open_model
 from mien.datasets import Samples
 from mien.datasets.canvas import find_and_crop, rgb
 from mien.datasets.examples import examples_of, faces_of
 from mien.errors import ConfigError, DataError
 from mien.evaluation.affect import AffectScores, affect_scores, predicted_affect, predicts_affect
-from mien.evaluation.intervals import mean_estimate
+from mien.evaluation.intervals import DRAWS, mean_estimate
 from mien.evaluation.protocols import Protocol, printed_split, restricted, select_protocols, votes_for
 from mien.evaluation.robustness import AccuracyDrop, accuracy_drops, corrupted, select_corruptions
 from mien.evaluation.score import Scores, assumed_error, compute_scores
@@ -81,6 +82,8 @@ class Evaluation:
         prior: The class frequencies that the probabilities assume.
         aligned: Whether stored faces were aligned where they are sure.
         affect: The scores of valence and arousal; None if the data has no labels of them.
+        record: How the scores were produced, as JSON can hold it: the networks with the hashes of their files,
+            versions, and the resamples of the intervals.
     """
 
     model: str
@@ -93,6 +96,7 @@ class Evaluation:
     prior: str = "training"
     aligned: bool = False
     affect: AffectScores | None = None
+    record: Mapping[str, object] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON."""
@@ -100,8 +104,10 @@ class Evaluation:
         for name, drops in self.accuracy_drops.items():
             found[name]["corruptions"] = [drop.as_dict() for drop in drops]
         conditions = {"model": self.model, "split": self.split, "tta": self.tta, "detector": self.detector}
-        affect = {} if self.affect is None else {"affect": self.affect.as_dict()}
-        return {**conditions, "prior": self.prior, "aligned": self.aligned, "protocols": found, **affect}
+        more: dict[str, object] = {} if self.affect is None else {"affect": self.affect.as_dict()}
+        if self.record:
+            more["record"] = dict(self.record)
+        return {**conditions, "prior": self.prior, "aligned": self.aligned, "protocols": found, **more}
 
     def headline(self) -> dict[str, object]:
         """The scores that are stored with the weights; the accuracy has digits enough to be rounded only once."""
@@ -233,7 +239,8 @@ def evaluate_model(
             corrupt = {name: values[protocol.classes][rows] for name, values in under.items()}
             drops[protocol.name] = accuracy_drops(predicted.labels, predicted.probabilities, corrupt)
     prior = name_of(network.prior)
-    return Evaluation(network.name, split, scores, predictions, network.tta, finder, drops, prior, align, rated)
+    record = {**classifier_record(network), "bootstrap": {"draws": DRAWS, "seed": 0}}
+    return Evaluation(network.name, split, scores, predictions, network.tta, finder, drops, prior, align, rated, record)
 
 
 def _conditions(network: Classifier, finder: str | None, align: bool) -> str:

@@ -30,11 +30,20 @@ def comparison_text(comparison: Comparison) -> str:
         scored = _scored(comparison, name)
         line = f"{title}, {comparison.split}, {views}{prior}: {scored[0][1].n:,} faces"
         rows: list[tuple[str, ...]] = [
-            ("model", "accuracy", "mean recall", "macro F1", "calibration error", "this / first only", "McNemar p")
+            (
+                "model",
+                "accuracy",
+                "mean recall",
+                "macro F1",
+                "calibration error",
+                "difference",
+                "this / first only",
+                "McNemar p",
+            )
         ]
         for row, found in scored:
             values = [f"{getattr(found, score)}" for score in _SCORES]
-            rows.append((row.name, *values, *_tested(row.against.get(name))))
+            rows.append((row.name, *values, points(row.differences.get(name)), *_tested(row.against.get(name))))
         parts.append(f"{line}\n{'=' * len(line)}\n\n{columns(rows, '<' + '>' * (len(rows[0]) - 1))}")
         if rare := _rare_lines(scored):
             parts.append(rare)
@@ -49,10 +58,12 @@ def comparison_text(comparison: Comparison) -> str:
     if comparison.failed:
         errors = [(row.name, f"{row.error}") for row in comparison.failed]
         parts.append("Failed:\n" + columns(errors, "<<"))
+    first = comparison.good[0].name
     parts.append(
-        f"In brackets: 95% bootstrap intervals. McNemar: exact, two-sided, against {comparison.good[0].name}, the\n"
-        "first model, not corrected for the number of models. MMAC: million multiply-adds for one face. ms: median on\n"
-        "one thread." + ("" if all(row.cost and row.cost.parameters for row in comparison.good) else _UNCOUNTED)
+        f"In brackets: 95% bootstrap intervals. Difference: of the accuracies, in points, to {first}, the\n"
+        "first model, on the same faces. McNemar: exact, two-sided, not corrected for the number of models. MMAC:\n"
+        "million multiply-adds for one face. ms: median on one thread."
+        + ("" if all(row.cost and row.cost.parameters for row in comparison.good) else _UNCOUNTED)
     )
     return "\n\n".join(parts) + "\n"
 
@@ -75,6 +86,14 @@ def _scored(comparison: Comparison, protocol: str) -> list[tuple[Row, Scores]]:
         for row in comparison.good
         if row.evaluation and protocol in row.evaluation.scores
     ]
+
+
+def points(difference: Estimate | None) -> str:
+    """A difference of two accuracies in percentage points, with its interval; "-" if there is none."""
+    if difference is None:
+        return "-"
+    value, low, high = (100 * number for number in (difference.value, difference.low, difference.high))
+    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def _tested(found: McNemar | None) -> tuple[str, str]:
@@ -178,7 +197,18 @@ _KINDS: Final = ("confusion.csv", "confusion.png", "classes.csv", "classes.png")
 _HEADER = [
     *("model", "protocol", "faces"),
     *(f"{score}{end}" for score in _SCORES for end in ("", "_low", "_high")),
-    *("this_only", "first_only", "mcnemar_p", "parameters", "multiply_adds", "ms_a_face", "error"),
+    *(
+        "difference",
+        "difference_low",
+        "difference_high",
+        "this_only",
+        "first_only",
+        "mcnemar_p",
+        "parameters",
+        "multiply_adds",
+        "ms_a_face",
+        "error",
+    ),
 ]
 
 
@@ -191,7 +221,9 @@ def _rows(comparison: Comparison) -> Iterable[list[object]]:
         for name, found in row.evaluation.scores.items():
             scores = [end for score in _SCORES for end in _numbers(getattr(found, score))]
             test = row.against.get(name)
-            tested = [test.second_only, test.first_only, f"{test.p:.6g}"] if test else ["", "", ""]
+            tested: list[object] = [""] * 6
+            if test:
+                tested = [*_numbers(row.differences[name]), test.second_only, test.first_only, f"{test.p:.6g}"]
             counts = ["" if count is None else count for count in (row.cost.parameters, row.cost.operations)]
             yield [row.name, name, found.n, *scores, *tested, *counts, f"{row.cost.milliseconds:.4f}", ""]
 

@@ -5,6 +5,7 @@ import numpy as np
 from mien.datasets import Samples
 from mien.evaluation.compare import Comparison
 from mien.evaluation.report.charts import reliability, tradeoff
+from mien.evaluation.report.comparison_files import points
 from mien.evaluation.report.page import augmentation, render
 
 
@@ -56,6 +57,7 @@ def _section(comparison: Comparison, protocol: str) -> dict[str, object]:
             "row": row,
             "scores": scores,
             "test": row.against.get(protocol),
+            "difference": points(row.differences.get(protocol)),
             "by_class": list(zip(scores.rows, highest, strict=True)),
             "reliability": reliability(evaluation.predictions[protocol], scores.bins),
         }
