@@ -120,7 +120,7 @@ def new_file(target: str | Path, mode: str, **options: Any) -> Iterator[Any]:
 
     Args:
         target: The path.
-        mode: "w" or "wb".
+        mode: "w" or "wb"; "r+b" to go on with the file `<name>.partial`.
         options: Further arguments of `open`. In text, bytes of a name that are not UTF-8 are written as `\\udcff`.
 
     Raises:
@@ -157,7 +157,8 @@ def _locking_opener(locks: ExitStack) -> Callable[[str, int], int]:
                 with suppress(FileNotFoundError):
                     if os.path.samestat(os.fstat(opened), os.stat(path)):
                         locks.callback(os.close, os.dup(opened))  # a lock lasts until the last copy is closed
-                        os.ftruncate(opened, 0)
+                        if flags & os.O_TRUNC:
+                            os.ftruncate(opened, 0)
                         return opened
             except BaseException:
                 os.close(opened)

@@ -159,7 +159,7 @@ def test_ctrl_c_names_the_last_image(folder: Path, tmp_path: Path, monkeypatch: 
     result = run_command("analyze", folder, "--table", tmp_path / "t.csv")
     assert result.returncode == 130
     assert f"stopped after '{folder / 'b.jpg'}', 2 of 4 images; the results so far are kept" in result.stderr
-    assert "give the inputs after this one; give --table another name, or this one is replaced" in result.stderr
+    assert "the rest: the same command with --resume" in result.stderr
     assert sources(tmp_path / "t.csv") == ["a.jpg", "b.jpg"]
 
 

@@ -206,7 +206,7 @@ def test_several_wrong_settings_and_a_wrong_file(tmp_path: Path) -> None:
         ("analyze face.png --abstain 0,5", "'0,5' is not a number", "write 0.5"),
         ("analyze face.png --min-score 120%", "--min-score: expected a number 0-1, got 1.2", ""),
         ("analyze face.png --threads 0", "--threads: expected a number from 1, got 0", ""),
-        ("analyze face.png --min-face -1", "--min-face: expected a number of pixels above 0", ""),
+        ("analyze face.png --min-face -1", "--min-face: expected a whole number of pixels above 0", ""),
         ("analyze face.png --detector whole-image --detect-size 64", "--detect-size: has no effect", "leave it out"),
         ("analyze face.png --detector whole-image --min-face 9", "--min-face: has no effect", "leave it out"),
         ("analyze face.png --detector Mien", "there is no detector 'Mien'", "did you mean mien?"),
@@ -308,7 +308,7 @@ def test_home_where_the_shell_leaves_it(place: Path, tmp_path: Path) -> None:
         (lambda: ClassifierOptions(threads="2"), "threads: expected a number from 1, got '2'"),  # type: ignore[arg-type]
         (lambda: ClassifierOptions(batch_size=1.5), "batch_size: expected a number"),  # type: ignore[arg-type]
         (lambda: ClassifierOptions(tta="flips"), "tta: unknown value 'flips'"),  # type: ignore[arg-type]
-        (lambda: DetectorOptions(min_face="9"), "min_face: expected a number of pixels"),  # type: ignore[arg-type]
+        (lambda: DetectorOptions(min_face="9"), "min_face: expected a whole number of pixels"),  # type: ignore[arg-type]
         (lambda: DetectorOptions(min_score="high"), "min_score: expected a number 0-1"),  # type: ignore[arg-type]
     ],
 )

@@ -487,7 +487,7 @@ def test_a_video_that_breaks_off_says_so(tmp_path: Path) -> None:
     table = write(tmp_path / "t.csv", [*talk(), broken, nothing])
     text = CliRunner().invoke(build_app(), ["report", str(table)]).output
     assert "films/talk.mp4: 0:20, 500 frames, 0% of them without a face" in text
-    assert "films/talk.mp4: the rest could not be read: the rest of it is damaged" in text
+    assert "films/talk.mp4: not all of it could be read: the rest of it is damaged" in text
     assert "films/no.mp4: could not be read: is no video" in text
     found = json.loads(CliRunner().invoke(build_app(), ["report", str(table), "--json"]).stdout)["videos"]
     assert [(each["frames"], each["error"]) for each in found] == [

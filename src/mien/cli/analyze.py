@@ -2,9 +2,12 @@
 
 import math
 import os
+import re
+import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -30,9 +33,15 @@ WHOLE_IMAGE: Final = "whole-image"
 
 
 @dataclass(frozen=True, slots=True)
-class FaceOptions:
-    """Which faces are analyzed, and what else is found of them."""
+class InputOptions:
+    """Which inputs are read, which of their faces are analyzed, and what else is found of them."""
 
+    files_from: Annotated[
+        Path | None, "Also read the inputs that this file names, one on each line; - for standard input."
+    ] = None
+    shard: Annotated[
+        str | None, "Read one part of the inputs, 2/8 the second of eight: for several processes or machines."
+    ] = None
     keypoints: Annotated[bool, "Also find dense keypoints, the head pose and measures of each face."] = False
     faces_are_crops: Annotated[bool, f"The images are cropped faces; same as --detector {WHOLE_IMAGE}."] = False
     no_align: Annotated[
@@ -48,14 +57,15 @@ def register(app: typer.Typer) -> None:
 
 def analyze(
     paths: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             help="Images, videos, folders, quoted globs, cameras (camera:0), URLs of streams, or - for standard input.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    *,
     output: OutputOptions,
-    faces: FaceOptions,
+    inputs: InputOptions,
     video: VideoOptions,
     classifier: ClassifierOptions,
     detector: DetectorOptions,
@@ -69,14 +79,15 @@ def analyze(
     """
     from mien.analyzer import Analyzer, AnalyzerOptions
     from mien.media import LIVE_DELAY, open_frames
+    from mien.output.resuming import begun
 
     start = time.perf_counter()
-    if not faces.keypoints and landmarks != LandmarkOptions():
+    if not inputs.keypoints and landmarks != LandmarkOptions():
         given = _changed(landmarks, ("name", "weights"))
         raise ConfigError(
             f"{option_name(LandmarkOptions, given)} has no effect without keypoints", hint="add --keypoints"
         )
-    frames = open_frames(paths, options=video)
+    frames = _chosen(open_frames(named(paths or [], inputs.files_from), options=video), inputs.shard)
     _check_any_exists(frames)
     if video != VideoOptions() and not frames.has_video:
         raise ConfigError(
@@ -88,15 +99,18 @@ def analyze(
             f"{option_name(TrackingOptions, given)} has no effect on images", hint="only videos have tracks; omit it"
         )
     check_analyzed_stay(output, frames.paths)
+    before = begun(output.table, output.table_format) if output.resume and output.table else None
+    if before is not None:
+        frames = replace(frames, items=tuple(each for each in frames.items if str(each) not in before.sources))
     check_folder(output, frames)
     check_one_video(output, frames)
     options = AnalyzerOptions(
-        detector=_whole_image(detector) if faces.faces_are_crops else detector,
+        detector=_whole_image(detector) if inputs.faces_are_crops else detector,
         classifier=classifier,
         landmarks=landmarks,
-        keypoints=faces.keypoints,
-        align=not faces.no_align,
-        largest_only=faces.largest_only,
+        keypoints=inputs.keypoints,
+        align=not inputs.no_align,
+        largest_only=inputs.largest_only,
         tracking=tracking,
         keep_images=output.annotate is not None or output.timeline is not None,
     )
@@ -105,7 +119,7 @@ def analyze(
     for warning in () if output.quiet else found:
         say("note", "yellow", str(warning.message))
     done = _Done(quiet=output.quiet)
-    outputs = Outputs(output, analyzer, frames)
+    outputs = Outputs(output, analyzer, frames, before)
     stop = Stop()
     with stop, outputs:
         results = analyzer.stream(frames, LIVE_DELAY if frames.is_live else None)
@@ -114,12 +128,55 @@ def analyze(
             done.add(result)
         if stop.asked and not frames.is_live:  # a camera has no other end
             outputs.stopped()
+    if before is not None and not output.quiet:
+        say("note", "cyan", f"{counted(len(before.sources), 'image')} or videos were in the table already")
     if not output.quiet:
         _tell_end(done, frames, outputs, time.perf_counter() - start)
     if stop.asked and not frames.is_live:
         raise _stopped(done, frames, output)
     if done.failed:
         raise typer.Exit(EXIT_CODES[InputError])
+
+
+def named(paths: Sequence[str], files_from: Path | None) -> list[str]:
+    """The inputs that were named, on the command line and in a file.
+
+    Raises:
+        ConfigError: There are none.
+        InputError: The file cannot be read.
+    """
+    found = list(paths)
+    if files_from is not None:
+        is_input = str(files_from) == "-"
+        try:
+            content = sys.stdin.buffer.read() if is_input else files_from.read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"--files-from {files_from}: {str(error.strerror).lower()}",
+                hint="give a file with one path on each line",
+            ) from error
+        found += [os.fsdecode(line.removesuffix(b"\r")) for line in content.split(b"\n") if line.strip()]
+    if not found:
+        raise ConfigError("the argument PATHS is missing", hint="see mien analyze --help")
+    return found
+
+
+def _chosen(frames: "FrameSource", shard: str | None) -> "FrameSource":
+    """The inputs of one shard. Which one an input is in depends on its name alone, not on the others.
+
+    Raises:
+        ConfigError: It is no shard.
+    """
+    if shard is None:
+        return frames
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", shard.strip())
+    part, parts = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= part <= parts:
+        raise ConfigError(
+            f"--shard: expected a part and their number, got '{shard}'", hint="--shard 2/8: the second of eight"
+        )
+    items = [item for item in frames.items if zlib.crc32(os.fsencode(str(item))) % parts == part - 1]
+    return replace(frames, items=tuple(items))
 
 
 @dataclass(slots=True)
@@ -182,6 +239,9 @@ def _stopped(done: _Done, frames: "FrameSource", output: OutputOptions) -> Stopp
     if not frames.has_video:
         place += f", {done.results:,} of {counted(len(frames.items), 'image')}"
     kept = "; the results so far are kept" if output.written else ""
+    can_resume = output.table_format in ("csv", "jsonl") and list(output.files) == ["--table"]
+    if can_resume and not frames.has_video:
+        return StoppedError(f"stopped after {place}{kept}", hint="the rest: the same command with --resume")
     rest = [] if len(frames.items) == 1 else ["give the inputs after this one"]
     if seconds is not None:
         rest.append(f"--start {_start_after(seconds, frames.options)}{' for this one' * bool(rest)}")
@@ -216,7 +276,11 @@ def _check_any_exists(frames: "FrameSource") -> None:
     """
     from mien.media import STANDARD_INPUT, read_frame
 
-    if frames.is_live or any(str(path) == STANDARD_INPUT or _may_be_read(path) for path in frames.paths):
+    if (
+        frames.is_live
+        or not frames.items
+        or any(str(path) == STANDARD_INPUT or _may_be_read(path) for path in frames.paths)
+    ):
         return
     for path in frames.paths:
         try:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mien.analyzer import Analyzer
     from mien.media import FrameSource
     from mien.output import Output, Overlay
+    from mien.output.resuming import Begun
 
 # Suffixes of --annotate that mean a video, and those of --timeline; tests compare them with the code behind.
 VIDEOS: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
@@ -58,6 +59,10 @@ class OutputOptions:
         "Write how the results were produced into this file (.json): networks with their hashes, prior, options, "
         "versions.",
     ] = None
+    resume: Annotated[
+        bool,
+        "Go on with the table of the same analysis, which was killed or stopped: what is in it is not analyzed again.",
+    ] = False
     json: Annotated[bool, "Print JSON, one image or frame per line."] = False
     quiet: Annotated[bool, "Print errors only.", "--quiet", "-q"] = False
 
@@ -80,6 +85,8 @@ class OutputOptions:
                 "--json and --table - both write to standard output", hint="give the table a file name, or omit --json"
             )
 
+        if self.resume:
+            self._check_resume()
         place = self.annotate
         if place is not None and place.exists() and not place.is_dir() and not self.annotates_video:
             raise ConfigError(f"--annotate {place}: is a file, expected a folder", hint="give a new folder")
@@ -91,6 +98,29 @@ class OutputOptions:
                 f"--timeline {self.timeline}: expected the suffix {' or '.join(TIMELINES)}",
                 hint=f"for example {with_suffix(self.timeline, '.html')}",
             )
+
+    def _check_resume(self) -> None:
+        """Refuses to go on where the beginning would be missing from another output."""
+        if self.table is None or self.table_is_printed:
+            raise ConfigError("--resume has no effect without a table in a file", hint="add --table faces.csv")
+        if self.style is not None:
+            raise ConfigError("--resume and --style cannot be combined", hint="leave out --style")
+        for option, place in (
+            ("--timeline", self.timeline),
+            ("--annotate", self.annotate if self.annotates_video else None),
+        ):
+            if place is not None:
+                raise ConfigError(
+                    f"--resume and {option} {place} cannot be combined: the frames of the beginning would be missing",
+                    hint="draw the timeline from the table afterwards: mien report"
+                    if option == "--timeline"
+                    else "annotate the video in an analysis of its own",
+                )
+
+    @property
+    def table_format(self) -> str:
+        """The format of the table: that given, or its suffix."""
+        return self.format or ("" if self.table is None else self.table.suffix.lower().removeprefix("."))
 
     def _with_table(self) -> str:
         """What to write in place of options of a table that is missing."""
@@ -233,6 +263,7 @@ class Outputs:
         options: The request.
         analyzer: What analyzes.
         frames: What is analyzed.
+        begun: The part of the table that is there already.
 
     Attributes:
         written: The files and the folder that were written; known at the end.
@@ -244,15 +275,16 @@ class Outputs:
         options: OutputOptions,
         analyzer: "Analyzer",
         frames: "FrameSource",
+        begun: "Begun | None" = None,
     ) -> None:
         from mien.output.record import Record
 
         self._options = options
-        self._all = list(_requested(options, analyzer, frames))
+        self._all = list(_requested(options, analyzer, frames, begun))
         self._record = next((each for each in self._all if isinstance(each, Record)), None)
         self._stack = ExitStack()
         self._older = [place for place in options.files.values() if place.is_file()]
-        self._has_results = False
+        self._has_results = begun is not None and bool(begun.sources)
         self.written: list[Path] = []
         self.notes: list[str] = []
 
@@ -298,17 +330,21 @@ class Outputs:
                 self.written.remove(each.target)
 
 
-def _requested(options: OutputOptions, analyzer: "Analyzer", frames: "FrameSource") -> "Iterator[Output]":
+def _requested(
+    options: OutputOptions, analyzer: "Analyzer", frames: "FrameSource", begun: "Begun | None"
+) -> "Iterator[Output]":
     """The outputs that were requested, not yet open."""
     from mien.faces.keypoints import COUNTS
     from mien.output import AnnotatedImages, open_table
+    from mien.output.base import TextTable
     from mien.output.console import ConsoleTable, JsonLines
     from mien.output.record import Record
     from mien.output.timeline.render import Timeline
     from mien.output.video import AnnotatedVideo
 
     if options.record:  # first, so that it closes last and knows whether the others failed
-        yield Record(options.record, _provenance(analyzer, frames))
+        known = {} if begun is None else {"continued": {"from": str(begun.path), "sources": len(begun.sources)}}
+        yield Record(options.record, _provenance(analyzer, frames) | known)
     if options.table:
         table = open_table(
             options.table,
@@ -318,6 +354,8 @@ def _requested(options: OutputOptions, analyzer: "Analyzer", frames: "FrameSourc
             keypoints=COUNTS[analyzer.landmarker.scheme] if analyzer.landmarker else 0,
             smoothed=bool(analyzer.options.tracking.smooth),
         )
+        if isinstance(table, TextTable):
+            table.begun = begun
         yield Printed(table) if options.table_is_printed and options.written else table
     if options.timeline:
         yield Timeline(options.timeline)

@@ -142,7 +142,7 @@ def _print_recording(recording: "Recording", video: "RecordingSummary") -> None:
     if video.frames:
         print_line(f"{video.source}: {length}, {counted(video.frames, 'frame')}, {empty:.0%} of them without a face")
     if video.error:
-        what = "the rest could not be read" if video.frames else "could not be read"
+        what = "not all of it could be read" if video.frames else "could not be read"
         print_line(f"{video.source}: {what}: {video.error}")
     if together := max((series.together for series in recording.series), default=1) - 1:
         print_line(f"It is so long that {together + 1} frames in a row count as one, of which these are the means.")

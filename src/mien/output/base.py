@@ -1,6 +1,8 @@
 """The interface of every output, and the base of tables."""
 
 import io
+import json
+import shutil
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -9,7 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Generic, Protocol, Self, TypeAlias, TypeVar
 
+from mien.errors import ConfigError
 from mien.files import new_file, write_errors
+from mien.output.resuming import Begun
 from mien.output.schema import Layout, Row
 from mien.output.styles import MIEN, Style
 from mien.results import Face, FrameResult
@@ -119,7 +123,13 @@ class Table(ABC, Generic[Stream]):
 
 
 class TextTable(Table[IO[str]]):
-    """A table of text; the rows of each result are written at once, and completely or not at all."""
+    """A table of text; the rows of each result are written at once, and completely or not at all.
+
+    Attributes:
+        begun: The part of an earlier table to go on with, in the place of a new head; set it before entering.
+    """
+
+    begun: Begun | None = None
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -130,9 +140,38 @@ class TextTable(Table[IO[str]]):
             if not isinstance(self.target, (str, Path)):
                 self._stream = self.target
             elif str(self.target) != "-":
-                self._file = stack.enter_context(new_file(self.target, "wb", buffering=0))
-            self._print(self.head())
+                mode = "wb" if self.begun is None else "r+b"
+                if self.begun is not None:
+                    self._check_head(self.begun)
+                    partial = Path(f"{self.target}.partial")
+                    if self.begun.path != partial:
+                        shutil.copyfile(self.begun.path, partial)
+                self._file = stack.enter_context(new_file(self.target, mode, buffering=0))
+            if self.begun is not None and self._file is not None:
+                self._file.truncate(self.begun.size)
+                self._file.seek(0, io.SEEK_END)
+            else:
+                self._print(self.head())
             yield
+
+    def _check_head(self, begun: Begun) -> None:
+        """Refuses to go on with a table of other columns.
+
+        Raises:
+            ConfigError: It has others.
+        """
+        wanted = self.head() or self.line(dict.fromkeys((each.name for each in self.style.columns(self.layout)), None))
+        with begun.path.open("rb") as file:
+            found = file.readline().decode("utf-8", "replace")
+        if self.head():
+            same = found == wanted
+        else:
+            same = not begun.sources or list(json.loads(found)) == list(json.loads(wanted))
+        if not same:
+            raise ConfigError(
+                f"'{begun.path}' has other columns than this analysis writes, so it cannot be continued",
+                hint="give the options of the analysis that began it, or another --table",
+            )
 
     @property
     def encoding(self) -> str:

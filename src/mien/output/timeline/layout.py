@@ -63,7 +63,7 @@ def _recording(recording: Recording, top: float, items: list[Item]) -> float:
     people = f"{len(recording.series)} {'person' if len(recording.series) == 1 else 'people'}"
     parts = [clock(recording.seconds), people] if recording.frames else []
     if recording.error and recording.frames:
-        parts.append("the rest could not be read")
+        parts.append("not all of it could be read")
     if recording.empty:
         parts.append(f"no face in {recording.empty / max(recording.frames, 1):.0%} of the frames")
     if left_out:

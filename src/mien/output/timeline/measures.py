@@ -94,7 +94,7 @@ class RecordingSummary:
         seconds: Its length.
         frames: The number of its frames.
         without_face: The number of those without a face.
-        error: Why it, or the rest of it, could not be read; None if it was read to its end.
+        error: Why it, or the last part of it that could not be read, could not; None if all of it was read.
         probabilities: What the probabilities are, in words.
         people: In order of their tracks.
     """

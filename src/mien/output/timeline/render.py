@@ -114,8 +114,8 @@ class Timeline:
     ) -> None:
         collector, self._collector = self._collector, None
         found = collector.recordings() if collector else []
-        self.has_frames = bool(found)
-        if found:
+        self.has_frames = any(each.frames for each in found)
+        if self.has_frames:
             write_timeline(self.target, found)
 
 

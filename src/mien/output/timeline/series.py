@@ -96,7 +96,7 @@ class Recording:
         series: The people.
         probabilities: What their probabilities are, in words.
         steps: Seconds between its first frames.
-        error: Why it, or the rest of it, could not be read; empty if it was read to its end.
+        error: Why it, or the last part of it that could not be read, could not; empty if all of it was read.
     """
 
     source: str
