@@ -238,6 +238,14 @@ def test_ctrl_c_in_a_video_keeps_the_rows(astronaut: Path, tmp_path: Path) -> No
     assert all(row["emotion"] for row in found)
 
 
+@pytest.mark.parametrize(("style", "lost"), [("deepface", "the person, the frame and the time"), ("openface", "")])
+def test_what_a_style_loses_of_a_video_is_said(clip: Path, tmp_path: Path, style: str, lost: str) -> None:
+    done = analyze(clip, "--table", tmp_path / "t.csv", "--style", style)
+    assert done.returncode == 0
+    assert ("has no columns for" in done.stderr) == bool(lost)
+    assert lost in done.stderr
+
+
 def _small_files() -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_500, 1_500))

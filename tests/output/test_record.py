@@ -65,6 +65,8 @@ def test_every_network_is_named_with_the_hash_of_its_file(astronaut: Path, tmp_p
     assert (images["name"], images["vote"], images["prior"]) == ("mien-x", "soft", "soft")
     assert images["members"] == ["mien-m-int8", "mien-l"]
     assert sum(images["shares"][0].values()) == pytest.approx(1, abs=1e-3)
+    assert len(images["temperatures"]) == len(images["shares"])
+    assert all(0.2 < each < 5 and each != 1 for each in images["temperatures"])
     assert found["command"][:2] == ["mien", "analyze"]
 
 

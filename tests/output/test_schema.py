@@ -208,6 +208,14 @@ def test_pyfeat() -> None:
     }  # fmt: skip
 
 
+def test_in_videos_openface_numbers_the_people() -> None:
+    """The faces of a frame are in order of their size, which changes from one frame to the next."""
+    (face,) = one_face()
+    small, large = (replace(face, track=track) for track in (3, 1))
+    found = STYLES["openface"].rows(replace(one_face(), faces=(large, small)), Layout(vocabulary(8)))
+    assert [row["face_id"] for row in found] == [1, 3]
+
+
 def test_openface() -> None:
     row = row_of("openface")
     assert list(row)[:5] == ["frame", "face_id", "timestamp", "confidence", "success"]

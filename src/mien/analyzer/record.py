@@ -85,6 +85,7 @@ def _classifier(classifier: Classifier) -> dict[str, Any]:
         "vote": classifier.vote if isinstance(classifier, Ensemble) else None,
         "prior": name_of(classifier.prior),
         "shares": [_shares(member) for member in members],
+        "temperatures": [round(float(getattr(member, "temperature", 1.0)), 6) for member in members],
         "uncertain_below": float(classifier.threshold),
     }
 

@@ -120,6 +120,8 @@ def analyze(
         say("note", "yellow", str(warning.message))
     done = _Done(quiet=output.quiet)
     outputs = Outputs(output, analyzer, frames, before)
+    if not output.quiet and (lost := outputs.losses(frames)):
+        say("note", "yellow", lost)
     stop = Stop()
     with stop, outputs:
         results = analyzer.stream(frames, LIVE_DELAY if frames.is_live else None)

@@ -295,6 +295,13 @@ class Outputs:
             self._stack = stack.pop_all()
         return self
 
+    def losses(self, frames: "FrameSource") -> str:
+        """What is lost of videos in the style of the table, in words; empty if nothing is."""
+        style = STYLES[self._options.style] if self._options.style and self._options.table else None
+        if style is None or not style.lacks or not frames.has_video:
+            return ""
+        return f"the style {style.name} has no columns for {style.lacks}: --style mien has"
+
     def stopped(self) -> None:
         """Marks the record as incomplete."""
         if self._record is not None:

@@ -56,7 +56,9 @@ def personalise(
     else:
         for line in done.text().splitlines():
             print_line(line)
-    if not done.helps:
+    if not done.adaptation.changes:
+        say("note", "cyan", "nothing was learnt: the file classifies as the model does; written because of --force")
+    elif not done.helps:
         say("note", "cyan", "it does not help; written because of --force")
     tell(f"{target}; use it with --model {out}")
     if done.left_out:

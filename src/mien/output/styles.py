@@ -45,6 +45,7 @@ class Style:
         emotion: The column of an emotion.
         after: The columns behind them.
         counts_images: Whether `frame` counts the images of a table, as for the frames of a video.
+        lacks: What it has no column for in videos, in words; empty if it has all.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Style:
     emotion: Callable[[str], _Renamed]
     after: tuple[_Renamed, ...]
     counts_images: bool = False
+    lacks: str = ""
 
     def columns(self, layout: Layout) -> tuple[Column, ...]:
         """The columns in order."""
@@ -176,6 +178,7 @@ _PYFEAT: Final = Style(
     emotion=_emotion,
     after=(_same("input", "source"),),
     counts_images=True,
+    lacks="the person and the time",
 )
 
 _OPENFACE: Final = Style(
@@ -186,7 +189,11 @@ _OPENFACE: Final = Style(
             lambda row: int(row["frame"] or 0) + 1,
         ),
         _made(
-            "face_id", "face", _or("face", 0), meaning="Number of the face in its image; 0 without a face.", empty=""
+            "face_id",
+            "face",
+            lambda row: _or("face", 0)(row) if row["track"] is None else row["track"],
+            meaning="The person of a face of a video, or the number of the face in its image; 0 without a face.",
+            empty="",
         ),
         _made(
             "timestamp", "timestamp", _or("timestamp", 0.0), meaning="Seconds in the video; 0 for an image.", empty=""
@@ -238,6 +245,7 @@ _DEEPFACE: Final = Style(
         _whole("region.w", "x0", _WIDTH, meaning="Width of the box."),
         _whole("region.h", "y0", _HEIGHT, meaning="Height of the box."),
     ),
+    lacks="the person, the frame and the time",
 )
 
 STYLES: Final[dict[str, Style]] = {style.name: style for style in (MIEN, _PYFEAT, _OPENFACE, _DEEPFACE)}
