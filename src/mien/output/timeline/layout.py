@@ -60,9 +60,12 @@ def _recording(recording: Recording, top: float, items: list[Item]) -> float:
     shown.sort(key=lambda series: -1 if series.track is None else series.track)
     y = top + 44
     items.append(Text(MARGIN, y, short(printable(PurePath(recording.source).name), 60), 22, bold=True))
+    if not recording.frames:
+        items.append(Text(MARGIN, y + 24, short(f"could not be read: {printable(recording.error)}", 150), 14, MUTED))
+        return y + 44 - top
     people = f"{len(recording.series)} {'person' if len(recording.series) == 1 else 'people'}"
-    parts = [clock(recording.seconds), people] if recording.frames else []
-    if recording.error and recording.frames:
+    parts = [clock(recording.seconds), people]
+    if recording.error:
         parts.append("not all of it could be read")
     if recording.empty:
         parts.append(f"no face in {recording.empty / max(recording.frames, 1):.0%} of the frames")
@@ -80,9 +83,6 @@ def _recording(recording: Recording, top: float, items: list[Item]) -> float:
     for series in shown:
         _lane(series, recording, y, items)
         y += _LANE + 10
-    if not recording.frames:
-        items.append(Text(MARGIN, y + 24, short(f"could not be read: {printable(recording.error)}", 130), 15, MUTED))
-        return y + 58 - top
     if not shown:
         items.append(Text(MARGIN, y + 24, "no face was found", 15, MUTED))
         y += 44
