@@ -5,6 +5,7 @@ Also the checks of a command before its work: whether its outputs can be written
 
 import errno
 import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -36,8 +37,7 @@ def replacing(target: Path) -> Iterator[Path]:
     Raises:
         OutputError: The folder is missing, the target is a folder or a device, or the file cannot be renamed.
     """
-    target = writable(target)
-    partial = target.with_name(target.name + ".partial")
+    target, partial = writable(target), partial_of(target)
     try:
         yield partial
     except DiscardError:
@@ -47,6 +47,12 @@ def replacing(target: Path) -> Iterator[Path]:
         os.replace(partial, target)
     except OSError as error:
         raise cannot_write(target, error) from error
+
+
+def partial_of(target: Path) -> Path:
+    """The file in which an output grows until it gets its name; for a link, beside the file that it points to."""
+    place = target.resolve()
+    return place.with_name(f"{place.name}.partial")
 
 
 def writable(target: Path) -> Path:
@@ -120,7 +126,7 @@ def new_file(target: str | Path, mode: str, **options: Any) -> Iterator[Any]:
 
     Args:
         target: The path.
-        mode: "w" or "wb"; "r+b" to go on with the file `<name>.partial`.
+        mode: "w" or "wb"; "r+b" to go on with what `partial_of` has.
         options: Further arguments of `open`. In text, bytes of a name that are not UTF-8 are written as `\\udcff`.
 
     Raises:
@@ -147,7 +153,7 @@ def _locking_opener(locks: ExitStack) -> Callable[[str, int], int]:
 
     def opener(path: str, flags: int) -> int:
         while True:
-            opened = os.open(path, flags & ~os.O_TRUNC, 0o666)
+            opened = os.open(path, flags & ~os.O_TRUNC | os.O_CREAT, 0o666)
             try:
                 if not _locked(opened):
                     raise OutputError(
@@ -156,7 +162,8 @@ def _locking_opener(locks: ExitStack) -> Callable[[str, int], int]:
                     )
                 with suppress(FileNotFoundError):
                     if os.path.samestat(os.fstat(opened), os.stat(path)):
-                        locks.callback(os.close, os.dup(opened))  # a lock lasts until the last copy is closed
+                        if fcntl is not None:  # a lock lasts until the last copy is closed
+                            locks.callback(os.close, os.dup(opened))
                         if flags & os.O_TRUNC:
                             os.ftruncate(opened, 0)
                         return opened
@@ -240,3 +247,16 @@ def has_hash(path: Path, expected: str) -> bool:
         return sha256(path) == expected
     except OSError:
         return False
+
+
+def append(file: io.FileIO, content: bytes) -> None:
+    """Writes all of it, or leaves the file as it was: a full disk must not cut a row."""
+    start, rest = file.tell(), memoryview(content)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+    except BaseException:
+        with suppress(OSError):
+            file.truncate(start)
+            file.seek(start)
+        raise

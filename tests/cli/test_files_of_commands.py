@@ -1,5 +1,6 @@
 """The files of commands: inputs stay, older files are replaced and named, what cannot be written is found at once."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from tests.drawn import drawn_samples
 from mien.assets.manifest import FOLDER
 from mien.datasets import store
 from mien.errors import ConfigError, OutputError
-from mien.files import check_folder, check_inputs_stay, with_suffix, writable
+from mien.files import check_folder, check_inputs_stay, new_file, with_suffix, writable
 from mien.output import open_table
 from mien.results import FrameResult
 
@@ -170,3 +171,29 @@ def test_two_processes_do_not_write_one_table(tmp_path: Path) -> None:
         first.write(FrameResult("a.jpg", width=1, height=1))
     assert table.read_text(encoding="utf-8").count("a.jpg") == 1
     assert run_command("analyze", ROOT / "examples" / "astronaut.jpg", "--table", table, "--quiet").returncode == 0
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_no_file_is_open_when_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: bool) -> None:
+    """Windows, which has no such locks, renames no open file."""
+    if not locks:
+        monkeypatch.setattr("mien.files.fcntl", None)
+    opened: list[list[str]] = []
+    replace = os.replace
+
+    def noted(one: Path, other: Path) -> None:
+        opened.append([name for name in os.listdir("/proc/self/fd") if _points_to(name, one)])
+        replace(one, other)
+
+    monkeypatch.setattr(os, "replace", noted)
+    with new_file(tmp_path / "t.txt", "w") as file:
+        file.write("all")
+    assert [len(each) for each in opened] == [int(locks)]
+    assert (tmp_path / "t.txt").read_text() == "all"
+
+
+def _points_to(name: str, path: Path) -> bool:
+    try:
+        return os.path.samefile(f"/proc/self/fd/{name}", path)
+    except OSError:
+        return False

@@ -1,5 +1,6 @@
 """Large collections: an analysis that was killed goes on, several processes share the work, and lists name inputs."""
 
+import codecs
 import csv
 import json
 import os
@@ -15,6 +16,9 @@ from PIL import Image
 from tests.commands import run_command
 from tests.conftest import ROOT
 from tests.videos import portrait, write_video
+
+from mien.files import new_file
+from mien.output.resuming import begun
 
 PORTRAIT = ROOT / "examples" / "astronaut.jpg"
 QUICK = ("--model", "mien-s", "--quiet")
@@ -78,6 +82,46 @@ def test_what_is_in_the_table_is_not_read_again(images: Path, whole: dict[str, s
     assert done.returncode == 3  # of the broken one
     assert (tmp_path / "t.csv").read_text(encoding="utf-8") == whole["csv"]
     assert "note: 9 images or videos were in the table already" in done.stderr
+
+
+def test_the_longer_one_of_two_beginnings_counts(images: Path, whole: dict[str, str], tmp_path: Path) -> None:
+    """A run that was stopped, and one without --resume that was killed early: of both, what has more in it."""
+    (tmp_path / "images").symlink_to(images)
+    rows = whole["csv"].splitlines(keepends=True)
+    for long, short in (("t.csv", "t.csv.partial"), ("t.csv.partial", "t.csv")):
+        (tmp_path / short).write_text("".join(rows[:3]), encoding="utf-8")
+        (tmp_path / long).write_text("".join(rows[:15]), encoding="utf-8")
+        found = begun(tmp_path / "t.csv", "csv")
+        assert found is not None
+        assert (found.path.name, len(found.sources)) == (long, 13)
+        analyze("images", "--table", "t.csv", "--resume", cwd=tmp_path)
+        assert (tmp_path / "t.csv").read_text(encoding="utf-8") == whole["csv"]
+
+
+def test_a_table_behind_a_link(images: Path, whole: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "images").symlink_to(images)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "t.csv").symlink_to("real/t.csv")
+    rows = whole["csv"].splitlines(keepends=True)
+    for name in ("t.csv", "t.csv.partial"):
+        (tmp_path / "real" / name).write_text("".join(rows[:9]), encoding="utf-8")
+        analyze("images", "--table", "t.csv", "--resume", cwd=tmp_path)
+        assert (tmp_path / "real" / "t.csv").read_text(encoding="utf-8") == whole["csv"]
+        assert {path.name for path in tmp_path.iterdir()} == {"images", "real", "t.csv"}
+        assert (tmp_path / "t.csv").is_symlink()
+
+
+def test_a_table_that_is_being_written_is_not_touched(images: Path, whole: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "images").symlink_to(images)
+    rows = whole["csv"].splitlines(keepends=True)
+    table = tmp_path / "t.csv"
+    table.write_text("".join(rows[:9]), encoding="utf-8")
+    with new_file(table, "wb", buffering=0) as first:  # as another process that goes on with the same table
+        first.write("".join(rows[:20]).encode())
+        done = run_command("analyze", "images", "--table", "t.csv", "--resume", *QUICK, cwd=tmp_path)
+        assert done.returncode == 7
+        assert "another process is writing it" in done.stderr
+    assert table.read_text(encoding="utf-8") == "".join(rows[:20])
 
 
 def test_a_process_that_is_killed(images: Path, whole: dict[str, str], tmp_path: Path) -> None:
@@ -165,7 +209,7 @@ def test_a_file_of_names(images: Path, tmp_path: Path) -> None:
     names = [images / "3.jpg", images / "1.jpg", tmp_path / os.fsdecode(b"b\xff.jpg")]
     shutil.copy(PORTRAIT, names[2])
     listed = tmp_path / "names.txt"
-    listed.write_bytes(b"\r\n\n".join(os.fsencode(str(name)) for name in names))
+    listed.write_bytes(codecs.BOM_UTF8 + b"\r\n\n".join(os.fsencode(str(name)) for name in names))
     table = tmp_path / "t.jsonl"
     analyze(images / "0.jpg", "--files-from", listed, "--table", table, cwd=tmp_path)
     found = [json.loads(line)["source"] for line in table.read_text(encoding="utf-8").splitlines()]
@@ -176,11 +220,13 @@ def test_a_file_of_names(images: Path, tmp_path: Path) -> None:
 
 
 def test_without_inputs(tmp_path: Path) -> None:
-    (tmp_path / "empty.txt").write_text("\n")
-    for words in ([], ["--files-from", "empty.txt"]):
-        done = run_command("analyze", *words, cwd=tmp_path)
-        assert done.returncode == 2
-        assert "the argument PATHS is missing" in done.stderr
+    (tmp_path / "empty.txt").write_bytes(codecs.BOM_UTF8 + b"\n")
+    done = run_command("analyze", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "the argument PATHS is missing" in done.stderr
+    done = run_command("analyze", "--files-from", "empty.txt", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "--files-from empty.txt: names no input" in done.stderr
     done = run_command("analyze", "--files-from", "none.txt", cwd=tmp_path)
     assert done.returncode == 3
     assert "--files-from none.txt: no such file or directory" in done.stderr

@@ -223,6 +223,27 @@ def test_a_frame_rate_that_changes_changes_no_number() -> None:
             assert found.head_movement == pytest.approx(2, rel=0.1)
 
 
+@pytest.mark.parametrize("steps", [(0.1, 0.05, 0.05), (0.05, 0.05, 0.1), (1 / 30, 1 / 30, 1 / 30, 1 / 30, 0.1)])
+def test_dropped_frames_hide_no_blink(steps: tuple[float, ...]) -> None:
+    times = np.concatenate([[0], np.cumsum(steps * (1800 // len(steps)))])
+    results = [
+        replace(frame(number, {0: "neutral"}, eyes=0.05 if time % 2 < 0.22 else 0.3), timestamp=float(time))
+        for number, time in enumerate(times)
+    ]
+    assert only(results).blinks_per_minute == pytest.approx(30, rel=0.05)
+    holed = [each if number % 10 else frame(number, {0: "neutral"}) for number, each in enumerate(results)]
+    holed = [replace(each, timestamp=float(time)) for each, time in zip(holed, times, strict=True)]
+    assert only(holed).blinks_per_minute == pytest.approx(30, rel=0.12)
+
+
+def test_faces_of_one_time_have_no_movement() -> None:
+    """Without tracks, all faces of a frame are in one series."""
+    results = [frame(index, {0: "neutral", 1: "neutral", 2: "neutral"}, eyes=0.3) for index in range(200)]
+    results = [replace(each, faces=tuple(replace(face, track=None) for face in each)) for each in results]
+    found = only(results)
+    assert (found.track, found.blinks_per_minute, found.head_movement) == (None, None, None)
+
+
 def test_a_frame_without_keypoints_loses_only_itself() -> None:
     results = [
         frame(index, {0: "neutral"}, eyes=0.05 if index % 100 < 4 else 0.3, yaw=9 * math.sin(index / 20))
@@ -531,7 +552,7 @@ def test_rows_for_statistics(tmp_path: Path) -> None:
     [
         (["--bins", "10"], "--bins has no effect without rows"),
         (["--bins", "10", "--out", "r.html"], "--bins has no effect without rows"),
-        (["--bins", "0", "--out", "r.csv"], "--bins: expected seconds above 0, got 0"),
+        (["--bins", "0", "--out", "r.csv"], "--bins: expected seconds from 0.01, got 0"),
         (["--out", "r.txt"], "no format"),
     ],
 )
@@ -539,6 +560,16 @@ def test_rows_that_cannot_be(tmp_path: Path, words: list[str], message: str) -> 
     done = CliRunner().invoke(build_app(), ["report", str(write(tmp_path / "t.csv", talk())), *words])
     assert isinstance(done.exception, ConfigError)
     assert message in str(done.exception)
+
+
+def test_a_video_without_a_person_has_a_header(tmp_path: Path) -> None:
+    out = tmp_path / "r.csv"
+    heads = []
+    for results in ([frame(0, {}), frame(1, {})], talk()):
+        table = write(tmp_path / "t.csv", results)
+        assert CliRunner().invoke(build_app(), ["report", str(table), "--out", str(out)]).exit_code == 0
+        heads.append(out.read_text(encoding="utf-8").splitlines()[0])
+    assert heads[0] == heads[1]
 
 
 def test_images_have_no_rows_of_people(tmp_path: Path) -> None:

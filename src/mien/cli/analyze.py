@@ -1,5 +1,6 @@
 """`mien analyze`: images, videos and cameras in, every face's emotions out."""
 
+import codecs
 import math
 import os
 import re
@@ -145,7 +146,7 @@ def named(paths: Sequence[str], files_from: Path | None) -> list[str]:
 
     Raises:
         ConfigError: There are none.
-        InputError: The file cannot be read.
+        InputError: The file cannot be read, or names none.
     """
     found = list(paths)
     if files_from is not None:
@@ -157,7 +158,10 @@ def named(paths: Sequence[str], files_from: Path | None) -> list[str]:
                 f"--files-from {files_from}: {str(error.strerror).lower()}",
                 hint="give a file with one path on each line",
             ) from error
+        content = content.removeprefix(codecs.BOM_UTF8)
         found += [os.fsdecode(line.removesuffix(b"\r")) for line in content.split(b"\n") if line.strip()]
+    if not found and files_from is not None:
+        raise InputError(f"--files-from {files_from}: names no input", hint="write one path on each line")
     if not found:
         raise ConfigError("the argument PATHS is missing", hint="see mien analyze --help")
     return found
@@ -241,7 +245,7 @@ def _stopped(done: _Done, frames: "FrameSource", output: OutputOptions) -> Stopp
     if not frames.has_video:
         place += f", {done.results:,} of {counted(len(frames.items), 'image')}"
     kept = "; the results so far are kept" if output.written else ""
-    can_resume = output.table_format in ("csv", "jsonl") and list(output.files) == ["--table"]
+    can_resume = output.table_format in ("csv", "jsonl") and not output.style and list(output.files) == ["--table"]
     if can_resume and not frames.has_video:
         return StoppedError(f"stopped after {place}{kept}", hint="the rest: the same command with --resume")
     rest = [] if len(frames.items) == 1 else ["give the inputs after this one"]

@@ -350,7 +350,7 @@ def _requested(
     from mien.output.video import AnnotatedVideo
 
     if options.record:  # first, so that it closes last and knows whether the others failed
-        known = {} if begun is None else {"continued": {"from": str(begun.path), "sources": len(begun.sources)}}
+        known = {} if begun is None else {"continued": {"from": begun.path.name, "sources": len(begun.sources)}}
         yield Record(options.record, _provenance(analyzer, frames) | known)
     if options.table:
         table = open_table(

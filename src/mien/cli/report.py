@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mien.output.timeline.series import Recording
 
 _MOST_EPISODES = 12  # that are printed of each person
+_LEAST_BIN = 0.01  # seconds
 
 
 def register(app: typer.Typer) -> None:
@@ -122,8 +123,8 @@ def _check_outputs(table: Path, out: Path | None, bins: float | None) -> None:
     """
     from mien.output.timeline.render import check_suffix
 
-    if bins is not None and not (math.isfinite(bins) and bins > 0):
-        raise ConfigError(f"--bins: expected seconds above 0, got {bins:g}", hint="for example --bins 10")
+    if bins is not None and not (math.isfinite(bins) and bins >= _LEAST_BIN):
+        raise ConfigError(f"--bins: expected seconds from {_LEAST_BIN}, got {bins:g}", hint="for example --bins 10")
     if bins is not None and (out is None or not _is_rows(out)):
         raise ConfigError("--bins has no effect without rows", hint="add --out rows.csv")
     if out is None:

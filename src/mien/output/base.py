@@ -2,17 +2,16 @@
 
 import io
 import json
-import shutil
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Generic, Protocol, Self, TypeAlias, TypeVar
 
-from mien.errors import ConfigError
-from mien.files import new_file, write_errors
+from mien.errors import ConfigError, InputError
+from mien.files import append, new_file, write_errors
 from mien.output.resuming import Begun
 from mien.output.schema import Layout, Row
 from mien.output.styles import MIEN, Style
@@ -140,16 +139,13 @@ class TextTable(Table[IO[str]]):
             if not isinstance(self.target, (str, Path)):
                 self._stream = self.target
             elif str(self.target) != "-":
-                mode = "wb" if self.begun is None else "r+b"
                 if self.begun is not None:
                     self._check_head(self.begun)
-                    partial = Path(f"{self.target}.partial")
-                    if self.begun.path != partial:
-                        shutil.copyfile(self.begun.path, partial)
+                mode = "wb" if self.begun is None else "r+b"
                 self._file = stack.enter_context(new_file(self.target, mode, buffering=0))
             if self.begun is not None and self._file is not None:
-                self._file.truncate(self.begun.size)
-                self._file.seek(0, io.SEEK_END)
+                with write_errors(self.target):
+                    self.begun.put_into(self._file, Path(str(self.target)))
             else:
                 self._print(self.head())
             yield
@@ -161,8 +157,11 @@ class TextTable(Table[IO[str]]):
             ConfigError: It has others.
         """
         wanted = self.head() or self.line(dict.fromkeys((each.name for each in self.style.columns(self.layout)), None))
-        with begun.path.open("rb") as file:
-            found = file.readline().decode("utf-8", "replace")
+        try:
+            with begun.path.open("rb") as file:
+                found = file.readline().decode("utf-8", "replace")
+        except OSError as error:
+            raise InputError(f"cannot read '{begun.path}': {error.strerror}") from error
         if self.head():
             same = found == wanted
         else:
@@ -192,7 +191,7 @@ class TextTable(Table[IO[str]]):
         content = text.encode(self.encoding, "backslashreplace")
         with write_errors(self.target):
             if self._file is not None:
-                _append(self._file, content)
+                append(self._file, content)
             else:
                 self._stream.write(content.decode(self.encoding))
                 self._stream.flush()
@@ -204,16 +203,3 @@ class TextTable(Table[IO[str]]):
     @abstractmethod
     def line(self, row: Row) -> str:
         """One row, with its newline."""
-
-
-def _append(file: io.FileIO, content: bytes) -> None:
-    """Writes all of it, or leaves the file as it was: a full disk must not cut a row."""
-    start, rest = file.tell(), memoryview(content)
-    try:
-        while rest:
-            rest = rest[file.write(rest) :]
-    except BaseException:
-        with suppress(OSError):
-            file.truncate(start)
-            file.seek(start)
-        raise

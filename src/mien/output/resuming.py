@@ -4,14 +4,18 @@ A process that is killed leaves `<name>.partial`; one that is stopped gives the 
 """
 
 import csv
+import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from mien.errors import ConfigError, DataError, InputError
+from mien.errors import ConfigError, DataError, InputError, OutputError
+from mien.files import append, partial_of
 from mien.names import from_cell
+
+_BLOCK: Final = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +32,34 @@ class Begun:
     size: int
     sources: frozenset[str]
 
+    def put_into(self, file: io.FileIO, table: Path) -> None:
+        """Leaves this part and nothing else in a file that nobody else is writing, to go on at its end.
+
+        Args:
+            file: The partial file of the table, open for reading and writing.
+            table: The table.
+
+        Raises:
+            OSError: It cannot be written.
+            OutputError: Another process has changed it meanwhile.
+        """
+        if self.path != partial_of(table):
+            file.truncate(0)
+            with self.path.open("rb") as before:
+                left = self.size
+                while left and (content := before.read(min(left, _BLOCK))):
+                    append(file, content)
+                    left -= len(content)
+        if file.seek(0, io.SEEK_END) < self.size:
+            raise OutputError(f"'{self.path}' was changed by another process", hint="start the command again")
+        file.truncate(self.size)
+        file.seek(self.size)
+
 
 def begun(table: Path, format: str) -> Begun | None:
     """What a table has that was begun earlier; None if there is none, or nothing in it that stays.
+
+    It may have its name, `<name>.partial` beside it, or both: the one with more in it counts.
 
     The last image or video is left out: of a video, frames may be missing. If the last row is cut, as after a power
     failure, so is the one before it.
@@ -49,15 +78,16 @@ def begun(table: Path, format: str) -> Begun | None:
             f"--resume: a table in the format {format} cannot be continued",
             hint=f"use a file ending in {' or '.join(f'.{name}' for name in _READERS)}",
         )
-    partial = table.with_name(f"{table.name}.partial")
-    path = partial if partial.is_file() else table
-    if not path.is_file():
-        return None
+    found = [_begun(path, format) for path in (partial_of(table), table) if path.is_file()]
+    return max((each for each in found if each), key=lambda each: len(each.sources), default=None)
+
+
+def _begun(path: Path, format: str) -> Begun | None:
     starts: dict[str, int] = {}
     try:
         with path.open("rb") as file:
             lines = _Lines(file)
-            end = lines.read = 0
+            end = 0
             for source in _READERS[format](lines):
                 starts.setdefault(source, end if starts else lines.head)
                 end = lines.read
@@ -68,9 +98,8 @@ def begun(table: Path, format: str) -> Begun | None:
             f"'{path}' cannot be continued: it is no table of mien in the format {format}", hint="give another --table"
         ) from error
     left_out = list(starts)[-(1 if lines.is_whole else 2) :]
-    size = starts[left_out[0]] if left_out else 0
     sources = frozenset(starts.keys() - set(left_out))
-    return Begun(path, size, sources) if sources else None
+    return Begun(path, starts[left_out[0]], sources) if sources else None
 
 
 class _Lines:

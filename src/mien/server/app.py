@@ -188,7 +188,7 @@ def _add_information(app: FastAPI) -> None:
 
     @app.get("/readyz", tags=["server"], summary="Whether the server takes requests", responses=errors_of(503))
     async def readyz() -> Health:
-        """For a load balancer: 503 if the server stops, or requests have waited for half of their longest time.
+        """For a load balancer: 503 if requests have waited for half of their longest time.
 
         Needs no API key.
         """

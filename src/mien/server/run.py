@@ -143,7 +143,7 @@ def serve(app: "FastAPI", options: ServerOptions, ready: Callable[[str], None] |
 
 
 def _start_logs() -> None:
-    """Writes what mien logs to standard error, with times; of other packages nothing but errors."""
+    """Writes what mien logs to standard error, with times."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     log = logging.getLogger("mien")

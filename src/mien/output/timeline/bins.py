@@ -15,6 +15,7 @@ from mien.output.timeline.series import Recording, Series
 
 Cell = str | int | float | None
 
+_FIXED: Final = ("source", "track", "begin", "end", "seen", "emotion", "valence", "arousal")
 _DECIMALS: Final = 4
 
 
@@ -73,13 +74,15 @@ def _inside(series: Series, part: slice) -> np.ndarray:
 
 
 def write_bins(target: Path, recordings: Sequence[Recording], seconds: float | None = None) -> int:
-    """Writes the rows of all videos as CSV; gives their number. The columns are those that any of them has.
+    """Writes the rows of all videos as CSV; gives their number. Without a person there is the header alone.
 
     Raises:
         OutputError: The file cannot be written.
     """
     found = [row for recording in recordings for row in rows(recording, seconds)]
-    columns = list(dict.fromkeys(name for row in found for name in row))
+    emotions = dict.fromkeys(name for recording in recordings for name in recording.emotions)
+    shares = [f"{kind}_{name}" for kind in ("share", "mean") for name in emotions]
+    columns = list(dict.fromkeys([*_FIXED, *shares, *(name for row in found for name in row)]))
     with new_file(target, "w", encoding="utf-8", newline="") as file, write_errors(target):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)

@@ -20,6 +20,11 @@ _USUAL: Final = 4.0
 # Below this rate, in frames a second, blinks are missed; below the other, movement means little.
 _BLINK_RATE: Final = 12.0
 _POSE_RATE: Final = 4.0
+# Frames may come so much later than a rate says; they belong together over gaps of so many seconds, and not if their
+# times are closer than any camera's.
+_LATE: Final = 1.02
+_LONG_GAP: Final = 0.3
+_SAME_TIME: Final = 1e-3
 # What is measured for a shorter time, in seconds, says nothing.
 _LEAST: Final = 0.3
 # The pose is averaged over this time before its speed is measured: noise would add up.
@@ -203,35 +208,32 @@ def episodes(series: Series, least: float = LEAST_EPISODE) -> list[Episode]:
 
 
 def blinks_per_minute(series: Series) -> float | None:
-    """How often the eyes close for a moment; None if their openness is unknown for half of the time or more."""
+    """How often the eyes close for a moment; None if it cannot be seen for half of the time or more."""
     count, seconds = 0, 0.0
-    for run in _runs(series, np.isnan(series.openness), _BLINK_RATE):
-        times, openness = series.times[run], series.openness[run].astype(np.float64)
-        if len(times) < 3:
-            continue
-        step = float(np.median(np.diff(times)))
-        seconds += float(times[-1] - times[0]) + step
-        width = min(len(openness), max(3, round(_USUAL / step))) | 1
-        padded = np.pad(openness, width // 2, mode="reflect" if len(openness) > width // 2 else "edge")
-        usual = np.median(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1)
-        closed = openness < _CLOSED * usual
+    for rows in _runs(series, ~np.isnan(series.openness), _BLINK_RATE):
+        times, openness = series.times[rows], series.openness[rows].astype(np.float64)
+        steps = np.diff(times)
+        seen = _rolling_median(np.append(steps, steps[-1]), 9) <= _LATE / _BLINK_RATE
+        seconds += float(np.append(steps, np.median(steps))[seen].sum())
+        width = min(len(openness), max(3, round(_USUAL / float(np.median(steps))))) | 1
+        closed = openness < _CLOSED * _rolling_median(openness, width)
         edges = np.flatnonzero(np.diff(np.concatenate([[False], closed, [False]]).astype(int)))
         for start, stop in edges.reshape(-1, 2):
-            if start > 0 and stop < len(openness):
+            if start > 0 and stop < len(openness) and seen[start]:
                 count += bool(_BLINK[0] <= times[stop] - times[start] <= _BLINK[1])
     return 60 * count / seconds if _is_most(seconds, series) else None
 
 
 def _head_movement(series: Series) -> float | None:
     way = seconds = 0.0
-    for run in _runs(series, np.isnan(series.pose.sum(axis=1)), _POSE_RATE):
-        times = series.times[run]
-        if len(times) < 3:
+    for rows in _runs(series, ~np.isnan(series.pose.sum(axis=1)), _POSE_RATE):
+        times = series.times[rows]
+        step = float(np.median(np.diff(times)))
+        if step > _LATE / _POSE_RATE:
             continue
         # At even times: a frame rate that changes would change what the mean takes away.
-        step = float(np.median(np.diff(times)))
         even = np.arange(times[0], times[-1] + step / 2, step)
-        pose = np.stack([np.interp(even, times, each) for each in series.pose[run, :2].T.astype(np.float64)], axis=1)
+        pose = np.stack([np.interp(even, times, each) for each in series.pose[rows, :2].T.astype(np.float64)], axis=1)
         width = max(1, int(_STEADY / step + 0.5 + 1e-6))  # 25 frames a second are just between two
         if len(pose) <= width:
             continue
@@ -250,14 +252,24 @@ def _head_range(series: Series) -> tuple[float, float] | None:
     return yaw, pitch
 
 
-def _runs(series: Series, unknown: NDArray[np.bool_], rate: float) -> Iterator[slice]:
-    """The parts in which something is known of every frame, and the frames come at that rate or faster."""
+def _runs(series: Series, known: NDArray[np.bool_], rate: float) -> Iterator[NDArray[np.int64]]:
+    """The frames (N,) of each time without a longer gap in which something is known; single unknown ones are left out.
+
+    A gap is longer if it holds two frames or more at that rate, and .3 s or more. Runs of fewer than three frames, and
+    those whose frames have the same time, are left out.
+    """
+    gap = max(_LONG_GAP, 2.5 / rate)
     for part in series.spans:
-        slow = np.append(np.diff(series.times[part]) > 1.02 / rate, True)  # from this frame to the next one
-        ends = np.flatnonzero(slow | unknown[part] | np.append(unknown[part][1:], True)) + 1
-        for start, stop in pairwise([0, *ends.tolist()]):
-            if not unknown[part][start]:
-                yield slice(part.start + start, part.start + stop)
+        rows = part.start + np.flatnonzero(known[part])
+        for run in np.split(rows, np.flatnonzero(np.diff(series.times[rows]) > gap) + 1):
+            if len(run) >= 3 and np.median(np.diff(series.times[run])) > _SAME_TIME:
+                yield run
+
+
+def _rolling_median(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """The median (N,) of so many values, an odd number, around each of the values (N,)."""
+    padded = np.pad(values, width // 2, mode="reflect" if len(values) > width // 2 else "edge")
+    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1), np.float64)
 
 
 def _is_most(seconds: float, series: Series) -> bool:

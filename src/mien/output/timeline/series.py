@@ -96,6 +96,7 @@ class Recording:
         series: The people.
         probabilities: What their probabilities are, in words.
         steps: Seconds between its first frames.
+        emotions: The names of the classes of its people; empty if they are not known.
         error: Why it, or the last part of it that could not be read, could not; empty if all of it was read.
     """
 
@@ -107,6 +108,7 @@ class Recording:
     series: list[Series] = field(default_factory=list)
     probabilities: str = _OF_FRAMES
     steps: list[float] = field(default_factory=list)
+    emotions: tuple[str, ...] = ()
     error: str = ""
 
     @property
@@ -324,6 +326,7 @@ def read_table(
             hint="a timeline needs time; analyze a video",
         )
     for recording in found:
+        recording.emotions = table.emotions
         tracks = [series for series in recording.series if series.track is not None]
         if smooth > 0 and tracks and recording.probabilities == _OF_FRAMES:
             for series in tracks:

@@ -41,7 +41,7 @@ class Client:
         api_key: The API key, if the server needs one.
         timeout: Seconds to wait for the server.
         retries: How often a request is sent again that the server was too busy for, each after the time that it asks
-            for.
+            for. A stream that can be read only once is sent once.
         certfile: A certificate (PEM) to trust, such as that of a server which signed its own.
 
     Raises:
@@ -170,7 +170,7 @@ class Client:
                     response = self._http.request(**arguments, timeout=_patience(self._http.timeout, request))
             except httpx.HTTPError as error:
                 raise _unreachable(self._http.base_url, error) from error
-            if not left or response.status_code not in _BUSY:
+            if not left or response.status_code not in _BUSY or not request.can_repeat:
                 break
             time.sleep(_pause(response))
         return request.answer(response)
@@ -276,7 +276,7 @@ class AsyncClient:
                     response = await self._http.request(**arguments, timeout=_patience(self._http.timeout, request))
             except httpx.HTTPError as error:
                 raise _unreachable(self._http.base_url, error) from error
-            if not left or response.status_code not in _BUSY:
+            if not left or response.status_code not in _BUSY or not request.can_repeat:
                 break
             await asyncio.sleep(_pause(response))
         return await asyncio.to_thread(request.answer, response)  # the results of a video may be many
@@ -339,7 +339,7 @@ def _pause(response: httpx.Response) -> float:
     Many clients that were refused together do not come back together.
     """
     said = response.headers.get("retry-after", "")
-    return min(float(said) if said.isdecimal() else 1.0, _LONGEST_PAUSE) * random.uniform(1, 1.25)
+    return min((float(said) if said.isdecimal() else 1.0) * random.uniform(1, 1.25), _LONGEST_PAUSE)
 
 
 def _patience(usual: httpx.Timeout, request: Request[Answer]) -> httpx.Timeout:

@@ -87,6 +87,11 @@ class Request(Generic[Answer]):
     files: Sequence[Upload] = ()
     wait: float = 0
 
+    @property
+    def can_repeat(self) -> bool:
+        """Whether it can be sent again: its files are names or contents, or can be read from the start once more."""
+        return all(isinstance(each.file, (str, os.PathLike, bytes)) or each.start is not None for each in self.files)
+
     @contextmanager
     def opened(self) -> Iterator[dict[str, Any]]:
         """The arguments of `httpx.Client.request`, whose files are open until the block ends.
@@ -285,7 +290,9 @@ def submit(video: Source, options: VideoOptions | None) -> Request[Job]:
         hint = 'open the file with "rb"' if isinstance(video, io.TextIOBase) else ""
         expected = "expected a path, the content of a file as bytes, or an open binary file"
         raise InputError(f"an object of the type {type(video).__name__} is not a video", hint=hint or expected)
-    return Request("POST", "/v1/video", job_of, query, "video", [Upload(_name(file) or "video", file)])
+    return Request(
+        "POST", "/v1/video", job_of, query, "video", [Upload(_name(file) or "video", file, start=_place(file))]
+    )
 
 
 def state(job: Job | str, wait: float) -> Request[Job]:
