@@ -214,7 +214,7 @@ def test_a_recipe_without_weights_says_how_to_train_it(name: str, face: Path) ->
         ("mien_s", ("did you mean mien-s?",)),
         ("capsnt", ("did you mean capsnet?",)),
         ("landmark", ("mien train landmark --data points.h5",)),
-        ("emonet6", ("mien train emonet6 --data fer6.h5",)),
+        ("resnet18", ("mien train resnet18 --data fer.h5",)),
     ],
 )
 def test_names_beside_those_of_models(name: str, parts: tuple[str, ...], face: Path) -> None:
