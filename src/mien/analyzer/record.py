@@ -64,11 +64,8 @@ def record_of(analyzer: Analyzer, *, images: bool = True, videos: bool = True) -
 
 def classifier_record(classifier: Classifier) -> dict[str, Any]:
     """How the probabilities of a classifier are produced, as `record_of` has it; for an evaluation."""
-    networks: list[dict[str, Any]] = []
-    for member in _members(classifier):
-        if (found := _named(member, "expression")) not in networks:
-            networks.append(found)
-    return {"classifier": _classifier(classifier), "networks": networks, "versions": _versions()}
+    networks = _each_once([("expression", member) for member in _members(classifier)])
+    return {"classifier": _classifier(classifier), "networks": [*networks], "versions": _versions()}
 
 
 def models_in_use(analyzer: Analyzer) -> set[str]:
@@ -105,6 +102,11 @@ def _networks(analyzer: Analyzer, classifiers: Sequence[Classifier]) -> Iterator
     members = [member for classifier in classifiers for member in _members(classifier)]
     loaded: list[tuple[Task, object]] = [("expression", member) for member in members]
     loaded += [("detection", analyzer.detector), *(("landmarks", each) for each in analyzer.landmarkers)]
+    return _each_once(loaded)
+
+
+def _each_once(loaded: Sequence[tuple[Task, object]]) -> Iterator[dict[str, Any]]:
+    """What is known of some parts, for those of the same files once."""
     seen: list[dict[str, Any]] = []
     for task, each in loaded:
         found = _named(each, task)

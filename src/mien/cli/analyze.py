@@ -25,6 +25,7 @@ from mien.faces.detectors import DetectorOptions
 from mien.faces.landmarks import LandmarkOptions
 from mien.media.picking import TrackingOptions, VideoOptions
 from mien.names import counted
+from mien.output.resuming import RESUMABLE, begun
 from mien.results import FrameResult
 
 if TYPE_CHECKING:
@@ -80,7 +81,6 @@ def analyze(
     """
     from mien.analyzer import Analyzer, AnalyzerOptions
     from mien.media import LIVE_DELAY, open_frames
-    from mien.output.resuming import begun
 
     start = time.perf_counter()
     if not inputs.keypoints and landmarks != LandmarkOptions():
@@ -245,7 +245,7 @@ def _stopped(done: _Done, frames: "FrameSource", output: OutputOptions) -> Stopp
     if not frames.has_video:
         place += f", {done.results:,} of {counted(len(frames.items), 'image')}"
     kept = "; the results so far are kept" if output.written else ""
-    can_resume = output.table_format in ("csv", "jsonl") and not output.style and list(output.files) == ["--table"]
+    can_resume = output.table_format in RESUMABLE and not output.style and list(output.files) == ["--table"]
     if can_resume and not frames.has_video:
         return StoppedError(f"stopped after {place}{kept}", hint="the rest: the same command with --resume")
     rest = [] if len(frames.items) == 1 else ["give the inputs after this one"]

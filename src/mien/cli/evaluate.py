@@ -96,7 +96,9 @@ def evaluate(
             align=scoring.align,
             progress=progress,
         )
-        plain = json.dumps(evaluation.as_dict() | {"data": _described(data, samples)}, indent=1)
+        plain = ""
+        if output.json or out_file:  # the hash of a store takes a moment
+            plain = json.dumps(evaluation.as_dict() | {"data": _described(data, samples)}, indent=1)
         if out_file:
             out_file.write(plain + "\n")
         if report_file:

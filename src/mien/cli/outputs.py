@@ -105,16 +105,15 @@ class OutputOptions:
             raise ConfigError("--resume has no effect without a table in a file", hint="add --table faces.csv")
         if self.style is not None:
             raise ConfigError("--resume and --style cannot be combined", hint="leave out --style")
-        for option, place in (
-            ("--timeline", self.timeline),
-            ("--annotate", self.annotate if self.annotates_video else None),
-        ):
-            if place is not None:
+        hints = {
+            "--timeline": "draw the timeline from the table afterwards: mien report",
+            "--annotate": "annotate the video in an analysis of its own",
+        }
+        for option, place in self.files.items():
+            if option in hints:
                 raise ConfigError(
                     f"--resume and {option} {place} cannot be combined: the frames of the beginning would be missing",
-                    hint="draw the timeline from the table afterwards: mien report"
-                    if option == "--timeline"
-                    else "annotate the video in an analysis of its own",
+                    hint=hints[option],
                 )
 
     @property
@@ -284,7 +283,7 @@ class Outputs:
         self._record = next((each for each in self._all if isinstance(each, Record)), None)
         self._stack = ExitStack()
         self._older = [place for place in options.files.values() if place.is_file()]
-        self._has_results = begun is not None and bool(begun.sources)
+        self._has_results = begun is not None
         self.written: list[Path] = []
         self.notes: list[str] = []
 

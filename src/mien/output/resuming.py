@@ -140,3 +140,5 @@ def _of_json(lines: _Lines) -> Iterator[str]:
 
 
 _READERS: Final[dict[str, Callable[[_Lines], Iterator[str]]]] = {"csv": _of_csv, "jsonl": _of_json}
+# The formats of tables that can be continued.
+RESUMABLE: Final = tuple(_READERS)

@@ -141,10 +141,10 @@ async def _check_query(request: Request) -> None:
     """
     known = [each.alias for each in request.scope["route"].dependant.query_params]
     for key in request.query_params:
-        if key in known and len(request.query_params.getlist(key)) == 1:
-            continue
         if key in known:
-            raise InputError(f"the parameter '{key}' is given twice in the query", hint="give it once")
+            if len(request.query_params.getlist(key)) > 1:
+                raise InputError(f"the parameter '{key}' is given twice in the query", hint="give it once")
+            continue
         given = shown(key)
         if (option := key.lower().replace("-", "_")) in SERVE_OPTIONS:
             hint = f"an option of the server, for all requests: mien serve --{option.replace('_', '-')}"

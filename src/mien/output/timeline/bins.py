@@ -60,17 +60,11 @@ def _of_person(series: Series, edges: np.ndarray) -> Iterator[dict[str, Cell]]:
         means = weights @ series.probabilities[part]
         if total > 0:
             row["emotion"] = series.emotions[int(shares.argmax())]
-            row["valence"], row["arousal"] = mean_affect(series, np.where(_inside(series, part), lengths, 0.0))
+            row["valence"], row["arousal"] = mean_affect(series.affect[part], weights)
         for name, values in (("share", shares), ("mean", means)):
             for emotion, value in zip(series.emotions, values.tolist(), strict=True):
                 row[f"{name}_{emotion}"] = value / total if total > 0 else None
         yield row
-
-
-def _inside(series: Series, part: slice) -> np.ndarray:
-    chosen = np.zeros(len(series.times), bool)
-    chosen[part] = True
-    return chosen
 
 
 def write_bins(target: Path, recordings: Sequence[Recording], seconds: float | None = None) -> int:

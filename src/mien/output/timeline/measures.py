@@ -25,6 +25,8 @@ _POSE_RATE: Final = 4.0
 _LATE: Final = 1.02
 _LONG_GAP: Final = 0.3
 _SAME_TIME: Final = 1e-3
+# Medians that are computed together.
+_PART: Final = 2**14
 # What is measured for a shorter time, in seconds, says nothing.
 _LEAST: Final = 0.3
 # The pose is averaged over this time before its speed is measured: noise would add up.
@@ -142,7 +144,7 @@ def summary(series: Series) -> Summary:
     total = max(float(lengths.sum()), 1e-9)
     shares = {name: float(lengths[labels == number].sum()) / total for number, name in enumerate(series.emotions)}
     means = dict(zip(series.emotions, (lengths @ series.probabilities / total).tolist(), strict=True))
-    valence, arousal = mean_affect(series, lengths)
+    valence, arousal = mean_affect(series.affect, lengths)
     found = episodes(series)
     changes = sum(one.emotion != other.emotion for one, other in pairwise(found))
     return Summary(
@@ -163,12 +165,12 @@ def summary(series: Series) -> Summary:
     )
 
 
-def mean_affect(series: Series, lengths: NDArray[np.float64]) -> tuple[float | None, float | None]:
-    """The means of valence and arousal over the frames, each as long as `lengths` (N,) says; None if unknown."""
-    weights = np.where(np.isnan(series.affect).any(axis=1), 0.0, lengths)
+def mean_affect(affect: NDArray[np.float32], lengths: NDArray[np.float64]) -> tuple[float | None, float | None]:
+    """The means of valence and arousal (N, 2) over frames, each as long as `lengths` (N,) says; None if unknown."""
+    weights = np.where(np.isnan(affect).any(axis=1), 0.0, lengths)
     if not weights.sum() > 0:
         return None, None
-    valence, arousal = (weights @ np.nan_to_num(series.affect) / weights.sum()).tolist()
+    valence, arousal = (weights @ np.nan_to_num(affect) / weights.sum()).tolist()
     return valence, arousal
 
 
@@ -269,7 +271,10 @@ def _runs(series: Series, known: NDArray[np.bool_], rate: float) -> Iterator[NDA
 def _rolling_median(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     """The median (N,) of so many values, an odd number, around each of the values (N,)."""
     padded = np.pad(values, width // 2, mode="reflect" if len(values) > width // 2 else "edge")
-    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1), np.float64)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, width)
+    # Part by part: the median copies all windows, which are many values for each frame of hours.
+    parts = [np.median(windows[start : start + _PART], axis=1) for start in range(0, len(windows), _PART)]
+    return np.concatenate(parts)
 
 
 def _is_most(seconds: float, series: Series) -> bool:

@@ -194,7 +194,7 @@ class Collector:
         if result.timestamp is None:
             return
         if result.error is not None:
-            self._recordings.setdefault(result.source, Recording(result.source)).error = result.error
+            self._recording(result.source).error = result.error
             return
         self._frame(result.source, result.timestamp, not len(result))
         for face in result:
@@ -222,7 +222,7 @@ class Collector:
         if math.isnan(time):
             return
         if error:
-            self._recordings.setdefault(str(row["source"]), Recording(str(row["source"]))).error = str(error)
+            self._recording(str(row["source"])).error = str(error)
             return
         values = [as_number(row.get(f"smoothed_{name}")) for name in emotions]
         smoothed = not self._raw and not any(map(math.isnan, values))
@@ -251,8 +251,11 @@ class Collector:
                 series.frame_step = recording.step
         return list(self._recordings.values())
 
+    def _recording(self, source: str) -> Recording:
+        return self._recordings.setdefault(source, Recording(source))
+
     def _frame(self, source: str, time: float, empty: bool) -> None:
-        recording = self._recordings.setdefault(source, Recording(source))
+        recording = self._recording(source)
         if time != recording.end:  # the rows of the faces of one frame have the same time
             if recording.frames and len(recording.steps) < _PACKED:
                 recording.steps.append(abs(time - recording.end))
