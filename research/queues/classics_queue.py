@@ -54,7 +54,7 @@ RUNS: Final = (
     Job("vgg13-multi", "vgg13-multi", _VGG13),
     Job("vgg16", "vgg16", (*_SHORT, "epochs=16")),
     Job("resnet18", "resnet18", ("epochs=16", "ema_decay=0.998")),
-    Job("emonet-deep", "emonet-deep", (*_SHORT, "epochs=12")),
+    Job("emonet-deep", "emonet-deep", (*_SHORT, "epochs=9")),
     Job("efficientnet-lite0", "efficientnet-lite0", ("epochs=12", "input.size=96", "augmentation.sizes=[]")),
 )
 

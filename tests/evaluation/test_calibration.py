@@ -11,6 +11,7 @@ from sklearn.calibration import calibration_curve
 from torchmetrics.functional.classification import binary_calibration_error
 
 from mien.evaluation import calibration, metrics
+from mien.evaluation.intervals import Resampling
 from mien.expression import softmax
 
 confidences = hnp.arrays(np.float64, st.integers(1, 80), elements=st.floats(0.1, 1))
@@ -79,7 +80,7 @@ def test_the_error_lies_between_the_overall_gap_and_1(confidence: NDArray[np.flo
     correct = np.random.default_rng(len(confidence)).random(len(confidence)) < 0.5
     error = calibration.calibration_error(confidence, correct)
     assert abs(confidence.mean() - correct.mean()) - 1e-9 <= error <= 1
-    estimate = calibration.calibration_estimate(confidence, correct, draws=50)
+    estimate = calibration.calibration_estimate(confidence, correct, how=Resampling(50))
     assert estimate.value == error
     assert 0 <= estimate.low <= error <= estimate.high
 
@@ -113,7 +114,7 @@ def test_the_interval_of_a_calibrated_model_holds_what_chance_gives() -> None:
         probabilities = softmax(logits)
         confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
         chance = calibration.perfect_errors(confidence, draws=100).mean()
-        estimate = calibration.calibration_estimate(confidence, correct, draws=200)
+        estimate = calibration.calibration_estimate(confidence, correct, how=Resampling(200))
         held.append(estimate.low <= chance <= estimate.high)
     assert np.mean(held) >= 0.85
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from mien.emotions import vocabulary
 from mien.evaluation.calibration import CalibrationBins
-from mien.evaluation.intervals import Estimate, wilson
+from mien.evaluation.intervals import Estimate, Resampling, wilson
 from mien.evaluation.report.text import text
 from mien.evaluation.score import ClassRow, RareClass, Scores, compute_scores
 
@@ -106,7 +106,9 @@ def test_any_report_is_plain_ascii_of_at_most_100_columns() -> None:
         known = labels < size
         part = probabilities[known, :size]
         part = part / part.sum(axis=1, keepdims=True)
-        written = text(compute_scores(part, labels[known], vocabulary(size), protocol="FER+ majority", draws=5))
+        written = text(
+            compute_scores(part, labels[known], vocabulary(size), protocol="FER+ majority", how=Resampling(5))
+        )
         assert written.isascii()
         assert "\x1b" not in written
         assert all(len(line) <= 100 and line == line.rstrip() for line in written.splitlines())

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, chi2
 
 from mien.evaluation import intervals, metrics
-from mien.evaluation.intervals import Estimate, mcnemar
+from mien.evaluation.intervals import Estimate, Resampling, mcnemar
 
 
 @settings(max_examples=50)
 @given(hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(-100, 100)), st.integers(0, 9))
 def test_the_interval_holds_the_value(values: NDArray[np.float64], seed: int) -> None:
-    estimate = intervals.mean_estimate(values, draws=100, seed=seed)
+    estimate = intervals.mean_estimate(values, how=Resampling(100, seed))
     assert estimate.value == values.mean()
     assert estimate.low <= estimate.value <= estimate.high
     assert values.min() - 1e-9 <= estimate.low
@@ -27,7 +27,7 @@ def test_the_interval_holds_the_value(values: NDArray[np.float64], seed: int) ->
 def test_the_interval_holds_the_truth_about_95_times_in_100() -> None:
     random = np.random.default_rng(1)
     estimates = [
-        intervals.mean_estimate((random.random(300) < 0.7).astype(float), draws=300, seed=k) for k in range(300)
+        intervals.mean_estimate((random.random(300) < 0.7).astype(float), how=Resampling(300, k)) for k in range(300)
     ]
     held = np.mean([estimate.low <= 0.7 <= estimate.high for estimate in estimates])
     assert 0.90 <= held <= 0.985
@@ -44,24 +44,83 @@ def test_resampled_confusions_are_what_resampling_faces_gives() -> None:
     labels = random.integers(0, 3, 200)
     predicted = np.where(random.random(200) < 0.6, labels, random.integers(0, 3, 200))
     confusion = metrics.confusion_matrix(labels, predicted, 3)
-    quick = intervals.resampled_confusions(confusion, draws=4000)
+    quick = intervals.resampled_confusions(confusion, how=Resampling(4000))
     assert (quick.sum(axis=(1, 2)) == 200).all()
 
     def one_by_one(rows: NDArray[np.int64]) -> NDArray[np.float64]:
         return np.array([metrics.macro_f1(metrics.confusion_matrix(labels[row], predicted[row], 3)) for row in rows])
 
-    slow = intervals.bootstrap(one_by_one, 200, draws=4000)
+    slow = intervals.bootstrap(one_by_one, 200, how=Resampling(4000))
     places = [0.025, 0.25, 0.5, 0.75, 0.975]
     np.testing.assert_allclose(np.quantile(metrics.macro_f1(quick), places), np.quantile(slow, places), atol=0.006)
 
 
 def test_the_same_seed_gives_the_same_resamples_whatever_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(0).random(50)
-    whole = intervals.mean_estimate(values, draws=200, seed=5)
+    whole = intervals.mean_estimate(values, how=Resampling(200, 5))
     monkeypatch.setattr(intervals, "_BATCH", 50 * 7)
     assert list(intervals.batches(50, 20)) == [7, 7, 6]
-    assert intervals.mean_estimate(values, draws=200, seed=5) == whole
-    assert intervals.mean_estimate(values, draws=200, seed=6) != whole
+    assert intervals.mean_estimate(values, how=Resampling(200, 5)) == whole
+    assert intervals.mean_estimate(values, how=Resampling(200, 6)) != whole
+
+
+def test_faces_of_a_person_are_drawn_together() -> None:
+    persons = np.repeat([f"S{k}" for k in range(40)], 10)
+    values = np.repeat(np.random.default_rng(2).random(40), 10)  # all faces of a person are alike
+    alone = intervals.mean_estimate(values)
+    together = intervals.mean_estimate(values, Resampling.together(persons, "persons"))
+    one_each = intervals.mean_estimate(values[::10])
+    assert together.value == alone.value
+    widths = [each.high - each.low for each in (alone, together, one_each)]
+    assert widths[1] == pytest.approx(widths[2], rel=0.1)
+    assert widths[1] == pytest.approx(widths[0] * np.sqrt(10), rel=0.15)
+
+
+def test_intervals_over_persons_hold_the_truth() -> None:
+    random = np.random.default_rng(4)
+    held = {"faces": 0, "persons": 0}
+    truth = float(np.clip(0.7 + 0.2 * np.random.default_rng(0).standard_normal(100_000), 0, 1).mean())
+    for k in range(200):
+        rates = np.clip(0.7 + 0.2 * random.standard_normal(30), 0, 1)
+        correct = (random.random((30, 20)) < rates[:, None]).ravel().astype(float)
+        together = Resampling.together(np.repeat(np.arange(30).astype(str), 20), "persons")
+        for name, how in (("faces", Resampling(200, k)), ("persons", Resampling(200, k, together.owners))):
+            found = intervals.mean_estimate(correct, how)
+            held[name] += found.low <= truth <= found.high
+    assert held["persons"] > 175  # of 200
+    assert held["faces"] < 160
+
+
+def test_persons_of_different_sizes_and_their_confusions() -> None:
+    names = np.array(["b", "a", "b", "c", "b", "a"])
+    how = Resampling.together(names, "persons")
+    assert how.units() == 3
+    assert how.units(names == "b") == 1
+    labels, predicted = np.array([0, 1, 0, 1, 1, 0]), np.array([0, 1, 1, 1, 1, 0])
+    drawn = intervals.resamples(labels, predicted, 2, how)
+    sizes = [len(rows[0]) for rows in how.indices(6)]
+    assert drawn.sum(axis=(1, 2)).tolist() == sizes
+    assert {3, 6, 9} <= set(sizes)  # three times c, each once, three times b
+    for rows in how.indices(6):
+        counts = np.bincount(rows[0], minlength=6)
+        assert counts[0] == counts[2] == counts[4]
+        assert counts[1] == counts[5]
+
+
+def test_a_single_person_and_persons_with_one_face_are_drawn_by_faces() -> None:
+    assert Resampling.together(np.array(["a", "a", "a"]), "persons").owners is None
+    assert Resampling.together(np.array(["a", "b", "c"]), "persons").unit == "faces"
+    two = Resampling.together(np.array(["a", "a", "b"]), "persons")
+    assert two.of([0, 1]).owners is None
+    assert two.of(np.array([True, False, True])).units() == 2
+    with pytest.raises(ValueError, match=r"owners: expected \(4,\)"):
+        intervals.mean_estimate(np.ones(4), two)
+
+
+def test_few_faces_of_one_person_say_little() -> None:
+    assert intervals.wilson(10, 10, 1).low < 0.25
+    assert intervals.wilson(10, 10).low > 0.7
+    assert intervals.wilson(10, 10, 10) == intervals.wilson(10, 10)
 
 
 def test_undefined_draws_are_left_out() -> None:

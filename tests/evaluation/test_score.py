@@ -10,7 +10,7 @@ from sklearn import metrics as sk
 
 from mien.emotions import vocabulary
 from mien.evaluation import calibration, metrics
-from mien.evaluation.intervals import Estimate, wilson
+from mien.evaluation.intervals import Estimate, Resampling, wilson
 from mien.evaluation.score import Scores, compute_scores
 from mien.expression import softmax
 
@@ -32,7 +32,7 @@ def faces() -> Faces:
 def scores(faces: Faces) -> Scores:
     probabilities, labels, votes = faces
     return compute_scores(
-        probabilities, labels, vocabulary(8), protocol="FER+ argmax", votes=votes, dropped=17, draws=200
+        probabilities, labels, vocabulary(8), protocol="FER+ argmax", votes=votes, dropped=17, how=Resampling(200)
     )
 
 
@@ -69,7 +69,9 @@ def test_every_interval_holds_its_value(scores: Scores) -> None:
 def test_without_votes_there_are_no_scores_against_them(faces: Faces) -> None:
     probabilities, labels, votes = faces
     for none in (None, np.zeros_like(votes)):
-        scores = compute_scores(probabilities, labels, vocabulary(8), protocol="FER2013", votes=none, draws=20)
+        scores = compute_scores(
+            probabilities, labels, vocabulary(8), protocol="FER2013", votes=none, how=Resampling(20)
+        )
         assert scores.cross_entropy is None
         assert scores.jensen_shannon is None
         assert scores.voted == 0
@@ -79,7 +81,7 @@ def test_the_same_seed_gives_the_same_scores(faces: Faces) -> None:
     probabilities, labels, votes = faces
     first, again, other = (
         compute_scores(
-            probabilities, labels, vocabulary(8), protocol="FER+", votes=votes, draws=50, seed=seed
+            probabilities, labels, vocabulary(8), protocol="FER+", votes=votes, how=Resampling(50, seed)
         ).as_dict()
         for seed in (1, 1, 2)
     )
@@ -100,6 +102,7 @@ def test_as_dict_is_json_and_holds_every_score(scores: Scores) -> None:
         "dropped",
         "found",
         "voted",
+        "resampled",
         "accuracy",
         "macro_f1",
         "mean_recall",
@@ -121,7 +124,9 @@ def test_as_dict_is_json_and_holds_every_score(scores: Scores) -> None:
 
 
 def test_one_face_and_absent_classes_are_scored() -> None:
-    scores = compute_scores(np.array([[0.5, 0.3, 0.2]]), np.array([0]), vocabulary(8)[:3], protocol="FER2013", draws=20)
+    scores = compute_scores(
+        np.array([[0.5, 0.3, 0.2]]), np.array([0]), vocabulary(8)[:3], protocol="FER2013", how=Resampling(20)
+    )
     assert scores.accuracy == Estimate(1, 1, 1)
     assert scores.macro_f1 == Estimate(1, 1, 1)
     assert scores.calibration_error == Estimate(0.5, 0.5, 0.5)
@@ -133,7 +138,7 @@ def test_one_face_and_absent_classes_are_scored() -> None:
 def test_the_recall_of_a_class_with_few_faces_has_an_interval_even_if_none_is_found(right: int) -> None:
     labels = np.array([0] * 90 + [1] * 13)
     answers = np.where(np.arange(len(labels)) >= len(labels) - right, labels, 0)
-    scores = compute_scores(np.eye(2)[answers], labels, vocabulary(8)[:2], protocol="FER2013", draws=20)
+    scores = compute_scores(np.eye(2)[answers], labels, vocabulary(8)[:2], protocol="FER2013", how=Resampling(20))
     assert scores.rows[1].recall == wilson(right, 13)
     assert scores.rows[1].recall.high > scores.rows[1].recall.value
     assert scores.rows[0].recall.low == 1  # of many faces, by the bootstrap
@@ -142,7 +147,7 @@ def test_the_recall_of_a_class_with_few_faces_has_an_interval_even_if_none_is_fo
 def test_what_is_said_of_few_faces_has_an_interval_even_if_it_is_never_right() -> None:
     labels = np.array([0] * 90 + [1] * 60)
     answers = np.where(np.arange(len(labels)) < 3, 1, 0)
-    scores = compute_scores(np.eye(2)[answers], labels, vocabulary(8)[:2], protocol="FER2013", draws=20)
+    scores = compute_scores(np.eye(2)[answers], labels, vocabulary(8)[:2], protocol="FER2013", how=Resampling(20))
     row = scores.rows[1]
     assert row.precision == wilson(0, 3)
     assert row.precision.high > 0.4
@@ -167,7 +172,7 @@ def test_invalid_input_is_refused(faces: Faces) -> None:
         ((probabilities, labels, votes[:, :7]), r"votes: expected \(600, 8\), got \(600, 7\)"),
     ]:
         with pytest.raises(ValueError, match=message):
-            compute_scores(wrong[0], wrong[1], names, protocol="FER+", votes=wrong[2], draws=5)
+            compute_scores(wrong[0], wrong[1], names, protocol="FER+", votes=wrong[2], how=Resampling(5))
 
 
 def test_scores_cannot_be_changed(scores: Scores) -> None:

@@ -11,6 +11,7 @@ from tests.drawn import drawn_samples
 
 from mien.datasets import Samples
 from mien.evaluation import calibration
+from mien.evaluation.intervals import Resampling
 from mien.evaluation.slices import all_slices, measures, slice_faces
 
 
@@ -93,7 +94,7 @@ def test_the_range_of_the_risk_holds_the_risk() -> None:
     confidence = random.uniform(0.2, 1, 2000)
     correct = random.random(2000) < confidence
     coverage = np.array([0.1, 0.5, 1.0])
-    low, high = calibration.risk_range(confidence, correct, coverage, draws=300)
+    low, high = calibration.risk_range(confidence, correct, coverage, how=Resampling(300))
     found = calibration.risk_coverage(confidence, correct)
     risks = np.interp(coverage, found.coverage, found.risk)
     assert ((low <= risks) & (risks <= high)).all()

@@ -32,6 +32,10 @@ class ScoringOptions:
         tuple[str, ...] | None,
         "Also measure the accuracy on corrupted faces: jitter, small-24, dark, ..., or all.",
     ] = None
+    groups: Annotated[
+        Path | None,
+        "Also score groups of faces: a .csv file with the column name or subject, and others that divide them, as sex.",
+    ] = None
     align: Annotated[bool, "Align the faces first where they are sure, as `mien analyze --faces-are-crops` does."] = (
         False
     )
@@ -65,11 +69,13 @@ def evaluate(
 
     Every score names its protocol: the labels of FER2013, or the votes of FER+ by majority or by argmax. With
     --detector, each face is placed on a larger canvas, found there and cropped, as in a photograph. With --emotions,
-    only faces of these emotions are scored, and only these are told apart. If the data has valence and arousal, their
+    only faces of these emotions are scored, and only these are told apart. If the data knows the persons, intervals are
+    resampled over them. If the data has valence and arousal, their
     concordance correlation (CCC) and root mean squared error are printed as well.
     """
     from mien.datasets import store
     from mien.evaluation import evaluate_model
+    from mien.evaluation.groups import read_groups
     from mien.evaluation.report.page import evaluation_page, need_templates
     from mien.evaluation.report.predictions_file import write_predictions
     from mien.evaluation.report.text import open_report, text
@@ -81,6 +87,7 @@ def evaluate(
     if output.predictions:
         targets.append(Target("--predictions", output.predictions, ".csv"))
     samples = store.load(data, scoring.split)
+    columns = read_groups(scoring.groups, samples) if scoring.groups else {}
     with ExitStack() as stack:
         out_file = stack.enter_context(open_report(output.out)) if output.out else None
         report_file = stack.enter_context(open_report(output.report)) if output.report else None
@@ -95,7 +102,7 @@ def evaluate(
             detector=detector,
             align=scoring.align,
             progress=progress,
-        )
+        ).with_groups(columns)
         plain = ""
         if output.json or out_file:  # the hash of a store takes a moment
             plain = json.dumps(evaluation.as_dict() | {"data": _described(data, samples)}, indent=1)
@@ -109,7 +116,7 @@ def evaluate(
         print(plain)
     else:
         for name, scores in evaluation.scores.items():
-            print(text(scores, evaluation.accuracy_drops.get(name, ())))
+            print(text(scores, evaluation.accuracy_drops.get(name, ()), evaluation.groups[name]))
             print()
         if evaluation.affect:
             print(evaluation.affect.text())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.evaluation.intervals import Estimate, bootstrap
+from mien.evaluation.intervals import ALONE, Estimate, Resampling, bootstrap
 from mien.expression.base import Classifier, Logits
 from mien.results import AFFECT
 
@@ -74,22 +74,26 @@ def concordance(predicted: NDArray[np.float64], truth: NDArray[np.float64]) -> N
     return found
 
 
-def affect_scores(predicted: NDArray[np.float32], truth: NDArray[np.float32], source: str) -> AffectScores | None:
+def affect_scores(
+    predicted: NDArray[np.float32], truth: NDArray[np.float32], source: str, how: Resampling = ALONE
+) -> AffectScores | None:
     """Scores predictions (N, 2) against labels (N, 2) where both are known; None if that is nowhere.
 
     Args:
         predicted: Valence and arousal; nan where a model gives none.
         truth: The labels; nan where they are unknown.
         source: `NETWORK` or `EXPECTATION`.
+        how: How the resamples of the intervals are drawn.
     """
     known = np.isfinite(predicted).all(axis=1) & np.isfinite(truth).all(axis=1)
     if not known.any():
         return None
-    parts = [_scores(predicted[known, axis].astype(float), truth[known, axis].astype(float)) for axis in (0, 1)]
+    mine = how.of(known)
+    parts = [_scores(predicted[known, axis].astype(float), truth[known, axis].astype(float), mine) for axis in (0, 1)]
     return AffectScores(int(known.sum()), source, *parts)
 
 
-def _scores(predicted: NDArray[np.float64], truth: NDArray[np.float64]) -> DimensionScores:
+def _scores(predicted: NDArray[np.float64], truth: NDArray[np.float64], how: Resampling) -> DimensionScores:
     def rmse(rows: NDArray[np.int64]) -> NDArray[np.float64]:
         error: NDArray[np.float64] = np.sqrt(((predicted[rows] - truth[rows]) ** 2).mean(axis=-1))
         return error
@@ -99,7 +103,7 @@ def _scores(predicted: NDArray[np.float64], truth: NDArray[np.float64]) -> Dimen
 
     everything = np.arange(len(truth))[None]
     return DimensionScores(
-        *(Estimate.from_draws(float(each(everything)[0]), bootstrap(each, len(truth))) for each in (ccc, rmse))
+        *(Estimate.from_draws(float(each(everything)[0]), bootstrap(each, len(truth), how)) for each in (ccc, rmse))
     )
 
 

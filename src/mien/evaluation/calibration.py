@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.evaluation.intervals import DRAWS, LEVEL, Estimate, batches, bootstrap
+from mien.evaluation.intervals import ALONE, DRAWS, LEVEL, Estimate, Resampling, batches, bootstrap
 from mien.evaluation.metrics import Floats, Numbers, distributions
 
 BINS: Final = 15
@@ -65,13 +65,14 @@ def calibration_error(confidence: Floats, correct: NDArray[np.bool_], bins: int 
 
 
 def calibration_estimate(
-    confidence: Floats, correct: NDArray[np.bool_], bins: int = BINS, *, draws: int = DRAWS, seed: int = 0
+    confidence: Floats, correct: NDArray[np.bool_], bins: int = BINS, how: Resampling = ALONE
 ) -> Estimate:
     """`calibration_error` with its bootstrap interval.
 
     Resampling adds noise, which the error counts as error: for a well-calibrated model, the resampled values are about
     40% too high. They are therefore reduced by their mean excess over the value, but not below 0.
     """
+    order = np.argsort(confidence, kind="stable")
     confidence, correct = _sorted(confidence, correct)
 
     def resampled(rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -79,7 +80,7 @@ def calibration_estimate(
         return _error(confidence[rows], correct[rows], bins)
 
     value = float(_error(confidence, correct, bins))
-    errors = bootstrap(resampled, len(confidence), draws=draws, seed=seed)
+    errors = bootstrap(resampled, len(confidence), how.of(order))
     return Estimate.from_draws(value, np.maximum(errors - (errors.mean() - value), 0))
 
 
@@ -105,13 +106,13 @@ def perfect_errors(
     return np.concatenate([_error(rising, random.random((rows, n)) < rising, bins, mass) for rows in batches(n, draws)])
 
 
-def excess_error(confidence: Floats, correct: NDArray[np.bool_]) -> Estimate:
+def excess_error(confidence: Floats, correct: NDArray[np.bool_], how: Resampling = ALONE) -> Estimate:
     """The calibration error above its level by chance, which `perfect_errors` explains; at least 0."""
-    return calibration_estimate(confidence, correct).above(float(perfect_errors(confidence).mean()))
+    return calibration_estimate(confidence, correct, how=how).above(float(perfect_errors(confidence).mean()))
 
 
 def weighted_error(
-    confidence: Floats, correct: NDArray[np.bool_], weights: Floats, bins: int = BINS, *, draws: int = DRAWS
+    confidence: Floats, correct: NDArray[np.bool_], weights: Floats, bins: int = BINS, how: Resampling = ALONE
 ) -> tuple[Estimate, float]:
     """The calibration error if each face counts with its weight (N,), and its level by chance.
 
@@ -127,8 +128,8 @@ def weighted_error(
         return _error(rising[rows], right[rows], bins, mass[rows])
 
     value = float(_error(rising, right, bins, mass))
-    errors = bootstrap(resampled, len(rising), draws=draws)
-    chance = float(perfect_errors(confidence, bins, weights=weights, draws=draws).mean())
+    errors = bootstrap(resampled, len(rising), how.of(order))
+    chance = float(perfect_errors(confidence, bins, weights=weights, draws=how.draws).mean())
     return Estimate.from_draws(value, np.maximum(errors - (errors.mean() - value), 0)), chance
 
 
@@ -235,30 +236,31 @@ def risk_coverage(confidence: Floats, correct: NDArray[np.bool_]) -> RiskCoverag
 
 
 def risk_range(
-    confidence: Floats, correct: NDArray[np.bool_], coverage: Floats, *, draws: int = DRAWS, seed: int = 0
+    confidence: Floats, correct: NDArray[np.bool_], coverage: Floats, how: Resampling = ALONE
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The bootstrap interval, low (P,) and high (P,), of the risk at each coverage (P,), above 0 to 1."""
+    order = np.argsort(confidence, kind="stable")[::-1]
     confidence, correct = _sorted(confidence, correct)
     wrong = ~correct[::-1]  # highest confidence first
-    decided = np.clip(_decided(coverage, len(wrong)), 1, len(wrong))
 
     def risks(rows: NDArray[np.int64]) -> NDArray[np.float64]:
         rows = np.sort(rows, axis=1)
+        decided = np.clip(_decided(coverage, rows.shape[1]), 1, rows.shape[1])
         shares: NDArray[np.float64] = np.cumsum(wrong[rows], axis=1)[:, decided - 1] / decided
         return shares
 
-    drawn = bootstrap(risks, len(wrong), draws=draws, seed=seed)
+    drawn = bootstrap(risks, len(wrong), how.of(order))
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return low, high
 
 
 def selective_accuracy(
-    confidence: Floats, correct: NDArray[np.bool_], coverage: float = 0.8, *, draws: int = DRAWS, seed: int = 0
+    confidence: Floats, correct: NDArray[np.bool_], coverage: float = 0.8, how: Resampling = ALONE
 ) -> Estimate:
     """The accuracy on this fraction of the faces, those with the highest confidence (Geifman and El-Yaniv 2017)."""
     _, right = _sorted(confidence, correct)
     decided = int(_decided(coverage, len(right)))
-    low, high = risk_range(confidence, correct, np.array([coverage]), draws=draws, seed=seed)
+    low, high = risk_range(confidence, correct, np.array([coverage]), how)
     value = float(right[len(right) - decided :].mean())
     return Estimate(value, min(1 - float(high[0]), value), max(1 - float(low[0]), value))
 

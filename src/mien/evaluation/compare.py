@@ -248,14 +248,14 @@ def compare(
             rows.append(Row(candidate.name, candidate.members, None, None, error=error, part=part))
             continue
         pairs = {
-            name: (first.predictions[name].correct, predicted.correct)
+            name: (first.predictions[name].correct, predicted.correct, predicted.how)
             for name, predicted in evaluation.predictions.items()
             if first and name in first.predictions and np.array_equal(first.predictions[name].rows, predicted.rows)
         }
-        against = {name: mcnemar(one, other) for name, (one, other) in pairs.items()}
+        against = {name: mcnemar(one, other) for name, (one, other, _) in pairs.items()}
         differences = {
-            name: mean_estimate(other.astype(np.float64) - one.astype(np.float64))
-            for name, (one, other) in pairs.items()
+            name: mean_estimate(other.astype(np.float64) - one.astype(np.float64), how)
+            for name, (one, other, how) in pairs.items()
         }
         rows.append(Row(candidate.name, candidate.members, evaluation, cost, against, differences))
         first = first or evaluation

@@ -1,8 +1,13 @@
-"""The uncertainty of scores: 95% bootstrap intervals (Efron and Tibshirani 1993, chapter 13) and McNemar's test."""
+"""The uncertainty of scores: 95% bootstrap intervals (Efron and Tibshirani 1993, chapter 13) and McNemar's test.
+
+Images of one person are alike, and so are frames of one clip: a hundred images of ten people say less about other
+people than images of a hundred. If the data says who is who, persons are drawn in place of faces, each with all of
+their faces (Davison and Hinkley 1997, section 3.8); intervals of few persons are still somewhat too narrow.
+"""
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any, Final
 
@@ -58,6 +63,65 @@ class Estimate:
         return {name: None if np.isnan(number) else float(number) for name, number in numbers.items()}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Resampling:
+    """How resamples are drawn; the same resampling gives the same ones, so that two models can be compared in pairs.
+
+    Attributes:
+        draws: Number of resamples.
+        seed: Of the random numbers.
+        owners: (N,) number of the person (or clip) that each face belongs to; None if each face is drawn alone.
+        unit: What is drawn, in the plural, for reports.
+    """
+
+    draws: int = DRAWS
+    seed: int = 0
+    owners: NDArray[np.int64] | None = None
+    unit: str = "faces"
+
+    @classmethod
+    def together(cls, names: NDArray[np.str_], unit: str) -> "Resampling":
+        """Draws faces with the same name (N,) together."""
+        known, owners = np.unique(names, return_inverse=True)
+        return cls() if len(known) == len(names) else cls(owners=owners.reshape(-1), unit=unit).of(slice(None))
+
+    def of(self, rows: Any) -> "Resampling":
+        """The same for some of the faces, given by indices, a mask or a slice.
+
+        Faces of a single person are drawn alone: the interval then says what other images of this person would change.
+        """
+        if self.owners is None:
+            return self
+        owners = self.owners[rows]
+        one = len(owners) > 0 and (owners == owners[0]).all()
+        return Resampling(self.draws, self.seed) if one else replace(self, owners=owners)
+
+    def units(self, rows: Any = slice(None), /) -> int | None:
+        """How many persons some of the faces show; None if faces are drawn alone."""
+        return None if self.owners is None else len(np.unique(self.owners[rows]))
+
+    def indices(self, n: int) -> Iterator[NDArray[np.int64]]:
+        """The resamples of n faces, at least 1: arrays (D, M) of indices, one resample per row, until all are drawn.
+
+        Raises:
+            ValueError: There are owners of another number of faces.
+        """
+        random = np.random.default_rng(self.seed)
+        if self.owners is None:
+            for rows in batches(n, self.draws):
+                yield random.integers(n, size=(rows, n))
+            return
+        if self.owners.shape != (n,):
+            raise ValueError(f"owners: expected ({n},), got {self.owners.shape}")
+        order = np.argsort(self.owners, kind="stable")
+        members = np.split(order, np.flatnonzero(np.diff(self.owners[order])) + 1)
+        for _ in range(self.draws):  # persons have different numbers of faces, so resamples have different lengths
+            yield np.concatenate([members[k] for k in random.integers(len(members), size=len(members))])[None]
+
+
+ALONE: Final = Resampling()
+
+
 def batches(n: int, draws: int) -> Iterator[int]:
     """Splits `draws` rows of `n` numbers into batches that fit in memory; yields the number of rows of each."""
     step = max(1, _BATCH // n)
@@ -68,51 +132,72 @@ def batches(n: int, draws: int) -> Iterator[int]:
 def bootstrap(
     statistic: Callable[[NDArray[np.int64]], NDArray[np.float64]],
     n: int,
-    *,
-    draws: int = DRAWS,
-    seed: int = 0,
+    how: Resampling = ALONE,
 ) -> NDArray[np.float64]:
     """The values (draws,) of a statistic over resamples of n faces, drawn with replacement.
 
     Args:
-        statistic: Maps face indices (D, n), one resample per row, to D values.
+        statistic: Maps face indices (D, M), one resample per row, to D values. M is n if faces are drawn alone.
         n: Number of faces, at least 1.
-        draws: Number of resamples.
-        seed: The same seed gives the same resamples, so that the scores of two models can be compared in pairs.
+        how: How they are drawn.
     """
-    random = np.random.default_rng(seed)
-    return np.concatenate([statistic(random.integers(n, size=(rows, n))) for rows in batches(n, draws)])
+    return np.concatenate([statistic(rows) for rows in how.indices(n)])
 
 
-def mean_estimate(values: NDArray[np.floating[Any]], *, draws: int = DRAWS, seed: int = 0) -> Estimate:
+def mean_estimate(values: NDArray[np.floating[Any]], how: Resampling = ALONE) -> Estimate:
     """The mean of values (N,), one per face, with its bootstrap interval."""
-    means = bootstrap(lambda rows: values[rows].mean(axis=1), len(values), draws=draws, seed=seed)
+    means = bootstrap(lambda rows: values[rows].mean(axis=1), len(values), how)
     return Estimate.from_draws(float(values.mean()), means)
 
 
-def wilson(found: int, total: int) -> Estimate:
+def wilson(found: int, total: int, units: int | None = None) -> Estimate:
     """A share of a few faces with its 95% interval by Wilson's score (Wilson 1927; Brown, Cai and DasGupta 2001).
 
     The bootstrap says nothing about none of thirteen faces: all its resamples are 0. nan without faces.
+
+    Args:
+        found: Those of the faces that count.
+        total: The number of faces.
+        units: The number of persons that they show, if persons are resampled: the interval is then as wide as that of
+            one face of each, as if all faces of a person were alike.
     """
     if not total:
         return Estimate(math.nan, math.nan, math.nan)
     z = NormalDist().inv_cdf((1 + LEVEL) / 2)
-    share = found / total
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    reach = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    share, n = found / total, total if units is None else units
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return Estimate(share, max(0.0, min(middle - reach, share)), min(1.0, max(middle + reach, share)))
 
 
-def resampled_confusions(confusion: NDArray[np.int64], *, draws: int = DRAWS, seed: int = 0) -> NDArray[np.int64]:
-    """Confusion matrices (draws, C, C) of resamples of the faces that one matrix (C, C) counts.
+def resampled_confusions(confusion: NDArray[np.int64], how: Resampling = ALONE) -> NDArray[np.int64]:
+    """Confusion matrices (draws, C, C) of resamples of the faces that one matrix (C, C) counts, each drawn alone.
 
     Drawing n faces with replacement and counting their cells equals one draw from a multinomial distribution, which
     is much faster.
     """
     total = int(confusion.sum())
-    cells = np.random.default_rng(seed).multinomial(total, confusion.ravel() / total, size=draws)
-    return cells.reshape(draws, *confusion.shape)
+    cells = np.random.default_rng(how.seed).multinomial(total, confusion.ravel() / total, size=how.draws)
+    return cells.reshape(how.draws, *confusion.shape)
+
+
+def resamples(
+    labels: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], classes: int, how: Resampling = ALONE
+) -> NDArray[np.int64]:
+    """Confusion matrices (draws, C, C) of resamples of faces, drawn as `how` says.
+
+    Args:
+        labels: (N,) true classes, 0 to C - 1.
+        predicted: (N,) predicted classes.
+        classes: C.
+        how: How they are drawn.
+    """
+    cells = labels.astype(np.int64) * classes + predicted
+    if how.owners is None:
+        counted = np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+        return resampled_confusions(counted, how)
+    counts = [np.bincount(cells[rows[0]], minlength=classes * classes) for rows in how.indices(len(cells))]
+    return np.stack(counts).reshape(-1, classes, classes)
 
 
 @dataclass(frozen=True, slots=True)

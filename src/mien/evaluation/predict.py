@@ -13,9 +13,11 @@ from mien.assets.store import open_model
 from mien.datasets import Samples
 from mien.datasets.canvas import find_and_crop, rgb
 from mien.datasets.examples import examples_of, faces_of
+from mien.datasets.folds import division_unit, persons
 from mien.errors import ConfigError, DataError
 from mien.evaluation.affect import AffectScores, affect_scores, predicted_affect, predicts_affect
-from mien.evaluation.intervals import DRAWS, mean_estimate
+from mien.evaluation.groups import Columns, Grouping, group_scores
+from mien.evaluation.intervals import ALONE, Resampling, mean_estimate
 from mien.evaluation.protocols import Protocol, printed_split, restricted, select_protocols, votes_for
 from mien.evaluation.robustness import AccuracyDrop, accuracy_drops, corrupted, select_corruptions
 from mien.evaluation.score import Scores, assumed_error, compute_scores
@@ -45,6 +47,7 @@ class Predictions:
         labels: (N,) indices of the true classes.
         probabilities: (N, C) float32.
         threshold: A face with a top probability below it is `uncertain`.
+        how: How the faces are resampled for intervals: persons are drawn with all of their faces if they are known.
     """
 
     title: str
@@ -53,6 +56,7 @@ class Predictions:
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float32]
     threshold: float
+    how: Resampling = ALONE
 
     @property
     def confidence(self) -> NDArray[np.float32]:
@@ -84,6 +88,7 @@ class Evaluation:
         affect: The scores of valence and arousal; None if the data has no labels of them.
         record: How the scores were produced, as JSON can hold it: the networks with the hashes of their files,
             versions, and the resamples of the intervals.
+        groups: By name of the protocol, the scores of groups of faces, from `with_groups`.
     """
 
     model: str
@@ -97,17 +102,40 @@ class Evaluation:
     aligned: bool = False
     affect: AffectScores | None = None
     record: Mapping[str, object] = field(default_factory=dict)
+    groups: Mapping[str, Sequence[Grouping]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON."""
         found = {name: scores.as_dict() for name, scores in self.scores.items()}
         for name, drops in self.accuracy_drops.items():
             found[name]["corruptions"] = [drop.as_dict() for drop in drops]
+        for name, groupings in self.groups.items():
+            found[name]["groups"] = [grouping.as_dict() for grouping in groupings]
         conditions = {"model": self.model, "split": self.split, "tta": self.tta, "detector": self.detector}
         more: dict[str, object] = {} if self.affect is None else {"affect": self.affect.as_dict()}
         if self.record:
             more["record"] = dict(self.record)
         return {**conditions, "prior": self.prior, "aligned": self.aligned, "protocols": found, **more}
+
+    def with_groups(self, columns: Columns) -> "Evaluation":
+        """The same with the scores of groups of faces.
+
+        Args:
+            columns: What `mien.evaluation.groups.read_groups` returned for the samples that were evaluated.
+
+        Raises:
+            DataError: A column has too many values.
+        """
+        groups = {
+            name: group_scores(
+                found.probabilities,
+                found.labels,
+                {column: values[found.rows] for column, values in columns.items()},
+                found.how,
+            )
+            for name, found in self.predictions.items()
+        }
+        return replace(self, groups=groups)
 
     def headline(self) -> dict[str, object]:
         """The scores that are stored with the weights; the accuracy has digits enough to be rounded only once."""
@@ -164,6 +192,7 @@ def evaluate_model(
         samples = samples.only(split)
     store, examples = samples, examples_of(samples, _frames(classifier))
     samples = examples.samples
+    how = Resampling.together(persons(samples), division_unit(samples))
     chosen = _requested(classifier, select_protocols(samples, protocols), required=protocols is not None)
     ways = select_corruptions(corruptions)
     if ways and detector:
@@ -194,7 +223,7 @@ def evaluate_model(
     rated = None
     if samples.affect is not None:
         truth = samples.affect if found is None else np.where(found[:, None], samples.affect, np.float32(np.nan))
-        rated = affect_scores(np.concatenate(predictor.affects), truth, predicts_affect(network))
+        rated = affect_scores(np.concatenate(predictor.affects), truth, predicts_affect(network), how)
     predictor.rates = False  # corrupted faces are only classified
     under = {
         each.name: predictor.stored(
@@ -203,7 +232,6 @@ def evaluate_model(
         for each in ways
     }
 
-    conditions = _conditions(network, finder, align)
     predictions, scores, drops = {}, {}, {}
     for protocol in (each for each in chosen if each.classes in classifiers):
         rows = np.flatnonzero(protocol.kept if found is None else protocol.kept & found)
@@ -219,28 +247,42 @@ def evaluate_model(
             labels=protocol.labels[rows],
             probabilities=probabilities[protocol.classes][rows],
             threshold=classifiers[protocol.classes].threshold,
+            how=how.of(rows),
         )
         votes = votes_for(samples, protocol.classes)
         found_scores = compute_scores(
             predicted.probabilities,
             predicted.labels,
             predicted.classes,
-            protocol=f"{protocol.title}, {printed_split(samples, split)}, {conditions}, {network.name}",
+            protocol=f"{protocol.title}, {printed_split(samples, split)}, "
+            f"{_conditions(network, finder, align)}, {network.name}",
             votes=None if votes is None else votes[rows],
             dropped=int((~protocol.kept).sum()),
+            how=predicted.how,
         )
         if (assumed := classifiers[protocol.classes].assumed_shares) is not None:
-            error = assumed_error(predicted.probabilities, predicted.labels, assumed)
+            error = assumed_error(predicted.probabilities, predicted.labels, assumed, predicted.how)
             found_scores = replace(found_scores, assumed_error=error)
         if found is not None:
-            found_scores = replace(found_scores, found=mean_estimate(found[protocol.kept].astype(np.float64)))
+            found_scores = replace(found_scores, found=mean_estimate(found[protocol.kept] * 1.0, how.of(protocol.kept)))
         predictions[protocol.name], scores[protocol.name] = predicted, found_scores
         if ways:
             corrupt = {name: values[protocol.classes][rows] for name, values in under.items()}
-            drops[protocol.name] = accuracy_drops(predicted.labels, predicted.probabilities, corrupt)
-    prior = name_of(network.prior)
-    record = {**classifier_record(network), "bootstrap": {"draws": DRAWS, "seed": 0}}
-    return Evaluation(network.name, split, scores, predictions, network.tta, finder, drops, prior, align, rated, record)
+            drops[protocol.name] = accuracy_drops(predicted.labels, predicted.probabilities, corrupt, predicted.how)
+    record = {**classifier_record(network), "bootstrap": {"draws": ALONE.draws, "seed": ALONE.seed}}
+    return Evaluation(
+        network.name,
+        split,
+        scores,
+        predictions,
+        network.tta,
+        finder,
+        drops,
+        name_of(network.prior),
+        align,
+        rated,
+        record,
+    )
 
 
 def _conditions(network: Classifier, finder: str | None, align: bool) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mien.errors import ConfigError
 from mien.evaluation.calibration import excess_error
-from mien.evaluation.intervals import Estimate, mean_estimate
+from mien.evaluation.intervals import ALONE, Estimate, Resampling, mean_estimate
 
 Image = NDArray[np.uint8]
 # The strengths refer to faces of this width; larger images are corrupted in proportion.
@@ -103,6 +103,7 @@ def accuracy_drops(
     labels: NDArray[np.integer[Any]],
     clean: NDArray[np.floating[Any]],
     corrupted: Mapping[str, NDArray[np.floating[Any]]],
+    how: Resampling = ALONE,
 ) -> list[AccuracyDrop]:
     """The accuracy drop under each corruption.
 
@@ -110,6 +111,7 @@ def accuracy_drops(
         labels: (N,) indices of the true classes.
         clean: (N, C) probabilities of the uncorrupted faces.
         corrupted: By name of the corruption, the (N, C) probabilities of the corrupted faces.
+        how: How the resamples of the intervals are drawn.
     """
     right = (clean.argmax(axis=1) == labels).astype(np.float64)
     drops = []
@@ -120,10 +122,10 @@ def accuracy_drops(
             AccuracyDrop(
                 corruption=name,
                 meaning=CORRUPTIONS[name].meaning,
-                accuracy=mean_estimate(still),
-                fall=mean_estimate(right - still),
-                excess_error=excess_error(confidence, correct),
-                overconfidence=mean_estimate(confidence - still),
+                accuracy=mean_estimate(still, how),
+                fall=mean_estimate(right - still, how),
+                excess_error=excess_error(confidence, correct, how),
+                overconfidence=mean_estimate(confidence - still, how),
             )
         )
     return drops

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mien.emotions import vocabulary
 from mien.evaluation import calibration, intervals, metrics
-from mien.evaluation.intervals import Estimate
+from mien.evaluation.intervals import ALONE, Estimate, Resampling
 from mien.evaluation.metrics import Floats, Integers, Numbers
 
 # Classes with fewer faces are listed with their counts.
@@ -102,6 +102,9 @@ class Scores:
             assumes; None under the prior of the training data.
         found: Fraction of the faces, 0-1, that a detector found; all other scores exclude the rest. None without a
             detector.
+        units: Number of persons (or clips) that the intervals are resampled over; the number of faces if each is drawn
+            alone.
+        unit: What these are, in the plural: "faces", "persons" or "clips".
     """
 
     protocol: str
@@ -127,6 +130,8 @@ class Scores:
     rare: tuple[RareClass, ...] = ()
     assumed_error: Estimate | None = None
     found: Estimate | None = None
+    units: int = 0
+    unit: str = "faces"
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON; an undefined score is None."""
@@ -152,6 +157,7 @@ class Scores:
             "n": self.n,
             "dropped": self.dropped,
             "voted": self.voted,
+            "resampled": {"unit": self.unit, "count": self.units},
             **{key: estimate and estimate.as_dict() for key, estimate in estimates.items()},
             "classes": [row.as_dict() for row in self.rows],
             "rare_classes": [each.as_dict() for each in self.rare],
@@ -168,8 +174,7 @@ def compute_scores(
     protocol: str,
     votes: Numbers | None = None,
     dropped: int = 0,
-    draws: int = intervals.DRAWS,
-    seed: int = 0,
+    how: Resampling = ALONE,
 ) -> Scores:
     """Scores probabilities against labels and, if given, against the votes of the annotators.
 
@@ -181,8 +186,7 @@ def compute_scores(
         votes: (N, C) counts or fractions for the same classes. Faces without a vote for any of them are excluded from
             the scores that need votes.
         dropped: Number of faces that the protocol excludes, for the report.
-        draws: Number of resamples for every interval.
-        seed: Seed of the resamples.
+        how: How the resamples of every interval are drawn.
 
     Raises:
         ValueError: The shapes do not match, a label is out of range, or a row is not a probability distribution.
@@ -192,13 +196,9 @@ def compute_scores(
     confidence = probabilities.max(axis=1)
     correct = predicted == labels
     confusion = metrics.confusion_matrix(labels, predicted, len(classes))
-    resampled = intervals.resampled_confusions(confusion, draws=draws, seed=seed)
-
-    def mean(values: Floats) -> Estimate:
-        return intervals.mean_estimate(values, draws=draws, seed=seed)
-
-    calibration_error = calibration.calibration_estimate(confidence, correct, draws=draws, seed=seed)
-    perfect = calibration.perfect_errors(confidence, draws=draws, seed=seed)
+    resampled = intervals.resamples(labels, predicted, len(classes), how)
+    calibration_error = calibration.calibration_estimate(confidence, correct, how=how)
+    perfect = calibration.perfect_errors(confidence, draws=how.draws, seed=how.seed)
     chance = float(perfect.mean())
 
     voted, cross_entropy, jensen_shannon, human = 0, None, None, None
@@ -209,15 +209,16 @@ def compute_scores(
         voted = int(has_votes.sum())
         if voted:
             pair = probabilities[has_votes], votes[has_votes]
-            cross_entropy = mean(metrics.cross_entropy(*pair))
-            jensen_shannon = mean(metrics.jensen_shannon(*pair))
+            cross_entropy = intervals.mean_estimate(metrics.cross_entropy(*pair), how.of(has_votes))
+            jensen_shannon = intervals.mean_estimate(metrics.jensen_shannon(*pair), how.of(has_votes))
         counts = votes.astype(np.int64)
         several = counts.sum(axis=1) >= 2
         if several.any() and not (counts != votes).any():  # fractions cannot be divided into halves
-            one, other = metrics.halves(counts[several], seed)
-            human = mean(metrics.jensen_shannon(metrics.distributions(one), other))
+            one, other = metrics.halves(counts[several], how.seed)
+            apart = metrics.jensen_shannon(metrics.distributions(one), other)
+            human = intervals.mean_estimate(apart, how.of(several))
 
-    rows = _rows(classes, confusion, resampled)
+    rows = _rows(classes, labels, predicted, resampled, how)
     return Scores(
         protocol=protocol,
         classes=tuple(classes),
@@ -228,8 +229,8 @@ def compute_scores(
         macro_f1=Estimate.from_draws(float(metrics.macro_f1(confusion)), metrics.macro_f1(resampled)),
         mean_recall=Estimate.from_draws(float(metrics.mean_recall(confusion)), metrics.mean_recall(resampled)),
         mean_recall_of_seven=_of_seven(classes, confusion, resampled),
-        selective=calibration.selective_accuracy(confidence, correct, COVERAGE, draws=draws, seed=seed),
-        nll=mean(metrics.negative_log_likelihood(probabilities, labels)),
+        selective=calibration.selective_accuracy(confidence, correct, COVERAGE, how),
+        nll=intervals.mean_estimate(metrics.negative_log_likelihood(probabilities, labels), how),
         calibration_error=calibration_error,
         perfect_error=Estimate.from_draws(chance, perfect),
         excess_error=calibration_error.above(chance),
@@ -244,14 +245,16 @@ def compute_scores(
             for row, found in zip(rows, np.diag(confusion).tolist(), strict=True)
             if _is_rare(row.support)
         ),
+        units=how.units() or len(labels),
+        unit=how.unit,
     )
 
 
-def assumed_error(probabilities: Floats, labels: Integers, shares: Floats) -> Estimate:
+def assumed_error(probabilities: Floats, labels: Integers, shares: Floats, how: Resampling = ALONE) -> Estimate:
     """The calibration error above chance if faces are weighted so that their classes have these shares (C,)."""
     correct = metrics.predictions(probabilities) == labels
     weights = calibration.class_weights(labels, shares)
-    error, chance = calibration.weighted_error(probabilities.max(axis=1), correct, weights)
+    error, chance = calibration.weighted_error(probabilities.max(axis=1), correct, weights, how=how)
     return error.above(chance)
 
 
@@ -280,34 +283,42 @@ def _is_rare(support: int) -> bool:
     return 0 < support < RARE
 
 
-def _f1_of_few(right: int, said: int) -> Estimate:
+def _f1_of_few(right: int, said: int, units: int | None) -> Estimate:
     """F1 of a class with few faces, by Wilson's interval of the Jaccard index J: F1 = 2 J / (1 + J).
 
     Args:
         right: Its faces that are found.
         said: Its faces, and those that are called it, in all.
+        units: The number of persons that they show, if persons are resampled.
     """
-    found = intervals.wilson(right, said - right)
+    found = intervals.wilson(right, said - right, units)
     return Estimate(*(2 * share / (1 + share) for share in (found.value, found.low, found.high)))
 
 
-def _rows(classes: Sequence[str], confusion: NDArray[np.int64], resampled: NDArray[np.int64]) -> tuple[ClassRow, ...]:
+def _rows(
+    classes: Sequence[str], labels: Integers, predicted: Integers, resampled: NDArray[np.int64], how: Resampling
+) -> tuple[ClassRow, ...]:
     """The scores of each class; those of one with few faces have Wilson's interval, which may not be empty."""
+    confusion = metrics.confusion_matrix(labels, predicted, len(classes))
     scores, draws = metrics.class_scores(confusion), metrics.class_scores(resampled)  # (C,) and (D, C)
-    return tuple(
-        ClassRow(
-            name=name,
-            support=int(scores.support[k]),
-            predicted=int(scores.predicted[k]),
-            precision=intervals.wilson(int(confusion[k, k]), int(scores.predicted[k]))
-            if _is_rare(scores.predicted[k])
+
+    def row(k: int) -> ClassRow:
+        support, said, right = int(scores.support[k]), int(scores.predicted[k]), int(confusion[k, k])
+        mine, called = labels == k, predicted == k
+
+        return ClassRow(
+            name=classes[k],
+            support=support,
+            predicted=said,
+            precision=intervals.wilson(right, said, how.units(called))
+            if _is_rare(said)
             else Estimate.from_draws(float(scores.precision[k]), draws.precision[:, k]),
-            recall=intervals.wilson(int(confusion[k, k]), int(scores.support[k]))
-            if _is_rare(scores.support[k])
+            recall=intervals.wilson(right, support, how.units(mine))
+            if _is_rare(support)
             else Estimate.from_draws(float(scores.recall[k]), draws.recall[:, k]),
-            f1=_f1_of_few(int(confusion[k, k]), int(scores.support[k] + scores.predicted[k]))
-            if _is_rare(scores.support[k]) or _is_rare(scores.predicted[k])
+            f1=_f1_of_few(right, support + said, how.units(mine | called))
+            if _is_rare(support) or _is_rare(said)
             else Estimate.from_draws(float(scores.f1[k]), draws.f1[:, k]),
         )
-        for k, name in enumerate(classes)
-    )
+
+    return tuple(row(k) for k in range(len(classes)))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets import Samples, ferplus
-from mien.evaluation.intervals import Estimate, mean_estimate
+from mien.evaluation.intervals import ALONE, Estimate, Resampling, mean_estimate
 from mien.evaluation.metrics import Floats
 
 PARTS: Final = 4
@@ -70,24 +70,32 @@ def _of_image(image: NDArray[np.uint8]) -> tuple[float, float, float]:
     return float(grey.mean()), float(grey.std()), float(cv2.Laplacian(grey, cv2.CV_64F).var())
 
 
-def all_slices(samples: Samples, confidence: Floats, correct: NDArray[np.bool_]) -> list[Slices]:
+def all_slices(
+    samples: Samples, confidence: Floats, correct: NDArray[np.bool_], how: Resampling = ALONE
+) -> list[Slices]:
     """Slices the samples by every measure.
 
     Args:
         samples: N faces.
         confidence: (N,) top probabilities.
         correct: (N,) whether the top class is the true one.
+        how: How the resamples of the intervals are drawn.
     """
     return [
-        Slices(name, _MEANINGS[name], tuple(slice_faces(values, confidence, correct)))
+        Slices(name, _MEANINGS[name], tuple(slice_faces(values, confidence, correct, how)))
         for name, values in measures(samples).items()
     ]
 
 
-def slice_faces(values: Floats, confidence: Floats, correct: NDArray[np.bool_], parts: int = PARTS) -> list[Slice]:
-    """Divides faces by their values (N,) into slices of about equal size; equal values stay together."""
+def quarters(values: Floats, parts: int = PARTS) -> NDArray[np.int64]:
+    """The part (N,) of each value (N,), lowest first, of about equal size; equal values stay together."""
     edges = np.unique(np.quantile(values, np.arange(1, parts) / parts))
-    place = np.searchsorted(edges, values)
+    return np.searchsorted(edges, values)
+
+
+def slice_faces(values: Floats, confidence: Floats, correct: NDArray[np.bool_], how: Resampling = ALONE) -> list[Slice]:
+    """Divides faces by their values (N,) into slices of about equal size; equal values stay together."""
+    place = quarters(values)
     found = []
     for part in np.unique(place):
         mine = place == part
@@ -97,8 +105,8 @@ def slice_faces(values: Floats, confidence: Floats, correct: NDArray[np.bool_], 
                 low=float(values[mine].min()),
                 high=float(values[mine].max()),
                 faces=int(mine.sum()),
-                accuracy=mean_estimate(right),
-                overconfidence=mean_estimate(confidence[mine] - right),
+                accuracy=mean_estimate(right, how.of(mine)),
+                overconfidence=mean_estimate(confidence[mine] - right, how.of(mine)),
             )
         )
     return found

@@ -24,7 +24,7 @@ from mien.datasets.folds import Unit, division_unit, labelled, persons, subject_
 from mien.datasets.samples import SPLITS, mark_duplicates
 from mien.errors import ConfigError, DataError, OutputError, StoppedError
 from mien.evaluation import evaluate_model
-from mien.evaluation.intervals import Estimate, bootstrap
+from mien.evaluation.intervals import Estimate, Resampling, resamples
 from mien.evaluation.metrics import accuracy, confusion_matrix, mean_recall
 from mien.files import new_file
 from mien.training.expression.export import export_run
@@ -75,24 +75,12 @@ class Pool:
         The intervals are bootstrapped over persons, not over images: images of one person are alike, so resampling
         images would make the intervals too narrow (Davison and Hinkley 1997, section 3.8).
         """
-        names, place = np.unique(self.persons, return_inverse=True)
-        size = len(self.classes)
-        cells = self.labels * size + self.probabilities.argmax(axis=1)
-        each = np.zeros((len(names), size * size), np.int64)
-        np.add.at(each, (place, cells), 1)
-
-        def counts(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-            drawn = np.stack([np.bincount(row, minlength=len(names)) for row in rows])
-            return (drawn @ each).reshape(len(rows), size, size)
-
-        found = {}
-        for name, score in _SCORES.items():
-
-            def resampled(rows: NDArray[np.int64], score: Score = score) -> NDArray[np.float64]:
-                return score(counts(rows))
-
-            found[name] = Estimate.from_draws(float(score(self.confusion)), bootstrap(resampled, len(names)))
-        return found
+        how = Resampling.together(self.persons, "persons")
+        predicted = self.probabilities.argmax(axis=1)
+        resampled = resamples(self.labels, predicted, len(self.classes), how)
+        return {
+            name: Estimate.from_draws(float(score(self.confusion)), score(resampled)) for name, score in _SCORES.items()
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types, as written to JSON."""

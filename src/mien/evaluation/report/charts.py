@@ -70,7 +70,7 @@ def risk(predicted: Predictions) -> Chart:
     """The error rate over the fraction of faces that are classified, those with the highest confidence first."""
     found = risk_coverage(predicted.confidence, predicted.correct)
     coverage = np.linspace(0.02, 1, 50)
-    low, high = risk_range(predicted.confidence, predicted.correct, coverage)
+    low, high = risk_range(predicted.confidence, predicted.correct, coverage, predicted.how)
     top = min(1.0, max(0.1, np.ceil(10 * high.max()) / 10))
     shown = found.coverage >= coverage[0]  # below, a few faces decide
     keep = np.unique(np.linspace(0, shown.sum() - 1, 200).astype(int))

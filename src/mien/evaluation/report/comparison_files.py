@@ -12,7 +12,7 @@ import numpy as np
 from mien.errors import MissingExtraError
 from mien.evaluation.compare import Comparison, Row
 from mien.evaluation.intervals import Estimate, McNemar
-from mien.evaluation.report.text import columns
+from mien.evaluation.report.text import columns, over
 from mien.evaluation.score import Scores
 from mien.files import new_file, replacing, write_errors
 from mien.output.drawing.palette import colour_of
@@ -28,7 +28,7 @@ def comparison_text(comparison: Comparison) -> str:
     prior = "" if comparison.prior == "training" else f", prior {comparison.prior}"
     for name, title in comparison.protocols.items():
         scored = _scored(comparison, name)
-        line = f"{title}, {comparison.split}, {views}{prior}: {scored[0][1].n:,} faces"
+        line = f"{title}, {comparison.split}, {views}{prior}: {scored[0][1].n:,} faces{over(scored[0][1])}"
         rows: list[tuple[str, ...]] = [
             (
                 "model",
@@ -63,11 +63,13 @@ def comparison_text(comparison: Comparison) -> str:
         f"In brackets: 95% bootstrap intervals. Difference: of the accuracies, in points, to {first}, the\n"
         "first model, on the same faces. McNemar: exact, two-sided, not corrected for the number of models. MMAC:\n"
         "million multiply-adds for one face. ms: median on one thread."
+        + (_PERSONS if any(found.unit != "faces" for row in comparison.good for found in _all(row)) else "")
         + ("" if all(row.cost and row.cost.parameters for row in comparison.good) else _UNCOUNTED)
     )
     return "\n\n".join(parts) + "\n"
 
 
+_PERSONS = "\nMcNemar's test takes faces as independent, which those of one person are not: go by the difference."
 _UNCOUNTED = "\nCounting parameters and MMAC needs the package onnx: pip install 'mien[train]'."
 
 
@@ -78,6 +80,10 @@ def _rare_lines(scored: Sequence[tuple[Row, Scores]]) -> str:
     for row, found in scored:
         rows.append((row.name, *(f"{each.found} of {each.support}: {each.recall}" for each in found.rare)))
     return columns(rows, "<" + ">" * len(names)) if names else ""
+
+
+def _all(row: Row) -> Iterable[Scores]:
+    return row.evaluation.scores.values() if row.evaluation else ()
 
 
 def _scored(comparison: Comparison, protocol: str) -> list[tuple[Row, Scores]]:

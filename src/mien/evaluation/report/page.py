@@ -21,7 +21,7 @@ from mien.evaluation.calibration import BINS
 from mien.evaluation.intervals import Estimate
 from mien.evaluation.predict import Evaluation, Predictions
 from mien.evaluation.report.charts import reliability, risk
-from mien.evaluation.report.text import points
+from mien.evaluation.report.text import over, points
 from mien.evaluation.robustness import AccuracyDrop, corrupted
 from mien.evaluation.score import COVERAGE, Scores
 from mien.evaluation.slices import Slice, all_slices
@@ -65,7 +65,10 @@ def evaluation_page(evaluation: Evaluation, samples: Samples, *, data: str = "")
         },
         tabs=[predicted.title for predicted in evaluation.predictions.values()],
         sections=[
-            _section(scores, evaluation.predictions[name], samples, evaluation.accuracy_drops.get(name, ()))
+            {
+                **_section(scores, evaluation.predictions[name], samples, evaluation.accuracy_drops.get(name, ())),
+                "groups": evaluation.groups.get(name, ()),
+            }
             for name, scores in evaluation.scores.items()
         ],
     )
@@ -88,7 +91,7 @@ def _section(
         "tiles": _tiles(scores),
         "reliability": reliability(predicted, scores.bins),
         "risk": risk(predicted),
-        "slices": all_slices(chosen, predicted.confidence, predicted.correct),
+        "slices": all_slices(chosen, predicted.confidence, predicted.correct, predicted.how),
         "drops": [(drop, corrupted(chosen.images[:1], drop.corruption)[0]) for drop in drops],
         "wrong": len(wrong),
         "voted": chosen.votes is not None,
@@ -168,7 +171,7 @@ def _environment() -> "jinja2.Environment":
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    filters = {"value": _value, "interval": _interval, "points": points, "ends": _ends}
+    filters = {"value": _value, "interval": _interval, "points": points, "ends": _ends, "over": over}
     environment.filters.update(filters | {"png": png_url, "hue": css_colour})
     environment.tests["known"] = _known
     return environment

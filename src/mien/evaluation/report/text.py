@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.evaluation.calibration import BINS
+from mien.evaluation.groups import Grouping
 from mien.evaluation.intervals import Estimate
 from mien.evaluation.robustness import AccuracyDrop
 from mien.evaluation.score import COVERAGE, Scores
@@ -34,11 +35,12 @@ def open_report(path: Path) -> Iterator[TextIO]:
             raise
 
 
-def text(scores: Scores, drops: Sequence[AccuracyDrop] = ()) -> str:
-    """All scores and accuracy drops, in lines of at most 100 columns for up to ten classes."""
+def text(scores: Scores, drops: Sequence[AccuracyDrop] = (), groups: Sequence[Grouping] = ()) -> str:
+    """All scores, accuracy drops and scores of groups, in lines of at most 100 columns for up to ten classes."""
     line = f"{scores.protocol}: {scores.n:,} faces"
     if scores.dropped:
         line += f", {scores.dropped:,} excluded by the protocol"
+    line += over(scores)
     parts = [
         f"{line}\n{'=' * len(line)}",
         _scores(scores),
@@ -49,10 +51,16 @@ def text(scores: Scores, drops: Sequence[AccuracyDrop] = ()) -> str:
         "Confusion in faces",
         _matrix(scores.classes, _counts(scores.confusion)),
         *([_drops(drops)] if drops else []),
+        *([_groups(groups, scores.unit)] if groups else []),
         "In brackets: 95% intervals, bootstrapped, or Wilson's for few faces. Macro F1 and mean recall: over\n"
         "the classes that occur in the labels.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def over(scores: Scores) -> str:
+    """What the intervals are resampled over, if it is not the faces: `, intervals over 12 persons`."""
+    return "" if scores.unit == "faces" else f", intervals over {scores.units:,} {scores.unit}"
 
 
 def _scores(scores: Scores) -> str:
@@ -116,6 +124,35 @@ def _drops(drops: Sequence[AccuracyDrop]) -> str:
         for drop in drops
     ]
     return columns(rows, "<>>><")
+
+
+def _groups(groups: Sequence[Grouping], unit: str) -> str:
+    known = any(group.persons is not None for grouping in groups for group in grouping.groups)
+    parts = []
+    for grouping in groups:
+        names = ("faces", unit, "accuracy", "less the others'", "mean recall", "overconfident")
+        rows: list[tuple[str, ...]] = [(grouping.column, *names)]
+        rows += [
+            (
+                group.name,
+                f"{group.faces:,}",
+                "" if group.persons is None else f"{group.persons:,}",
+                f"{group.accuracy}",
+                points(group.difference),
+                f"{group.mean_recall}",
+                f"{group.overconfidence.value:+.1%}",
+            )
+            for group in grouping.groups
+        ]
+        if grouping.unknown:
+            rows.append(("unknown", f"{grouping.unknown:,}", *[""] * 5))
+        shown = rows if known else [(*row[:2], *row[3:]) for row in rows]
+        parts.append(columns(shown, "<" + ">" * (len(shown[0]) - 1)))
+    parts.append(
+        "Accuracy less that of the faces of all other groups, in points. Groups may differ in their emotions,\n"
+        "which the mean recall weighs equally, and several groups differ by chance in some."
+    )
+    return "\n\n".join(parts)
 
 
 def points(fall: Estimate) -> str:
