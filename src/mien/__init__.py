@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mien.analyzer import Analyzer as Analyzer
     from mien.analyzer import AnalyzerOptions as AnalyzerOptions
     from mien.analyzer import analyze as analyze
+    from mien.analyzer import classify as classify
     from mien.analyzer import detect as detect
     from mien.errors import ConfigError as ConfigError
     from mien.errors import InputError as InputError
@@ -45,7 +46,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is 
 # The modules of the public names.
 _MODULES = {
     "mien": ("emotions", "errors", "media", "output"),
-    "mien.analyzer": ("Analyzer", "AnalyzerOptions", "analyze", "detect"),
+    "mien.analyzer": ("Analyzer", "AnalyzerOptions", "analyze", "classify", "detect"),
     "mien.expression.base": ("ClassifierOptions",),
     "mien.errors": ("ConfigError", "InputError", "MienError"),
     "mien.faces.detectors": ("DetectorOptions",),

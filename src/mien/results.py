@@ -341,7 +341,7 @@ class FrameResult(Sequence[Face]):
         timestamp: Seconds from the start of a video; None for an image.
         width: Width of the frame in pixels; 0 if it could not be read.
         height: Height of the frame in pixels; 0 if it could not be read.
-        faces: The faces, largest first; empty if there are none.
+        faces: The faces, largest first, or of `classify` as they were given; empty if there are none.
         error: Why the frame could not be read; None if it could.
         image: (H, W, 3) uint8 RGB, the frame's pixels; None unless `AnalyzerOptions.keep_images` is set.
         note: What was ignored or not read of the frame; None for nothing.

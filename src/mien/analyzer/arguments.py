@@ -1,12 +1,13 @@
 """Refuses arguments of an analyzer that cannot be right, and says what to write."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from os import PathLike
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mien.analyzer.options import PARTS, AnalyzerOptions
 from mien.expression.base import ClassifierOptions
@@ -14,10 +15,11 @@ from mien.faces.detectors import DetectorOptions
 from mien.media import VideoOptions
 from mien.media.decode import shown
 from mien.media.picking import TrackingOptions
-from mien.results import Frame, FrameResult
+from mien.results import Face, Frame, FrameResult
 
 # The calls that take arguments: in messages, and how each is given a part of the options.
 ANALYZE: Final = "analyze"
+CLASSIFY: Final = "classify"
 DETECT: Final = "detect"
 ANALYZER: Final = "Analyzer"
 METHOD: Final = "Analyzer.analyze"
@@ -25,6 +27,11 @@ METHOD: Final = "Analyzer.analyze"
 # What a ready object must have, at least; and what else may be given in its place.
 DETECTOR: Final = ("mean_landmarks", "detect"), "a name, a file or DetectorOptions"
 CLASSIFIER: Final = ("crop_specs", "emotions", "__call__"), "a name, a file or ClassifierOptions"
+
+# What others call the places of faces.
+_PLACES: Final = ("boxes", "faces", "bboxes", "face_boxes", "face_rectangles", "face_locations")
+
+_KNOWN: Final = "no detector runs: the places of the faces are its second argument"
 
 # What an analyzer is made of, and its method `analyze` therefore does not take.
 _MADE_OF: Final = ("detector", "classifier", "tracker", "smoother", "emotions", "prior", "keypoints", "options")
@@ -51,7 +58,7 @@ def refuse_others(call: str, names: Iterable[str]) -> None:
     """Refuses further arguments that a call does not have; many of them are fields of options.
 
     Args:
-        call: `ANALYZE`, `DETECT`, `ANALYZER` or `METHOD`.
+        call: `ANALYZE`, `CLASSIFY`, `DETECT`, `ANALYZER` or `METHOD`.
         names: The arguments.
 
     Raises:
@@ -65,6 +72,9 @@ def refuse_others(call: str, names: Iterable[str]) -> None:
 def _instead(call: str, name: str) -> str:
     """What to write in place of an argument that a call does not have; empty if nothing is known."""
     of_detector = name in _names(DetectorOptions)
+    searches = of_detector or name == "detector"
+    if name in _PLACES or (call == CLASSIFY and searches):
+        return _KNOWN if call == CLASSIFY else "for faces whose places are known write classify(image, boxes)"
     if call == DETECT and not of_detector:
         known = name == "model" or name in {*_MADE_OF, *_names(ClassifierOptions), *_names(AnalyzerOptions)}
         return "detect only finds faces; use analyze" if known else ""
@@ -111,6 +121,56 @@ def check_ready(name: str, given: object, members: Iterable[str], instead: str) 
     if missing := [member for member in members if not hasattr(given, member)]:
         lacks = " and no ".join(missing)
         raise TypeError(f"{name}: expected {instead}, or a ready object, got {kind}, which has no {lacks}")
+
+
+def known_faces(faces: object, width: int, height: int) -> tuple[Face, ...]:
+    """The faces whose places are known in an image; a box becomes a face with the score 1.
+
+    Args:
+        faces: Faces, or boxes (N, 4) or (4,).
+        width: Of the image.
+        height: Of the image.
+
+    Raises:
+        TypeError: They are something else; the message has what to write.
+        ValueError: A box has no area, or lies outside the image.
+    """
+    if isinstance(faces, Face):
+        faces = (faces,)
+    if isinstance(faces, Sequence) and all(isinstance(each, Face) for each in faces):
+        known = tuple(faces)
+    else:
+        known = tuple(Face(box, 1.0) for box in _boxes(faces))
+    for number, face in enumerate(known):
+        x0, y0, x1, y1 = face.box.tolist()
+        if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
+            raise ValueError(
+                f"faces: box {number}: {x0:g}, {y0:g}, {x1:g}, {y1:g} lies outside the image of {width} x {height} "
+                "pixels; boxes are in pixels, x0, y0, x1, y1"
+            )
+    return known
+
+
+def _boxes(given: object) -> NDArray[np.float32]:
+    """Boxes (N, 4) of what can be an array (N, 4) or (4,); errors are those of `known_faces`."""
+    try:
+        boxes = np.atleast_2d(np.asarray(given, np.float32))
+    except (TypeError, ValueError):
+        write = "write [[x0, y0, x1, y1], ...], in pixels"
+        raise TypeError(
+            f"faces: expected faces, or boxes of four numbers, got {type(given).__name__}; {write}"
+        ) from None
+    if not boxes.size:
+        return np.empty((0, 4), np.float32)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"faces: expected boxes (N, 4) x0, y0, x1, y1 in pixels, got an array {np.shape(boxes)}")
+    for number, (x0, y0, x1, y1) in enumerate(boxes.tolist()):
+        if not (x0 < x1 and y0 < y1):
+            raise ValueError(
+                f"faces: box {number}: expected x0 < x1 and y0 < y1, got {x0:g}, {y0:g}, {x1:g}, {y1:g}; "
+                "for x, y, width and height write [x, y, x + width, y + height]"
+            )
+    return boxes
 
 
 def check_makers(**given: object) -> None:

@@ -1,14 +1,16 @@
-"""`mien.analyze` and `mien.detect`: an analyzer for each thread that is kept from call to call."""
+"""`mien.analyze`, `mien.classify` and `mien.detect`: an analyzer for each thread that is kept from call to call."""
 
 import functools
 import threading
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Never, TypedDict, TypeVar, Unpack, cast, overload
 
+from numpy.typing import ArrayLike
+
 from mien.analyzer.analyzer import Analyzer
-from mien.analyzer.arguments import ANALYZE, DETECT, DETECTOR, check_ready, checked_options, refuse_others
+from mien.analyzer.arguments import ANALYZE, CLASSIFY, DETECT, DETECTOR, check_ready, checked_options, refuse_others
 from mien.analyzer.options import AnalyzerOptions, DetectorSource
 from mien.expression.base import Classifier, ClassifierSource, Emotions, checked_emotions
 from mien.expression.prior import Prior
@@ -107,6 +109,62 @@ def analyze(  # noqa: PLR0913  (all that an analyzer is made of, so that help an
         TypeError: There is no such argument, or `images` is not an image; the message has what to write.
     """
     refuse_others(ANALYZE, others)
+    analyzer = _analyzer(
+        options, detector=detector, classifier=classifier, emotions=emotions, prior=prior, keypoints=keypoints
+    )
+    return cast("_Analyze", analyzer.analyze)(images, on_error=on_error, video=video)
+
+
+def classify(
+    image: ImageSource | Frame,
+    faces: Sequence[Face] | ArrayLike,
+    *,
+    classifier: Classifier | ClassifierSource = None,
+    emotions: Emotions | Collection[str] = None,
+    prior: Prior | Mapping[str, float] | None = None,
+    keypoints: bool | None = None,
+    options: AnalyzerOptions | None = None,
+    **others: Never,
+) -> FrameResult:
+    """Classifies faces of an image whose places are known, from another program or from `detect`.
+
+    Args:
+        image: One image, as for `Analyzer.analyze`.
+        faces: Faces, or their boxes (N, 4) x0, y0, x1, y1 in pixels, as for `Analyzer.classify`.
+        classifier: As for `Analyzer`.
+        emotions: As for `Analyzer`.
+        prior: As for `Analyzer`.
+        keypoints: As for `Analyzer`.
+        options: As for `Analyzer`.
+        **others: There are none; the error has what to write.
+
+    Returns:
+        A `FrameResult` with the faces in the given order.
+
+    Raises:
+        InputError: The image cannot be read.
+        ConfigError: There is no such model, or an option has a value that cannot be used.
+        TypeError: There is no such argument, or one is something else; the message has what to write.
+        ValueError: A box has no area, or lies outside the image.
+    """
+    refuse_others(CLASSIFY, others)
+    if not is_one(image):
+        raise TypeError(f"classify takes one image, got {type(image).__name__}; call it for each")
+    return _analyzer(options, classifier=classifier, emotions=emotions, prior=prior, keypoints=keypoints).classify(
+        image, faces
+    )
+
+
+def _analyzer(
+    options: AnalyzerOptions | None,
+    *,
+    classifier: Classifier | ClassifierSource,
+    emotions: Emotions | Collection[str],
+    prior: Prior | Mapping[str, float] | None,
+    keypoints: bool | None,
+    detector: DetectorSource = None,
+) -> Analyzer:
+    """The analyzer of this thread that is made of these arguments."""
     parts: dict[str, Any] = {
         "detector": detector,
         "classifier": tuple(classifier) if isinstance(classifier, list) else classifier,
@@ -114,8 +172,7 @@ def analyze(  # noqa: PLR0913  (all that an analyzer is made of, so that help an
         "prior": None if prior is None else checked_prior(prior),
         "keypoints": keypoints,
     }
-    analyzer = _kept(_cached.analyzer, Analyzer, checked_options(options), **parts)
-    return cast("_Analyze", analyzer.analyze)(images, on_error=on_error, video=video)
+    return _kept(_cached.analyzer, Analyzer, checked_options(options), **parts)
 
 
 def detect(
