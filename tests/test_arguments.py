@@ -1,5 +1,7 @@
 """What callers write by mistake: every call of an analyzer says what to write instead."""
 
+import io
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -202,3 +204,55 @@ def test_a_classifier_of_ones_own_that_lacks_a_part_says_so(astronaut: Path) -> 
     own = Cropped
     with pytest.raises(ConfigError, match=r"the classifier Cropped has only its own classes .*define with_classes"):
         analyze(astronaut, classifier=own(), emotions=("calm", "happiness"))
+
+
+def test_one_image_that_cannot_be_read_may_be_a_result(analyzer: Analyzer) -> None:
+    with pytest.raises(InputError):
+        analyzer.analyze("missing.jpg")
+    result = analyzer.analyze("missing.jpg", on_error="result")
+    assert (result.source, len(result)) == ("missing.jpg", 0)
+    assert result.error == "'missing.jpg' does not exist"
+    (result,) = analyze("missing.mp4", on_error="result", classifier="mien-s", video=mien.VideoOptions())
+    assert result.error
+
+
+def test_the_content_of_a_video_has_to_be_a_file(analyzer: Analyzer) -> None:
+    content = b"\0\0\0\x18ftypmp42" + bytes(500)
+    for given in (content, io.BytesIO(content)):
+        with pytest.raises(InputError, match=r"not an image but a video .*NamedTemporaryFile"):
+            analyzer.analyze(given)
+        with pytest.raises(TypeError, match=r"video: is for one path or address.*NamedTemporaryFile"):
+            analyzer.analyze(given, video=mien.VideoOptions(fps=2))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (0, "for a camera write 'camera:0'"),
+        (np.zeros((5, 48, 48), np.uint8), r"for a batch of grey images pass list\(batch\)"),
+        (np.zeros((3, 48, 48), np.uint8), r"or for a batch of 3 grey images: list\(array\)"),
+    ],
+)
+def test_what_was_meant_by_a_number_and_by_batches(analyzer: Analyzer, given: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        analyzer.analyze(given)
+
+
+@pytest.mark.parametrize("name", ["faces_are_crops", "enforce_detection"])
+def test_names_of_other_programs(name: str) -> None:
+    with pytest.raises(TypeError, match="write detector='whole-image'"):
+        called("analyze", Analyzer(classifier="mien-s"))(grey, **{name: True})
+
+
+def test_the_probabilities_by_name_accept_aliases(astronaut: Path, analyzer: Analyzer) -> None:
+    emotions = analyzer.analyze(astronaut)[0].emotions
+    assert emotions is not None
+    assert emotions["happy"] == emotions["happiness"]
+    assert json.loads(json.dumps(emotions)) == emotions == dict(emotions)
+    with pytest.raises(KeyError, match=r"nothing.*; this expression has anger"):
+        emotions["nothing"]
+
+
+def test_names_of_other_modules_are_told() -> None:
+    with pytest.raises(AttributeError, match=r"has no attribute 'annotate'; it is mien\.output\.annotate"):
+        mien.annotate  # noqa: B018

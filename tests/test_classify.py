@@ -73,8 +73,11 @@ def test_an_analyzer_of_crops_classifies_what_is_in_the_box(image: np.ndarray) -
         ("x", TypeError, "expected faces, or boxes of four numbers, got str"),
         ([{"box": [1, 2, 3, 4]}], TypeError, "of four numbers, got list"),
         ([[1, 2, 3]], ValueError, r"got an array \(1, 3\)"),
-        ([[180, 54, 91, 124]], ValueError, r"box 0: .* write \[x, y, x \+ width, y \+ height\]"),
-        ([[1, 2, 3, float("nan")]], ValueError, "box 0"),
+        ([[180, 54, 91, 124]], ValueError, r"box 0: .* \[x, y, x \+ width, y \+ height\], .*\[left, top"),
+        ([[1, 2, 3, float("nan")]], ValueError, "box 0: expected numbers"),
+        (None, ValueError, "got None"),
+        ([[180, 54, 271, 178, 0.9]], ValueError, r"boxes\[:, :4\]"),
+        ((0.35, 0.1, 0.53, 0.35), ValueError, "box 0: .* multiply x by the width of the image"),
         ([[180, 54, 271, 178], [600, 600, 700, 700]], ValueError, "box 1: .* outside the image of 512 x 512"),
     ],
 )
@@ -86,7 +89,14 @@ def test_what_is_no_place_is_refused(image: np.ndarray, faces: Any, kind: type[E
 def test_other_arguments_say_what_to_write(image: np.ndarray) -> None:
     with pytest.raises(TypeError, match="no detector runs"):
         mien.classify(image, [], detector="hog")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"write classify\(image, boxes\)"):
+    with pytest.raises(TypeError, match=r"write classify\(image, faces=boxes\)"):
+        mien.classify(image)
+    with pytest.raises(TypeError, match="write faces="):
+        mien.classify(image, boxes=[])  # type: ignore[arg-type]
+    analyzer = mien.Analyzer(classifier="mien-s")
+    with pytest.raises(TypeError, match="write faces="):
+        analyzer.classify(image, boxes=[])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"write classify\(image, faces=boxes\)"):
         mien.analyze(image, boxes=[[1, 2, 3, 4]])  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="classify takes one image, got list"):
         mien.classify([image], [])  # type: ignore[arg-type]

@@ -300,3 +300,14 @@ def test_a_face_of_a_video_has_its_track_keypoints_and_both_expressions() -> Non
     assert plain["smoothed"]["anger"] == pytest.approx(1 / 8)
     assert (plain["smoothed_uncertain"], plain["uncertain"]) == (True, False)
     assert plain["emotions"]["anger"] == pytest.approx(0.1)
+
+
+def test_a_notebook_shows_a_table_and_escapes_names() -> None:
+    shown = Expression(np.array([0.9, 0.1], np.float32), ("happiness", "sadness"), uncertain=True)
+    face = Face(np.array([10, 20, 30, 40]), 0.75, track=2, expression=shown)
+    html = FrameResult("<b>.jpg", width=100, height=50, faces=(face, Face(np.array([0, 0, 5, 5]), 0.5)))._repr_html_()
+    assert "&lt;b&gt;.jpg · 100 x 50" in html
+    assert "<td>2</td><td>10, 20, 30, 40</td><td>0.75</td><td>happiness?</td><td>90%</td>" in html
+    assert "<td></td><td>0, 0, 5, 5</td><td>0.50</td><td></td><td></td>" in html
+    assert "no face" in FrameResult("a.jpg", width=1, height=1)._repr_html_()
+    assert "no face" not in FrameResult("a.jpg", error="is damaged")._repr_html_()

@@ -55,6 +55,17 @@ _MODULES = {
     "mien.results": ("LANDMARKS", "Affect", "Expression", "Face", "Frame", "FrameResult", "Measures"),
 }
 
+# What people look for here, and where it is.
+_ELSEWHERE = {
+    "annotate": "mien.output.annotate",
+    "to_pandas": "mien.output.to_pandas",
+    "open_table": "mien.output.open_table",
+    "read_image": "mien.media.read_image",
+    "read_video": "mien.media.read_video",
+    "open_frames": "mien.media.open_frames",
+    "Classifier": "mien.expression.Classifier",
+}
+
 __all__ = [name for names in _MODULES.values() for name in names]
 
 
@@ -66,7 +77,8 @@ def __getattr__(name: str) -> Any:
             value = found if is_module else getattr(found, name)
             globals()[name] = value
             return value
-    raise AttributeError(f"module 'mien' has no attribute '{name}'")
+    where = f"; it is {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+    raise AttributeError(f"module 'mien' has no attribute '{name}'{where}")
 
 
 def __dir__() -> list[str]:

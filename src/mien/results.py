@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from html import escape
 from typing import Any, Final, Self, overload
 
 import numpy as np
@@ -90,6 +91,16 @@ class Affect:
         return cls(valence, arousal, max(valence, 0.0), max(-valence, 0.0))
 
 
+class _ByEmotion(dict[str, float]):
+    """Probabilities by emotion, which are found by an alias, too."""
+
+    def __missing__(self, emotion: object) -> float:
+        try:
+            return self[find(str(emotion), tuple(self))]
+        except ConfigError:
+            raise KeyError(f"{emotion!r}; this expression has {', '.join(self)}") from None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Expression(Mapping[str, float]):
     """The probabilities of the emotions that a face shows: a mapping from each emotion to its probability.
@@ -148,8 +159,8 @@ class Expression(Mapping[str, float]):
         return len(self.emotions)
 
     def as_dict(self) -> dict[str, float]:
-        """Probabilities by emotion."""
-        return dict(zip(self.emotions, self.probabilities.tolist(), strict=True))
+        """Probabilities by emotion; a key may be an alias: `["happy"]`."""
+        return _ByEmotion(zip(self.emotions, self.probabilities.tolist(), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,6 +396,24 @@ class FrameResult(Sequence[Face]):
     def __getitem__(self, number: slice) -> tuple[Face, ...]: ...
     def __getitem__(self, number: int | slice) -> Face | tuple[Face, ...]:
         return self.faces[number]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table of the faces."""
+        size = f"{self.width} x {self.height}" if self.width else ""
+        head = " · ".join(escape(text) for text in (self.source, size, self.error or "", self.note or "") if text)
+        if not self.faces:
+            return f"<p>{head}{'' if self.error else ' · no face'}</p>"
+        cells = [("track", "box", "score", "emotion", "confidence")]
+        for face in self.faces:
+            box = ", ".join(f"{end:.0f}" for end in face.box.tolist())
+            said = (face.emotion or "", "" if face.confidence is None else f"{face.confidence:.0%}")
+            said = (f"{said[0]}?" if face.uncertain else said[0], said[1])
+            cells.append(("" if face.track is None else str(face.track), box, f"{face.score:.2f}", *said))
+        rows = "".join(
+            "<tr>" + "".join(f"<{kind}>{escape(cell)}</{kind}>" for cell in row) + "</tr>"
+            for row, kind in zip(cells, ["th"] + ["td"] * len(self.faces), strict=True)
+        )
+        return f"<p>{head}</p><table>{rows}</table>"
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON; `from_dict` reads them. Without `image`."""

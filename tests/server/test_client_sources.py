@@ -2,16 +2,21 @@
 
 import asyncio
 import io
+import socket
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
-from mien.errors import ConfigError, InputError
+from mien.errors import ConfigError, InputError, UnavailableError
 from mien.results import FrameResult
-from mien.server.client import AsyncClient, Client
+from mien.server.client import AsyncClient, Client, requests
+from mien.server.client.clients import _growing, _may_come_back
 
 # Nobody listens there: a request would raise UnavailableError.
 NOWHERE = "http://127.0.0.1:9"
@@ -75,3 +80,57 @@ def test_an_address_without_its_scheme_is_refused(url: str) -> None:
 def test_a_video_that_cannot_be_sent_is_refused(video: Any) -> None:
     with Client(NOWHERE) as client, pytest.raises(InputError):
         client.analyze_video(video)
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def test_a_server_that_starts_later_is_waited_for(unused_port: int) -> None:
+    """The connection is refused at first, as while a server restarts."""
+
+    class Models(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = b'{"models": []}'
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    url = f"http://127.0.0.1:{unused_port}"
+    with Client(url) as client, pytest.raises(UnavailableError, match="does not answer"):
+        client.models()
+    servers: list[HTTPServer] = []
+
+    def later() -> None:
+        servers.append(HTTPServer(("127.0.0.1", unused_port), Models))
+        servers[0].serve_forever()
+
+    timer = threading.Timer(0.5, later)
+    timer.start()
+    try:
+        with Client(url, retries=6) as client:
+            assert client.models() == {"models": []}
+    finally:
+        timer.join(0.6)
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+
+
+def test_what_may_be_sent_again_without_an_answer() -> None:
+    image, video = requests.Request("POST", "/v1/analyze", str, form="images"), requests.submit(b"film", None)
+    assert _may_come_back(httpx.ConnectError("refused"), video)
+    assert _may_come_back(httpx.ReadError("reset"), image)
+    assert not _may_come_back(httpx.ReadError("reset"), video)  # it may have arrived
+    assert not _may_come_back(httpx.ReadTimeout("slow"), image)
+    assert 1 <= _growing(0) <= 1.25
+    assert 8 <= _growing(3) <= 10
+    assert _growing(20) == 60

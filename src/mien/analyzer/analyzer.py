@@ -17,12 +17,15 @@ from mien.analyzer.arguments import (
     CLASSIFIER,
     DETECTOR,
     METHOD,
+    METHOD_OF_FACES,
+    MISSING,
     check_frame,
     check_makers,
     check_ready,
     check_video,
     checked_options,
     known_faces,
+    named_video,
     refuse_others,
 )
 from mien.analyzer.options import AnalyzerOptions, DetectorSource
@@ -53,6 +56,7 @@ from mien.media import (
     is_one,
     open_frames,
     open_video,
+    source_of,
 )
 from mien.media.feed import Feed
 from mien.results import Expression, Face, Frame, FrameResult
@@ -268,25 +272,25 @@ class Analyzer:
     # not known to the type checker: with `video` it is one.
     @overload
     def analyze(  # type: ignore[overload-overlap]
-        self, images: ImageSource | Frame, *, on_error: OnError = ...
+        self, images: ImageSource | Frame, *, on_error: OnError | None = ...
     ) -> FrameResult: ...
     @overload
     def analyze(  # type: ignore[overload-overlap]
-        self, images: Collection[ImageItem], *, on_error: OnError = ...
+        self, images: Collection[ImageItem], *, on_error: OnError | None = ...
     ) -> list[FrameResult]: ...
     @overload
     def analyze(
         self,
         images: str | PathLike[str] | Iterable[ImageItem],
         *,
-        on_error: OnError = ...,
+        on_error: OnError | None = ...,
         video: VideoOptions | None = ...,
     ) -> Generator[FrameResult]: ...
     def analyze(
         self,
         images: ImageSource | Frame | Iterable[ImageItem],
         *,
-        on_error: OnError = "result",
+        on_error: OnError | None = None,
         video: VideoOptions | None = None,
         **others: Never,
     ) -> FrameResult | list[FrameResult] | Generator[FrameResult]:
@@ -298,9 +302,9 @@ class Analyzer:
                 those: a list or another collection, or a generator or another iterable, which is read when its results
                 are requested. Or the path of a video or of an animated GIF or WebP image, `camera:0`, or the URL of a
                 stream.
-            on_error: What becomes of an image among several that cannot be read, or of a damaged part of a video:
-                "result" gives a result with its `error` in its place; "raise" raises the exception, after the results
-                before it.
+            on_error: What becomes of an image that cannot be read, or of a damaged part of a video: "result" gives a
+                result with its `error` in its place; "raise" raises the exception, after the results before it. By
+                default a single image, and a video that cannot be opened, raise, and one of several is a result.
             video: Which frames of a video are analyzed. With it, the answer for a path is always an iterator; an image
                 gives its one result.
             **others: There are none; the error has what to write.
@@ -311,34 +315,44 @@ class Analyzer:
 
         Raises:
             InputError: A single image cannot be read, or a video or camera not be opened (with the first result that is
-                requested); or one of several, with `on_error="raise"`.
+                requested), without `on_error="result"`; or one of several, with `on_error="raise"`.
             ConfigError: `on_error` has another value.
             ValueError: An array has another shape.
             TypeError: `images`, or an item of a collection, is none of the above; the message has the conversion.
         """
         refuse_others(METHOD, others)
         check_video(video)
-        check_on_error(on_error)
+        if on_error is not None:
+            check_on_error(on_error)
+        among = on_error or "result"
         frames = images if isinstance(images, FrameSource) else open_video(images, video)
         if frames is None and video is not None:
-            if not isinstance(images, (str, PathLike)):
-                kind = type(images).__name__
-                raise TypeError(f"video: is for one path or address, got {kind}; leave it out, or call for each path")
-            frames = open_frames([cast(str, images)], options=video)
+            frames = open_frames([named_video(images)], options=video)
         if frames is not None:
-            found = frames_of(iter(frames), on_error)
-            alone = frames is not images and len(frames.items) == 1
+            found = frames_of(iter(frames), among)
+            alone = frames is not images and len(frames.items) == 1 and on_error != "result"
             delay = LIVE_DELAY if frames.is_live else None
             return self._stream(_or_error(found) if alone else found, delay, kept=True)
         if is_one(images):
-            frame = frame_of(images)
-            result = next(self.stream([replace(frame, timestamp=None)]))  # a single frame has nothing to follow
-            return replace(result, timestamp=frame.timestamp)
-        several = frames_of(cast("Iterable[ImageItem]", images), on_error)
+            return self._one(cast("ImageSource | Frame", images), on_error)
+        several = frames_of(cast("Iterable[ImageItem]", images), among)
         results = self._stream(several, None, kept=isinstance(images, Collection))
         return list(results) if isinstance(images, Collection) else results
 
-    def classify(self, image: ImageSource | Frame, faces: Sequence[Face] | ArrayLike) -> FrameResult:
+    def _one(self, image: ImageSource | Frame, on_error: OnError | None) -> FrameResult:
+        """The result of a single image, which has nothing to follow."""
+        try:
+            frame = frame_of(image)
+        except InputError as error:
+            if on_error != "result":
+                raise
+            return FrameResult(source_of(image), error=str(error))
+        result = next(self.stream([replace(frame, timestamp=None)]))
+        return replace(result, timestamp=frame.timestamp)
+
+    def classify(
+        self, image: ImageSource | Frame, faces: Sequence[Face] | ArrayLike = MISSING, **others: Never
+    ) -> FrameResult:
         """Classifies faces of an image whose places are known, from another program or from `detect`.
 
         The detector does not run. A box is where to look: its face is aligned by the landmark network where that is
@@ -347,6 +361,7 @@ class Analyzer:
         Args:
             image: One image, as for `analyze`.
             faces: Faces, or their boxes: (N, 4), or (4,) for a single one, x0, y0, x1, y1 in pixels.
+            **others: There are none; the error has what to write.
 
         Returns:
             A result with the faces in the given order. A box has the score 1; what else a face had, such as its track,
@@ -357,6 +372,13 @@ class Analyzer:
             TypeError: `image` or `faces` is something else; the message has what to write.
             ValueError: A box has no area, or lies outside the image.
         """
+        refuse_others(METHOD_OF_FACES, others)
+        if not is_one(image):
+            raise TypeError(f"classify takes one image, got {type(image).__name__}; call it for each")
+        if faces is MISSING:
+            raise TypeError(
+                "classify needs the places of the faces; write classify(image, faces=boxes), or use analyze"
+            )
         frame = frame_of(image)
         still = replace(frame, timestamp=None)
         known = known_faces(faces, frame.image.shape[1], frame.image.shape[0])

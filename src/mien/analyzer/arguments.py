@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from os import PathLike
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from mien.expression.base import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
 from mien.media import VideoOptions
 from mien.media.decode import shown
+from mien.media.formats import AS_FILE
 from mien.media.picking import TrackingOptions
 from mien.results import Face, Frame, FrameResult
 
@@ -23,6 +24,10 @@ CLASSIFY: Final = "classify"
 DETECT: Final = "detect"
 ANALYZER: Final = "Analyzer"
 METHOD: Final = "Analyzer.analyze"
+METHOD_OF_FACES: Final = "Analyzer.classify"
+
+# Stands for an argument that was not given, where no value can.
+MISSING: Final[Any] = object()
 
 # What a ready object must have, at least; and what else may be given in its place.
 DETECTOR: Final = ("mean_landmarks", "detect"), "a name, a file or DetectorOptions"
@@ -31,7 +36,13 @@ CLASSIFIER: Final = ("crop_specs", "emotions", "__call__"), "a name, a file or C
 # What others call the places of faces.
 _PLACES: Final = ("boxes", "faces", "bboxes", "face_boxes", "face_rectangles", "face_locations")
 
-_KNOWN: Final = "no detector runs: the places of the faces are its second argument"
+# What other programs call it, and what to write.
+_ELSEWHERE: Final = {
+    "faces_are_crops": "write detector='whole-image'",
+    "enforce_detection": "for images that are cropped faces write detector='whole-image'",
+    "detector_backend": "write detector='mien', for example",
+}
+_OF_FACES: Final = (CLASSIFY, METHOD_OF_FACES)
 
 # What an analyzer is made of, and its method `analyze` therefore does not take.
 _MADE_OF: Final = ("detector", "classifier", "tracker", "smoother", "emotions", "prior", "keypoints", "options")
@@ -73,12 +84,12 @@ def _instead(call: str, name: str) -> str:
     """What to write in place of an argument that a call does not have; empty if nothing is known."""
     of_detector = name in _names(DetectorOptions)
     searches = of_detector or name == "detector"
-    if name in _PLACES or (call == CLASSIFY and searches):
-        return _KNOWN if call == CLASSIFY else "for faces whose places are known write classify(image, boxes)"
+    if name in _PLACES or name in _ELSEWHERE or (call in _OF_FACES and searches):
+        return _of_places(call, name)
     if call == DETECT and not of_detector:
         known = name == "model" or name in {*_MADE_OF, *_names(ClassifierOptions), *_names(AnalyzerOptions)}
         return "detect only finds faces; use analyze" if known else ""
-    made = call == METHOD  # its parts are given where it is made
+    made = call in (METHOD, METHOD_OF_FACES)  # its parts are given where it is made
     if made and name in _MADE_OF:
         return f"give it to the analyzer: Analyzer({name}=...)"
     if name == "model":
@@ -97,6 +108,15 @@ def _instead(call: str, name: str) -> str:
     elif name in _names(AnalyzerOptions):
         given = f"options=AnalyzerOptions({name}=...)"
     return given and f"write {f'Analyzer({given})' if made else given}"
+
+
+def _of_places(call: str, name: str) -> str:
+    """What to write in place of an argument that says where the faces are, or how they are found."""
+    if call in _OF_FACES:
+        return (
+            "write faces=" if name in _PLACES else "no detector runs: the places of the faces are its second argument"
+        )
+    return _ELSEWHERE.get(name, "for faces whose places are known write classify(image, faces=boxes)")
 
 
 def _names(options: type) -> list[str]:
@@ -162,13 +182,22 @@ def _boxes(given: object) -> NDArray[np.float32]:
         ) from None
     if not boxes.size:
         return np.empty((0, 4), np.float32)
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(f"faces: expected boxes (N, 4) x0, y0, x1, y1 in pixels, got an array {np.shape(boxes)}")
+    if given is None or boxes.ndim != 2 or boxes.shape[1] != 4:
+        got = "None" if given is None else f"an array {np.shape(boxes)}"
+        more = "; leave the score out: boxes[:, :4]" if boxes.ndim == 2 and boxes.shape[1] == 5 else ""
+        raise ValueError(f"faces: expected boxes (N, 4) x0, y0, x1, y1 in pixels, got {got}{more}")
     for number, (x0, y0, x1, y1) in enumerate(boxes.tolist()):
+        got = f"{x0:g}, {y0:g}, {x1:g}, {y1:g}"
+        if not np.isfinite(boxes[number]).all():
+            raise ValueError(f"faces: box {number}: expected numbers, got {got}")
         if not (x0 < x1 and y0 < y1):
             raise ValueError(
-                f"faces: box {number}: expected x0 < x1 and y0 < y1, got {x0:g}, {y0:g}, {x1:g}, {y1:g}; "
-                "for x, y, width and height write [x, y, x + width, y + height]"
+                f"faces: box {number}: expected x0 < x1 and y0 < y1, got {got}; of x, y, width and height make "
+                "[x, y, x + width, y + height], of top, right, bottom and left [left, top, right, bottom]"
+            )
+        if min(x0, y0) >= 0 and x1 <= 1 and y1 <= 1:
+            raise ValueError(
+                f"faces: box {number}: {got} is a pixel at most; multiply x by the width of the image, y by its height"
             )
     return boxes
 
@@ -194,6 +223,19 @@ def check_video(video: object) -> None:
     if video is not None and not isinstance(video, VideoOptions):
         write = "; write VideoOptions(**video)" if isinstance(video, dict) else ""
         raise TypeError(f"video: expected VideoOptions, got {type(video).__name__}{write}")
+
+
+def named_video(images: object) -> str | PathLike[str]:
+    """The path or address that options of a video are for.
+
+    Raises:
+        TypeError: It is something else; the message has what to write.
+    """
+    if isinstance(images, (str, PathLike)):
+        return images
+    content = isinstance(images, (bytes, bytearray, memoryview)) or hasattr(images, "read")
+    write = AS_FILE if content else "leave it out, or call for each path"
+    raise TypeError(f"video: is for one path or address, got {type(images).__name__}; {write}")
 
 
 def check_frame(frame: object) -> None:

@@ -10,7 +10,16 @@ from typing import Any, Never, TypedDict, TypeVar, Unpack, cast, overload
 from numpy.typing import ArrayLike
 
 from mien.analyzer.analyzer import Analyzer
-from mien.analyzer.arguments import ANALYZE, CLASSIFY, DETECT, DETECTOR, check_ready, checked_options, refuse_others
+from mien.analyzer.arguments import (
+    ANALYZE,
+    CLASSIFY,
+    DETECT,
+    DETECTOR,
+    MISSING,
+    check_ready,
+    checked_options,
+    refuse_others,
+)
 from mien.analyzer.options import AnalyzerOptions, DetectorSource
 from mien.expression.base import Classifier, ClassifierSource, Emotions, checked_emotions
 from mien.expression.prior import Prior
@@ -51,7 +60,7 @@ _Analyze = Callable[..., FrameResult | list[FrameResult] | Generator[FrameResult
 class _Parts(TypedDict, total=False):
     """The keyword arguments of `analyze`."""
 
-    on_error: OnError
+    on_error: OnError | None
     emotions: Emotions | Collection[str]
     prior: Prior | Mapping[str, float] | None
     detector: DetectorSource
@@ -73,7 +82,7 @@ def analyze(
 def analyze(  # noqa: PLR0913  (all that an analyzer is made of, so that help and editors show it)
     images: ImageSource | Frame | Iterable[ImageItem],
     *,
-    on_error: OnError = "result",
+    on_error: OnError | None = None,
     video: VideoOptions | None = None,
     detector: DetectorSource = None,
     classifier: Classifier | ClassifierSource = None,
@@ -104,7 +113,8 @@ def analyze(  # noqa: PLR0913  (all that an analyzer is made of, so that help an
         generator and a video.
 
     Raises:
-        InputError: A single image cannot be read; or one of several, with `on_error="raise"`.
+        InputError: A single image cannot be read, without `on_error="result"`; or one of several, with
+            `on_error="raise"`.
         ConfigError: There is no such detector or model, or an option has a value that cannot be used.
         TypeError: There is no such argument, or `images` is not an image; the message has what to write.
     """
@@ -117,7 +127,7 @@ def analyze(  # noqa: PLR0913  (all that an analyzer is made of, so that help an
 
 def classify(
     image: ImageSource | Frame,
-    faces: Sequence[Face] | ArrayLike,
+    faces: Sequence[Face] | ArrayLike = MISSING,
     *,
     classifier: Classifier | ClassifierSource = None,
     emotions: Emotions | Collection[str] = None,
@@ -148,8 +158,6 @@ def classify(
         ValueError: A box has no area, or lies outside the image.
     """
     refuse_others(CLASSIFY, others)
-    if not is_one(image):
-        raise TypeError(f"classify takes one image, got {type(image).__name__}; call it for each")
     return _analyzer(options, classifier=classifier, emotions=emotions, prior=prior, keypoints=keypoints).classify(
         image, faces
     )

@@ -14,9 +14,11 @@ from mien.cli.outputs import Target
 from mien.expression import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
 from mien.files import sha256
+from mien.names import printable
 
 if TYPE_CHECKING:
     from mien.datasets import Samples
+    from mien.evaluation.groups import Columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,6 @@ def evaluate(
     """
     from mien.datasets import store
     from mien.evaluation import evaluate_model
-    from mien.evaluation.groups import read_groups
     from mien.evaluation.report.page import evaluation_page, need_templates
     from mien.evaluation.report.predictions_file import write_predictions
     from mien.evaluation.report.text import open_report, text
@@ -87,7 +88,7 @@ def evaluate(
     if output.predictions:
         targets.append(Target("--predictions", output.predictions, ".csv"))
     samples = store.load(data, scoring.split)
-    columns = read_groups(scoring.groups, samples) if scoring.groups else {}
+    columns = _groups(scoring.groups, samples)
     with ExitStack() as stack:
         out_file = stack.enter_context(open_report(output.out)) if output.out else None
         report_file = stack.enter_context(open_report(output.report)) if output.report else None
@@ -105,7 +106,7 @@ def evaluate(
         ).with_groups(columns)
         plain = ""
         if output.json or out_file:  # the hash of a store takes a moment
-            plain = json.dumps(evaluation.as_dict() | {"data": _described(data, samples)}, indent=1)
+            plain = json.dumps(evaluation.as_dict() | _described(data, samples, scoring.groups), indent=1)
         if out_file:
             out_file.write(plain + "\n")
         if report_file:
@@ -124,6 +125,20 @@ def evaluate(
         tell(str(target))
 
 
-def _described(data: Path, samples: "Samples") -> dict[str, object]:
-    """The store that was evaluated on: its file, the hash of it, and how it was made."""
-    return {"file": data.name, "sha256": sha256(data), "faces": len(samples), "about": samples.about}
+def _groups(path: Path | None, samples: "Samples") -> "Columns":
+    """The columns of the table of groups; none without a table. Those that divide nothing are told."""
+    from mien.evaluation.groups import Columns, read_groups
+
+    columns = read_groups(path, samples) if path else Columns()
+    for name, why in columns.left_out.items():
+        tell(f"{columns.file}: the column {printable(name)} {why}; it is left out")
+    return columns
+
+
+def _described(data: Path, samples: "Samples", groups: Path | None) -> dict[str, object]:
+    """The store that was evaluated on: its file, the hash of it, and how it was made; and the table of groups."""
+    store = {"file": data.name, "sha256": sha256(data), "faces": len(samples), "about": samples.about}
+    found: dict[str, object] = {"data": store}
+    if groups:
+        found["groups"] = {"file": groups.name, "sha256": sha256(groups)}
+    return found

@@ -4,8 +4,9 @@ Whom the faces show is not part of a store. It is in a table with a row for each
 way to divide them.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,18 @@ from numpy.typing import NDArray
 from mien.datasets import Samples
 from mien.datasets.csv_rows import records, rows
 from mien.errors import DataError
-from mien.evaluation.intervals import ALONE, Estimate, Resampling, bootstrap, mean_estimate, resamples
+from mien.evaluation.intervals import (
+    ALONE,
+    Estimate,
+    Resampling,
+    difference_estimate,
+    filled,
+    mean_estimate,
+    person_difference,
+    resamples,
+    share_estimate,
+    wilson,
+)
 from mien.evaluation.metrics import Floats, Integers, confusion_matrix, mean_recall
 from mien.evaluation.slices import quarters
 from mien.names import from_cell, printable
@@ -24,10 +36,25 @@ from mien.names import from_cell, printable
 KEYS: Final = ("name", "subject")
 # Numbers with more values than this are divided into four ranges.
 _NUMBERS: Final = 8
-# A column with more words than this divides the faces into handfuls, and is an error.
+# A column with more words than this divides the faces into handfuls, and is left out.
 MOST: Final = 50
+# What tables have where a value is missing.
+_UNKNOWN: Final = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-"})
 
-Columns = Mapping[str, NDArray[np.str_]]
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of a table that divide faces into groups.
+
+    Attributes:
+        values: The value of each face (N,) by name of the column, "" where it is unknown.
+        left_out: By name of the column, why it divides nothing.
+        file: Name of the table.
+    """
+
+    values: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +66,13 @@ class Group:
         faces: Their number.
         persons: The number of persons (or clips) that they show; None if the data does not say who is who.
         accuracy: 0-1.
-        difference: The accuracy less that of all other faces with a group.
-        mean_recall: 0-1, over the classes that occur among the faces.
+        difference: The accuracy less that of all other faces with a group; undefined without others, and if persons are
+            known and either side has fewer than three.
+        mean_recall: 0-1, over the classes that both the group and the other faces have.
+        classes: The number of these classes.
         overconfidence: Mean confidence minus accuracy.
+        recalls: By class with faces in the group: their number, and the recall.
+        found: Fraction of the faces that the detector found; the other scores exclude the rest. None without one.
     """
 
     name: str
@@ -50,13 +81,26 @@ class Group:
     accuracy: Estimate
     difference: Estimate
     mean_recall: Estimate
+    classes: int
     overconfidence: Estimate
+    recalls: Mapping[str, tuple[int, Estimate]]
+    found: Estimate | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Plain types, as written to JSON."""
         scores = ("accuracy", "difference", "mean_recall", "overconfidence")
-        found = {name: getattr(self, name).as_dict() for name in scores}
-        return {"name": self.name, "faces": self.faces, "persons": self.persons, **found}
+        return {
+            "name": self.name,
+            "faces": self.faces,
+            "persons": self.persons,
+            "found": self.found and self.found.as_dict(),
+            **{name: getattr(self, name).as_dict() for name in scores},
+            "classes_of_mean_recall": self.classes,
+            "classes": [
+                {"emotion": name, "support": support, "recall": recall.as_dict()}
+                for name, (support, recall) in self.recalls.items()
+            ],
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,125 +122,173 @@ class Grouping:
         return {"column": self.column, "unknown": self.unknown, "groups": [group.as_dict() for group in self.groups]}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What a model said of N faces, and which further ones were not found.
+
+    Attributes:
+        classes: The C classes.
+        probabilities: (N, C).
+        labels: (N,) indices of the true classes.
+        values: (N,) the values of one column.
+        missed: (M,) the values of the faces that a detector did not find; None without a detector.
+        how: How the resamples of the intervals are drawn.
+    """
+
+    classes: Sequence[str]
+    probabilities: Floats
+    labels: Integers
+    values: NDArray[np.str_]
+    missed: NDArray[np.str_] | None = None
+    how: Resampling = ALONE
+
+
 def read_groups(path: Path, samples: Samples) -> Columns:
-    """The columns of a table, as the value of each face: (N,) by name of the column, "" where it is unknown.
+    """The columns of a table that divide the faces of some samples.
 
     Args:
         path: A CSV file with the column `name`, the names of the images in the store, or `subject`, its persons. Each
-            further column divides the faces.
+            further column divides the faces. Empty cells and NA are unknown.
         samples: The N faces.
 
     Raises:
         InputError: The file cannot be read.
         DataError: It has no such column or no other one, names something twice with different values, or describes none
-            of the faces; or the store does not know the persons.
+            of the faces; no column has a few values; or the store does not know the persons.
     """
-    found = next(rows(path), (0, []))[1]
-    key = next((name for name in KEYS if name in found), None)
-    columns = [name for name in found if name not in KEYS and name]
-    if key is None or not columns or len(set(found)) < len(found):
+    header = next(rows(path), (0, []))[1]
+    key = next((name for wanted in KEYS for name in header if name.lower() == wanted), None)
+    columns = [name for name in header if name and name.lower() not in KEYS]
+    named = [name for name in header if name]
+    if key is None or not columns or len(set(named)) < len(named):
         raise DataError(
-            f"{path}: expected the column name or subject, and others, each once; the header is '{','.join(found)}'",
+            f"{path}: expected the column name or subject, and others, each once; the header is "
+            f"'{printable(','.join(header))}'",
             hint="name has the names of the images in the store, subject its persons; sex, age or others divide them",
         )
-    if key == "subject" and samples.subjects is None:
+    by_person = key.lower() == "subject"
+    if by_person and samples.subjects is None:
         raise DataError(f"{path}: the store does not know its persons", hint="give a table with the column name")
     values: dict[str, tuple[str, ...]] = {}
     for line, record in records(path, [key, *columns]):
-        mine = tuple(record[name] for name in columns)
-        if values.setdefault(from_cell(record[key]), mine) != mine:
+        mine = tuple("" if record[name].lower() in _UNKNOWN else record[name] for name in columns)
+        if record[key] and values.setdefault(from_cell(record[key]), mine) != mine:
             raise DataError(
                 f"{path}: line {line}: {key} '{printable(record[key])}' is there twice, with different values",
                 hint=f"give each {key} one row",
             )
-    nothing = ("",) * len(columns)
-    keys = samples.names if key == "name" or samples.subjects is None else samples.subjects
-    joined = [values.get(str(each), nothing) for each in keys]
-    if all(each == nothing for each in joined):
+    keys = samples.subjects if by_person and samples.subjects is not None else samples.names
+    if not any(str(each) in values for each in keys):
         example = printable(next((each for each in keys if each), ""))
         raise DataError(
             f"{path}: no {key} of the table is that of a face of this split",
             hint=f"in the store they look like '{example}'",
         )
-    return dict(zip(columns, np.array(joined, np.str_).T, strict=True))
+    nothing = ("",) * len(columns)
+    joined = np.array([values.get(str(each), nothing) for each in keys], np.str_).T
+    return _usable(path, dict(zip(columns, joined, strict=True)))
 
 
-def group_scores(
-    probabilities: Floats, labels: Integers, columns: Columns, how: Resampling = ALONE
-) -> tuple[Grouping, ...]:
-    """The scores of each group.
-
-    Args:
-        probabilities: (N, C).
-        labels: (N,) integers from 0 to C - 1.
-        columns: The value of each face (N,) by name of the column, "" where it is unknown.
-        how: How the resamples of the intervals are drawn.
-
-    Raises:
-        DataError: A column has too many values.
-    """
-    found = []
-    for column, values in columns.items():
-        known = values != ""
-        part = np.full(len(values), -1)
-        part[known], names = _parts(column, values[known])
-        groups = tuple(_group(name, part, k, (probabilities, labels), how) for k, name in enumerate(names))
-        found.append(Grouping(column, groups, int((~known).sum())))
-    return tuple(found)
+def _usable(path: Path, columns: Mapping[str, NDArray[np.str_]]) -> Columns:
+    """The columns that divide the faces, and why the others do not."""
+    left_out = {}
+    for name, values in columns.items():
+        words = np.unique(values[values != ""])
+        if not len(words):
+            left_out[name] = "is empty for all faces of this split"
+        elif len(words) > MOST and _numbers(words) is None:
+            left_out[name] = f"has {len(words):,} different values: at most {MOST}, or numbers, divide the faces"
+    if len(left_out) == len(columns):
+        reasons = "; ".join(f"the column {printable(name)} {why}" for name, why in left_out.items())
+        raise DataError(f"{path}: no column divides the faces: {reasons}", hint="give a column such as sex or age")
+    return Columns({name: values for name, values in columns.items() if name not in left_out}, left_out, path.name)
 
 
-def _parts(column: str, values: NDArray[np.str_]) -> tuple[NDArray[np.int64], Sequence[str]]:
+def group_scores(column: str, answers: Answers) -> Grouping:
+    """The scores of the groups of one column."""
+    values, missed = answers.values, np.zeros(0, np.str_) if answers.missed is None else answers.missed
+    everyone = np.concatenate([values, missed])
+    known = everyone != ""
+    part = np.full(len(everyone), -1)
+    part[known], names = _parts(everyone[known])
+    groups = tuple(_group(name, part, k, answers) for k, name in enumerate(names))
+    return Grouping(column, tuple(group for group in groups if group.faces), int((~known[: len(values)]).sum()))
+
+
+def _numbers(words: NDArray[np.str_]) -> NDArray[np.float64] | None:
+    """Words as numbers, also with a decimal comma; None if one is none."""
+    try:
+        numbers = np.char.replace(words, ",", ".").astype(np.float64)
+    except ValueError:
+        return None
+    return numbers if np.isfinite(numbers).all() else None
+
+
+def _parts(values: NDArray[np.str_]) -> tuple[NDArray[np.int64], Sequence[str]]:
     """The group (M,) of each value, and the names of the groups; many different numbers become ranges."""
     words, part = np.unique(values, return_inverse=True)
-    try:
-        numbers = words.astype(np.float64)
-    except ValueError:
-        numbers = np.full(len(words), np.nan)
-    if np.isfinite(numbers).all():
-        if len(words) > _NUMBERS:
-            each = numbers[part]
-            place = np.unique(quarters(each), return_inverse=True)[1]
-            ends = ((each[place == k].min(), each[place == k].max()) for k in range(place.max() + 1))
-            return place, [f"{low:g} to {high:g}" for low, high in ends]
-        order = np.argsort(numbers, kind="stable")
-        return np.argsort(order)[part], [str(word) for word in words[order]]
-    if len(words) > MOST:
-        raise DataError(
-            f"the column {column} divides the faces into {len(words)} groups",
-            hint=f"give a column with at most {MOST} values, or with numbers, which become ranges",
-        )
-    return part, [str(word) for word in words]
+    numbers = _numbers(words)
+    if numbers is None:
+        order = sorted(range(len(words)), key=lambda k: _natural(str(words[k])))
+        return np.argsort(order)[part], [str(words[k]) for k in order]
+    different, same = np.unique(numbers, return_inverse=True)
+    first = [str(words[np.flatnonzero(same == k)[0]]) for k in range(len(different))]  # 1 and 1.0 are one number
+    each = same[part]
+    if len(different) <= _NUMBERS:
+        return each, first
+    place = np.unique(quarters(different[each]), return_inverse=True)[1]
+    ends = ((first[each[place == k].min()], first[each[place == k].max()]) for k in range(place.max() + 1))
+    return place, [low if low == high else f"{low} to {high}" for low, high in ends]
 
 
-def _group(name: str, part: NDArray[np.int64], k: int, predicted: tuple[Floats, Integers], how: Resampling) -> Group:
-    probabilities, labels = predicted
-    said = probabilities.argmax(axis=1)
-    correct = (said == labels).astype(np.float64)
-    mine, known = part == k, part >= 0
-    own = how.of(mine)
-    confusion = confusion_matrix(labels[mine], said[mine], probabilities.shape[1])
-    recalls = mean_recall(resamples(labels[mine], said[mine], probabilities.shape[1], own))
+def _natural(word: str) -> list[tuple[int, str]]:
+    """Sorts numbers in words by their value: 3-9 before 10-19."""
+    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", word)]
+
+
+def _group(name: str, part: NDArray[np.int64], k: int, answers: Answers) -> Group:
+    count, how = len(answers.labels), answers.how
+    mine, other = part[:count] == k, (part[:count] >= 0) & (part[:count] != k)
+    said, labels = answers.probabilities.argmax(axis=1), answers.labels
+    correct = said == labels
+    own, size = how.of(mine), len(answers.classes)
+    confusion = confusion_matrix(labels[mine], said[mine], size)
+    here, there = np.bincount(labels[mine], minlength=size), np.bincount(labels[other], minlength=size)
+    chosen = np.flatnonzero((here > 0) & ((there > 0) | ~other.any())).tolist()
+    recalls = mean_recall(filled(resamples(labels[mine], said[mine], size, own), confusion), chosen) if chosen else None
+    found = None
+    if answers.missed is not None:
+        missed = int((part[count:] == k).sum())
+        found = wilson(int(mine.sum()), int(mine.sum()) + missed)
     return Group(
         name=name,
         faces=int(mine.sum()),
         persons=how.units(mine),
-        accuracy=mean_estimate(correct[mine], own),
-        difference=_difference(correct[known], mine[known], how.of(known)),
-        mean_recall=Estimate.from_draws(float(mean_recall(confusion)), recalls),
-        overconfidence=mean_estimate(probabilities[mine].max(axis=1) - correct[mine], own),
+        accuracy=share_estimate(correct[mine], own, how.units(mine)),
+        difference=_difference(correct, mine, other, how),
+        mean_recall=Estimate(np.nan, np.nan, np.nan)
+        if recalls is None
+        else Estimate.from_draws(float(mean_recall(confusion, chosen)), recalls),
+        classes=len(chosen),
+        overconfidence=mean_estimate(answers.probabilities[mine].max(axis=1) - correct[mine], own)
+        if mine.any()
+        else Estimate(np.nan, np.nan, np.nan),
+        recalls={
+            emotion: (
+                int(here[row]),
+                wilson(int(confusion[row, row]), int(here[row]), how.units(mine & (labels == row))),
+            )
+            for row, emotion in enumerate(answers.classes)
+            if here[row]
+        },
+        found=found,
     )
 
 
-def _difference(correct: NDArray[np.float64], mine: NDArray[np.bool_], how: Resampling) -> Estimate:
-    """The mean of the group less that of the others; undefined without others."""
-
-    def apart(drawn: NDArray[np.int64]) -> NDArray[np.float64]:
-        right, inside = correct[drawn], mine[drawn]
-        count = inside.sum(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):  # a resample may lack the group, or have nothing else
-            ours, theirs = (right * inside).sum(axis=1) / count, (right * ~inside).sum(axis=1) / (~inside).sum(axis=1)
-        difference: NDArray[np.float64] = ours - theirs
-        return difference
-
-    everything = np.arange(len(mine))[None]
-    return Estimate.from_draws(float(apart(everything)[0]), bootstrap(apart, len(mine), how))
+def _difference(
+    correct: NDArray[np.bool_], mine: NDArray[np.bool_], other: NDArray[np.bool_], how: Resampling
+) -> Estimate:
+    """The accuracy of a group less that of the others."""
+    if how.owners is None:
+        return difference_estimate(correct[mine], correct[other])
+    return person_difference(correct[mine], correct[other], how.owners[mine], how.owners[other])

@@ -17,6 +17,11 @@ from numpy.typing import NDArray
 DRAWS: Final = 1000
 LEVEL: Final = 0.95
 
+# Fewer faces, or faces of fewer persons, have Wilson's interval; a difference needs this many persons on each side.
+FEW: Final = 60
+FEW_UNITS: Final = 20
+LEAST_UNITS: Final = 3
+
 # Numbers held in memory at a time while resampling: 16 MB of float64.
 _BATCH: Final = 2**21
 
@@ -113,10 +118,11 @@ class Resampling:
             return
         if self.owners.shape != (n,):
             raise ValueError(f"owners: expected ({n},), got {self.owners.shape}")
-        order = np.argsort(self.owners, kind="stable")
-        members = np.split(order, np.flatnonzero(np.diff(self.owners[order])) + 1)
+        known, place = np.unique(self.owners, return_inverse=True)
+        faces, count = np.arange(n), len(known)
         for _ in range(self.draws):  # persons have different numbers of faces, so resamples have different lengths
-            yield np.concatenate([members[k] for k in random.integers(len(members), size=len(members))])[None]
+            times = np.bincount(random.integers(count, size=count), minlength=count)
+            yield np.repeat(faces, times[place.reshape(-1)])[None]
 
 
 ALONE: Final = Resampling()
@@ -148,6 +154,79 @@ def mean_estimate(values: NDArray[np.floating[Any]], how: Resampling = ALONE) ->
     """The mean of values (N,), one per face, with its bootstrap interval."""
     means = bootstrap(lambda rows: values[rows].mean(axis=1), len(values), how)
     return Estimate.from_draws(float(values.mean()), means)
+
+
+def is_few(faces: int, units: int | None = None) -> bool:
+    """Whether so few faces, or faces of so few persons, have an interval by `wilson`, and not by the bootstrap."""
+    return 0 < faces < FEW or (units is not None and 0 < units < FEW_UNITS)
+
+
+def share_estimate(hits: NDArray[np.bool_], how: Resampling = ALONE, units: int | None = None) -> Estimate:
+    """The share of the faces (N,) that are hits: with a bootstrap interval, or Wilson's for few faces or persons.
+
+    Args:
+        hits: Which faces are.
+        how: How they are resampled.
+        units: The number of persons that they show, if these are known.
+    """
+    if not len(hits) or is_few(len(hits), units):
+        return wilson(int(hits.sum()), len(hits), units)
+    return mean_estimate(hits.astype(np.float64), how)
+
+
+def difference_estimate(first: NDArray[np.bool_], other: NDArray[np.bool_]) -> Estimate:
+    """The share of hits among some faces (N,) less that among others (M,), with its 95% interval.
+
+    By Wilson's intervals of both (Newcombe 1998, method 10), which holds for few faces as well. nan without faces.
+    """
+    one, two = (wilson(int(hits.sum()), len(hits)) for hits in (first, other))
+    value = one.value - two.value
+    low = value - math.hypot(one.value - one.low, two.high - two.value)
+    high = value + math.hypot(one.high - one.value, two.value - two.low)
+    return Estimate(value, low, high)
+
+
+def person_difference(
+    first: NDArray[np.bool_], other: NDArray[np.bool_], owners: NDArray[np.int64], other_owners: NDArray[np.int64]
+) -> Estimate:
+    """As `difference_estimate`, of faces whose persons are known: (N,) and (M,) their numbers.
+
+    The variance is that of the persons' contributions (a ratio, Cochran 1977, section 6.3; persons on both sides count
+    with the difference of theirs), the interval Student's with the degrees of freedom of Welch (1947). nan if a side
+    has fewer than three persons, which say nothing about others.
+    """
+    sides = ((first, owners, 1.0), (other, other_owners, -1.0))
+    people = np.unique(np.concatenate([owners, other_owners]))
+    parts = np.zeros((2, len(people)))
+    counts = []
+    for number, (hits, whose, sign) in enumerate(sides):
+        if not len(hits):
+            return Estimate(math.nan, math.nan, math.nan)
+        place = np.searchsorted(people, whose)
+        parts[number] = sign * np.bincount(place, hits - hits.mean(), minlength=len(people)) / len(hits)
+        counts.append(len(np.unique(whose)))
+    if min(counts) < LEAST_UNITS:
+        return Estimate(math.nan, math.nan, math.nan)
+    value = float(first.mean() - other.mean())
+    corrected = [count / (count - 1) * float((part**2).sum()) for part, count in zip(parts, counts, strict=True)]
+    shared = 2 * float((parts[0] * parts[1]).sum())  # 0 if nobody is on both sides
+    variance = max(sum(corrected) + shared, 0.0)
+    spread = sum(part**2 / (count - 1) for part, count in zip(corrected, counts, strict=True))
+    freedom = sum(corrected) ** 2 / spread if spread else math.inf
+    reach = _student(freedom) * math.sqrt(variance)
+    return Estimate(value, value - reach, value + reach)
+
+
+def _student(freedom: float) -> float:
+    """The two-sided 95% point of Student's distribution: within 3% from 2 degrees of freedom (Fisher 1925)."""
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
 
 
 def wilson(found: int, total: int, units: int | None = None) -> Estimate:
@@ -198,6 +277,16 @@ def resamples(
         return resampled_confusions(counted, how)
     counts = [np.bincount(cells[rows[0]], minlength=classes * classes) for rows in how.indices(len(cells))]
     return np.stack(counts).reshape(-1, classes, classes)
+
+
+def filled(resampled: NDArray[np.int64], confusion: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Resampled matrices (D, C, C), with the observed row of each class that a resample happens to lack.
+
+    A mean over classes would otherwise be one over other classes than the score's. Its interval stays too narrow if
+    a class has few faces.
+    """
+    lacking = resampled.sum(axis=-1, keepdims=True) == 0
+    return np.where(lacking, confusion, resampled)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ from mien.datasets import Samples
 from mien.datasets.canvas import find_and_crop, rgb
 from mien.datasets.examples import examples_of, faces_of
 from mien.datasets.folds import division_unit, persons
+from mien.datasets.samples import SPLITS
 from mien.errors import ConfigError, DataError
 from mien.evaluation.affect import AffectScores, affect_scores, predicted_affect, predicts_affect
-from mien.evaluation.groups import Columns, Grouping, group_scores
+from mien.evaluation.groups import Answers, Columns, Grouping, group_scores
 from mien.evaluation.intervals import ALONE, Resampling, mean_estimate
 from mien.evaluation.protocols import Protocol, printed_split, restricted, select_protocols, votes_for
 from mien.evaluation.robustness import AccuracyDrop, accuracy_drops, corrupted, select_corruptions
@@ -43,11 +44,13 @@ class Predictions:
     Attributes:
         title: Of the protocol, in words.
         classes: The C classes.
-        rows: (N,) indices of the faces in the samples; of windows, the last frame of each.
+        rows: (N,) indices of the faces in the samples that `evaluate_model` was given; of windows, the last frame of
+            each.
         labels: (N,) indices of the true classes.
         probabilities: (N, C) float32.
         threshold: A face with a top probability below it is `uncertain`.
         how: How the faces are resampled for intervals: persons are drawn with all of their faces if they are known.
+        missed: (M,) such indices of the faces that the detector did not find; None without a detector.
     """
 
     title: str
@@ -57,6 +60,7 @@ class Predictions:
     probabilities: NDArray[np.float32]
     threshold: float
     how: Resampling = ALONE
+    missed: NDArray[np.int64] | None = None
 
     @property
     def confidence(self) -> NDArray[np.float32]:
@@ -121,18 +125,23 @@ class Evaluation:
         """The same with the scores of groups of faces.
 
         Args:
-            columns: What `mien.evaluation.groups.read_groups` returned for the samples that were evaluated.
-
-        Raises:
-            DataError: A column has too many values.
+            columns: What `mien.evaluation.groups.read_groups` returned for the samples that `evaluate_model` was given.
         """
         groups = {
-            name: group_scores(
-                found.probabilities,
-                found.labels,
-                {column: values[found.rows] for column, values in columns.items()},
-                found.how,
-            )
+            name: [
+                group_scores(
+                    column,
+                    Answers(
+                        found.classes,
+                        found.probabilities,
+                        found.labels,
+                        values[found.rows],
+                        None if found.missed is None else values[found.missed],
+                        found.how,
+                    ),
+                )
+                for column, values in columns.values.items()
+            ]
             for name, found in self.predictions.items()
         }
         return replace(self, groups=groups)
@@ -188,11 +197,12 @@ def evaluate_model(
         DataError: The detector finds none of the faces, or no face has one of the emotions.
         UnsupportedError: The detector cannot run here.
     """
+    places = np.arange(len(samples))
     if len(np.unique(samples.split)) > 1:
-        samples = samples.only(split)
+        places, samples = np.flatnonzero(samples.split == SPLITS.index(split)), samples.only(split)
     store, examples = samples, examples_of(samples, _frames(classifier))
-    samples = examples.samples
-    how = Resampling.together(persons(samples), division_unit(samples))
+    samples, places = examples.samples, places[examples.rows[:, -1]]
+    how = _resampling(samples)
     chosen = _requested(classifier, select_protocols(samples, protocols), required=protocols is not None)
     ways = select_corruptions(corruptions)
     if ways and detector:
@@ -243,11 +253,12 @@ def evaluate_model(
         predicted = Predictions(
             title=protocol.title,
             classes=protocol.classes,
-            rows=examples.rows[rows, -1],
+            rows=places[rows],
             labels=protocol.labels[rows],
             probabilities=probabilities[protocol.classes][rows],
             threshold=classifiers[protocol.classes].threshold,
             how=how.of(rows),
+            missed=None if found is None else places[protocol.kept & ~found],
         )
         votes = votes_for(samples, protocol.classes)
         found_scores = compute_scores(
@@ -283,6 +294,14 @@ def evaluate_model(
         rated,
         record,
     )
+
+
+def _resampling(samples: Samples) -> Resampling:
+    """How the faces of samples are resampled: with the others of the same person or clip."""
+    unit: str = division_unit(samples)
+    if unit == "persons" and samples.subjects is not None and (samples.subjects == "").any():
+        unit = "persons and single faces"
+    return Resampling.together(persons(samples), unit)
 
 
 def _conditions(network: Classifier, finder: str | None, align: bool) -> str:

@@ -12,9 +12,6 @@ from mien.evaluation import calibration, intervals, metrics
 from mien.evaluation.intervals import ALONE, Estimate, Resampling
 from mien.evaluation.metrics import Floats, Integers, Numbers
 
-# Classes with fewer faces are listed with their counts.
-RARE: Final = 60
-
 # Selective accuracy is reported for this fraction of the faces, those with the highest confidence.
 COVERAGE: Final = 0.8
 
@@ -97,7 +94,7 @@ class Scores:
         rows: The scores of each class.
         confusion: (C, C) counts; a row is a true class.
         bins: The reliability diagram.
-        rare: Of the classes with fewer than `RARE` faces, how many were found.
+        rare: Of the classes with fewer than `intervals.FEW` faces, how many were found.
         assumed_error: Calibration error above chance if the faces are weighted to the class shares that a prior
             assumes; None under the prior of the training data.
         found: Fraction of the faces, 0-1, that a detector found; all other scores exclude the rest. None without a
@@ -197,6 +194,7 @@ def compute_scores(
     correct = predicted == labels
     confusion = metrics.confusion_matrix(labels, predicted, len(classes))
     resampled = intervals.resamples(labels, predicted, len(classes), how)
+    filled = intervals.filled(resampled, confusion)
     calibration_error = calibration.calibration_estimate(confidence, correct, how=how)
     perfect = calibration.perfect_errors(confidence, draws=how.draws, seed=how.seed)
     chance = float(perfect.mean())
@@ -226,9 +224,9 @@ def compute_scores(
         dropped=dropped,
         voted=voted,
         accuracy=Estimate.from_draws(float(metrics.accuracy(confusion)), metrics.accuracy(resampled)),
-        macro_f1=Estimate.from_draws(float(metrics.macro_f1(confusion)), metrics.macro_f1(resampled)),
-        mean_recall=Estimate.from_draws(float(metrics.mean_recall(confusion)), metrics.mean_recall(resampled)),
-        mean_recall_of_seven=_of_seven(classes, confusion, resampled),
+        macro_f1=Estimate.from_draws(float(metrics.macro_f1(confusion)), metrics.macro_f1(filled)),
+        mean_recall=Estimate.from_draws(float(metrics.mean_recall(confusion)), metrics.mean_recall(filled)),
+        mean_recall_of_seven=_of_seven(classes, confusion, filled),
         selective=calibration.selective_accuracy(confidence, correct, COVERAGE, how),
         nll=intervals.mean_estimate(metrics.negative_log_likelihood(probabilities, labels), how),
         calibration_error=calibration_error,
@@ -243,7 +241,7 @@ def compute_scores(
         rare=tuple(
             RareClass(row.name, row.support, found, row.recall)
             for row, found in zip(rows, np.diag(confusion).tolist(), strict=True)
-            if _is_rare(row.support)
+            if 0 < row.support < intervals.FEW
         ),
         units=how.units() or len(labels),
         unit=how.unit,
@@ -278,11 +276,6 @@ def _check(probabilities: Floats, labels: Integers, classes: Sequence[str]) -> N
         raise ValueError("probabilities: expected finite numbers 0-1 that sum to 1 in every row")
 
 
-def _is_rare(support: int) -> bool:
-    """Whether a class has some faces, but few."""
-    return 0 < support < RARE
-
-
 def _f1_of_few(right: int, said: int, units: int | None) -> Estimate:
     """F1 of a class with few faces, by Wilson's interval of the Jaccard index J: F1 = 2 J / (1 + J).
 
@@ -311,13 +304,13 @@ def _rows(
             support=support,
             predicted=said,
             precision=intervals.wilson(right, said, how.units(called))
-            if _is_rare(said)
+            if intervals.is_few(said, how.units(called))
             else Estimate.from_draws(float(scores.precision[k]), draws.precision[:, k]),
             recall=intervals.wilson(right, support, how.units(mine))
-            if _is_rare(support)
+            if intervals.is_few(support, how.units(mine))
             else Estimate.from_draws(float(scores.recall[k]), draws.recall[:, k]),
             f1=_f1_of_few(right, support + said, how.units(mine | called))
-            if _is_rare(support) or _is_rare(said)
+            if intervals.is_few(support, how.units(mine)) or intervals.is_few(said, how.units(called))
             else Estimate.from_draws(float(scores.f1[k]), draws.f1[:, k]),
         )
 

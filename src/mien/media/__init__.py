@@ -17,7 +17,17 @@ from mien.media.camera import is_live, live_name, read_camera
 from mien.media.decode import MAX_PIXELS
 from mien.media.find import Paths, find, find_images, several
 from mien.media.images import STANDARD_INPUT, is_address, read_frame, read_frames, read_image
-from mien.media.inputs import ImageItem, ImageSource, OnError, as_rgb, check_on_error, frame_of, frames_of, is_one
+from mien.media.inputs import (
+    ImageItem,
+    ImageSource,
+    OnError,
+    as_rgb,
+    check_on_error,
+    frame_of,
+    frames_of,
+    is_one,
+    source_of,
+)
 from mien.media.picking import VideoOptions
 from mien.media.video import expected_frames, is_video, read_video
 from mien.results import Frame, FrameResult
@@ -46,6 +56,7 @@ __all__ = [
     "read_frames",
     "read_image",
     "read_video",
+    "source_of",
 ]
 
 # The longest time that a frame of a camera waits for others, in seconds: none (see `Analyzer.stream`).

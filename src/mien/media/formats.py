@@ -67,8 +67,16 @@ SUFFIXES: Final[dict[str, tuple[str, ...]]] = {
 # The number of bytes that are enough to recognise a format, or a kind of file that is not read.
 PREFIX: Final = 264
 
+# The names of contents without one.
+MEMORY, STREAM = "image in memory", "image in a stream"
+
 # What to do with a video where an image is expected, in Python.
 ALONE: Final = "analyze it on its own, mien.analyze(PATH), or with mien.media.open_frames"
+
+# The same for the content of a file.
+AS_FILE: Final = (
+    "write it to a file first, such as tempfile.NamedTemporaryFile(), and give its name: mien.analyze(PATH)"
+)
 
 # Libraries that Pillow may have been built without, by format.
 _LIBRARIES: Final = {"JPEG": "jpg", "PNG": "zlib", "WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}
@@ -184,7 +192,7 @@ def _refused(prefix: bytes, name: str) -> InputError:
 def _unread(kind: kinds.Kind, name: str) -> InputError:
     hint = kind.advice or f"mien reads {', '.join(FORMATS)}"
     if kind is kinds.VIDEO:
-        hint = f"{ALONE}; or {hint}"
+        hint = AS_FILE if name in (MEMORY, STREAM) else f"{ALONE}; or {hint}"
     if kind is kinds.OTHER_IMAGE:
         return InputError(f"'{name}' is an image of a kind that mien does not read", hint=hint)
     if kind.is_image:

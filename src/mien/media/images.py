@@ -24,7 +24,7 @@ from mien.errors import InputError, LimitError
 from mien.media.decode import MAX_PIXELS, decode, first_bytes, most_bytes, shown
 from mien.media.faults import reason
 from mien.media.find import IMAGE_SUFFIXES
-from mien.media.formats import image_format
+from mien.media.formats import MEMORY, STREAM, image_format
 from mien.results import Frame, FrameResult
 
 # The path that means standard input, and the source of the frame that is read from it.
@@ -38,7 +38,7 @@ _CHUNK: Final = 2**20
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,3}(?=[^/])")
 # How the formats begin in base64.
 _BASE64: Final = re.compile(r"(/9j/|iVBORw0KGgo|R0lGOD|UklGR|Qk0|SUkqA|TU0AK)[A-Za-z0-9+/\s]{16,}")
-MEMORY, STREAM, _DATA_URI = "image in memory", "image in a stream", "data: URI"
+_DATA_URI = "data: URI"
 
 FileSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 

@@ -18,7 +18,8 @@ from PIL import Image
 from mien.errors import ConfigError, InputError
 from mien.media.decode import MAX_PIXELS, check_size, on_white, shown, upright_frame
 from mien.media.faults import collected_warnings, reason
-from mien.media.images import MEMORY, STREAM, FileSource, name_of, read_frame
+from mien.media.formats import MEMORY, STREAM
+from mien.media.images import FileSource, name_of, read_frame
 from mien.results import Frame, FrameResult
 
 
@@ -178,6 +179,8 @@ def _check_type(image: object) -> None:
     kind = type(image).__name__
     if isinstance(image, (*_FILES, np.ndarray)):
         return
+    if type(image).__module__.startswith("cv2") and hasattr(image, "grab"):
+        raise TypeError(f"expected a path or an array, got {kind}; give its frames to Analyzer.stream as mien.Frame")
     if isinstance(image, Mapping):
         raise TypeError(f"expected a path or an array, got {kind}; pass its values: list(images.values())")
     if hasattr(image, "read"):
@@ -195,7 +198,8 @@ def _check_type(image: object) -> None:
         raise TypeError(f"expected a path, an array, or several of them, got {kind}; {conversion}")
     if type(image).__module__.startswith("cv2"):
         raise TypeError(f"expected a numpy array, got {kind}; pass its pixels, as RGB: image.get()[..., ::-1]")
-    raise TypeError(f"expected a path, an array, or several of them, got {kind}")
+    camera = f"; for a camera write 'camera:{image}'" if isinstance(image, int) and 0 <= image < 100 else ""
+    raise TypeError(f"expected a path, an array, or several of them, got {kind}{camera}")
 
 
 def _is_array(image: object) -> bool:
@@ -288,7 +292,10 @@ def _to_uint8(dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
 def _to_hwc(shape: tuple[int, ...]) -> str:
     """How to convert an array of another shape, if its order is known."""
     if _is_chw(shape):
-        return "; channels come last: array.transpose(1, 2, 0)"
+        grey = f", or for a batch of {shape[0]} grey images: list(array)"
+        return f"; channels come last: array.transpose(1, 2, 0){grey if shape[0] > 1 else ''}"
+    if len(shape) == 3 and shape[0] and shape[2] > 4:
+        return "; for a batch of grey images pass list(batch)"
     if len(shape) == 4:
         each = "[image.transpose(1, 2, 0) for image in batch]" if _is_chw(shape[1:]) else "list(batch)"
         return f"; for a batch pass {each}"

@@ -4,7 +4,7 @@ import io
 import json
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -48,6 +48,8 @@ def checked_result(result: object) -> FrameResult:
         return result
     is_face = isinstance(result, Face)
     conversion = "; to write faces, make a result of them: FrameResult('photo.jpg', faces=tuple(faces))" * is_face
+    if isinstance(result, Iterable) and not isinstance(result, (str, bytes, Mapping)):
+        conversion = "; write each: for result in results"
     raise TypeError(f"expected a FrameResult of mien.analyze, got {type(result).__name__}{conversion}")
 
 

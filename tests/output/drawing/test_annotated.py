@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+import mien
 from mien.emotions import ALL, vocabulary
 from mien.errors import OutputError
 from mien.media import read_image
@@ -329,3 +330,41 @@ def test_bad_places_and_wrong_use(tmp_path: Path) -> None:
     (tmp_path / "out" / "x.annotated.png").mkdir(parents=True)
     with pytest.raises(OutputError, match="it is a folder"), output:
         output.write(result("x.png", blank_image()))
+
+
+def test_pillow_images_are_turned_upright_and_other_sizes_refused(astronaut: Path, tmp_path: Path) -> None:
+    image = Image.open(astronaut).crop((100, 0, 500, 300))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    image.rotate(90, expand=True).save(tmp_path / "turned.jpg", exif=exif)
+    result = mien.analyze(tmp_path / "turned.jpg", classifier="mien-s")
+    assert (result.width, result.height) == (400, 300)
+    drawn = annotate(Image.open(tmp_path / "turned.jpg"), result)
+    np.testing.assert_array_equal(drawn, annotate(read_image(tmp_path / "turned.jpg"), result))
+    with pytest.raises(ValueError, match="the result is of an image of 400 x 300 pixels, this one has 300 x 400"):
+        annotate(np.asarray(Image.open(tmp_path / "turned.jpg")), result)
+
+
+def test_what_is_no_image_and_what_are_no_faces(astronaut: Path) -> None:
+    face = Face(np.array([10, 10, 60, 60]), 0.9)
+    grey = np.full((100, 100, 3), 127, np.uint8)
+    np.testing.assert_array_equal(annotate(grey, face), annotate(grey, [face]))
+    with pytest.raises(TypeError, match=r"write mien.media.read_image\(path\)"):
+        annotate(astronaut, [face])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="keep_images=True"):
+        annotate(None, [face])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="call annotate for each result"):
+        annotate(grey, [FrameResult("a", faces=(face,))])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="expected faces, got int"):
+        annotate(grey, [3])  # type: ignore[list-item]
+
+
+def test_smoothed_expressions_are_drawn_if_wanted() -> None:
+    sure = Expression(np.array([0.9, 0.1], np.float32), ("happiness", "sadness"))
+    other = Expression(np.array([0.1, 0.9], np.float32), ("happiness", "sadness"))
+    face = Face(np.array([20, 20, 120, 140]), 0.9, expression=sure, smoothed=other)
+    grey = np.full((200, 300, 3), 127, np.uint8)
+    now, smooth = annotate(grey, face, "label"), annotate(grey, face, "label", smoothed=True)
+    np.testing.assert_array_equal(now, annotate(grey, replace(face, smoothed=None), "label"))
+    np.testing.assert_array_equal(smooth, annotate(grey, replace(face, expression=other, smoothed=None), "label"))
+    assert (now != smooth).any()

@@ -3,10 +3,11 @@
 import numpy as np
 
 from mien.datasets import Samples
-from mien.evaluation.compare import Comparison
+from mien.evaluation.compare import Comparison, Row
 from mien.evaluation.report.charts import reliability, tradeoff
 from mien.evaluation.report.comparison_files import points
 from mien.evaluation.report.page import augmentation, render
+from mien.evaluation.score import Scores
 
 
 def comparison_page(comparison: Comparison, samples: Samples, *, data: str = "") -> str:
@@ -41,6 +42,14 @@ def comparison_page(comparison: Comparison, samples: Samples, *, data: str = "")
     )
 
 
+def _is_clear(row: Row, protocol: str, scores: Scores) -> bool:
+    """Whether a model differs from the first: by the test, or over persons by the interval of the difference."""
+    if protocol not in row.against:
+        return False
+    gap = row.differences[protocol]
+    return row.against[protocol].p < 0.05 if scores.unit == "faces" else not gap.low <= 0 <= gap.high
+
+
 def _section(comparison: Comparison, protocol: str) -> dict[str, object]:
     """What the template shows of one protocol."""
     rows = [
@@ -58,6 +67,7 @@ def _section(comparison: Comparison, protocol: str) -> dict[str, object]:
             "scores": scores,
             "test": row.against.get(protocol),
             "difference": points(row.differences.get(protocol)),
+            "clear": _is_clear(row, protocol, scores),
             "by_class": list(zip(scores.rows, highest, strict=True)),
             "reliability": reliability(evaluation.predictions[protocol], scores.bins),
         }

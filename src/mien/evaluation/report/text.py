@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from mien.evaluation.calibration import BINS
 from mien.evaluation.groups import Grouping
-from mien.evaluation.intervals import Estimate
+from mien.evaluation.intervals import LEAST_UNITS, Estimate
 from mien.evaluation.robustness import AccuracyDrop
 from mien.evaluation.score import COVERAGE, Scores
 from mien.files import new_file, write_errors
+from mien.names import printable
 
 
 @contextmanager
@@ -36,7 +37,10 @@ def open_report(path: Path) -> Iterator[TextIO]:
 
 
 def text(scores: Scores, drops: Sequence[AccuracyDrop] = (), groups: Sequence[Grouping] = ()) -> str:
-    """All scores, accuracy drops and scores of groups, in lines of at most 100 columns for up to ten classes."""
+    """All scores, accuracy drops and scores of groups.
+
+    Lines have at most 100 columns for up to ten classes; those of groups may be longer.
+    """
     line = f"{scores.protocol}: {scores.n:,} faces"
     if scores.dropped:
         line += f", {scores.dropped:,} excluded by the protocol"
@@ -128,35 +132,52 @@ def _drops(drops: Sequence[AccuracyDrop]) -> str:
 
 def _groups(groups: Sequence[Grouping], unit: str) -> str:
     known = any(group.persons is not None for grouping in groups for group in grouping.groups)
+    searched = any(group.found for grouping in groups for group in grouping.groups)
     parts = []
     for grouping in groups:
-        names = ("faces", unit, "accuracy", "less the others'", "mean recall", "overconfident")
-        rows: list[tuple[str, ...]] = [(grouping.column, *names)]
+        rows = [
+            [
+                printable(grouping.column),
+                "faces",
+                *[unit] * known,
+                *["found"] * searched,
+                "accuracy",
+                "less the others'",
+                "mean recall",
+                "of",
+                "overconfident",
+            ]
+        ]
         rows += [
-            (
-                group.name,
+            [
+                printable(group.name),
                 f"{group.faces:,}",
-                "" if group.persons is None else f"{group.persons:,}",
+                *[f"{group.persons or 0:,}"] * known,
+                *[f"{group.found.value if group.found else 1:.1%}"] * searched,
                 f"{group.accuracy}",
                 points(group.difference),
                 f"{group.mean_recall}",
-                f"{group.overconfidence.value:+.1%}",
-            )
+                f"{group.classes}",
+                f"{group.overconfidence:+.1%}",
+            ]
             for group in grouping.groups
         ]
         if grouping.unknown:
-            rows.append(("unknown", f"{grouping.unknown:,}", *[""] * 5))
-        shown = rows if known else [(*row[:2], *row[3:]) for row in rows]
-        parts.append(columns(shown, "<" + ">" * (len(shown[0]) - 1)))
+            rows.append(["unknown", f"{grouping.unknown:,}", *[""] * (len(rows[0]) - 2)])
+        parts.append(columns(rows, "<" + ">" * (len(rows[0]) - 1)))
     parts.append(
-        "Accuracy less that of the faces of all other groups, in points. Groups may differ in their emotions,\n"
-        "which the mean recall weighs equally, and several groups differ by chance in some."
+        "Accuracy less that of the faces of all other groups, in points. Mean recall: over so many emotions, those\n"
+        "that the others have, too. Of many groups, some differ by chance."
+        + f"\nA difference needs {LEAST_UNITS} {unit} on each side."
+        * known
     )
     return "\n\n".join(parts)
 
 
 def points(fall: Estimate) -> str:
-    """A difference of accuracies in percentage points: `1.2 (0.8-1.6)`, or `0.2 (-0.3 to 0.7)`."""
+    """A difference of accuracies in percentage points: `1.2 (0.8-1.6)`, or `0.2 (-0.3 to 0.7)`; `-` if undefined."""
+    if np.isnan(fall.value):
+        return "-"
     value, low, high = (f"{100 * number:.1f}".replace("-0.0", "0.0") for number in (fall.value, fall.low, fall.high))
     return f"{value} ({low}{' to ' if '-' in low + high else '-'}{high})"
 

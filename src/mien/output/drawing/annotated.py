@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self, get_args
+from typing import Final, Literal, Self, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mien.errors import ConfigError, OutputError, meant
 from mien.files import cannot_write, replacing
@@ -43,14 +43,20 @@ _LEGIBLE: Final = 480
 _JPEG: Final = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
 
 
-def annotate(image: NDArray[np.uint8], faces: Sequence[Face], overlay: Overlay = "bars") -> NDArray[np.uint8]:
+def annotate(
+    image: NDArray[np.uint8] | Image.Image,
+    faces: Sequence[Face] | Face,
+    overlay: Overlay = "bars",
+    *,
+    smoothed: bool = False,
+) -> NDArray[np.uint8]:
     """Draws faces on a copy of an image.
 
     Sizes depend on the image and the face. An uncertain emotion is greyed and has a question mark.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
-        faces: With boxes in pixels of the image.
+        image: (H, W, 3) uint8 RGB, or an image of Pillow, which is turned upright as `mien.analyze` does.
+        faces: A result of this image, or some faces with boxes in its pixels.
         overlay: What is drawn for each face (the emotion only if it has an expression):
             "bars": box, landmarks, and a panel with its emotion and a bar for every class, or only a label if the
             face is small or a panel would cover others;
@@ -58,17 +64,23 @@ def annotate(image: NDArray[np.uint8], faces: Sequence[Face], overlay: Overlay =
             "emoji": box and a drawn face that shows its emotion;
             "blur": the face is made unrecognisable and gets a label; a face that the detector missed stays visible;
             "affect": box, landmarks and a label with its emotion, valence and arousal.
+        smoothed: Draw the smoothed expression of a face that has one, as `mien analyze` draws videos.
 
     Returns:
         (H, W, 3) uint8 RGB, a new array.
 
     Raises:
-        ValueError: The image has another shape or dtype.
+        TypeError: `image` or `faces` is something else; the message has what to write.
+        ValueError: The image has another shape or dtype, or another size than the one that was analyzed.
         ConfigError: There is no such overlay.
     """
     check_overlay(overlay)
-    canvas = Canvas(Frame(image).image)  # a Frame checks shape and dtype
+    image = _pixels(image)
     height, width = image.shape[:2]
+    faces = _checked_faces(faces, width, height)
+    if smoothed:
+        faces = [face if face.smoothed is None else replace(face, expression=face.smoothed) for face in faces]
+    canvas = Canvas(image)
     for face in faces:
         if overlay == "blur":
             box = Rect(*face.box.tolist())
@@ -80,6 +92,34 @@ def annotate(image: NDArray[np.uint8], faces: Sequence[Face], overlay: Overlay =
     for note in arrange(faces, Rect(0, 0, width, height), _NOTES[overlay]):
         note.draw(canvas)
     return canvas.array()
+
+
+def _pixels(image: object) -> NDArray[np.uint8]:
+    """The pixels (H, W, 3) uint8 RGB of what is annotated; errors are those of `annotate`."""
+    if isinstance(image, Image.Image):
+        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    if isinstance(image, (str, Path)):
+        raise TypeError("image: expected pixels, got a path; write mien.media.read_image(path)")
+    if image is None:
+        raise TypeError("image: got None; a result keeps its pixels with AnalyzerOptions(keep_images=True)")
+    return Frame(cast(NDArray[np.uint8], image)).image  # a Frame checks shape and dtype
+
+
+def _checked_faces(faces: Sequence[Face] | Face, width: int, height: int) -> Sequence[Face]:
+    """The faces of what is annotated; errors are those of `annotate`."""
+    if isinstance(faces, Face):
+        return [faces]
+    if isinstance(faces, FrameResult) and faces.width and (faces.width, faces.height) != (width, height):
+        raise ValueError(
+            f"image: the result is of an image of {faces.width} x {faces.height} pixels, this one has {width} x "
+            f"{height}; mien.media.read_image(path) gives the pixels that were analyzed, upright"
+        )
+    for face in faces:
+        if isinstance(face, FrameResult):
+            raise TypeError("faces: expected the faces of one image, got results; call annotate for each result")
+        if not isinstance(face, Face):
+            raise TypeError(f"faces: expected faces, got {type(face).__name__}")
+    return faces
 
 
 def check_overlay(overlay: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mien.emotions import vocabulary
 from mien.errors import ConfigError, MissingExtraError, meant
@@ -22,6 +22,8 @@ from mien.results import Face, FrameResult
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+_KEYPOINTS: Final = 70  # of a face, by the method mien
 
 __all__ = ["open_table", "table_formats", "table_module", "to_pandas"]
 
@@ -53,8 +55,8 @@ def open_table(
             have the same emotions, in this order.
         format: Name of the format; None for the suffix of `path`, and for CSV on standard output.
         style: Whose column names to use: mien's, or those of another program.
-        keypoints: Number of dense keypoints per face to write, 70 of `mien` and 68 of dlib's predictor: adds the pose,
-            the measures, `keypoint_scheme`, `x_0`, `y_0`, `x_1`, ...
+        keypoints: Number of dense keypoints per face to write, 70 of `mien`, as for True, and 68 of dlib's predictor:
+            adds the pose, the measures, `keypoint_scheme`, `x_0`, `y_0`, `x_1`, ...
         smoothed: Also write the probabilities that are smoothed along a track: `smoothed_anger`, ...
 
     Raises:
@@ -108,9 +110,11 @@ def _count(keypoints: object) -> int:
     """The number of keypoints of a face.
 
     Raises:
-        ConfigError: It is something else; True says that there are some, but not how many.
+        ConfigError: It is something else.
     """
-    if keypoints is True or not isinstance(keypoints, Integral) or keypoints < 0:
+    if keypoints is True:
+        return _KEYPOINTS
+    if not isinstance(keypoints, Integral) or keypoints < 0:
         raise ConfigError(
             f"keypoints: expected the number of keypoints of a face, got {repr(keypoints)[:80]}",
             hint="70 of the method mien, 68 of dlib, 0 for none",

@@ -41,7 +41,8 @@ class Client:
         api_key: The API key, if the server needs one.
         timeout: Seconds to wait for the server.
         retries: How often a request is sent again that the server was too busy for, each after the time that it asks
-            for. A stream that can be read only once is sent once.
+            for, or that found no server, as while it restarts, after 1, 2, 4, ... seconds. A stream that can be read
+            only once, and a video that may have arrived, are sent once.
         certfile: A certificate (PEM) to trust, such as that of a server which signed its own.
 
     Raises:
@@ -164,12 +165,16 @@ class Client:
         self.close()
 
     def _send(self, request: Request[Answer]) -> Answer:
-        for left in range(self._retries, -1, -1):
+        for tried in range(self._retries + 1):
+            left = self._retries - tried
             try:
                 with request.opened() as arguments:
                     response = self._http.request(**arguments, timeout=_patience(self._http.timeout, request))
             except httpx.HTTPError as error:
-                raise _unreachable(self._http.base_url, error) from error
+                if not left or not _may_come_back(error, request):
+                    raise _unreachable(self._http.base_url, error) from error
+                time.sleep(_growing(tried))
+                continue
             if not left or response.status_code not in _BUSY or not request.can_repeat:
                 break
             time.sleep(_pause(response))
@@ -270,12 +275,16 @@ class AsyncClient:
         await self.close()
 
     async def _send(self, request: Request[Answer]) -> Answer:
-        for left in range(self._retries, -1, -1):
+        for tried in range(self._retries + 1):
+            left = self._retries - tried
             try:
                 with request.opened() as arguments:
                     response = await self._http.request(**arguments, timeout=_patience(self._http.timeout, request))
             except httpx.HTTPError as error:
-                raise _unreachable(self._http.base_url, error) from error
+                if not left or not _may_come_back(error, request):
+                    raise _unreachable(self._http.base_url, error) from error
+                await asyncio.sleep(_growing(tried))
+                continue
             if not left or response.status_code not in _BUSY or not request.can_repeat:
                 break
             await asyncio.sleep(_pause(response))
@@ -340,6 +349,23 @@ def _pause(response: httpx.Response) -> float:
     """
     said = response.headers.get("retry-after", "")
     return min((float(said) if said.isdecimal() else 1.0) * random.uniform(1, 1.25), _LONGEST_PAUSE)
+
+
+def _may_come_back(error: httpx.HTTPError, request: Request[Answer]) -> bool:
+    """Whether a request may be sent again that got no answer: the server restarts, or has closed the connection.
+
+    A server that answers too late would only get more to do. A video that may have arrived is not sent twice.
+    """
+    if not request.can_repeat:
+        return False
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+        return True
+    return isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError)) and not request.starts_a_job
+
+
+def _growing(tried: int) -> float:
+    """How long to wait for a server that gave no answer, in seconds: twice as long each time, as for `_pause`."""
+    return min(2.0**tried * random.uniform(1, 1.25), _LONGEST_PAUSE)
 
 
 def _patience(usual: httpx.Timeout, request: Request[Answer]) -> httpx.Timeout:

@@ -92,6 +92,11 @@ class Request(Generic[Answer]):
         """Whether it can be sent again: its files are names or contents, or can be read from the start once more."""
         return all(isinstance(each.file, (str, os.PathLike, bytes)) or each.start is not None for each in self.files)
 
+    @property
+    def starts_a_job(self) -> bool:
+        """Whether the server would do its work again if it came a second time."""
+        return self.form == "video"
+
     @contextmanager
     def opened(self) -> Iterator[dict[str, Any]]:
         """The arguments of `httpx.Client.request`, whose files are open until the block ends.
