@@ -8,7 +8,7 @@ rotated by 25 degrees, where the ways differ. STORE is built by `mien data build
 """
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -41,7 +41,8 @@ class Found:
 
     Attributes:
         rows: (N,) bool: the face was found.
-        crops: (N, S, S, 3) by each way of aligning, black for a face that was not found.
+        crops: (N, S, S), or (N, S, S, 3) of a network for RGB, by each way of aligning, black for a face that was not
+            found.
     """
 
     rows: NDArray[np.bool_]
@@ -64,9 +65,8 @@ def find(
 ) -> Found:
     """Puts faces on canvases, rotated in alternating directions, and crops those that are found where they are."""
     aligner = Aligner(detector, [crop_spec])
-    black = np.zeros((crop_spec.size, crop_spec.size, 3), np.uint8)
     rows: list[bool] = []
-    crops: dict[str, list[NDArray[np.uint8]]] = {way: [] for way in WAYS}
+    crops: dict[str, list[NDArray[np.uint8] | None]] = {way: [] for way in WAYS}
     for number, face in enumerate(faces):
         canvas = on_canvas(face, _SCALE, border)
         if degrees:
@@ -74,8 +74,14 @@ def find(
         seen = aligner.found_in(canvas, placed(canvas))
         rows.append(seen is not None)
         for way, each in crops.items():
-            each.append(black if seen is None else _crop(canvas, seen, way, aligner))
-    return Found(np.asarray(rows, bool), {way: np.stack(each) for way, each in crops.items()})
+            each.append(None if seen is None else _crop(canvas, seen, way, aligner))
+    return Found(np.asarray(rows, bool), {way: _stacked(each) for way, each in crops.items()})
+
+
+def _stacked(crops: Sequence[NDArray[np.uint8] | None]) -> NDArray[np.uint8]:
+    """Crops as one array, grey or RGB as they are, black where there is none; at least one is there."""
+    black = np.zeros_like(next(crop for crop in crops if crop is not None))
+    return np.stack([black if crop is None else crop for crop in crops])
 
 
 def _crop(canvas: NDArray[np.uint8], face: Face, way: str, aligner: Aligner) -> NDArray[np.uint8]:
