@@ -213,10 +213,10 @@ def main() -> None:
     figures, accuracy = {}, {}
     for name in MODELS:
         classifier = load_classifier(ClassifierOptions(name, emotions=7))
-        figures[f"a face: {name}"] = measured(lambda one=classifier: one.predict_proba(faces[:1]), repeats=200)
-        figures[f"32 faces: {name}"] = measured(lambda one=classifier: one.predict_proba(faces[:32]), repeats=30)
+        figures[f"a face: {name}"] = measured(partial(classifier.predict_proba, faces[:1]), repeats=200)
+        figures[f"32 faces: {name}"] = measured(partial(classifier.predict_proba, faces[:32]), repeats=30)
         analyzer = Analyzer(classifier=name)
-        figures[f"a photograph: {name}"] = measured(lambda one=analyzer: one.analyze(photograph), repeats=50)
+        figures[f"a photograph: {name}"] = measured(partial(analyzer.analyze, photograph), repeats=50)
         accuracy[name] = classifier.predict_proba(faces)
     figures["a face: fer in onnxruntime"] = measured(lambda: rival.run(_theirs(faces[:1])), repeats=200)
     figures["32 faces: fer in onnxruntime"] = measured(lambda: rival.run(_theirs(faces[:32])), repeats=30)
