@@ -13,11 +13,12 @@ import re
 import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.clips import Head, Part, Pose, Seen, background, frames, sway, walk
@@ -60,7 +61,8 @@ class Counts:
     visible: int = 0
     found: int = 0
     tracks: set[int] = field(default_factory=set)
-    last: dict[int, int] = field(default_factory=dict)
+    last: dict[int, int] = field(default_factory=dict)  # the track of each person
+    owners: dict[int, int] = field(default_factory=dict)  # the person of each track
 
     def add(self, faces: Sequence[Face], people: Sequence[Seen], scene: int = 0) -> None:
         """Compares one frame with the truth; tracks of another scene than before may differ."""
@@ -76,8 +78,9 @@ class Counts:
                 continue
             self.found += 1
             key = person.person + 1000 * scene
-            self.switches += self.last.get(key, track) != track
-            self.last[key] = track
+            # A person with another track than before, or a track with another person.
+            self.switches += self.last.get(key, track) != track or self.owners.get(track, key) != key
+            self.last[key], self.owners[track] = track, key
             self.tracks.add(track)
 
 
@@ -110,11 +113,57 @@ def turning_back(people: list[Head]) -> Images:
     return _one([Part(0, people[0], there_and_back(-1)), Part(1, people[1], there_and_back(1))], 4.0)
 
 
+def hiding(people: list[Head]) -> Images:
+    """One person sits; another comes, stands before the first for three seconds, and walks on."""
+    come, go = walk((-60, 240), (330, 250), 135, 2.0), walk((330, 250), (720, 240), 135, 2.0, begin=5.0)
+
+    def stand(time: float) -> Pose | None:
+        return come(time) or go(time) or Pose(330 + 4 * math.sin(3 * time), 250, 135)
+
+    return _one([Part(0, people[0], sway(320, 240, 110, 0.0)), Part(1, people[1], stand)], 7.0)
+
+
 def returning(people: list[Head]) -> Images:
     """One person sits; another leaves to the right and comes back from the left four seconds later."""
     out = walk((420, 230), (760, 230), 100, 2.0)
     back = walk((-60, 250), (200, 240), 110, 2.0, begin=6.0)
     return _one([Part(0, people[0], sway(300, 240, 110, 0.0)), Part(1, people[1], lambda t: out(t) or back(t))], 8.0)
+
+
+def newcomer(people: list[Head]) -> Images:
+    """One person sits; another leaves to the right, and four seconds later a third comes from the left."""
+    out = walk((420, 230), (760, 230), 100, 2.0)
+    come = walk((-60, 250), (200, 240), 110, 2.0, begin=6.0)
+    return _one([Part(0, people[0], sway(300, 240, 110, 0.0)), Part(1, people[1], out), Part(2, people[2], come)], 8.0)
+
+
+def grey(people: list[Head]) -> Images:
+    """The clip of the newcomer without colours, as from an infrared camera."""
+    return _changed(newcomer(people), lambda image, _: np.repeat(image[..., 1:2], 3, axis=2))
+
+
+def lamp(people: list[Head]) -> Images:
+    """Two people sit; after two seconds a lamp is switched on, and two seconds later off, at five frames a second."""
+    images = (each for each in _two(people, 6.0) if each[0].index % 5 == 0)
+    warm = np.array((1.9, 1.6, 1.2))
+    return _changed(images, lambda image, time: np.clip(image * (warm if 2 <= time < 4 else 0.6), 0, 255))
+
+
+def dropout(people: list[Head]) -> Images:
+    """Two people sit; now and then a frame is black."""
+    return _changed(_two(people, 4.0), lambda image, time: image * (round(25 * time) % 30 != 20))
+
+
+def _two(people: list[Head], seconds: float) -> Images:
+    parts = [Part(side, people[side], sway(200 + 240 * side, 230, 110, side)) for side in (0, 1)]
+    return _one(parts, seconds)
+
+
+def _changed(images: Images, change: Callable[[NDArray[np.uint8], float], NDArray[np.generic]]) -> Images:
+    """The same clip with other pixels: `change` gets each image and its time in seconds."""
+    for frame, seen, scene in images:
+        image = change(frame.image, frame.seconds).astype(np.uint8)
+        yield replace(frame, image=image), seen if image.any() else [], scene
 
 
 def cuts(people: list[Head]) -> Iterator[tuple[Frame, list[Seen], int]]:
@@ -156,7 +205,38 @@ def crowd(people: list[Head]) -> Images:
     return _one(parts, 6.0, (1280, 720))
 
 
-CLIPS: dict[str, Clip] = {clip.__name__: clip for clip in (crossing, turning_back, returning, cuts, ten, crowd)}
+CLIPS: dict[str, Clip] = {
+    clip.__name__: clip
+    for clip in (
+        crossing,
+        turning_back,
+        hiding,
+        returning,
+        newcomer,
+        grey,
+        lamp,
+        dropout,
+        cuts,
+        ten,
+        crowd,
+    )
+}
+
+
+@dataclass
+class _Case:
+    """A clip, and what the detector has found in its frames, with the seconds that it took."""
+
+    images: list[tuple[Frame, list[Seen], int]]
+    found: dict[int, tuple[tuple[Face, ...], float]] = field(default_factory=dict)
+
+    def detected(self, number: int, aligner: Aligner) -> tuple[tuple[Face, ...], float]:
+        """The faces of a frame; each frame is looked at once, whatever the interval."""
+        if number not in self.found:
+            start = time.process_time()
+            faces = aligner.find(self.images[number][0].image)
+            self.found[number] = faces, time.process_time() - start
+        return self.found[number]
 
 
 def _saved(name: str) -> dict[str, Measurement]:
@@ -176,33 +256,33 @@ def main() -> None:
     aligner = Aligner()
     print(f"{'clip':14}   every  switches  tracks  found   detected  ms/frame  tracking ms")
     for name in options.clips.split(","):
-        cases = []
-        for seed in range(options.seeds):
-            cases.append(list(CLIPS[name](heads(20, seed=seed))))
+        cases = [_Case(list(CLIPS[name](heads(20, seed=seed)))) for seed in range(options.seeds)]
         for every in options.every.split(","):
             switches = tracks = visible = found = total = detections = 0
-            spent = detecting = 0.0
+            tracking = detecting = 0.0
             for case in cases:
                 tracker, counts = FaceTracker(None if every == "default" else int(every)), Counts()
-                for frame, seen, scene in case:
+                for number, (frame, seen, scene) in enumerate(case.images):
                     start = time.process_time()
+                    wanted = tracker.needs_detection(frame)
+                    tracking += time.process_time() - start
                     faces = None
-                    if tracker.needs_detection(frame):
-                        before = time.process_time()
-                        faces = aligner.find(frame.image)
-                        detecting += time.process_time() - before
+                    if wanted:
+                        faces, seconds = case.detected(number, aligner)
+                        detecting += seconds
                         detections += 1
+                    start = time.process_time()
                     tracked = tracker.update(frame, faces)
-                    spent += time.process_time() - start
+                    tracking += time.process_time() - start
                     counts.add(tracked, seen, scene)
-                total += len(case)
+                total += len(case.images)
                 switches += counts.switches
                 tracks += tracker._next
                 visible += counts.visible
                 found += counts.found
             print(
                 f"{name:14} {every:>7} {switches:9} {tracks:7} {found / visible:7.4f} {detections / total:9.3f}"
-                f" {1000 * spent / total:9.2f} {1000 * (spent - detecting) / total:9.2f}",
+                f" {1000 * (tracking + detecting) / total:9.2f} {1000 * tracking / total:9.2f}",
                 flush=True,
             )
             kept = _saved("tracking_switches") | {f"{name}, {every}": Measurement.of([switches])}

@@ -4,6 +4,7 @@
 """
 
 import re
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,10 @@ _SELF_CONTAINED: Final = (
     "apng,asf,avi,dirac,dv,flv,gif,h264,hevc,ivf,m4v,matroska,mjpeg,mov,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,vc1,"
     "webm,wtv,yuv4mpegpipe,jpeg_pipe,png_pipe,tiff_pipe,webp_pipe"
 )
+
+
+# Times that fall by more than this many seconds are those of another file; less is disorder.
+_FALL: Final = 1
 
 
 def is_self_contained(path: str) -> bool:
@@ -76,6 +81,36 @@ def origin_of(container: "InputContainer", stream: "VideoStream | AudioStream") 
 def time_of(item: "VideoFrame | Packet[Any]", origin: Fraction) -> float | None:
     """The presentation time of a frame or packet in seconds, exact but for the last rounding; None if it has none."""
     return None if item.pts is None or not item.time_base else float(item.pts * item.time_base - origin)
+
+
+def rising(packets: "Iterator[Packet[Any]]") -> "Iterator[Packet[Any]]":
+    """The packets of one stream, with times that rise also where files were put one behind another.
+
+    Transport streams may be joined so (`cat a.ts b.ts`), and a camera may start its clock again: where the times fall
+    by more than a second, the rest is moved to follow what came before. One wrong time moves no packet but its own.
+    """
+    last: int | None = None  # the latest time
+    before: int | None = None  # the latest time before that
+    offset, step = 0, 1
+    for packet in packets:
+        at = packet.pts if packet.dts is None else packet.dts
+        if at is not None and packet.time_base:
+            most = _FALL / packet.time_base
+            if last is not None:
+                if at > last:
+                    offset = 0
+                if before is not None and before < at + offset < last - most:
+                    last = before  # that one was wrong
+                elif at + offset < last - most:
+                    offset = last + step - at
+            if offset:
+                packet.pts = None if packet.pts is None else packet.pts + offset
+                packet.dts = None if packet.dts is None else packet.dts + offset
+            moved = at + offset
+            if last is None or moved > last:
+                step = packet.duration or (step if last is None else moved - last)
+                before, last = last, moved
+        yield packet
 
 
 def duration_of(container: "InputContainer", stream: "VideoStream") -> float:

@@ -57,6 +57,17 @@ def test_flicker_on_a_still_noisy_face_is_at_least_halved(astronaut: Path) -> No
     assert calm <= raw / 2
 
 
+@pytest.mark.parametrize("delay", [None, 0.0, 0.6])
+def test_where_the_times_fall_smoothing_starts_again(delay: float | None) -> None:
+    first = [result(index, {0: 1.0}) for index in range(250, 270)]
+    second = [result(index, {0: 0.0}) for index in range(20)]
+    smoother = TrackSmoother(delay=delay)
+    done = smoothed(smoother, first + second)
+    assert [each.frame for each in done] == [each.frame for each in first + second]
+    shares = [each[0].smoothed.probabilities[EMOTIONS.index("happiness")] for each in done if each[0].smoothed]
+    assert shares == pytest.approx([1.0] * 20 + [0.0] * 20)
+
+
 def test_the_raw_probabilities_stay(astronaut: Path) -> None:
     results = [result(index, {0: index % 2}) for index in range(20)]
     for before, after in zip(results, smoothed(TrackSmoother(), results), strict=True):

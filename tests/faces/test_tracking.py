@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -101,6 +102,65 @@ def test_another_person_who_comes_gets_a_new_track(people: list[Head], find: Fin
     counts, _ = follow(FaceTracker(), clip(parts, 3.0), find)
     assert counts.last[0] != counts.last[1]
     assert counts.switches == 0
+
+
+def test_a_person_who_was_hidden_for_seconds_keeps_the_track(people: list[Head], find: Find) -> None:
+    """Another comes, stands in front, and walks on; half of the face comes out first."""
+    come, go = walk((-40, 100), (165, 105), 68, 1.2), walk((165, 105), (370, 100), 68, 1.2, begin=4.0)
+    parts = [
+        Part(0, people[0], sway(160, 100, 55, 0)),
+        Part(1, people[1], lambda time: come(time) or go(time) or Pose(165, 105, 68)),
+    ]
+    images = [pair for pair in clip(parts, 5.2) if pair[0].index % 2 == 0]
+    counts, _ = follow(FaceTracker(), images, find)
+    assert counts.switches == 0
+    assert counts.found > 0.95 * counts.visible
+
+
+def test_without_colours_a_newcomer_is_nobody_who_left(people: list[Head], find: Find) -> None:
+    """In grey, as of an infrared camera, faces look alike: only the place can say that somebody has come back."""
+    parts = [
+        Part(0, people[0], walk((240, 100), (380, 100), 52, 0.8)),
+        Part(1, people[2], walk((-30, 100), (100, 100), 52, 0.8, begin=2.4)),
+    ]
+    images = [
+        (replace(frame, image=np.repeat(frame.image[..., 1:2], 3, axis=2)), seen) for frame, seen in clip(parts, 3.0)
+    ]
+    counts, _ = follow(FaceTracker(), images, find)
+    assert counts.last[0] != counts.last[1]
+
+
+def test_a_lamp_that_is_switched_on_changes_nobody(people: list[Head], find: Find) -> None:
+    parts = [Part(side, people[side], sway(90 + 140 * side, 100, 55, side)) for side in (0, 1)]
+    warm = np.array((1.9, 1.6, 1.2))
+    images = []
+    for frame, seen in frames(parts, 3.0, background(320, 200), fps=5.0):
+        lit = frame.image * (warm if 1 <= frame.seconds < 2 else 0.6)
+        images.append((replace(frame, image=np.clip(lit, 0, 255).astype(np.uint8)), seen))
+    counts, _ = follow(FaceTracker(), images, find)
+    assert counts.tracks == {0, 1}
+
+
+def test_a_black_frame_ends_no_track(people: list[Head], find: Find) -> None:
+    images = [
+        (replace(frame, image=np.zeros_like(frame.image)), []) if frame.index in (10, 20, 21) else (frame, seen)
+        for frame, seen in clip([Part(0, people[0], sway(160, 100, 60, 0))], 1.2)
+    ]
+    counts, _ = follow(FaceTracker(), images, find)
+    assert counts.tracks == {0}
+    assert counts.found == counts.visible == 27
+
+
+def test_a_clock_that_starts_again_is_followed(people: list[Head], find: Find) -> None:
+    tracker = FaceTracker()
+    images = list(clip([Part(0, people[0], sway(160, 100, 60, 0))], 3.2))
+    late = [(replace(frame, timestamp=frame.seconds + 100), seen) for frame, seen in images[:20]]
+    assert follow(tracker, late, find)[0].tracks == {0}
+    again = images[20:]
+    assert tracker.needs_detection(again[0][0]), "nothing is known of the time between"
+    counts, detections = follow(tracker, again, find)
+    assert counts.tracks == {0}
+    assert 2 < detections < 20
 
 
 def test_a_cut_ends_all_tracks_though_the_faces_are_in_the_same_place(people: list[Head], find: Find) -> None:

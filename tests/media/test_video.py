@@ -4,14 +4,17 @@ import threading
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 from tests.videos import number_of, numbered, packet_times, write_video
 
+from mien.containers import rising
 from mien.errors import ConfigError
 from mien.media import VideoOptions, is_video, open_frames, read_image, read_video
 from mien.media.picking import seconds
+from mien.media.video import expected_frames
 from mien.results import Frame, FrameResult
 
 COUNT = 24
@@ -161,6 +164,14 @@ def test_animated_gif_and_webp(tmp_path: Path) -> None:
     assert not is_video(tmp_path / "one.gif")
 
 
+def test_the_expected_number_of_images_of_an_animation(tmp_path: Path) -> None:
+    images = [Image.fromarray(pixels) for pixels in numbered(COUNT)]
+    images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=100)
+    for options in (VideoOptions(), VideoOptions(every=5), VideoOptions(fps=2), VideoOptions(start=0.5, end=1.5)):
+        found = list(read_video(tmp_path / "a.gif", options))
+        assert expected_frames(tmp_path / "a.gif", options) == pytest.approx(len(found), abs=1)
+
+
 def test_transparent_pixels_of_an_animation_are_white(tmp_path: Path) -> None:
     images = [Image.new("RGBA", (40, 30), (255, 0, 0, alpha)) for alpha in (0, 255)]
     images[0].save(tmp_path / "a.webp", save_all=True, append_images=images[1:], duration=100, lossless=True)
@@ -172,6 +183,52 @@ def test_sound_is_ignored(tmp_path: Path) -> None:
 
 
 # --- which frames
+
+
+def joined(folder: Path, *counts: int) -> Path:
+    """Transport streams put one behind another; the clock of each begins anew."""
+    parts = [
+        write_video(folder / f"{number}.ts", numbered(count), rate=10, options={"g": "10", "bf": "2"}).read_bytes()
+        for number, count in enumerate(counts)
+    ]
+    path = folder / "joined.ts"
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+@pytest.mark.parametrize("counts", [(24, 20), (20, 30, 15)])
+def test_the_times_of_joined_files_go_on(tmp_path: Path, counts: tuple[int, ...]) -> None:
+    frames = read(joined(tmp_path, *counts))
+    assert [frame.index for frame in frames] == list(range(sum(counts)))
+    numbers = [number_of(frame.image, count) for count in counts for frame in [frames.pop(0) for _ in range(count)]]
+    assert numbers == [number for count in counts for number in range(count)]
+
+
+def test_frames_of_joined_files_are_a_step_apart(tmp_path: Path) -> None:
+    times = np.array([frame.timestamp for frame in read(joined(tmp_path, 24, 20))])
+    steps = np.diff(times)
+    # Where the second file begins, its delay for frames out of order is left.
+    assert steps[:23] == pytest.approx(0.1)
+    assert 0 < steps[23] < 0.4
+    assert steps[24:] == pytest.approx(0.1)
+    sparse = [frame.timestamp for frame in read(joined(tmp_path, 24, 20), fps=2)]
+    assert len(sparse) == 9
+    late = read(joined(tmp_path, 24, 20), start=3.0)
+    assert [number_of(frame.image, 20) for frame in late][-1] == 19
+    assert len(late) == pytest.approx(14, abs=2)
+
+
+def test_one_wrong_time_moves_no_other_packet() -> None:
+    packets = []
+    for at in (0, 40, 80, 90_000, 120, 160, 200):
+        packet = av.Packet(b"x")
+        packet.pts = packet.dts = at
+        packet.time_base, packet.duration = Fraction(1, 1000), 40
+        packets.append(packet)
+    assert [packet.pts for packet in rising(iter(packets))] == [0, 40, 80, 90_000, 120, 160, 200]
+    for packet, at in zip(packets, (5000, 5040, 80, 5120, 5160, 5200, 5240), strict=True):
+        packet.pts = packet.dts = at
+    assert [packet.pts for packet in rising(iter(packets))] == [5000, 5040, 5080, 5120, 5160, 5200, 5240]
 
 
 @pytest.fixture(scope="module", params=["a.mp4", "a.mkv", "a.ts"])

@@ -58,8 +58,14 @@ class TrackSmoother:
         self._histories: dict[int, _History] = {}
 
     def update(self, result: FrameResult) -> Iterator[FrameResult]:
-        """Takes the next result; gives those whose window has passed, oldest first."""
+        """Takes the next result; gives those whose window has passed, oldest first.
+
+        Where the times fall, another recording begins: what waits is given out, and smoothing starts again.
+        """
         now = result.seconds
+        if self._waiting and now < self._waiting[-1][0]:
+            yield from self.flush()
+            self._histories.clear()
         self._waiting.append((now, result))
         for face in result:
             if face.track is not None and face.expression is not None:

@@ -199,6 +199,11 @@ class Scene:
         self._centred = (self._grey - self._grey.mean()).ravel()
         self._variance = float(self._centred @ self._centred) / self._centred.size + _FLAT**2
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether the frame has hardly anything on it: a black or white one, as between two scenes or at a fault."""
+        return bool(self._variance < 2 * _FLAT**2)
+
     def is_cut_from(self, before: "Scene") -> bool:
         """Whether a cut lies between an earlier frame and this one."""
         if before._grey.shape != self._grey.shape:

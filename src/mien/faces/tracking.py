@@ -48,6 +48,8 @@ _FIRST_SPEED: Final = 2.0
 # The same for the logarithm of the size: its noise, and how fast its standard deviation grows (1/s).
 _SIZE_NOISE: Final = 0.12
 _SIZE_GROWTH: Final = 0.5
+# Half of those who come back are where they were lost, with this standard deviation.
+_STAYED: Final = 0.5
 _SIZE_RANGE: Final = 3.0  # another face has any size in this range
 
 # The signature: counts of colours, in bands of the box grown by this share.
@@ -61,12 +63,21 @@ _EVEN: Final = 0.17
 _STEP: Final = 0.022
 _MOST_LIKE: Final = -5.0
 _MOST_UNLIKE: Final = 6.0
+# Smaller limits: of a face in the very next frame, which light is more likely to have changed than another person to
+# have replaced; and of faces without colours, which are all alike. The share of grey that makes one such.
+_NEXT_UNLIKE: Final = 4.0
+_GREY_LIKE: Final = -1.5
+_GREY: Final = 0.95
 # A face that comes back after more than a second must be this much more likely the same person than another.
 _RETURN: Final = -2.0
 # Weight of the newest face in a track's signature.
 _LEARN: Final = 0.1
 # Share of a box that others may cover; beyond it, the face is not followed by flow and its colours are not learnt.
 _COVERED: Final = 0.1
+# The box of another face hides what lies in it, grown by this share: hair and ears hide, too. Of the rest there must be
+# so much.
+_HIDING: Final = 0.3
+_LEAST_LEFT: Final = 0.2
 
 
 _STILL: Final = Shift(1, 0)
@@ -123,10 +134,12 @@ class FaceTracker:
         """Whether the detector has to run on the next frame; if not, the flow has found its faces."""
         now = frame.seconds
         scene = Scene(frame.image)
-        if self._scene is not None and scene.is_cut_from(self._scene):
+        # A frame of one colour says nothing of where the camera is: the next one is compared with that before it.
+        if self._scene is not None and not scene.is_flat and scene.is_cut_from(self._scene):
             self._tracks.clear()
             self._detected = None
-        self._scene = scene
+        if self._scene is None or not scene.is_flat:
+            self._scene = scene
         self._found = None
         if self._may_follow(now, scene):
             self._found = self._follow(frame, now)
@@ -159,7 +172,7 @@ class FaceTracker:
     def _may_follow(self, now: float, scene: Scene) -> bool:
         """Whether the flow may replace the detector in the next frame."""
         since = now - self._detected_at
-        if self._detected is None or since > _LONGEST_STILL:
+        if self._detected is None or not 0 <= since <= _LONGEST_STILL:
             return False
         if self.detect_every is not None and self._without + 1 >= self.detect_every:
             return False
@@ -203,8 +216,13 @@ class FaceTracker:
         """Gives each face to a track, or to a new one."""
         boxes = np.array([face.box for face in faces], np.float64).reshape(-1, 4)
         signatures = [_signature(frame.image, box) for box in boxes]
+        heads = _heads(boxes)
+        uncovered = [
+            _signature(frame.image, box, np.delete(heads, number, axis=0)) if near else signatures[number]
+            for number, (box, near) in enumerate(zip(boxes, _covered(heads) > 0, strict=True))
+        ]
         covered = np.maximum(_covered(boxes), _outside(boxes, frame))
-        pairs = _best_pairs(self._costs(frame, boxes, signatures, now))
+        pairs = _best_pairs(self._costs(frame, boxes, signatures, uncovered, now))
         for track in self._tracks:
             track.present = False
         for number, (face, signature) in enumerate(zip(faces, signatures, strict=True)):
@@ -224,7 +242,12 @@ class FaceTracker:
         self._forget(now)
 
     def _costs(
-        self, frame: Frame, boxes: NDArray[np.float64], signatures: Sequence[NDArray[np.float32]], now: float
+        self,
+        frame: Frame,
+        boxes: NDArray[np.float64],
+        signatures: Sequence[NDArray[np.float32]],
+        uncovered: Sequence[NDArray[np.float32]],
+        now: float,
     ) -> NDArray[np.float64]:
         """Costs (N faces, M tracks): the log-likelihood ratio of another person against the same; below 0 for a match.
 
@@ -234,8 +257,14 @@ class FaceTracker:
             return np.empty((len(boxes), len(self._tracks)))
         height, width = frame.image.shape[:2]
         centres, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, np.sqrt(areas(boxes))
-        likeness = np.stack(signatures) @ np.stack([track.signature for track in self._tracks]).T
-        colours = np.clip((1 - likeness - _EVEN) / _STEP, _MOST_LIKE, _MOST_UNLIKE)
+        # The colours of a covered face are half another person's. Which of two boxes is in front is not known: the
+        # more similar of both readings counts, so that nobody is lost whom the whole box would have found.
+        known = np.stack([track.signature for track in self._tracks]).T
+        likeness = np.maximum(np.stack(signatures) @ known, np.stack(uncovered) @ known)
+        grey = _grey_share(np.stack(signatures))[:, None] > _GREY
+        least = np.where(grey, _GREY_LIKE, _MOST_LIKE)
+        most = [_NEXT_UNLIKE if track.present else _MOST_UNLIKE for track in self._tracks]
+        colours = np.clip((1 - likeness - _EVEN) / _STEP, least, most)
         costs = np.empty_like(colours, np.float64)
         for column, track in enumerate(self._tracks):
             gap = max(0.0, now - track.seen)
@@ -246,11 +275,14 @@ class FaceTracker:
             noise = _SIZE_NOISE + _SIZE_GROWTH * gap
             change = np.log(sizes / track.size) / noise
             any_size = math.log(math.sqrt(2 * math.pi) * noise / _SIZE_RANGE)
-            # Far from where it was lost, a person can come back anywhere: then motion says nothing.
             motion = apart / (2 * variance) + min(anywhere, 0.0) + change**2 / 2 + min(any_size, 0.0)
             if gap > _MOMENT:
-                motion = np.minimum(motion, 0.0)
-            costs[:, column] = motion + colours[:, column] - _RETURN * min(gap, 1.0)
+                # Far from where it was lost, a person can come back anywhere: then motion says nothing. Or the person
+                # never went away, but looked down, or was hidden.
+                there = math.log(2 * 2 * math.pi * (_STAYED * track.size) ** 2 / (height * width))
+                stayed = apart / (2 * _STAYED**2) + there + change**2 / 2
+                motion = np.minimum(np.minimum(motion, 0.0) - _RETURN * min(gap, 1.0), stayed)
+            costs[:, column] = motion + colours[:, column]
         return costs
 
     def _new_track(self, face: Face, signature: NDArray[np.float32], now: float) -> _Track:
@@ -306,6 +338,12 @@ def _predicted(track: _Track, gap: float) -> tuple[NDArray[np.float64], NDArray[
     return track.place + track.speed * reach, step @ track.p @ step.T + noise
 
 
+def _heads(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The boxes (N, 4) of faces, grown to what hides others."""
+    margin: NDArray[np.float64] = (boxes[:, 2:] - boxes[:, :2]) * _HIDING / 2
+    return np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], axis=1)
+
+
 def _place(box: NDArray[np.floating]) -> tuple[NDArray[np.float64], float]:
     """The centre (2,) and the size, the root of the area, of a box (4,)."""
     place: NDArray[np.float64] = np.asarray((box[:2] + box[2:]) / 2, np.float64)
@@ -339,10 +377,13 @@ def _best_pairs(costs: NDArray[np.float64]) -> dict[int, int]:
     return {row: int(column) for row, column in enumerate(columns) if column >= 0}
 
 
-def _signature(image: NDArray[np.uint8], box: NDArray[np.floating]) -> NDArray[np.float32]:
+def _signature(
+    image: NDArray[np.uint8], box: NDArray[np.floating], others: NDArray[np.floating] | None = None
+) -> NDArray[np.float32]:
     """The colours of a face, (864,) of length 1: the product of two is 1 for the same colours in the same bands.
 
-    Square roots of counts, so that the product is the Bhattacharyya coefficient.
+    Square roots of counts, so that the product is the Bhattacharyya coefficient. What lies in the boxes `others` (N, 4)
+    is not counted, unless hardly anything is left.
     """
     grown = (box[2:] - box[:2]) * (1 + _GROWN)
     x0, y0 = (box[:2] + box[2:]) / 2 - grown / 2
@@ -354,10 +395,14 @@ def _signature(image: NDArray[np.uint8], box: NDArray[np.floating]) -> NDArray[n
     # Columns and rows outside the image are not counted.
     height, width = image.shape[:2]
     steps = np.arange(_SIGNATURE_SIDE)
-    inside = [
-        (place >= 0) & (place < limit) for place, limit in ((y0 + zoom_y * steps, height), (x0 + zoom_x * steps, width))
-    ]
-    mask = None if all(each.all() for each in inside) else np.outer(*inside).astype(np.uint8)
+    across, down = x0 + zoom_x * steps, y0 + zoom_y * steps
+    counted = np.outer((down >= 0) & (down < height), (across >= 0) & (across < width))
+    if others is not None:
+        left = counted.copy()
+        for a0, b0, a1, b1 in others.tolist():
+            left[np.outer((down >= b0) & (down < b1), (across >= a0) & (across < a1))] = False
+        counted = left if np.count_nonzero(left) >= _LEAST_LEFT * left.size else counted
+    mask = None if counted.all() else counted.astype(np.uint8)
     high = _SIGNATURE_SIDE // _BANDS
     counts = [
         cv2.calcHist(
@@ -370,6 +415,12 @@ def _signature(image: NDArray[np.uint8], box: NDArray[np.floating]) -> NDArray[n
         for top in range(0, _SIGNATURE_SIDE, high)
     ]
     return _unit(np.sqrt(np.concatenate(counts)))
+
+
+def _grey_share(signatures: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The share (N,) of the pixels of each signature (N, 864) whose red, green and blue lie in the same bin."""
+    shares = signatures.reshape(len(signatures), _BANDS, _BINS, _BINS, _BINS) ** 2
+    return np.asarray(np.einsum("nbiii->n", shares), np.float64)
 
 
 def _unit(vector: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -21,14 +21,32 @@ _USUAL_MS: Final = 100
 
 def count_images(path: str, prefix: bytes) -> int:
     """How many images an animated GIF or WebP file has; 1 for other images, and for those that cannot be read."""
+    return _length(path, prefix)[0]
+
+
+def expected_images(path: str, prefix: bytes, options: VideoOptions) -> int:
+    """About how many images of an animated file are analyzed: as if all were shown for as long as the first."""
+    count, milliseconds = _length(path, prefix)
+    return Picker(options).expected(count, count * milliseconds / 1000)
+
+
+def _length(path: str, prefix: bytes) -> tuple[int, float]:
+    """How many images a file has, and how long the first is shown, in milliseconds."""
     try:
         kind = image_format(prefix, path)
         if kind not in ("GIF", "WEBP"):
-            return 1
+            return 1, _USUAL_MS
         with collected_warnings(), open(path, "rb") as file:
-            return int(getattr(Image.OPEN[kind][0](file, ""), "n_frames", 1))
+            image = Image.OPEN[kind][0](file, "")
+            return int(getattr(image, "n_frames", 1)), _duration(image)
     except Exception:  # whatever Pillow raises for a damaged file
-        return 1
+        return 1, _USUAL_MS
+
+
+def _duration(image: Image.Image) -> float:
+    """How long the present image of a file is shown, in milliseconds."""
+    duration = float(image.info.get("duration", 0))
+    return duration if duration >= _SHORTEST_MS else _USUAL_MS
 
 
 class Animation:
@@ -59,8 +77,7 @@ class Animation:
                         image.load()
                     notes += more
                     timestamp = time / 1000
-                    duration = float(image.info.get("duration", 0))
-                    time += duration if duration >= _SHORTEST_MS else _USUAL_MS
+                    time += _duration(image)
                     if self.picker.is_after(timestamp):
                         return
                     if not self.picker.is_before(timestamp) and self.picker.wants(index, timestamp):

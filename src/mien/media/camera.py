@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from mien.containers import time_of
+from mien.containers import rising, time_of
 from mien.errors import InputError
 from mien.media.container import RgbConverter, check_frame, stream_of
 from mien.media.decode import MAX_PIXELS, shown
@@ -134,7 +134,7 @@ class _Newest:
                 stream = stream_of(container, self._source)
                 first: float | None = None
                 index = 0
-                for packet in container.demux(stream):
+                for packet in rising(container.demux(stream)):
                     if self._left:
                         return
                     try:

@@ -10,10 +10,10 @@ from contextlib import closing
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
-from mien.containers import duration_of, open_file, origin_of, time_of
+from mien.containers import duration_of, open_file, origin_of, rising, time_of
 from mien.errors import InputError
 from mien.media import kinds
-from mien.media.animation import Animation, count_images
+from mien.media.animation import Animation, count_images, expected_images
 from mien.media.container import RgbConverter, check_frame, stream_of
 from mien.media.decode import MAX_PIXELS, shown
 from mien.media.faults import reason
@@ -91,7 +91,7 @@ def expected_frames(path: str | os.PathLike[str], options: VideoOptions) -> int 
         with opened(name) as file:
             prefix = file.read(PREFIX)
         if is_image(prefix, name):
-            return count_images(name, prefix)
+            return expected_images(name, prefix, options)
         with open_file(name) as container:
             stream = stream_of(container, name)
             duration = duration_of(container, stream)
@@ -251,7 +251,7 @@ class Video:
         """
         held: list[Packet[Any]] | None = [] if self.options.start else None
         size = 0
-        for packet in container.demux(stream):
+        for packet in rising(container.demux(stream)):
             self.packets += packet.size > 0
             if held is None:
                 yield packet

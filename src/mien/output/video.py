@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.containers import duration_of, open_file, origin_of
+from mien.containers import duration_of, open_file, origin_of, rising
 from mien.errors import ConfigError
 from mien.files import DiscardError, cannot_write, replacing
 from mien.output.drawing.annotated import Overlay, annotate, check_overlay
@@ -324,7 +324,7 @@ class _Sound:
             self._out = file.add_stream(codec, rate=48_000 if codec == "libopus" else self._stream.rate)
         if begin > 0.05:
             self._in.seek(int((begin + self._zero) * 1_000_000), backward=True)
-        self._packets = self._in.demux(self._stream)
+        self._packets = rising(self._in.demux(self._stream))
         self._next: Any = None
         self._until, self._gap = begin, 0.0  # time of the last picture, and since the one before
 
