@@ -37,9 +37,12 @@ class Frame:
         index: Position in the source, from 0; an image file has 0.
         timestamp: Seconds from the start of a video; None for an image.
         note: What was ignored or not read of the image ("only the first of 12 frames was read"); None for nothing.
+        faces: The faces, if their places are known; None if they have to be found. The analyzer keeps their order and
+            their tracks, and neither detects nor follows any.
 
     Raises:
         ValueError: An attribute has another shape or type, or a number has no meaning.
+        TypeError: `faces` has something else than faces.
     """
 
     image: NDArray[np.uint8] = field(repr=False, compare=False)
@@ -47,6 +50,7 @@ class Frame:
     index: int = 0
     timestamp: float | None = None
     note: str | None = None
+    faces: "tuple[Face, ...] | None" = field(default=None, repr=False, compare=False)
 
     @property
     def seconds(self) -> float:
@@ -60,6 +64,13 @@ class Frame:
         object.__setattr__(self, "source", source_text(self.source))
         object.__setattr__(self, "index", whole(self.index, "index"))
         object.__setattr__(self, "timestamp", timestamp_of(self.timestamp))
+        if self.faces is not None:
+            faces = tuple(self.faces)
+            if others := [each for each in faces if not isinstance(each, Face)]:
+                raise TypeError(
+                    f"faces: expected faces, got {type(others[0]).__name__}; write Face(box, 1.0) for a box"
+                )
+            object.__setattr__(self, "faces", faces)
 
 
 @dataclass(frozen=True, slots=True)

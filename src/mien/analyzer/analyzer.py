@@ -380,11 +380,8 @@ class Analyzer:
                 "classify needs the places of the faces; write classify(image, faces=boxes), or use analyze"
             )
         frame = frame_of(image)
-        still = replace(frame, timestamp=None)
         known = known_faces(faces, frame.image.shape[1], frame.image.shape[0])
-        known = self._aligner.refined(still.image, self._aligner.refined(still.image, known))  # the second is steadier
-        windows = PerSource(functools.partial(Windows, self.classifier.frames))
-        (result,) = self._classified([[self._pending(still, known, windows)]])
+        result = next(self.stream([replace(frame, timestamp=None, faces=known)]))
         return replace(result, timestamp=frame.timestamp)
 
     def stream(self, frames: Iterable[Frame | FrameResult], max_delay: float | None = None) -> Generator[FrameResult]:
@@ -395,7 +392,8 @@ class Analyzer:
         Args:
             frames: The source. Frames of one video or camera have the same `source` and rising `index` or `timestamp`:
                 they share a tracker and a smoother. Frames of another source end those of the one before, so that each
-                camera needs a stream of its own. Pixels may be overwritten when the next frame is asked for.
+                camera needs a stream of its own. Pixels may be overwritten when the next frame is asked for. A frame
+                that has `faces` keeps them: nothing is detected or followed in it.
             max_delay: The longest time, in seconds, that a frame waits for others of its batch; 0 analyzes every frame
                 at once; None waits until the batch is full. The delay of a smoother is added: by default 0.3 s, and
                 none if a `max_delay` is given.
@@ -473,6 +471,9 @@ class Analyzer:
         if isinstance(frame, FrameResult):
             return _Pending(frame)
         image = frame.image
+        if frame.faces is not None:
+            known = self._aligner.refined(image, frame.faces)
+            return self._pending(frame, self._aligner.refined(image, known), windows)  # the second is steadier
         still = self._tracker is None and frame.timestamp is None  # an image
         if still:
             faces = self._aligner.find(image)

@@ -24,11 +24,12 @@ from mien.expression.base import ClassifierOptions
 from mien.faces.detectors import DetectorOptions
 from mien.faces.landmarks import LandmarkOptions
 from mien.media.picking import TrackingOptions, VideoOptions
-from mien.names import counted
+from mien.names import counted, printable
 from mien.output.resuming import RESUMABLE, begun
 from mien.results import FrameResult
 
 if TYPE_CHECKING:
+    from mien.analyzer.known import KnownFaces
     from mien.media import FrameSource
 
 WHOLE_IMAGE: Final = "whole-image"
@@ -50,6 +51,11 @@ class InputOptions:
         bool, "Align faces by the detector's own landmarks only, and classify cropped faces as they are."
     ] = False
     largest_only: Annotated[bool, "Keep only the largest face of each image or frame."] = False
+    boxes: Annotated[
+        Path | None,
+        "A table of known faces, which are classified and not detected: source, x0, y0, x1, y1; or file, x, y, width, "
+        "height. Without PATHS, all its images.",
+    ] = None
 
 
 def register(app: typer.Typer) -> None:
@@ -88,17 +94,13 @@ def analyze(
         raise ConfigError(
             f"{option_name(LandmarkOptions, given)} has no effect without keypoints", hint="add --keypoints"
         )
-    frames = _chosen(open_frames(named(paths or [], inputs.files_from), options=video), inputs.shard)
+    known = _boxes(inputs, detector, tracking)
+    paths = known.files() if known and not paths and not inputs.files_from else named(paths or [], inputs.files_from)
+    frames = _chosen(open_frames(paths, options=video), inputs.shard)
     _check_any_exists(frames)
-    if video != VideoOptions() and not frames.has_video:
-        raise ConfigError(
-            f"--{_changed(video, ('every', 'fps', 'start', 'end'))} has no effect on images", hint="leave it out"
-        )
-    if tracking != TrackingOptions() and not frames.has_video:
-        given = _changed(tracking, ("detect_every", "smooth"))
-        raise ConfigError(
-            f"{option_name(TrackingOptions, given)} has no effect on images", hint="only videos have tracks; omit it"
-        )
+    if known:
+        known.match(map(str, frames.items))
+    _check_video_options(frames, tracking)
     check_analyzed_stay(output, frames.paths)
     before = begun(output.table, output.table_format) if output.resume and output.table else None
     if before is not None:
@@ -125,7 +127,7 @@ def analyze(
         say("note", "yellow", lost)
     stop = Stop()
     with stop, outputs:
-        results = analyzer.stream(frames, LIVE_DELAY if frames.is_live else None)
+        results = analyzer.stream(known.of(frames) if known else frames, LIVE_DELAY if frames.is_live else None)
         for result in stop.until(_with_progress(results, frames, hidden=output.quiet)):
             outputs.write(result)
             done.add(result)
@@ -134,6 +136,8 @@ def analyze(
     if before is not None and not output.quiet:
         say("note", "cyan", f"{counted(len(before.sources), 'image')} or videos were in the table already")
     if not output.quiet:
+        if known:
+            _tell_unmatched(known, inputs.shard)
         _tell_end(done, frames, outputs, time.perf_counter() - start)
     if stop.asked and not frames.is_live:
         raise _stopped(done, frames, output)
@@ -165,6 +169,59 @@ def named(paths: Sequence[str], files_from: Path | None) -> list[str]:
     if not found:
         raise ConfigError("the argument PATHS is missing", hint="see mien analyze --help")
     return found
+
+
+def _check_video_options(frames: "FrameSource", tracking: TrackingOptions) -> None:
+    """Refuses options that have no effect on images.
+
+    Raises:
+        ConfigError: There is one, and no video.
+    """
+    if frames.has_video:
+        return
+    if frames.options != VideoOptions():
+        given = _changed(frames.options, ("every", "fps", "start", "end"))
+        raise ConfigError(f"--{given} has no effect on images", hint="leave it out")
+    if tracking != TrackingOptions():
+        given = _changed(tracking, ("detect_every", "smooth"))
+        raise ConfigError(
+            f"{option_name(TrackingOptions, given)} has no effect on images", hint="only videos have tracks; omit it"
+        )
+
+
+def _boxes(inputs: InputOptions, detector: DetectorOptions, tracking: TrackingOptions) -> "KnownFaces | None":
+    """The faces whose places are known, if there is a table of them.
+
+    Raises:
+        ConfigError: Options that find or choose faces are given as well.
+    """
+    if inputs.boxes is None:
+        return None
+    from mien.analyzer.known import read_boxes
+
+    others = {
+        "--faces-are-crops": inputs.faces_are_crops,
+        "--largest-only": inputs.largest_only,
+        "--detect-every": tracking.detect_every is not None,
+    }
+    if detector != DetectorOptions():
+        others[option_name(DetectorOptions, _changed(detector, detector.__slots__))] = True
+    for option, is_given in others.items():
+        if is_given:
+            raise ConfigError(
+                f"{option} has no effect with --boxes: faces are not detected", hint="omit one of the two"
+            )
+    return read_boxes(inputs.boxes)
+
+
+def _tell_unmatched(known: "KnownFaces", shard: str | None) -> None:
+    """Says which inputs have no boxes, and how many boxes no input; those of other shards are expected."""
+    if known.unlisted:
+        first = printable(known.unlisted[0])
+        many = f"{counted(len(known.unlisted), 'input')} not in {known.path}: no faces; the first is '{first}'"
+        say("note", "yellow", many)
+    if known.left and shard is None:
+        say("note", "yellow", f"{counted(known.left, 'file')} of {known.path} not among the inputs")
 
 
 def _chosen(frames: "FrameSource", shard: str | None) -> "FrameSource":

@@ -64,7 +64,7 @@ def open_rows(path: Path) -> TableRows:
         DataError: It is not such a table.
         MissingExtraError: Parquet needs packages that are not installed.
     """
-    names, rows = _rows(path)
+    names, rows = read_table(path)
     missing = [name for name in _NEEDED if name not in names]
     if missing:
         hint = "make one with mien analyze IMAGES --table faces.csv, without --style"
@@ -78,8 +78,8 @@ def open_rows(path: Path) -> TableRows:
     return TableRows(path, emotions, rows)
 
 
-def _rows(path: Path) -> ReadRows:
-    """The names of the columns, and the rows."""
+def read_table(path: Path) -> ReadRows:
+    """The names of the columns of any table in such a format, and its rows. Errors are those of `open_rows`."""
     formats = [name for name in table_formats() if hasattr(table_module(name), "read_rows")]
     suffix = path.suffix.lower()
     if suffix.removeprefix(".") not in formats:
