@@ -33,6 +33,9 @@ VOCABULARIES: Final[dict[int, tuple[str, ...]]] = {
     10: ALL,
 }
 
+# Votes of FER+ that name no expression.
+NO_EMOTIONS: Final = ALL[8:]
+
 # In the vocabulary of six, the usual six-class variant of FER2013, this class includes the other. A target that lacks
 # any other class, or is another selection of classes, drops what it lacks and is renormalised.
 MERGED: Final = {"disgust": "anger"}

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.datasets import Samples
-from mien.datasets.folds import check_subjects, subject_folds, subject_split
+from mien.datasets.derive import with_crops
+from mien.datasets.folds import check_subjects, persons, subject_folds, subject_split
 from mien.datasets.samples import NO_LABEL
 from mien.errors import ConfigError, DataError
 
@@ -58,6 +59,18 @@ def test_without_persons_clips_stay_together() -> None:
     assert subject_folds(samples, 3).tolist() == [0, 0, 1, 1, 2, 2, -1, -1]
     images = replace(samples, clips=None, frames=None, clip_labels=None)
     assert subject_folds(images, 2).tolist() == [0, 1, 0, 1, 0, 1, -1, -1]
+
+
+def test_other_crops_of_a_face_stay_with_it() -> None:
+    """Trained on one crop and tested on the other, a network would be tested on what it has learned."""
+    samples = replace(people(8), subjects=None)
+    count = len(samples)
+    grown = with_crops(samples, np.array([1, 3, 4]), [samples.images[row] for row in (1, 3, 4)], {})
+    parts = persons(grown)
+    assert parts[count:].tolist() == parts[[1, 3, 4]].tolist()
+    assert parts[:count].tolist() == persons(samples).tolist()
+    folds = subject_folds(grown, 3)
+    assert folds[count:].tolist() == folds[[1, 3, 4]].tolist()
 
 
 def test_too_few_persons_or_folds() -> None:

@@ -243,13 +243,28 @@ def test_faces_can_be_chosen_and_others_left_out(
     page.set_input_files("#file", tmp_path / "two.png")
     expect(page.locator("#faces button")).to_have_count(2)
     expect(page.locator("#feeling")).to_have_text("Happiness")
-    page.keyboard.press("n")
-    page.keyboard.press("m")  # has the image shown again
+    expect(page.locator("#spoken")).to_have_text("Face: happiness")
+    page.keyboard.press("n")  # the other face is shown, though an image has no other result
     expect(page.locator("#faces button").nth(1)).to_have_attribute("aria-pressed", "true")
-    expect(page.locator("#stage")).to_have_class(re.compile("mirrored"))
+    expect(page.locator("#feeling")).to_have_text("Surprise")
+    expect(page.locator("#spoken")).to_have_text("Face: surprise")
     page.keyboard.press("f")
     until(lambda: page.locator("#people").is_hidden())
     expect(page.locator("#feeling")).to_have_text("Happiness")
+    page.keyboard.press("4")  # all faces are hidden, also those that were left out
+    expect(page.locator("#largest")).to_be_disabled()
+    expect(page.locator("#faces button")).to_have_count(2)
+    with page.expect_download() as download:
+        page.keyboard.press("s")
+    saved = np.asarray(Image.open(download.value.path()).convert("RGB")).astype(int)
+    original = np.asarray(Image.open(tmp_path / "two.png").convert("RGB")).astype(int)
+    assert saved.shape == original.shape
+    for face in mien.detect(tmp_path / "two.png"):
+        x0, y0, x1, y1 = face.box.round().astype(int)
+        middle = (slice(y0 + 10, y1 - 10), slice(x0 + 10, x1 - 10))
+        assert np.abs(saved[middle] - original[middle]).mean() > 12
+    page.keyboard.press("1")
+    until(lambda: page.locator("#people").is_hidden())  # the largest alone, as before
 
 
 def test_the_table_has_the_columns_and_numbers_of_mien(new_page: Callable[..., Page], astronaut: Path) -> None:
@@ -385,6 +400,22 @@ def test_a_file_that_cannot_be_shown_is_explained(
     drop(page, tmp_path / name, kind)
     expect(page.locator("#cover-title")).to_have_text("This file cannot be shown")
     expect(page.locator("#cover-text")).to_contain_text(name)
+
+
+def test_a_camera_that_is_allowed_late_does_not_replace_a_photo(new_page: Callable[..., Page], astronaut: Path) -> None:
+    script = """
+        const get = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = async (wish) => {
+            await new Promise((allow) => { window.allow = allow; });
+            return (window.stream = await get(wish));
+        };
+    """
+    page = new_page(camera=True, script=script)  # which the page asks for by itself
+    page.wait_for_function("() => Boolean(window.allow)")
+    with_image(page, astronaut)
+    page.evaluate("() => window.allow()")
+    page.wait_for_function("() => window.stream?.getTracks().every((track) => track.readyState === 'ended')")
+    assert page.locator("body").get_attribute("data-picture") == "still"
 
 
 def test_an_image_without_a_face_says_so(new_page: Callable[..., Page], tmp_path: Path) -> None:

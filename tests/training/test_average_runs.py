@@ -13,6 +13,7 @@ from mien.errors import ConfigError, OutputError, WeightsError
 from mien.expression import OnnxClassifier
 from mien.training import FitOptions, average_runs, fit, load_recipe, resolve_recipe
 from mien.training.checkpoints import read
+from mien.training.recipe import changed, to_toml
 from mien.training.weights import load_source
 
 
@@ -60,6 +61,12 @@ def test_what_cannot_be_averaged(tiny_run: Path, other: Path, tiny_samples: Samp
     with pytest.raises(OutputError, match="already contains a run"):
         average_runs(tiny_run, [str(other)], other)
     assert not (tmp_path / "mean").exists()
+    larger = tmp_path / "larger"
+    shutil.copytree(other, larger)
+    recipe = load_recipe(larger / "recipe.toml")
+    (larger / "recipe.toml").write_text(to_toml(changed(recipe, {"input.std": [0.5]})), encoding="utf-8")
+    with pytest.raises(ConfigError, match="trained on images of another size or form"):
+        average_runs(tiny_run, [str(larger)], tmp_path / "mean")
     broken = tmp_path / "broken"
     shutil.copytree(other, broken)
     (broken / "best.ckpt").write_bytes(b"no checkpoint")

@@ -89,11 +89,7 @@ def analyze(
     from mien.media import LIVE_DELAY, open_frames
 
     start = time.perf_counter()
-    if not inputs.keypoints and landmarks != LandmarkOptions():
-        given = _changed(landmarks, ("name", "weights"))
-        raise ConfigError(
-            f"{option_name(LandmarkOptions, given)} has no effect without keypoints", hint="add --keypoints"
-        )
+    _check_faces(inputs, output, landmarks)
     known = _boxes(inputs, detector, tracking)
     paths = known.files() if known and not paths and not inputs.files_from else named(paths or [], inputs.files_from)
     frames = _chosen(open_frames(paths, options=video), inputs.shard)
@@ -169,6 +165,24 @@ def named(paths: Sequence[str], files_from: Path | None) -> list[str]:
     if not found:
         raise ConfigError("the argument PATHS is missing", hint="see mien analyze --help")
     return found
+
+
+def _check_faces(inputs: InputOptions, output: OutputOptions, landmarks: LandmarkOptions) -> None:
+    """Refuses options of faces that do not go together.
+
+    Raises:
+        ConfigError: There are some.
+    """
+    if not inputs.keypoints and landmarks != LandmarkOptions():
+        given = _changed(landmarks, ("name", "weights"))
+        raise ConfigError(
+            f"{option_name(LandmarkOptions, given)} has no effect without keypoints", hint="add --keypoints"
+        )
+    if inputs.largest_only and output.overlay == "blur":
+        raise ConfigError(
+            "--largest-only with --overlay blur would leave the other faces visible",
+            hint="omit --largest-only: blur hides all faces",
+        )
 
 
 def _check_video_options(frames: "FrameSource", tracking: TrackingOptions) -> None:

@@ -55,6 +55,9 @@ def crossval(
     for note in notes:
         say("note", "cyan", note)
     samples = training.task_spec(plan.task).read(options.data)
+    if options.init_from:
+        unseen = f"{options.init_from} must not have learned from this data: else no face of a fold is new to it"
+        say("note", "yellow", unseen)
     # Every fold gives the same notes: they are shown once.
     shown: set[str] = set()
 

@@ -1,11 +1,12 @@
 """`mien export`: a finished run in, an ONNX file out; `mien export web`: the live page as a folder of files."""
 
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from mien.cli import console, print_line
+from mien.cli import console, print_line, say
 from mien.cli.options import Only, command
 from mien.cli.outputs import exported, measured, older
 from mien.cli.usage import Group
@@ -58,6 +59,7 @@ def export(
     from mien.assets.recognise import run_and_checkpoint
     from mien.training import load_recipe, task_spec  # without torch, this raises an error that names what to install
     from mien.training.artifacts import check_name
+    from mien.training.tasks import OtherDataWarning
 
     check_name(out)
     before = older(out)
@@ -65,10 +67,13 @@ def export(
     if named and checkpoint and named != checkpoint:
         raise ConfigError(f"{run} and --checkpoint {checkpoint} contradict each other", hint=f"give {folder}")
     recipe = load_recipe(folder / "recipe.toml")
-    with console().status("exporting and evaluating"):
+    with console().status("exporting and evaluating"), warnings.catch_warnings(record=True) as found:
         written = task_spec(recipe.task).export(
             recipe, folder, data, out, checkpoint=checkpoint or named or "best", licence=licence
         )
+    for warning in found:
+        if issubclass(warning.category, OtherDataWarning):
+            say("note", "yellow", str(warning.message))
     for path in written:
         print_line(exported(path, before))
     for line in measured(out):

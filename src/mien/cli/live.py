@@ -72,8 +72,10 @@ def live(
     from mien.server.app import create_app
     from mien.server.run import serve
 
+    keys = server.api_keys[:1] if in_browser is None else ()  # the files of that page are no secret
+
     def ready(url: str) -> None:
-        page = f"{_reachable(url, server.host)}/" + "".join(f"#key={key}" for key in server.api_keys[:1])
+        page = f"{_reachable(url, server.host)}/" + "".join(f"#key={key}" for key in keys)
         if not quiet:
             tell(f"live at {page} (Ctrl-C to stop)")
         if not no_open:
@@ -85,7 +87,7 @@ def live(
         return
     if server.collect is not None:
         raise ConfigError("--collect has no effect with --in-browser", hint="leave out one of the two")
-    _check_in_browser(detector, classifier, landmarks, tracking)
+    _check_in_browser(server, detector, classifier, landmarks, tracking)
     with tempfile.TemporaryDirectory(prefix="mien-live-") as folder:
         from mien.server.live.site import site_app, write_site
 
@@ -95,15 +97,19 @@ def live(
 
 
 def _check_in_browser(
-    detector: DetectorOptions, classifier: ClassifierOptions, landmarks: LandmarkOptions, tracking: TrackingOptions
+    server: PageOptions,
+    detector: DetectorOptions,
+    classifier: ClassifierOptions,
+    landmarks: LandmarkOptions,
+    tracking: TrackingOptions,
 ) -> None:
     """Refuses the options that the page without a server does not have.
 
     Raises:
         ConfigError: One of them is given.
     """
-    known = {"model", "emotions", "abstain", "prior", "smooth"}
-    for options in (detector, classifier, landmarks, tracking):
+    known = {"model", "emotions", "abstain", "prior", "smooth", "host", "port", "certfile", "keyfile", "api_keys"}
+    for options in (server, detector, classifier, landmarks, tracking):
         usual = type(options)()
         for field in fields(options):
             if field.name not in known and getattr(options, field.name) != getattr(usual, field.name):
@@ -124,4 +130,4 @@ def _reachable(url: str, host: str) -> str:
             address = probe.getsockname()[0]
         except OSError:  # no network
             address = "127.0.0.1"
-    return url.replace(host, address)
+    return url.replace("[::]" if "[::]" in url else host, address)

@@ -59,9 +59,12 @@ class PersonSplitOptions:
 
 
 def persons(samples: Samples) -> NDArray[np.str_]:
-    """Identifiers (N,) of what may not be divided: the person, else the clip, else the image."""
-    count = len(samples)
-    found = np.array([f"image {row:09}" for row in range(count)], object)
+    """Identifiers (N,) of what may not be divided: the person, else the clip, else the image with its other crops."""
+    rows = np.arange(len(samples))
+    named = samples.names != ""
+    _, first, place = np.unique(samples.names[named], return_index=True, return_inverse=True)
+    rows[named] = rows[named][first][place]  # crops of one face have its name
+    found = np.array([f"image {row:09}" for row in rows], object)
     for column, kind in ((samples.clips, "clip"), (samples.subjects, "")):
         if column is not None:
             known = column != ""

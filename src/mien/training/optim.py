@@ -46,7 +46,9 @@ def configured(module: nn.Module, recipe: RunRecipe, steps: int) -> tuple[torch.
         optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name](groups, settings.lr)
     if schedule.name == "plateau":
         lower = mode(recipe.monitor)
-        return optimizer, ReduceLROnPlateau(optimizer, lower, factor=schedule.factor, patience=schedule.patience)
+        # It lowers the rate when more epochs than its patience were no better; ours is the number of these epochs.
+        patience = schedule.patience - 1
+        return optimizer, ReduceLROnPlateau(optimizer, lower, factor=schedule.factor, patience=patience, threshold=0)
     return optimizer, LambdaLR(optimizer, _factor(recipe, steps))
 
 

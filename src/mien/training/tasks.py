@@ -103,6 +103,10 @@ class Exporter(Protocol):
         """See `mien.training.export_run`."""
 
 
+class OtherDataWarning(UserWarning):
+    """A run is exported with other data than it was trained on."""
+
+
 @dataclass(frozen=True)
 class TaskSpec:
     """One task, the `TASK` of its folder. The class of its recipes is the `RECIPE` of the folder's `recipe.py`.

@@ -318,6 +318,11 @@ def _similarity(here: Mapping[str, Tensor], there: Mapping[str, Tensor]) -> floa
     return float(torch.nn.functional.cosine_similarity(one, two, dim=0))
 
 
+def _input_of(recipe: RunRecipe) -> object:
+    """What the network of a recipe reads: the size, the colours and how its pixels are scaled."""
+    return getattr(recipe, "input", None)
+
+
 def average_runs(run: Path, others: Sequence[str], out: Path) -> None:
     """Writes the run `out`: the recipe of `run`, and as best checkpoint the mean of its best weights and the others.
 
@@ -352,6 +357,10 @@ def average_runs(run: Path, others: Sequence[str], out: Path) -> None:
             )
         if first.classes != other.classes:
             raise ConfigError(f"'{other.name}' has other classes than '{first.name}'", hint="leave it out")
+        if _is_run(source) and _input_of(load(Path(source) / "recipe.toml")) != _input_of(recipe):
+            raise ConfigError(
+                f"'{other.name}' was trained on images of another size or form than '{first.name}'", hint="leave it out"
+            )
         if (alike := _similarity(first.weights, other.weights)) < _ALIKE:
             raise ConfigError(
                 f"'{other.name}' and '{first.name}' did not start from the same weights, or have moved far apart "

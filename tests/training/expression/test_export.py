@@ -1,6 +1,7 @@
 """Exporting: the file says what the checkpoint says and carries its info; where it is wrong, nothing is written."""
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -18,15 +19,16 @@ from tests.tiny import LANDMARKS, taught_recipe, tiny_recipe
 from mien import models
 from mien.assets.manifest import METADATA_KEY, ModelInfo, info_in, read_manifest
 from mien.assets.store import open_model, verified
-from mien.datasets import Samples
+from mien.datasets import Samples, store
 from mien.errors import ConfigError, MienError, OutputError, WeightsError
 from mien.evaluation import calibration, evaluate_model, protocols_of
 from mien.expression import ClassifierOptions, OnnxClassifier
 from mien.expression.preprocess import fitted, normalised
 from mien.models import Network
-from mien.training import FitOptions, export_run, fit
+from mien.training import FitOptions, export_run, fit, load_recipe, task_spec
 from mien.training.checkpoints import load_module
 from mien.training.expression.module import ExpressionModule
+from mien.training.tasks import OtherDataWarning
 
 FILE_FIELDS = ("file", "sha256", "training_file", "training_sha256")
 
@@ -44,6 +46,18 @@ def one_thread() -> None:
 @pytest.fixture(scope="module")
 def val(tiny_samples: Samples) -> Samples:
     return tiny_samples.only("val")
+
+
+def test_other_data_than_that_of_the_run_is_said(tiny_run: Path, tiny_samples: Samples, tmp_path: Path) -> None:
+    recipe = load_recipe(tiny_run / "recipe.toml")
+    less = tiny_samples.subset(np.arange(len(tiny_samples) - 2))
+    for samples in (tiny_samples, less):
+        store.save(samples, tmp_path / "data.h5")
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            task_spec("expression").export(recipe, tiny_run, tmp_path / "data.h5", tmp_path / "out.onnx")
+        said = [str(each.message) for each in found if each.category is OtherDataWarning]
+        assert [f"{tiny_run} was trained on other data than" in each for each in said] == [True] * (samples is less)
 
 
 @pytest.fixture(scope="module")

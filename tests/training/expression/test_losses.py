@@ -121,9 +121,17 @@ def test_modes_are_made_from_votes_alone() -> None:
         load_recipe("fourlayer", ["heads.fer2013.labels=cel"])
 
 
+@pytest.mark.parametrize("setting", ["heads.ferplus.label_smoothing=0.1", "augmentation.mixup=0.2", "row_weights=true"])
+def test_what_makes_every_class_right_is_refused(setting: str) -> None:
+    """Smoothed or mixed targets have a share of every class, and with several labels each of them is right."""
+    with pytest.raises(ConfigError, match=setting.partition("=")[0].rpartition(".")[2]):
+        load_recipe("vgg13-multi", [setting])
+
+
 @pytest.mark.parametrize("name", ["pld", "multi"])
 def test_the_same_seed_gives_the_same_run(tiny_samples: Samples, tmp_path: Path, name: str) -> None:
-    recipe = tiny_recipe(epochs=1, heads={"own": {"source": "votes", "labels": name}})
+    heads = {"own": {"source": "votes", "labels": name}}
+    recipe = tiny_recipe(epochs=1, heads=heads, augmentation={"mixup": 0.0})
     states = []
     for number in range(2):
         folder = tmp_path / str(number)

@@ -17,8 +17,9 @@ from mien.datasets import Samples
 from mien.emotions import ALL
 from mien.errors import ConfigError
 from mien.training import ExpressionRecipe, FitOptions, fit
-from mien.training.expression.data import ExpressionData, balanced_draws
+from mien.training.expression.data import ExpressionData, balanced_draws, class_weights
 from mien.training.expression.module import ExpressionModule, cross_entropy
+from mien.training.expression.recipe import HeadRecipe
 from mien.training.loop import _Totals
 from mien.training.recipe import changed, load, to_toml
 
@@ -162,10 +163,23 @@ def test_draws_depend_on_seed_and_epoch_alone() -> None:
 def test_rows_without_a_label_are_drawn_as_before() -> None:
     targets = torch.zeros(100, 3)
     targets[:60, 0], targets[60:75, 1], targets[75:80, 2] = 1, 1, 1  # twenty without
-    chances = balanced_draws(targets)
+    chances = balanced_draws(targets, ("anger", "fear", "sadness"))
     assert chances.sum() == pytest.approx(1)
     sums = [chances[part].sum() for part in (slice(0, 60), slice(60, 75), slice(75, 80), slice(80, 100))]
     np.testing.assert_allclose(sums, [0.8 / 3, 0.8 / 3, 0.8 / 3, 0.2], rtol=1e-6)
+
+
+def test_what_is_no_emotion_is_not_made_frequent() -> None:
+    """FER+ has 150 training faces whose top class is `not_a_face`: they are not drawn as often as all happy ones."""
+    targets = torch.zeros(100, 3)
+    targets[:78, 0], targets[78:98, 1], targets[98:, 2] = 1, 1, 1
+    classes = ("happiness", "fear", "not_a_face")
+    chances = balanced_draws(targets, classes)
+    sums = [chances[part].sum() for part in (slice(0, 78), slice(78, 98), slice(98, 100))]
+    np.testing.assert_allclose(sums, [0.49, 0.49, 0.02], rtol=1e-6)
+    weights = class_weights(targets, classes, "votes", HeadRecipe(source="labels", class_weights="balanced"))
+    assert weights is not None
+    np.testing.assert_allclose(weights, [98 / 2 / 78, 98 / 2 / 20, 1], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

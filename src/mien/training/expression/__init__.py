@@ -1,6 +1,8 @@
 """The task "expression": networks that classify the expression of a face."""
 
 import hashlib
+import json
+import warnings
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +18,7 @@ from mien.training.expression.export import export_run
 from mien.training.expression.module import ExpressionModule
 from mien.training.expression.recipe import ExpressionRecipe
 from mien.training.hardware import seed_everything
-from mien.training.tasks import TaskSpec, TrainingSetup
+from mien.training.tasks import OtherDataWarning, TaskSpec, TrainingSetup
 
 __all__ = ["TASK"]
 
@@ -97,7 +99,23 @@ def _export(
     """Exports a run with the store `data`; see `export_run`."""
     samples = store.load(data)
     trained = samples.only("train") if "train" in samples.counts() else None
+    if not _learned_from(folder, samples, recipe):
+        warnings.warn(
+            f"{folder} was trained on other data than {data}: the temperature, the scores and the class shares in the "
+            "file will be those of this data",
+            OtherDataWarning,
+            stacklevel=2,
+        )
     return export_run(folder, samples.only("val"), out, trained=trained, checkpoint=checkpoint, licence=licence)
+
+
+def _learned_from(folder: Path, samples: Samples, recipe: ExpressionRecipe) -> bool:
+    """Whether a run was trained on this data; True if it does not say."""
+    try:
+        before = json.loads((folder / "data.json").read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+    return bool(before == _fingerprint(samples, recipe)["sha256"])
 
 
 TASK = TaskSpec(store.load, _setup, _export, _adapt)

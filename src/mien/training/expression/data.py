@@ -121,8 +121,9 @@ def class_weights(targets: Tensor, classes: Sequence[str], name: str, head: Head
     """The weights (C,) of the classes in the loss of a head; None for equal ones.
 
     "balanced" is N / (C n_c), as in scikit-learn's `class_weight`, with the number n_c of training faces of a class (or
-    the sum of its shares) and the number C of classes that have any; "sqrt" is its square root, scaled to the same mean
-    over the faces. Classes without training faces have the weight 0: label smoothing would only amplify them.
+    the sum of its shares) and the number C of emotions that have any; "sqrt" is its square root, scaled to the same
+    mean over the faces. Emotions without training faces have the weight 0: label smoothing would only amplify them.
+    Classes that are no emotions (`unknown`, `not_a_face`) are rare for good reasons, and are not made frequent.
 
     Raises:
         ConfigError: The recipe has a weight for a class that does not exist.
@@ -137,7 +138,7 @@ def class_weights(targets: Tensor, classes: Sequence[str], name: str, head: Head
             )
         return torch.tensor([head.class_weights.get(each, 1.0) for each in classes])
     shares = _class_shares(targets)
-    weights = torch.where(shares > 0, 1 / (shares.clamp(min=1e-12) * (shares > 0).sum()), 0.0)
+    weights = _evening(targets, classes)
     if head.class_weights == "sqrt":
         weights = weights.sqrt()
         weights = weights / (shares * weights).sum()
@@ -160,7 +161,8 @@ def training_shares(samples: Samples, recipe: ExpressionRecipe) -> dict[str, Ten
     classes = head_classes(samples, heads)
     chances = None
     if recipe.sampler == "balanced":
-        chances = torch.from_numpy(balanced_draws(targets[next(iter(heads))]))
+        first = next(iter(heads))
+        chances = torch.from_numpy(balanced_draws(targets[first], classes[first]))
     found = {}
     for name, head in heads.items():
         top = targets[name].argmax(dim=1)
@@ -177,18 +179,24 @@ def training_shares(samples: Samples, recipe: ExpressionRecipe) -> dict[str, Ten
     return found
 
 
-def balanced_draws(targets: Tensor) -> NDArray[np.float64]:
-    """The chance (N,) of each row in a draw in which all classes of the targets (N, C) are equally frequent.
+def balanced_draws(targets: Tensor, classes: Sequence[str]) -> NDArray[np.float64]:
+    """The chance (N,) of each row in a draw in which all emotions of the targets (N, C) are equally frequent.
 
-    Rows without a target are drawn as often as without balancing.
+    Rows without a target, and those of classes that are no emotions, are drawn as often as without balancing.
     """
-    shares = _class_shares(targets).double()
     labelled = targets.sum(dim=1) > 0
-    inverse = torch.where(shares > 0, 1 / shares.clamp(min=1e-12), 0.0)
-    chances = targets.double() @ inverse
+    chances = targets.double() @ _evening(targets, classes).double()
     chances = torch.where(labelled, chances * labelled.sum() / chances.sum().clamp(min=1e-12), 1.0)
     drawn: NDArray[np.float64] = (chances / chances.sum()).numpy()
     return drawn
+
+
+def _evening(targets: Tensor, classes: Sequence[str]) -> Tensor:
+    """The factors (C,) that make the emotions of the targets (N, C) equally frequent, 1 on the mean of their faces."""
+    shown = torch.tensor([name not in emotions.NO_EMOTIONS for name in classes])
+    shares = _class_shares(targets * shown)
+    even = torch.where(shares > 0, 1 / (shares.clamp(min=1e-12) * (shares > 0).sum()), 0.0)
+    return torch.where(shown, even, 1.0)
 
 
 def _class_shares(targets: Tensor) -> Tensor:
@@ -282,7 +290,7 @@ class ExpressionData:
             if (weights := class_weights(targets[name], self.classes[name], name, head)) is not None
         }
         first = next(iter(recipe.class_heads))
-        self._chances = balanced_draws(targets[first]) if recipe.sampler == "balanced" else None
+        self._chances = balanced_draws(targets[first], self.classes[first]) if recipe.sampler == "balanced" else None
 
     def _tensors(self, store: Samples, *, soft: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """The images and the targets of a split; see `ExpressionBatches`."""

@@ -181,7 +181,7 @@ class ExpressionModule(TrainingModule):
             sums["train/redrawing"] = (redrawing * len(raw), len(raw))
         for name, loss in zip(self.recipe.heads, losses, strict=True):
             if name in self.recipe.class_heads:
-                sums[f"train/{name}/accuracy"] = _correct(logits[name], targets[name])
+                sums[f"train/{name}/accuracy"] = _correct(self._with_shares(logits[name], name), targets[name])
             else:
                 sums[f"train/{name}/loss"] = (loss / self.recipe.heads[name].weight * len(raw), len(raw))
         return total, sums

@@ -115,6 +115,8 @@ class HeadRecipe(Table):
             raise ValueError(f"classes: is for labels, and the source is '{self.source}'")
         if self.soft and self.labels in ("pld", "multi"):
             raise ValueError(f"soft: '{self.labels}' learns from labels only, expected shares, majority or cel")
+        if self.label_smoothing and self.labels == "multi":
+            raise ValueError("label_smoothing: every class with a share is right for 'multi', expected 0")
         if self.class_weights != "none" and self.labels == "multi":
             raise ValueError("class_weights: the loss of 'multi' has no weights, expected shares, majority, pld or cel")
         if self.logit_adjustment and self.labels == "multi":
@@ -232,6 +234,14 @@ def _misfits(name: str, plain: Mapping[str, Any]) -> list[str]:
     covers = augmentation.get("covers", 0) if isinstance(augmentation, Mapping) else 0
     heads = plain.get("heads")
     errors = []
+    if isinstance(heads, Mapping) and any(
+        isinstance(each, Mapping) and each.get("labels") == "multi" for each in heads.values()
+    ):
+        usual = Augmentation().mixup
+        if (augmentation.get("mixup", usual) if isinstance(augmentation, Mapping) else usual) != 0:
+            errors.append("augmentation.mixup: every class with a share is right for the labels 'multi', expected 0")
+        if plain.get("row_weights"):
+            errors.append("row_weights: the loss of the labels 'multi' has no weights, expected false")
     if models.has_capsules(name) and isinstance(heads, Mapping) and any(map(_is_affect, heads.values())):
         errors.append(f"heads: the capsules of '{name}' are classes, expected no head with source = \"affect\"")
     if models.reads_windows(name) and frames == 1:

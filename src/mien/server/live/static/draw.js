@@ -15,6 +15,7 @@ const LINES = [[0, 16], [17, 21], [22, 26], [27, 30], [31, 35], [36, 41, true], 
 export const words = (name) => name.replaceAll("_", " ");
 export const title = (name) => words(name).charAt(0).toUpperCase() + words(name).slice(1);
 export const shown = (face) => face.smoothed ?? face.emotions ?? null;
+export const unsure = (face) => (face.smoothed ? face.smoothed_uncertain : face.uncertain); // of what is shown
 
 // The most probable emotion of probabilities by name: [name, probability].
 export function top(values) {
@@ -117,7 +118,7 @@ export class Painter {
   #colour(item) {
     if (!item.emotion) return "#fff";
     const colour = this.config.colours[item.emotion]; // "#rrggbb"; half of it grey if uncertain, as in mien
-    if (!item.face.uncertain) return colour;
+    if (!unsure(item.face)) return colour;
     const parts = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
     return `rgb(${parts.map((part, at) => (part + [140, 145, 155][at]) >> 1).join(" ")})`;
   }
@@ -222,7 +223,7 @@ export class Painter {
     const side = text * 1.7;
     const image = this.emojis.get(item.emotion);
     if (image) pen.drawImage(image, x0 + pad, y - side / 2, side, side);
-    this.#write(pen, title(item.emotion) + (item.face.uncertain ? "?" : ""), x0 + pad + side + text * 0.45, y, text * 1.18, colour, "left", 700);
+    this.#write(pen, title(item.emotion) + (unsure(item.face) ? "?" : ""), x0 + pad + side + text * 0.45, y, text * 1.18, colour, "left", 700);
     this.#write(pen, percent(values[item.emotion]), x1 - pad, y, text * 1.18, colour, "right", 700);
     y += text * 1.75;
     const [start, end] = [x0 + pad + this.#widest(text) + text * 0.7, x1 - pad - text * 3];
@@ -250,7 +251,7 @@ export class Painter {
     const values = shown(item.face);
     const text = Math.max(11, Math.min(17, (x1 - x0) * 0.13));
     const wide = x1 - x0 > 74;
-    const name = (wide ? title(item.emotion) : words(item.emotion)) + (item.face.uncertain ? "?" : "");
+    const name = (wide ? title(item.emotion) : words(item.emotion)) + (unsure(item.face) ? "?" : "");
     const line = wide ? `${name}  ${percent(values[item.emotion])}` : name;
     pen.font = `650 ${text}px ${FONT}`;
     const [height, pad] = [text * 1.75, text * 0.55];

@@ -1,6 +1,6 @@
 // The side of the page: the chosen face with a bar for every class, and the list of all faces.
 
-import { percent, shown, title, top, words } from "./draw.js";
+import { percent, shown, title, top, unsure, words } from "./draw.js";
 
 const STAYS = 900; // ms for which a face that was lost stays in the list
 const REDRAW = 220; // ms between two pictures of a face in the list
@@ -17,9 +17,12 @@ export class Faces {
   #emotion = null;
   #since = 0;
   #spoken = { at: 0, text: "" };
+  #found = new Map(); // the faces of the last result by their keys
 
-  constructor(config) {
+  // chosen: what happens when the user chooses a person.
+  constructor(config, chosen) {
     this.config = config;
+    this.whenChosen = chosen;
     for (const name of config.emotions) {
       const item = document.createElement("li");
       const label = Object.assign(document.createElement("b"), { textContent: words(name) });
@@ -49,6 +52,7 @@ export class Faces {
     this.pinned = this.chosen = null;
     for (const { button } of this.#rows.values()) button.remove();
     this.#rows.clear();
+    this.#found.clear();
     $("people").hidden = true;
     this.#nobody("Nobody yet", "No face", "Start the camera or open a file");
   }
@@ -61,8 +65,9 @@ export class Faces {
 
   // pictures: the analyzed pixels, or null if faces are not to be seen; still: no other result follows by itself.
   update(result, pictures, now, still) {
-    const found = new Map(result.faces.map((face, number) => [face.track ?? `face ${number}`, { face, number }]));
-    for (const [key, { face }] of found) this.#row(key, face, pictures, now);
+    const found = new Map(result.faces.map((face, number) => [face.track ?? `face ${number}`, face]));
+    this.#found = found;
+    for (const [key, face] of found) this.#row(key, face, pictures, now);
     for (const [key, row] of this.#rows) {
       if (found.has(key) || (!still && now - row.seen < STAYS)) continue;
       row.button.remove();
@@ -76,14 +81,17 @@ export class Faces {
     if (this.pinned !== null) this.chosen = this.pinned;
     else if (!found.has(this.chosen) || result.faces.length) this.chosen = found.keys().next().value ?? this.chosen;
     for (const [key, row] of this.#rows) row.button.setAttribute("aria-pressed", String(key === this.chosen));
-    const item = found.get(this.chosen);
-    if (item) this.#card(item.face, now);
+    const face = found.get(this.chosen);
+    if (face) this.#card(face, now, still);
     else if (!this.#rows.has(this.chosen)) this.#nobody("Nobody", "No face", "No face is in the picture");
   }
 
   #pin(key) {
     this.pinned = this.chosen = key;
     for (const [other, row] of this.#rows) row.button.setAttribute("aria-pressed", String(other === key));
+    const face = this.#found.get(key);
+    if (face) this.#card(face, performance.now(), true); // at once: a picture that stands has no other result
+    this.whenChosen();
   }
 
   #nobody(who, feeling, sure) {
@@ -102,7 +110,8 @@ export class Faces {
     }
   }
 
-  #card(face, now) {
+  // still: what is shown stays.
+  #card(face, now, still) {
     const values = shown(face);
     if (!values) return;
     const [emotion, probability] = top(values);
@@ -118,7 +127,7 @@ export class Faces {
       requestAnimationFrame(() => image.classList.add("pop"));
       document.documentElement.style.setProperty("--mood", this.config.colours[emotion]);
     }
-    $("sure").textContent = `${percent(probability)}${face.uncertain ? ", uncertain" : ""}`;
+    $("sure").textContent = `${percent(probability)}${unsure(face) ? ", uncertain" : ""}`;
     for (const [name, bar] of this.#bars) {
       const value = values[name] ?? 0;
       bar.fill.style.setProperty("--p", value.toFixed(3));
@@ -128,13 +137,14 @@ export class Faces {
     }
     $("pose").hidden = !face.pose;
     if (face.pose) $("pose").textContent = `Head: yaw ${degrees(face.pose.yaw)}, pitch ${degrees(face.pose.pitch)}, roll ${degrees(face.pose.roll)}`;
-    this.#speak(emotion, now);
+    this.#speak(emotion, now, still);
   }
 
-  // For screen readers: the emotion after it was steady, and not too often.
-  #speak(emotion, now) {
+  // For screen readers: the emotion of what stands at once, else after it was steady, and not too often.
+  #speak(emotion, now, still) {
     const text = `${$("who").textContent}: ${words(emotion)}`;
-    if (text === this.#spoken.text || now - this.#since < STEADY || now - this.#spoken.at < SPEAK) return;
+    if (text === this.#spoken.text) return;
+    if (!still && (now - this.#since < STEADY || now - this.#spoken.at < SPEAK)) return;
     this.#spoken = { at: now, text };
     $("spoken").textContent = text;
   }

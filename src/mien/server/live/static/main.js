@@ -11,6 +11,7 @@ import { Teacher } from "./teach.js";
 const $ = (id) => document.getElementById(id);
 const MODES = ["bars", "labels", "emoji", "blur"];
 const NO_FACE = 1000; // ms without a face after which the page says so
+const SEEN = 2000; // ms for which the last face tells that somebody is there
 const STRIP = 150; // ms between two drawings of the last minute
 const LINKS = {
   connecting: ["Connecting", ""],
@@ -44,13 +45,17 @@ const connection = config.browser
   : new Connection(socket, fragment.get("key") ?? session("key") ?? "");
 const source = new Source($("video"), document.createElement("canvas"), config.mostBytes);
 const painter = new Painter(config, emojis);
-const faces = new Faces(config);
+const faces = new Faces(config, () => {
+  dirty = true;
+  strip.draw(faces.chosen, performance.now() / 1000);
+});
 const strip = new Strip($("strip"), config);
 const table = new Table(config.columns);
 const times = []; // when results came, in the last seconds
 let last = null; // the newest result with its pixels: {result, about}
 let lastFace = 0; // when a face was seen
 let delay = 0;
+let looped = false; // the video has begun again
 let dirty = false;
 let stripDrawn = 0;
 
@@ -62,7 +67,7 @@ let sent = Promise.resolve(); // frames are encoded side by side, and sent in th
 
 function send(now, metadata) {
   const frame = source.take(now, metadata);
-  const number = connection.begin({ ...frame, source: source.name, stands: !source.playing });
+  const number = connection.begin({ ...frame, source: source.name, stands: !source.playing, all: !onlyLargest() });
   const encoded = frame.file();
   sent = sent.then(async () => {
     try {
@@ -89,7 +94,8 @@ connection.addEventListener("result", ({ detail: { result, ms, about } }) => {
   const scale = 1 / about.scale;
   const repeated = about.stands && last?.about.stands; // the same image with other settings
   painter.update(result, scale, now);
-  table.add(result, scale, repeated);
+  looped ||= source.kind === "video" && last && result.timestamp < last.result.timestamp;
+  if (!looped) table.add(result, scale, repeated); // a video that begins again adds nothing
   if (result.faces.length) lastFace = now;
   if (!about.still) {
     times.push(now);
@@ -117,7 +123,8 @@ connection.addEventListener("state", ({ detail: state }) => {
   $("link").dataset.link = state;
   $("link-text").textContent = LINKS[state][0];
   $("key-form").hidden = state !== "key";
-  if (state === "open" && $("cover").dataset.kind === "key") home("", "What does your face show?", "Use the camera, or open a photo or a video.");
+  if (state === "open" && $("cover").dataset.kind === "key" && source.kind) live();
+  else if (state === "open" && $("cover").dataset.kind === "key") home("", "What does your face show?", "Use the camera, or open a photo or a video.");
   if (state === "key") {
     home("key", "This page needs a key", "The address that mien printed has it. Or enter the key here.");
     $("key").focus();
@@ -141,9 +148,12 @@ function scaled(about) {
 
 // ---- What is shown
 
+// Whether only the largest face is wanted; never where faces are to be hidden, because all have to be found then.
+const onlyLargest = () => settings.largest && settings.mode !== "blur";
+
 function blurred() {
-  if (last) painter.blur($("still"), last.about.canvas, last.about.still ? 1 : 1 / last.about.scale, performance.now());
-  else $("still").width = $("still").width; // nothing is shown that was not analyzed
+  if (last?.about.all) painter.blur($("still"), last.about.canvas, last.about.still ? 1 : 1 / last.about.scale, performance.now());
+  else $("still").width = $("still").width; // nothing is shown in which not all faces were looked for
 }
 
 // Shows the source in the present mode.
@@ -215,6 +225,7 @@ function notices() {
 source.addEventListener("change", () => {
   if (last) source.recycle(last.about.canvas);
   last = null;
+  looped = false;
   delay = 0;
   times.length = 0;
   lastFace = performance.now();
@@ -222,8 +233,7 @@ source.addEventListener("change", () => {
   faces.clear();
   strip.clear();
   connection.settings({ source: [...source.name].slice(0, config.longestName).join("") });
-  document.body.dataset.state = "live";
-  pressed("camera", source.kind === "camera");
+  live();
   pressed("pause", false);
   $("paused").hidden = true;
   $("pause").disabled = source.kind === "image";
@@ -243,6 +253,7 @@ async function useCamera(id) {
   $("start-camera").disabled = true;
   try {
     const used = await source.camera(id);
+    if (used === null) return; // another source was chosen meanwhile
     const cameras = await source.cameras();
     $("cameras").hidden = cameras.length < 2;
     $("cameras").replaceChildren(...cameras.map((camera, at) => new Option(camera.label || `Camera ${at + 1}`, camera.deviceId, false, camera.deviceId === used)));
@@ -266,6 +277,13 @@ function failed(error) {
   if (!(error instanceof SourceError)) throw error;
   if (source.kind) toast(`${error.title}. ${error.text}`);
   else home(error.kind === "file" ? "file" : "bad", error.title, error.text);
+}
+
+// The screen with the picture.
+function live() {
+  document.body.dataset.state = "live";
+  $("cover").dataset.kind = "";
+  pressed("camera", source.kind === "camera");
 }
 
 // The first screen, with what went wrong.
@@ -297,10 +315,11 @@ function apply() {
   document.body.classList.toggle("nokeys", !settings.keys);
   $("use-keys").checked = settings.keys;
   for (const input of document.getElementsByName("mode")) input.checked = input.value === settings.mode;
-  pressed("largest", settings.largest);
+  pressed("largest", onlyLargest());
+  $("largest").disabled = settings.mode === "blur";
   pressed("landmarks", settings.landmarks);
   pressed("mirror", mirrored());
-  connection.settings({ largest_only: settings.largest, keypoints: settings.landmarks });
+  connection.settings({ largest_only: onlyLargest(), keypoints: settings.landmarks });
   arrange();
   sendStill();
 }
@@ -308,7 +327,7 @@ function apply() {
 const actions = {
   camera: () => (source.kind === "camera" ? leave() : useCamera()),
   open: () => $("file").click(),
-  largest: () => keep({ largest: !settings.largest }),
+  largest: () => settings.mode !== "blur" && keep({ largest: !settings.largest }),
   landmarks: () => keep({ landmarks: !settings.landmarks }),
   mirror: () => keep({ mirror: !mirrored() }),
   pause,
@@ -341,7 +360,7 @@ function pause() {
 }
 
 function snapshot() {
-  if (!source.kind || (settings.mode === "blur" && !last)) return toast("There is no picture yet");
+  if (!source.kind || (settings.mode === "blur" && !last?.about.all)) return toast("There is no picture yet");
   const { width, height } = source.size;
   const canvas = document.createElement("canvas");
   const times = Math.max(1, 960 / Math.max(width, height));
@@ -392,7 +411,7 @@ if (config.collect) {
       prompt: $("prompt"), face: $("prompt-face"), word: $("prompt-word"), step: $("prompt-step"), stop: $("prompt-stop"),
       dialog: $("teach-dialog"), shots: $("shots"), text: $("teach-text"), save: $("teach-save"),
     },
-    seen: () => Boolean(last?.result.faces.length) && last.about.source === source.name,
+    seen: () => connection.state === "open" && last?.about.source === source.name && last.result.faces.length > 0 && performance.now() - lastFace < SEEN,
     headers: () => (connection.key ? { Authorization: `Bearer ${connection.key}` } : {}),
     say: toast,
   });

@@ -33,6 +33,7 @@ export class Source extends EventTarget {
   #began = 0;
   #spare = []; // canvases to use again
   #generation = 0;
+  #asked = 0; // counts what was asked for: a camera may be allowed after something else was chosen
 
   // still: a canvas for images; mostBytes: of a file that is sent as it is.
   constructor(video, still, mostBytes) {
@@ -51,7 +52,9 @@ export class Source extends EventTarget {
     return (this.kind === "camera" || this.kind === "video") && !this.video.paused;
   }
 
+  // Shows a camera; gives its number, or null if another source was chosen before it was allowed.
   async camera(id) {
+    const asked = ++this.#asked;
     if (!navigator.mediaDevices?.getUserMedia) {
       throw new SourceError("insecure", "The camera needs a secure page", "Browsers give the camera only to this computer’s own address or over HTTPS: start mien live with --certfile and --keyfile.");
     }
@@ -60,15 +63,26 @@ export class Source extends EventTarget {
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { ...wish, ...(id ? { deviceId: { exact: id } } : { facingMode: "user" }) } });
     } catch (error) {
+      if (asked !== this.#asked) return null;
       throw cameraError(error);
     }
-    this.stop();
+    if (asked !== this.#asked) {
+      for (const track of stream.getTracks()) track.stop();
+      return null;
+    }
+    this.#end();
     const [track] = stream.getVideoTracks();
     track.addEventListener("ended", () => this.#stream === stream && this.dispatchEvent(new CustomEvent("ended")));
     this.#stream = stream;
     this.#began = performance.now();
     this.video.srcObject = stream;
-    await this.#start("camera", "camera", track.getSettings().facingMode !== "environment");
+    try {
+      await this.#start("camera", "camera", track.getSettings().facingMode !== "environment");
+    } catch (error) {
+      if (asked !== this.#asked) return null;
+      this.stop();
+      throw cameraError(error);
+    }
     return track.getSettings().deviceId;
   }
 
@@ -78,14 +92,16 @@ export class Source extends EventTarget {
   }
 
   async file(file) {
+    const asked = ++this.#asked;
     const unreadable = new SourceError("file", "This file cannot be shown", `“${file.name}” is not an image or a video that this browser reads.`);
     if (file.type.startsWith("video/")) {
-      this.stop();
+      this.#end();
       this.#url = URL.createObjectURL(file);
       this.video.src = this.#url;
       try {
         await this.#start("video", file.name, false);
       } catch {
+        if (asked !== this.#asked) return;
         this.stop();
         throw unreadable;
       }
@@ -95,9 +111,11 @@ export class Source extends EventTarget {
     try {
       bitmap = await createImageBitmap(file); // with the EXIF orientation
     } catch {
+      if (asked !== this.#asked) return;
       throw unreadable;
     }
-    this.stop();
+    if (asked !== this.#asked) return bitmap.close();
+    this.#end();
     Object.assign(this.still, { width: bitmap.width, height: bitmap.height });
     this.still.getContext("2d").drawImage(bitmap, 0, 0);
     bitmap.close();
@@ -105,7 +123,13 @@ export class Source extends EventTarget {
     this.#become("image", file.name, false);
   }
 
+  // Ends what is shown, and what was asked for and has not come.
   stop() {
+    this.#asked++;
+    this.#end();
+  }
+
+  #end() {
     this.#generation++;
     for (const track of this.#stream?.getTracks() ?? []) track.stop();
     this.#stream = null;
@@ -154,9 +178,10 @@ export class Source extends EventTarget {
   }
 
   async #start(kind, name, mirrored) {
-    await this.video.play();
-    this.#become(kind, name, mirrored);
     const generation = this.#generation;
+    await this.video.play();
+    if (generation !== this.#generation) return;
+    this.#become(kind, name, mirrored);
     const tick = (now, metadata) => {
       if (generation !== this.#generation) return;
       this.dispatchEvent(new CustomEvent("frame", { detail: { now, metadata } }));

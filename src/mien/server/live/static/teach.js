@@ -19,6 +19,10 @@ export class Teacher {
     Object.assign(this, { collect, source, parts, seen, headers, say });
     parts.stop.addEventListener("click", () => (this.#running = false));
     parts.dialog.addEventListener("close", () => this.#clear());
+    parts.dialog.addEventListener("cancel", (event) => {
+      // Escape is pressed by habit, and the images cannot be taken again.
+      if (!confirm("Throw all these images away?")) event.preventDefault();
+    });
     parts.save.addEventListener("click", () => this.#save());
   }
 
@@ -26,8 +30,26 @@ export class Teacher {
     if (this.#running) return;
     if (!this.source.playing) return this.say("Start the camera first");
     this.#running = true;
-    const { prompt, face, word, step } = this.parts;
+    const { prompt } = this.parts;
     prompt.hidden = false;
+    try {
+      await this.#round();
+    } catch {
+      this.#running = false; // the picture is gone
+    }
+    prompt.hidden = true;
+    const whole = this.#running;
+    this.#running = false;
+    if (whole && this.#shots.length) this.#review();
+    else {
+      this.#clear();
+      this.say(whole ? "No face was seen, so there are no images" : "Stopped; nothing was kept");
+    }
+  }
+
+  // Asks for each expression, and takes its images.
+  async #round() {
+    const { prompt, face, word, step } = this.parts;
     for (const [at, emotion] of this.collect.emotions.entries()) {
       face.src = `live/emoji/${encodeURIComponent(emotion)}.png`;
       word.textContent = `Look ${ASKED[emotion] ?? emotion}`;
@@ -39,14 +61,6 @@ export class Teacher {
         await this.#shoot(emotion);
         await this.#pause(BETWEEN);
       }
-    }
-    prompt.hidden = true;
-    const whole = this.#running;
-    this.#running = false;
-    if (whole && this.#shots.length) this.#review();
-    else {
-      this.#clear();
-      this.say(whole ? "No face was seen, so there are no images" : "Stopped; nothing was kept");
     }
   }
 
