@@ -179,3 +179,12 @@ def test_a_camera_is_analyzed_and_nothing_is_requested_from_elsewhere(
         assert not errors
         assert all(request.startswith((site, "blob:", "data:")) for request in requests), requests
         assert not any("socket" in request for request in requests)
+
+
+def test_a_network_that_cannot_be_loaded_is_said(site: str, browser: Browser) -> None:
+    with contextlib.closing(browser.new_context(viewport={"width": 1280, "height": 800})) as context:
+        context.route("**/models/*", lambda route: route.fulfill(status=404, body="gone"))
+        page = context.new_page()
+        page.goto(site)
+        expect(page.locator("#link-text")).to_have_text("Cannot run here")
+        expect(page.locator("#notice")).to_contain_text("The networks cannot be loaded: ")

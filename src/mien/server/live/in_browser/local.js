@@ -9,12 +9,14 @@ export class LocalConnection extends EventTarget {
   #next = 0;
   #settings = {};
   #state = "connecting";
+  reason = ""; // why the networks cannot run
 
   constructor(config) {
     super();
     this.#worker.onmessage = ({ data }) => this.#heard(data);
     this.#worker.onerror = (event) => {
       event.preventDefault();
+      this.reason = event.message ?? "";
       this.#become("broken");
     };
     this.#worker.postMessage({ config });
@@ -49,7 +51,10 @@ export class LocalConnection extends EventTarget {
   }
 
   #heard({ type, number, result, ms, message }) {
-    if (type === "lost") return this.#become("broken");
+    if (type === "lost") {
+      this.reason = message;
+      return this.#become("broken");
+    }
     if (type === "welcome") {
       this.#become("open");
       this.dispatchEvent(new CustomEvent("welcome"));

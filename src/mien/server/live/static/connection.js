@@ -3,6 +3,7 @@
 const HEADER = 16; // bytes: number (uint32), flags (uint32), seconds (float64), little-endian; then the image file
 const STILL = 1; // flag: an image, not a frame of a video
 const STUCK = 15000; // ms without an answer, or without a welcome, after which a connection counts as lost
+const STUCK_STILL = 120000; // the same for an image, which may be large
 const WAITS = [400, 1000, 2000, 4000, 5000]; // ms before each try to connect again
 const SOON = 90; // ms from sending to the answer
 const BUSY = 3000; // ms before the next try if the server was busy
@@ -111,7 +112,7 @@ export class Connection extends EventTarget {
   #watch() {
     const oldest = this.#waiting.values().next().value;
     const since = oldest ? oldest.sent : this.#welcome ? Infinity : this.#opened;
-    if (performance.now() - since > STUCK) this.#socket?.close();
+    if (performance.now() - since > (oldest?.still ? STUCK_STILL : STUCK)) this.#socket?.close();
   }
 
   #lost() {

@@ -123,6 +123,7 @@ connection.addEventListener("state", ({ detail: state }) => {
   $("link").dataset.link = state;
   $("link-text").textContent = LINKS[state][0];
   $("key-form").hidden = state !== "key";
+  if (state === "broken" && connection.reason) LINKS.broken[1] = `The networks cannot be loaded: ${connection.reason}. Reload the page to try again.`;
   if (state === "open" && $("cover").dataset.kind === "key" && source.kind) live();
   else if (state === "open" && $("cover").dataset.kind === "key") home("", "What does your face show?", "Use the camera, or open a photo or a video.");
   if (state === "key") {
@@ -212,7 +213,7 @@ setInterval(() => {
 }, 500);
 
 function notices() {
-  const link = source.kind ? LINKS[connection.state][1] : "";
+  const link = source.kind || connection.state === "broken" ? LINKS[connection.state][1] : "";
   const none = source.kind && connection.state === "open" && last && !last.result.faces.length && performance.now() - lastFace > NO_FACE ? "No face is in the picture" : "";
   const text = link || none;
   if ($("notice").textContent !== text) $("notice").textContent = text;
