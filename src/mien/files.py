@@ -190,6 +190,30 @@ def _locked(opened: int) -> bool:
 
 
 @contextmanager
+def locked_folder(folder: Path, what: str) -> Iterator[None]:
+    """Keeps other processes out of a folder during the block; on systems whose folders have locks.
+
+    Args:
+        folder: It exists.
+        what: What works in it, for the error: "a search".
+
+    Raises:
+        OutputError: Another process, or another block of this one, is in it.
+    """
+    if fcntl is None:
+        yield
+        return
+    with write_errors(folder):
+        opened = os.open(folder, os.O_RDONLY)
+    try:
+        if not _locked(opened):
+            raise OutputError(f"{folder}: {what} is running there", hint="wait for its end, or choose another --out")
+        yield
+    finally:
+        os.close(opened)
+
+
+@contextmanager
 def staging_folder(out: Path) -> Iterator[Path]:
     """Yields a temporary folder beside `out`, so that finished files can be moved to `out` by renaming.
 

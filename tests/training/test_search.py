@@ -237,6 +237,25 @@ class TestTheFolder:
         assert {path.name for path in tmp_path.glob("trial-*")} == {"trial-notes.txt", "trial-old"}
         assert (tmp_path / "trial-old" / "file").is_file()
 
+    def test_a_second_search_is_refused_while_one_runs(
+        self, tiny_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It would take the trial that is running for one that was interrupted, and delete its run."""
+        refused: list[int] = []
+
+        def during(rate: float, epoch: int) -> float:
+            with pytest.raises(OutputError, match="a search is running there"):
+                Search(recipe, tiny_samples, space_of(recipe, [RATE]), tmp_path)
+            refused.append(epoch)
+            return rate
+
+        recipe = tiny_recipe(epochs=2)
+        scripted(monkeypatch, during)
+        search = Search(recipe, tiny_samples, space_of(recipe, [RATE]), tmp_path)
+        search.run(1, progress=False)
+        assert refused
+        assert [outcome.state for outcome in search.outcomes] == ["complete"]
+
     def test_a_folder_with_the_name_of_a_later_trial_is_refused(self, study: Any, tmp_path: Path) -> None:
         study().run(1, progress=False)
         (tmp_path / "trial-1").mkdir()

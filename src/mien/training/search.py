@@ -15,13 +15,13 @@ import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.errors import ConfigError, MienError, MissingExtraError, OutputError, StoppedError
-from mien.files import check_folder, new_file, write_errors
+from mien.files import check_folder, locked_folder, new_file, write_errors
 from mien.training.expression.recipe import ExpressionRecipe
 from mien.training.fit import FitOptions, fit
 from mien.training.loop import Callback, Run, improved
@@ -232,7 +232,17 @@ class Search:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{folder}: cannot be made: {error.strerror}", hint="choose another --out") from error
-        self.study = _study(folder, mode(recipe.monitor))
+        with self._alone():
+            self._open(about)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Keeps a second process out: it would take the trial that is running for one that was interrupted."""
+        return locked_folder(self.folder, "a search")
+
+    def _open(self, about: Mapping[str, str]) -> None:
+        """Opens the study, or begins it; see the errors of the class."""
+        folder = self.folder
+        self.study = _study(folder, mode(self.recipe.monitor))
         known, trials = self.study.user_attrs, self.study.get_trials(deepcopy=False)
         if trials and not about.keys() <= known.keys():
             raise ConfigError(f"{folder}: its study was not started by `mien search`", hint="choose another --out")
@@ -305,13 +315,15 @@ class Search:
 
         Raises:
             StoppedError: Ctrl-C came.
+            OutputError: Another process is searching in the folder.
             MienError: Every trial failed.
         """
         end = clock() + 60 * minutes
         try:
-            while len(self.outcomes) < trials and clock() < end:
-                self._run_trial(progress)
-                tell(self.outcomes[-1])
+            with self._alone():
+                while len(self.outcomes) < trials and clock() < end:
+                    self._run_trial(progress)
+                    tell(self.outcomes[-1])
         except (KeyboardInterrupt, StoppedError):
             raise StoppedError(
                 f"stopped by Ctrl-C; {len(self.outcomes)} trials are in {self.folder / 'study.db'}",
