@@ -10,7 +10,7 @@ measurements behind the constants.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -95,6 +95,7 @@ class _Track:
     size: float
     speed: NDArray[np.float64]  # (2,) pixels a second
     p: NDArray[np.float64]
+    born: float  # time of the first face
     faces: int = 1
     present: bool = True  # has a face in the last frame
     patch: FacePatch | None = None
@@ -221,25 +222,49 @@ class FaceTracker:
             _signature(frame.image, box, np.delete(heads, number, axis=0)) if near else signatures[number]
             for number, (box, near) in enumerate(zip(boxes, _covered(heads) > 0, strict=True))
         ]
-        covered = np.maximum(_covered(boxes), _outside(boxes, frame))
-        pairs = _best_pairs(self._costs(frame, boxes, signatures, uncovered, now))
+        clear = np.maximum(_covered(boxes), _outside(boxes, frame)) <= _COVERED
+        costs = self._costs(frame, boxes, signatures, uncovered, now)
+        pairs = self._decided(_best_pairs(costs), costs, clear, now)
         for track in self._tracks:
             track.present = False
         for number, (face, signature) in enumerate(zip(faces, signatures, strict=True)):
-            clear = bool(covered[number] <= _COVERED)
             if number in pairs:
                 track = self._tracks[pairs[number]]
                 self._see(track, face, now)
-                if clear:
+                if clear[number]:
                     rate = max(_LEARN, 1 / track.faces)
                     track.signature = _unit((1 - rate) * track.signature + rate * signature)
             else:
                 track = self._new_track(face, signature, now)
                 self._tracks.append(track)
-            follows = clear and self.detect_every != 1
+            follows = clear[number] and self.detect_every != 1
             track.patch = FacePatch(frame.image, face.box) if follows else None
             track.since, track.box, track.landmarks = _STILL, face.box, face.landmarks
         self._forget(now)
+
+    def _decided(
+        self, pairs: Mapping[int, int], costs: NDArray[np.float64], clear: NDArray[np.bool_], now: float
+    ) -> Mapping[int, int]:
+        """The pairs of face and track, where the face of a new track may be that of one that was lost before.
+
+        Whoever comes into the picture, or out from behind something, is first seen in part, and gets a new track if the
+        colours of that part say nothing. For a second they may still say that the person is known.
+        """
+        found = dict(pairs)
+        for number, column in pairs.items():
+            young = self._tracks[column]
+            if now - young.born > _SEARCH or not clear[number]:
+                continue
+            taken = set(found.values())
+            earlier = {
+                each: float(costs[number, each])
+                for each, track in enumerate(self._tracks)
+                if each not in taken and track.seen < young.born and costs[number, each] < _RETURN
+            }
+            if earlier:
+                found[number] = min(earlier, key=lambda each: earlier[each])
+                young.seen = -math.inf  # it is forgotten
+        return found
 
     def _costs(
         self,
@@ -290,7 +315,7 @@ class FaceTracker:
         self._next += 1
         place, size = _place(face.box)
         p = np.diag([_PLACE_NOISE**2, _FIRST_SPEED**2])
-        return _Track(number, replace(face, track=number), signature, now, place, size, np.zeros(2), p)
+        return _Track(number, replace(face, track=number), signature, now, place, size, np.zeros(2), p, born=now)
 
     def _see(self, track: _Track, face: Face, now: float) -> None:
         """Updates a track with its face in the present frame."""
