@@ -68,7 +68,15 @@ def test_options_of_the_classifier_are_checked(tmp_path: Path, options: tuple[st
 
 @pytest.mark.parametrize(
     "option",
-    [("--detector", "hog"), ("--detect-size", "320"), ("--tta", "flip"), ("--detect-every", "2"), ("--threads", "2")],
+    [
+        ("--detector", "hog"),
+        ("--detect-size", "320"),
+        ("--tta", "flip"),
+        ("--detect-every", "2"),
+        ("--threads", "2"),
+        ("--max-live", "3"),
+        ("--allow-origin", "https://example.org"),
+    ],
 )
 def test_options_that_the_page_does_not_have_are_refused(tmp_path: Path, option: tuple[str, str]) -> None:
     done = run_command("live", "--no-open", "--in-browser", archive(tmp_path / ARCHIVE), *option)

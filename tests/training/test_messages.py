@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -18,7 +19,7 @@ from tests.commands import run_command
 from tests.tiny import tiny_recipe
 
 from mien.datasets import Samples, store
-from mien.errors import ConfigError, DivergedError, OutputError, StoppedError
+from mien.errors import ConfigError, DivergedError, MienError, OutputError, StoppedError
 from mien.training import ExpressionRecipe, FitOptions, fit, load_recipe
 from mien.training.checkpoints import read
 from mien.training.expression.module import ExpressionModule
@@ -49,6 +50,25 @@ def test_a_run_that_diverges_says_so_and_keeps_its_last_good_epoch(tiny_samples:
     fit(tame, tiny_samples, tmp_path / "run", FitOptions(progress=False))  # nothing there is worth keeping
     assert (tmp_path / "run" / "best.ckpt").exists()
     assert load_recipe(tmp_path / "run" / "recipe.toml") == tame
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["input.size=24", "augmentation.sizes=[16]"], "augmentation.sizes: .* cannot read images of 16 x 16 pixels"),
+        (["augmentation.covers=0.5", "augmentation.cover_textures=nope.npz"], "nope.npz"),
+    ],
+)
+def test_what_would_fail_in_the_first_step_leaves_no_folder(
+    tiny_samples: Samples, tmp_path: Path, settings: list[str], message: str
+) -> None:
+    """A folder would stand in the way of the corrected command."""
+    samples = replace(
+        tiny_samples, keypoints=np.full((len(tiny_samples), 68, 2), 24, np.float32), keypoint_scheme="300w-68"
+    )
+    with pytest.raises(MienError, match=message):
+        fit(load_recipe("fourlayer", settings), samples, tmp_path / "run", FitOptions(progress=False))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_that_may_still_be_in_its_first_epoch_is_kept(tiny_samples: Samples, tmp_path: Path) -> None:

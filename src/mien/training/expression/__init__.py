@@ -34,6 +34,7 @@ def _setup(recipe: ExpressionRecipe, samples: Samples) -> TrainingSetup:
     module = ExpressionModule(recipe.model_dump(mode="json"), classes)
     module.set_class_weights(data.class_weights)
     module.set_shares(data.shares)
+    module.check_augmentation()
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def load_pretrained() -> dict[str, str]:

@@ -7,12 +7,15 @@ section 4.2.
 
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from mien import models
+from mien.datasets.derive.textures import load_textures
+from mien.errors import ConfigError
 from mien.models.blocks.network import set_statistics
 from mien.models.capsnet import CapsuleNetwork, Decoder
 from mien.training.expression.affect import concordance_loss, joined_moments, moments
@@ -129,6 +132,34 @@ class ExpressionModule(TrainingModule):
         if points is not None:
             inputs.append(points)
         return inputs
+
+    def check_augmentation(self) -> None:
+        """Finds what would fail in the first step of training, before a run has its folder.
+
+        Raises:
+            ConfigError: The network cannot read a size of the training images.
+            InputError: The file of textures cannot be read.
+        """
+        settings, input = self.recipe.augmentation, self.recipe.input
+        if settings.covers and settings.cover_textures:
+            load_textures(Path(settings.cover_textures))
+        if not models.reads_images(self.recipe.model.name) or models.reads_keypoints(self.recipe.model.name):
+            return
+        training = self.training
+        self.eval()
+        for size in settings.sizes:
+            shape = (1, *(input.frames,) * (input.frames > 1), input.spec().depth, size, size)
+            try:
+                with torch.no_grad():
+                    self(torch.zeros(shape))
+            except RuntimeError as error:
+                what = str(error).partition("\n")[0]
+                raise ConfigError(
+                    f"augmentation.sizes: the network '{self.recipe.model.name}' cannot read images of {size} x {size} "
+                    f"pixels: {what}",
+                    hint="leave the size out",
+                ) from error
+        self.train(training)
 
     def load_pretrained(self) -> models.Origin | None:
         """Loads the published weights that the recipe names, if it names any; see `models.load_pretrained`."""
