@@ -184,7 +184,8 @@ def _locked(opened: int) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+        # EBADF: a network file system (NFS) locks nothing that is open for reading only, so no folder.
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EBADF):
             raise
     return True
 
